@@ -1,0 +1,76 @@
+//! Two notions of now: real time, and the data clock that a project declares.
+
+use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+
+/// An instant in UTC, kept at microseconds everywhere.
+pub type Time = DateTime<Utc>;
+
+/// Where product code reads real time from, so that tests can set it.
+pub trait Clock: Send + Sync + std::fmt::Debug {
+    /// Real time, in whole microseconds.
+    fn now(&self) -> Time;
+}
+
+/// The machine's clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
+    fn now(&self) -> Time {
+        whole_micros(Utc::now())
+    }
+}
+
+/// What answers "now" for ttl, windows, freshness, schedules and predictions.
+///
+/// Leases, timeouts, retries, logs and latencies use real time instead.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DataClock {
+    /// Real time.
+    #[default]
+    Wall,
+    /// History lived through again: at real time `anchored_at` the clock showed `start`, and it moves
+    /// `speed` data seconds a real second (0 = frozen).
+    Replay {
+        /// What the clock showed when it was anchored.
+        start: Time,
+        /// Data seconds per real second, 0 or more.
+        speed: f64,
+        /// The real moment at which it showed `start`.
+        anchored_at: Time,
+    },
+}
+
+impl DataClock {
+    /// What the data clock shows at the real moment `wall`.
+    pub fn at(&self, wall: Time) -> Time {
+        match *self {
+            Self::Wall => wall,
+            Self::Replay { start, speed, anchored_at } => {
+                let micros = (wall - anchored_at).num_microseconds().unwrap_or(0).max(0);
+                #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "within 285 years")]
+                let moved = (micros as f64 * speed) as i64;
+                start + TimeDelta::microseconds(moved)
+            }
+        }
+    }
+
+    /// The same clock set to `to` at the real moment `wall`; `None` for a wall clock or a move backward.
+    #[must_use]
+    pub fn moved(&self, to: Time, wall: Time) -> Option<Self> {
+        match *self {
+            Self::Replay { speed, .. } if to >= self.at(wall) => {
+                Some(Self::Replay { start: to, speed, anchored_at: wall })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Drops what is below a microsecond, which neither Postgres nor Parquet would keep.
+pub fn whole_micros(time: Time) -> Time {
+    time.duration_trunc(TimeDelta::microseconds(1)).unwrap_or(time)
+}

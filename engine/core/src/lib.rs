@@ -1,0 +1,19 @@
+//! The engine's words and decisions: ids, states, verdicts, retry policies, schedules, clocks.
+//!
+//! Pure: nothing here does I/O or awaits. Reading order: [`ids`], [`state`], [`verdict`], [`retry`],
+//! [`schedule`], [`clock`]. What runs jobs lives in `tidemill-runtime`, what stores them in `tidemill-store`.
+
+pub mod clock;
+pub mod error;
+pub mod ids;
+pub mod retry;
+pub mod schedule;
+pub mod state;
+pub mod verdict;
+
+pub use clock::{Clock, DataClock, SystemClock, Time};
+pub use error::{Code, Fault};
+pub use ids::{DatasetId, IncidentId, JobId, LeaseToken, PredictionId, RunId, UploadId, WorkerId};
+pub use retry::{AttemptPolicy, RetryPolicy};
+pub use state::{JobState, RunState, StepState};
+pub use verdict::{JobError, Kind};

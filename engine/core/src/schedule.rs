@@ -1,0 +1,1 @@
+//! Five-field cron in a time zone. Filled by the engine.

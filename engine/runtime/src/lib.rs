@@ -1,0 +1,1 @@
+//! Runs jobs: the Job trait, their Context, and the worker loop on apalis.

@@ -1,0 +1,1 @@
+//! The engine's state in Postgres: jobs, runs, checkpoints, schedules, workers.

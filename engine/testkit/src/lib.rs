@@ -1,0 +1,1 @@
+//! Servers, template databases and fault helpers for tests.

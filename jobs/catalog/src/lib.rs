@@ -1,0 +1,1 @@
+//! Declared objects, lineage, model registry and monitors in Postgres.

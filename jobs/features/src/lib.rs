@@ -1,0 +1,1 @@
+//! The view DAG: compute, update, backfill, parity.

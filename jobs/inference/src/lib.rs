@@ -1,0 +1,1 @@
+//! Python models behind one Predictor; warm pools; golden rows.

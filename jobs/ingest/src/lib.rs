@@ -1,0 +1,1 @@
+//! Uploads and the ingest step to validated, idempotent batches.

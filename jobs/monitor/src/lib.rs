@@ -1,0 +1,1 @@
+//! Drift, data quality and performance: counts, statistics, incidents, notifications, reports.

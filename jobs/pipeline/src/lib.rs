@@ -1,0 +1,1 @@
+//! Compiles pipeline YAML to engine runs; the general steps.

@@ -1,0 +1,1 @@
+//! A pool of Python processes: handshake, frames, limits, restart.

@@ -1,0 +1,1 @@
+//! Model versions and aliases; publishes the live set to Redis.

@@ -1,0 +1,1 @@
+//! Arrow schemas of what is declared; values, Parquet in and out.

@@ -1,0 +1,60 @@
+//! Args of the jobs that one crate enqueues for another. Stored in the queue: fields are only ever added,
+//! with a default.
+
+use serde::{Deserialize, Serialize};
+use tidemill_core::{IncidentId, Kind, Time, UploadId};
+
+/// Kind of [`FeaturesUpdate`].
+pub const FEATURES_UPDATE: Kind = Kind::new("features.update");
+/// Kind of [`IngestChunk`].
+pub const INGEST_CHUNK: Kind = Kind::new("ingest.chunk");
+/// Kind of [`IngestPublish`].
+pub const INGEST_PUBLISH: Kind = Kind::new("ingest.publish");
+/// Kind of [`MonitorScan`].
+pub const MONITOR_SCAN: Kind = Kind::new("monitor.scan");
+/// Kind of [`Notify`].
+pub const NOTIFY: Kind = Kind::new("notify");
+
+/// Brings one view up to the lake's head and the data clock. Enqueued with the unique key
+/// `features.update/VIEW`, so that requests made while one waits are one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeaturesUpdate {
+    /// The view.
+    pub view: String,
+}
+
+/// Turns one chunk of an upload into staged Parquet and dead letters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IngestChunk {
+    /// The upload.
+    pub upload: UploadId,
+    /// Which chunk, from 0.
+    pub chunk: u32,
+}
+
+/// Makes all chunks of an upload visible in one version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IngestPublish {
+    /// The upload.
+    pub upload: UploadId,
+}
+
+/// Scans one window of one monitor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MonitorScan {
+    /// The monitor.
+    pub monitor: String,
+    /// First instant of the window.
+    pub from: Time,
+    /// First instant after it.
+    pub to: Time,
+}
+
+/// Delivers one incident to one notifier.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notify {
+    /// The incident.
+    pub incident: IncidentId,
+    /// The notifier.
+    pub notifier: String,
+}

@@ -1,0 +1,16 @@
+//! The declared objects of a project and everything that can be said of them without running anything.
+//!
+//! Reading order: [`object`] (what is declared), [`value`] (types and values), [`args`] (what crates enqueue
+//! for each other), then how YAML becomes objects and which mistakes are found. Pure: no I/O but reading a
+//! folder of YAML, no database.
+
+pub mod args;
+pub mod object;
+pub mod value;
+
+pub use object::{
+    Aggregate, Check, Clock, Column, Entity, Every, Feature, FeatureView, Freshness, Hydration, HydrationRead, Input, KeyOrigin,
+    Label, Meta, Model, Monitor, MonitorTarget, Notifier, OnlineFeatures, Pipeline, PipelineSchedule, Project, Reference, Rule,
+    Source, Step, ViewInput, ViewKind,
+};
+pub use value::{Type, Value};

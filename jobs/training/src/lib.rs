@@ -1,0 +1,1 @@
+//! Datasets, training steps and evaluation.

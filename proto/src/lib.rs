@@ -1,0 +1,31 @@
+//! The gRPC contracts, one module an area, generated from `tidemill/<area>/v1/*.proto`.
+//!
+//! Generated types stay out of other crates' signatures: `workers/*` convert at the door.
+#![expect(missing_docs, clippy::pedantic, reason = "generated; the .proto files carry the words")]
+
+/// Every contract as a descriptor set, for gRPC reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tidemill.bin"));
+
+/// Features, online and historical.
+pub mod features {
+    /// Version 1.
+    pub mod v1 {
+        tonic::include_proto!("tidemill.features.v1");
+    }
+}
+
+/// Uploads.
+pub mod ingest {
+    /// Version 1.
+    pub mod v1 {
+        tonic::include_proto!("tidemill.ingest.v1");
+    }
+}
+
+/// Predictions.
+pub mod serving {
+    /// Version 1.
+    pub mod v1 {
+        tonic::include_proto!("tidemill.serving.v1");
+    }
+}

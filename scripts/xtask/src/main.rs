@@ -1,0 +1,3 @@
+//! Checks that are longer than a line of shell.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The control plane: apply, runs, metadata, registry over REST; features over gRPC.

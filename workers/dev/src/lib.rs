@@ -1,0 +1,1 @@
+//! Embedded servers and every role in one process tree; the demo.

@@ -1,0 +1,1 @@
+//! The worker role: the one list of job kinds, and the process that runs them.

@@ -1,0 +1,1 @@
+//! Predict over gRPC and REST, from Redis and the artifact store alone.
