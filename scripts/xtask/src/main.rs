@@ -1,3 +1,17 @@
-//! Checks that are longer than a line of shell.
+//! Checks that are longer than a line of shell. `cargo run -p xtask -- arrows` holds the crates' graph
+//! against the layout: arrows point one way, and one foreign library has one home.
+#![expect(clippy::print_stdout, reason = "a command-line tool")]
 
-fn main() {}
+mod arrows;
+
+use std::process::ExitCode;
+
+fn main() -> anyhow::Result<ExitCode> {
+    match std::env::args().nth(1).as_deref() {
+        Some("arrows") => arrows::check(),
+        _ => {
+            println!("usage: xtask arrows");
+            Ok(ExitCode::from(64))
+        }
+    }
+}

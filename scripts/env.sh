@@ -1,0 +1,11 @@
+# Sourced by the scripts, from the root of the checkout: where private things live, and how the build finds them.
+TIDEMILL_CACHE="${TIDEMILL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tidemill}"
+TIDEMILL_VENV="${TIDEMILL_VENV:-$TIDEMILL_CACHE/venv}"
+CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$TIDEMILL_CACHE/target}"
+TIDEMILL_DATA="${TIDEMILL_DATA:-$TIDEMILL_CACHE/data}"
+# The SDK and the Python worker are used from the checkout.
+TIDEMILL_PYTHON="${TIDEMILL_PYTHON:-$TIDEMILL_VENV/bin/python}"
+PYTHONPATH="$PWD/workers/python/src${PYTHONPATH:+:$PYTHONPATH}"
+export TIDEMILL_PYTHON PYTHONPATH TIDEMILL_CACHE TIDEMILL_VENV TIDEMILL_DATA CARGO_TARGET_DIR
+[ -d "$HOME/.cargo/bin" ] && PATH="$HOME/.cargo/bin:$PATH"
+export PATH

@@ -1,0 +1,171 @@
+//! The arrows of the layout, checked over `cargo metadata`.
+//!
+//! Each folder of crates may point at the folders below it; what a crate's closure must not hold, and where a
+//! foreign library lives, is listed here and nowhere else.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::{Command, ExitCode},
+};
+
+use anyhow::Context as _;
+use serde::Deserialize;
+
+/// Foreign libraries and the only crates that may name them as a dependency.
+const HOMES: &[(&str, &[&str])] = &[
+    ("apalis", &["tidemill-runtime"]),
+    ("apalis-core", &["tidemill-runtime"]),
+    ("cel", &["tidemill-spec", "tidemill-pipeline"]),
+    ("cron", &["tidemill-core"]),
+    ("duckdb", &["tidemill-offline"]),
+    ("object_store", &["tidemill-blobs"]),
+    ("parquet", &["tidemill-rows"]),
+    ("redis", &["tidemill-online"]),
+    ("sqlx", &["tidemill-store", "tidemill-catalog", "tidemill-offline"]),
+];
+
+/// Crates whose closure must not hold these libraries.
+const NEVER: &[(&str, &[&str])] = &[
+    ("tidemill-serve", &["sqlx", "duckdb", "rdkafka", "apalis"]),
+    ("tidemill-core", &["tokio", "sqlx", "redis", "duckdb"]),
+    ("tidemill-spec", &["tokio", "sqlx", "redis", "duckdb"]),
+    ("tidemill-runtime", &["redis", "duckdb", "rdkafka", "arrow"]),
+];
+
+/// A worker may point at another only here: the binary starts the roles.
+const WORKERS: &[(&str, &[&str])] =
+    &[("tidemill-cli", &["tidemill-dev", "tidemill-fleet", "tidemill-gateway", "tidemill-serve", "tidemill-api"])];
+
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<Package>,
+    workspace_members: BTreeSet<String>,
+    resolve: Resolve,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    id: String,
+    name: String,
+    manifest_path: String,
+    dependencies: Vec<Dependency>,
+}
+
+#[derive(Deserialize)]
+struct Dependency {
+    name: String,
+    kind: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Resolve {
+    nodes: Vec<Node>,
+}
+
+#[derive(Deserialize)]
+struct Node {
+    id: String,
+    deps: Vec<NodeDependency>,
+}
+
+#[derive(Deserialize)]
+struct NodeDependency {
+    pkg: String,
+    dep_kinds: Vec<DependencyKind>,
+}
+
+#[derive(Deserialize)]
+struct DependencyKind {
+    kind: Option<String>,
+}
+
+/// Prints every arrow that points the wrong way; fails when there is one.
+pub(crate) fn check() -> anyhow::Result<ExitCode> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--locked"])
+        .output()
+        .context("cargo metadata did not start")?;
+    let metadata: Metadata = serde_json::from_slice(&output.stdout).context("cargo metadata")?;
+    let ours: Vec<&Package> =
+        metadata.packages.iter().filter(|package| metadata.workspace_members.contains(&package.id)).collect();
+    let mut wrong = Vec::new();
+    for package in &ours {
+        wrong.extend(folder_arrows(package, &ours));
+        wrong.extend(homes(package));
+    }
+    wrong.extend(closures(&metadata));
+    for line in &wrong {
+        println!("arrows: {line}");
+    }
+    println!("arrows: {} crates, {} wrong", ours.len(), wrong.len());
+    Ok(if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// `workers` → `jobs` → `engine`; `proto` is a leaf; `testkit` is for tests.
+fn folder_arrows(package: &Package, ours: &[&Package]) -> Vec<String> {
+    let level = |folder: &str| match folder {
+        "engine" => 1,
+        "jobs" => 2,
+        "workers" => 3,
+        _ => 0,
+    };
+    let from = folder(package);
+    let normal = package.dependencies.iter().filter(|dependency| dependency.kind.is_none());
+    normal
+        .filter_map(|dependency| ours.iter().find(|other| other.name == dependency.name))
+        .filter(|target| {
+            let sideways = from == "workers"
+                && folder(target) == "workers"
+                && !WORKERS.iter().any(|(name, may)| *name == package.name && may.contains(&target.name.as_str()));
+            let upwards = level(&folder(target)) > level(&from);
+            upwards || sideways || target.name == "tidemill-testkit" || from == "proto"
+        })
+        .map(|target| format!("{} must not depend on {}", package.name, target.name))
+        .collect()
+}
+
+fn homes(package: &Package) -> Vec<String> {
+    package
+        .dependencies
+        .iter()
+        .filter(|dependency| dependency.kind.is_none())
+        .filter_map(|dependency| HOMES.iter().find(|(library, _)| *library == dependency.name))
+        .filter(|(_, may)| !may.contains(&package.name.as_str()) && package.name != "tidemill-testkit")
+        .map(|(library, may)| format!("{} uses {library}, whose home is {}", package.name, may.join(", ")))
+        .collect()
+}
+
+fn closures(metadata: &Metadata) -> Vec<String> {
+    let names: BTreeMap<&str, &str> =
+        metadata.packages.iter().map(|package| (package.id.as_str(), package.name.as_str())).collect();
+    let nodes: BTreeMap<&str, &Node> =
+        metadata.resolve.nodes.iter().map(|node| (node.id.as_str(), node)).collect();
+    let mut wrong = Vec::new();
+    for (root, never) in NEVER {
+        let Some((start, _)) = names.iter().find(|(_, name)| *name == root) else { continue };
+        let (mut seen, mut open) = (BTreeSet::new(), vec![*start]);
+        while let Some(id) = open.pop() {
+            if !seen.insert(id) {
+                continue;
+            }
+            let normal = |dependency: &&NodeDependency| dependency.dep_kinds.iter().any(|kind| kind.kind.is_none());
+            open.extend(nodes[id].deps.iter().filter(normal).map(|dependency| dependency.pkg.as_str()));
+        }
+        let held: BTreeSet<&str> = seen.iter().map(|id| names[id]).collect();
+        wrong.extend(
+            never.iter().filter(|name| held.contains(*name)).map(|name| format!("the closure of {root} holds {name}")),
+        );
+    }
+    wrong
+}
+
+/// The top folder a crate lives in.
+fn folder(package: &Package) -> String {
+    let root = std::env::current_dir().unwrap_or_default();
+    package
+        .manifest_path
+        .strip_prefix(&format!("{}/", root.display()))
+        .and_then(|path| path.split('/').next())
+        .unwrap_or_default()
+        .to_owned()
+}
