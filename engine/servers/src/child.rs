@@ -1,0 +1,114 @@
+//! Children that die with their parent.
+//!
+//! The kernel's parent-death signal is sent when the *thread* that started the child ends, so all children are
+//! started by one thread that lives as long as the process.
+
+use std::{
+    fs::{self, File},
+    io,
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{Mutex, PoisonError, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::Error;
+
+/// How long a server may take to answer after it was started.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+
+/// A running child; stopped when dropped.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    stop_signal: Signal,
+    log: PathBuf,
+}
+
+impl Server {
+    /// Starts `command`, its output going to `log`, to be stopped by `stop_signal`.
+    pub(crate) fn start(mut command: Command, log: PathBuf, stop_signal: Signal) -> Result<Self, Error> {
+        let program = command.get_program().to_string_lossy().into_owned();
+        let file = File::create(&log).map_err(crate::io(format!("write {}", log.display())))?;
+        let errors = file.try_clone().map_err(crate::io("share the log"))?;
+        command.stdin(Stdio::null()).stdout(file).stderr(errors);
+        let child = with_parent(command).map_err(crate::io(format!("start {program}")))?;
+        Ok(Self { child, stop_signal, log })
+    }
+
+    /// The child's process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until `ready` says so.
+    pub(crate) fn await_ready(mut self, name: &'static str, ready: impl Fn() -> bool) -> Result<Self, Error> {
+        let deadline = Instant::now() + READY_WITHIN;
+        while !ready() {
+            let ended = matches!(self.child.try_wait(), Ok(Some(_)) | Err(_));
+            if ended || Instant::now() > deadline {
+                return Err(Error::NotReady { server: name, log: last_lines(&self.log) });
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(self)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            // It may have ended by itself; then there is nothing to stop.
+            let _ = kill_process(pid, self.stop_signal);
+        }
+        let _ = self.child.wait();
+    }
+}
+
+/// Starts a child from the thread that outlives all others, so that a parent-death signal means the process.
+///
+/// # Errors
+/// When the program can't be started.
+pub fn with_parent(command: Command) -> io::Result<Child> {
+    type Request = (Command, mpsc::Sender<io::Result<Child>>);
+    static STARTER: Mutex<Option<mpsc::Sender<Request>>> = Mutex::new(None);
+    let (reply, answer) = mpsc::channel();
+    {
+        let mut starter = STARTER.lock().unwrap_or_else(PoisonError::into_inner);
+        let requests = starter.get_or_insert_with(|| {
+            let (requests, inbox) = mpsc::channel::<Request>();
+            thread::spawn(move || {
+                for (mut command, reply) in inbox {
+                    // Whoever asked may be gone; then the child is nobody's and is left to its parent-death signal.
+                    let _ = reply.send(command.spawn());
+                }
+            });
+            requests
+        });
+        requests.send((command, reply)).map_err(io::Error::other)?;
+    }
+    answer.recv().map_err(io::Error::other)?
+}
+
+/// A TCP port on loopback that nothing listens on right now.
+///
+/// # Errors
+/// When the machine has none.
+pub fn free_port() -> io::Result<u16> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr().map(|address| address.port())
+}
+
+/// Whether something listens.
+pub(crate) fn listening(port: u16) -> bool {
+    TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), Duration::from_secs(1)).is_ok()
+}
+
+fn last_lines(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().rev().take(5).collect();
+    lines.into_iter().rev().collect::<Vec<_>>().join("; ")
+}

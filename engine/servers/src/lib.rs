@@ -1,0 +1,49 @@
+//! Private Postgres and Valkey servers from Python wheels, for development, the demo and tests.
+//!
+//! A server listens on loopback alone, keeps its data in the folder it is given, and dies with the process that
+//! started it, also on kill -9. Start with [`Wheels::locate`], then [`Postgres::start`] or [`Valkey::start`].
+//! What uses real servers elsewhere needs none of this: URLs in the environment win.
+
+mod child;
+mod postgres;
+mod valkey;
+mod wheels;
+
+pub use child::{Server, free_port, with_parent};
+pub use postgres::{Durability, Postgres};
+pub use valkey::Valkey;
+pub use wheels::Wheels;
+
+/// Why a server could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The Python packages that carry the servers are not there.
+    #[error("{python} has no package `{package}`")]
+    NoWheel {
+        /// The interpreter asked.
+        python: String,
+        /// The package it lacks.
+        package: &'static str,
+    },
+    /// A program could not be run, or a folder not be made.
+    #[error("{what}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// It started, and ended before it was ready.
+    #[error("{server} did not get ready: {log}")]
+    NotReady {
+        /// The server.
+        server: &'static str,
+        /// The last lines it wrote.
+        log: String,
+    },
+}
+
+fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Error {
+    let what = what.into();
+    move |source| Error::Io { what, source }
+}

