@@ -5,12 +5,22 @@
 //! folder of YAML, no database.
 
 pub mod args;
+pub mod diagnostic;
+pub mod expr;
+mod load;
 pub mod object;
+mod objects;
+pub mod steps;
+pub mod units;
 pub mod value;
 
+pub use diagnostic::{Diagnostic, Severity};
+pub use load::{Loaded, load};
+
 pub use object::{
-    Aggregate, Check, Clock, Column, Entity, Every, Feature, FeatureView, Freshness, Hydration, HydrationRead, Input, KeyOrigin,
-    Label, Meta, Model, Monitor, MonitorTarget, Notifier, OnlineFeatures, Pipeline, PipelineSchedule, Project, Reference, Rule,
-    Source, Step, ViewInput, ViewKind,
+    Aggregate, Check, Clock, Column, Entity, Every, Feature, FeatureView, Freshness, Hydration,
+    HydrationRead, Input, KeyOrigin, Label, Meta, Model, Monitor, MonitorTarget, Notifier, OnlineFeatures,
+    Pipeline, PipelineSchedule, Project, Reference, Rule, Source, Step, ViewInput, ViewKind,
 };
+pub use objects::{Definition, ObjectKind, ObjectRef, Objects};
 pub use value::{Type, Value};

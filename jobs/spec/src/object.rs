@@ -26,7 +26,7 @@ pub struct Meta {
 }
 
 /// The project: one an installation.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Project {
     /// Its name.
     pub name: String,

@@ -100,7 +100,11 @@ impl Value {
             Self::Int(number) => (*number).into(),
             Self::Float(number) if number.is_nan() => "NaN".into(),
             Self::Float(number) if number.is_infinite() => {
-                if *number > 0.0 { "Infinity".into() } else { "-Infinity".into() }
+                if *number > 0.0 {
+                    "Infinity".into()
+                } else {
+                    "-Infinity".into()
+                }
             }
             Self::Float(number) => (*number).into(),
             Self::Bool(truth) => (*truth).into(),

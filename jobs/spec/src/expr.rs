@@ -1,0 +1,4 @@
+//! The two expression languages of the YAML: DuckDB SQL over rows, CEL in `${{ }}` of pipelines.
+
+pub mod cel;
+pub mod sql;

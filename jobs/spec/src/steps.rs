@@ -1,0 +1,253 @@
+//! The steps of pipelines: what each takes in `with`, after `${{ }}` was resolved.
+//!
+//! These are the args of the steps' jobs, so fields are only ever added, with a default.
+
+use std::{fmt, time::Duration};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use tidemill_core::{Kind, Time};
+
+use crate::units;
+
+/// Kind of [`DatasetBuild`].
+pub const DATASET_BUILD: Kind = Kind::new("dataset.build");
+/// Kind of [`Python`].
+pub const PYTHON: Kind = Kind::new("python");
+/// Kind of [`ModelRegister`].
+pub const MODEL_REGISTER: Kind = Kind::new("model.register");
+/// Kind of [`ModelCompare`].
+pub const MODEL_COMPARE: Kind = Kind::new("model.compare");
+/// Kind of [`ModelPromote`].
+pub const MODEL_PROMOTE: Kind = Kind::new("model.promote");
+/// Kind of [`PredictBatch`].
+pub const PREDICT_BATCH: Kind = Kind::new("model.predict_batch");
+/// Kind of [`Ingest`].
+pub const INGEST: Kind = Kind::new("ingest");
+/// Kind of [`Export`].
+pub const EXPORT: Kind = Kind::new("export");
+/// Kind of [`Sql`].
+pub const SQL: Kind = Kind::new("sql");
+/// Kind of [`QualityCheck`].
+pub const QUALITY_CHECK: Kind = Kind::new("quality.check");
+/// Kind of [`FeaturesBackfill`].
+pub const FEATURES_BACKFILL: Kind = Kind::new("features.backfill");
+
+/// Builds a training set: labels with the features that were known at each label's moment.
+///
+/// Outputs: `dataset` and `holdout` (ids; `holdout` is null where none was asked for), `rows`, `holdout_rows`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatasetBuild {
+    /// The label.
+    pub label: String,
+    /// Whose columns.
+    pub inputs: DatasetInputs,
+    /// First event time.
+    pub from: Time,
+    /// First event time after it.
+    pub to: Time,
+    /// Length of the end of the range that training never sees.
+    #[serde(default, with = "units::duration_option", skip_serializing_if = "Option::is_none")]
+    pub holdout: Option<Duration>,
+    /// Which corrections count; default: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known_at: Option<KnownAt>,
+}
+
+/// Whose columns a training set has: text names a model, a list names views.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DatasetInputs {
+    /// The inputs of a model, in the vector's order.
+    Model(String),
+    /// All features of views.
+    Views(Vec<String>),
+}
+
+/// Until when a row must have been created to count: `label` or an instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KnownAt {
+    /// Each row's own moment.
+    Label,
+    /// The same instant for all, inclusive.
+    Time(Time),
+}
+
+/// Calls `def f(ctx, dataset, out)` of the project's Python.
+///
+/// Outputs: `artifact` (what was left in `out`) and whatever the function returned, if a dict.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Python {
+    /// `module:function`.
+    pub entry: String,
+    /// Id of a training set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dataset: Option<String>,
+    /// Added to the run's params in `ctx.params`.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    pub params: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Registers an artifact as the model's next version. Output: `version`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelRegister {
+    /// The model.
+    pub model: String,
+    /// What a Python step left.
+    pub artifact: String,
+}
+
+/// Scores two versions on a holdout. Outputs: `delta` (candidate minus other; 0 when there is no other),
+/// `candidate`, `against`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelCompare {
+    /// The model; default: the one whose inputs the dataset was built from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// The new version.
+    pub candidate: u32,
+    /// An alias, or a version's number.
+    pub against: String,
+    /// Id of the training set to score on.
+    pub dataset: String,
+    /// `auc`.
+    pub metric: String,
+}
+
+/// Points an alias at a version and publishes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelPromote {
+    /// The model.
+    pub model: String,
+    /// The version.
+    pub version: u32,
+    /// The alias.
+    pub alias: String,
+}
+
+/// Predicts every row of a training set and appends to the model's predictions. Output: `rows`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PredictBatch {
+    /// The model.
+    pub model: String,
+    /// The version; default: what the alias names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u32>,
+    /// The alias.
+    #[serde(default = "champion")]
+    pub alias: String,
+    /// Id of the training set whose rows are predicted.
+    pub dataset: String,
+}
+
+fn champion() -> String {
+    "champion".to_owned()
+}
+
+/// Ingests files into a source. Outputs: `rows`, `dead_letters`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ingest {
+    /// The source.
+    pub source: String,
+    /// A path, a glob, or `s3://bucket/key`.
+    pub path: String,
+}
+
+/// Writes a table to a Parquet or CSV file, by the path's ending. Output: `rows`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Export {
+    /// `source/NAME`, `view/NAME`, `predictions/MODEL` or `dataset/ID`.
+    pub table: String,
+    /// A path, or `s3://bucket/key`.
+    pub path: String,
+}
+
+/// Runs a DuckDB query over the lake's tables and keeps its rows. Outputs: `rows`, and `first`: the first row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sql {
+    /// The query; tables are named as sources and views are.
+    pub query: String,
+    /// Where its rows are written, Parquet or CSV; default: nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+}
+
+/// Fails the run where a condition over a table does not hold for all rows. Outputs: `rows`, `failed`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QualityCheck {
+    /// `source/NAME` or `view/NAME`.
+    pub table: String,
+    /// DuckDB conditions over one row.
+    pub conditions: Vec<String>,
+    /// Share of rows that may fail, 0 to 1.
+    #[serde(default)]
+    pub tolerance: f64,
+}
+
+/// Recomputes a view from the start into a new version, then switches to it. Output: `version`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FeaturesBackfill {
+    /// The view.
+    pub view: String,
+}
+
+impl Serialize for DatasetInputs {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Model(model) => serializer.serialize_str(model),
+            Self::Views(views) => views.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for DatasetInputs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = DatasetInputs;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a model's name or a list of views")
+            }
+
+            fn visit_str<E: de::Error>(self, model: &str) -> Result<DatasetInputs, E> {
+                Ok(DatasetInputs::Model(model.to_owned()))
+            }
+
+            fn visit_seq<A: de::SeqAccess<'de>>(self, seq: A) -> Result<DatasetInputs, A::Error> {
+                Vec::deserialize(de::value::SeqAccessDeserializer::new(seq)).map(DatasetInputs::Views)
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+impl Serialize for KnownAt {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Label => serializer.serialize_str("label"),
+            Self::Time(time) => time.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for KnownAt {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text == "label" {
+            return Ok(Self::Label);
+        }
+        crate::value::parse_time(&text)
+            .map(Self::Time)
+            .ok_or_else(|| de::Error::custom("expected `label` or an instant"))
+    }
+}
