@@ -1,0 +1,48 @@
+"""Trains LightGBM on any of the flight models' training sets; goes on from its last checkpoint."""
+
+import lightgbm as lgb
+
+TREES = 200
+CHECKPOINT_EVERY = 20
+PARAMS = {
+    "objective": "binary",
+    "num_leaves": 31,
+    "learning_rate": 0.05,
+    "deterministic": True,
+    "force_row_wise": True,
+    "seed": 1,
+    "verbose": -1,
+}
+
+
+def train(ctx, dataset, out):
+    frame = dataset.to_pandas()
+    columns = frame[dataset.features].copy()
+    for name in columns.columns:
+        if not (columns[name].dtype.kind in "biuf"):
+            columns[name] = columns[name].astype("category")
+    rows = lgb.Dataset(columns, label=frame[dataset.label].astype(int))
+
+    kept = ctx.last_checkpoint
+    booster = lgb.Booster(model_str=kept["booster"]) if kept else None
+    done = booster.num_trees() if booster else 0
+    ctx.log_params({"trees": TREES, "rows": len(columns), **PARAMS})
+
+    if done < TREES:
+        booster = lgb.train(
+            PARAMS, rows, num_boost_round=TREES - done, init_model=booster, callbacks=[progress(ctx)]
+        )
+    booster.save_model(out / "model.txt")
+    return {"trees": booster.num_trees()}
+
+
+def progress(ctx):
+    """Prints every tree and keeps the booster every few; LightGBM counts on from a booster it was given."""
+
+    def after_tree(env):
+        tree = env.iteration + 1
+        print(f"tree {tree}", flush=True)
+        if tree % CHECKPOINT_EVERY == 0 and tree < TREES:
+            ctx.checkpoint({"trees": tree, "booster": env.model.model_to_string(num_iteration=-1)})
+
+    return after_tree
