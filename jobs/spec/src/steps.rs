@@ -19,6 +19,8 @@ pub const MODEL_REGISTER: Kind = Kind::new("model.register");
 pub const MODEL_COMPARE: Kind = Kind::new("model.compare");
 /// Kind of [`ModelPromote`].
 pub const MODEL_PROMOTE: Kind = Kind::new("model.promote");
+/// Kind of [`ModelEvaluate`].
+pub const MODEL_EVALUATE: Kind = Kind::new("model.evaluate");
 /// Kind of [`PredictBatch`].
 pub const PREDICT_BATCH: Kind = Kind::new("model.predict_batch");
 /// Kind of [`Ingest`].
@@ -126,6 +128,24 @@ pub struct ModelPromote {
     pub version: u32,
     /// The alias.
     pub alias: String,
+}
+
+/// Scores one version on the rows of a training set, built for any range of its label and from the inputs of any
+/// model with the same columns; the figures are kept with the version. Outputs: `auc`, `log_loss`, `rows`,
+/// `label_rate`, `mean_prediction`, `version`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelEvaluate {
+    /// The model.
+    pub model: String,
+    /// The version; default: what the alias names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u32>,
+    /// The alias.
+    #[serde(default = "champion")]
+    pub alias: String,
+    /// Id of the training set whose rows are scored.
+    pub dataset: String,
 }
 
 /// Predicts every row of a training set and appends to the model's predictions. Output: `rows`.
