@@ -4,6 +4,7 @@
 //! [`schedule`], [`clock`]. What runs jobs lives in `tidemill-runtime`, what stores them in `tidemill-store`.
 
 pub mod clock;
+pub mod dag;
 pub mod error;
 pub mod ids;
 pub mod retry;
@@ -12,8 +13,10 @@ pub mod state;
 pub mod verdict;
 
 pub use clock::{Clock, DataClock, SystemClock, Time};
+pub use dag::{Dag, DagError, Node};
 pub use error::{Code, Fault};
 pub use ids::{DatasetId, IncidentId, JobId, LeaseToken, PredictionId, RunId, UploadId, WorkerId};
 pub use retry::{AttemptPolicy, RetryPolicy};
+pub use schedule::{CatchUp, InvalidSchedule, Overlap, Schedule, Tick};
 pub use state::{JobState, RunState, StepState};
 pub use verdict::{JobError, Kind};
