@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`postgres::database`] (an own database, cloned from a migrated template), [`redis::prefix`],
 //! [`s3::bucket`], [`ManualClock`]. Servers start on first use and die with the test process, however that ends;
-//! `TIDEMILL_TEST_POSTGRES_URL`, `TIDEMILL_TEST_REDIS_URL` and `TIDEMILL_TEST_S3_URL` name running ones instead.
+//! `TIDEMILL_TEST_POSTGRES_URL` and `TIDEMILL_TEST_REDIS_URL` name running ones instead.
 //! A dev-dependency only: no product code knows this crate.
 
 mod clock;

