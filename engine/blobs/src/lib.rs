@@ -8,6 +8,7 @@
 mod blob_ref;
 mod cache;
 mod error;
+mod folder;
 mod options;
 
 use std::{
