@@ -1,1 +1,3 @@
 //! The lake: immutable Parquet with a manifest in Postgres, computed by DuckDB.
+
+pub mod upload;
