@@ -70,7 +70,9 @@ impl Catalog {
         now: Time,
     ) -> Result<Vec<Change>, Error> {
         // Two applies at once would both count the same next version.
-        sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('catalog.apply', 0))").execute(tx.conn()).await?;
+        sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('catalog.apply', 0))")
+            .execute(tx.conn())
+            .await?;
         let code_hash = code.hash();
         sqlx::query(include_str!("../queries/code/put.sql")).bind(&code_hash).execute(tx.conn()).await?;
 
@@ -85,7 +87,8 @@ impl Catalog {
         }
         self.apply_views(tx, objects, code, &code_hash, &mut changes).await?;
         self.apply_schedules(tx, objects, now).await?;
-        lineage::draw(tx, &declared_edges(objects, &current_versions(tx).await?, &code_hash)).await?;
+        let versions = current_versions(tx).await?;
+        lineage::draw(tx, &declared_edges(objects, &versions, &code_hash)).await?;
         Ok(changes)
     }
 
@@ -116,7 +119,8 @@ impl Catalog {
             let hash = values_hash(objects, view, code, &hashes);
             let building = put_view(tx, view, &hash, code_hash).await?;
             hashes.insert(name.clone(), hash);
-            let of_view = |change: &&mut Change| change.object.kind == ObjectKind::View && change.object.name == name;
+            let of_view =
+                |change: &&mut Change| change.object.kind == ObjectKind::View && change.object.name == name;
             if let Some(change) = changes.iter_mut().find(of_view) {
                 change.building = building;
             }
@@ -197,13 +201,19 @@ fn values_hash(
         ViewInput::Views(views) => (None, views.iter().map(|view| inputs.get(view)).collect()),
     };
     let source = source.map(|source| (&source.name, &source.unique, &source.deleted));
-    let module = view.python.as_deref().and_then(|entry| entry.split(':').next()).map(|name| code.module_hash(name));
+    let module =
+        view.python.as_deref().and_then(|entry| entry.split(':').next()).map(|name| code.module_hash(name));
     let all = serde_json::json!([rules, keys, source, inputs, module]);
     hex_sha256(all.to_string().as_bytes())
 }
 
 /// Keeps the versions of one view in step with its declaration; returns the one that must be filled, if any.
-async fn put_view(tx: &mut Tx, view: &FeatureView, hash: &str, code_hash: &str) -> Result<Option<i32>, Error> {
+async fn put_view(
+    tx: &mut Tx,
+    view: &FeatureView,
+    hash: &str,
+    code_hash: &str,
+) -> Result<Option<i32>, Error> {
     let rows: Vec<ViewRow> = sqlx::query_as(include_str!("../queries/view/versions.sql"))
         .bind(Some(&view.name))
         .fetch_all(tx.conn())
@@ -322,8 +332,9 @@ fn monitor_schedule(monitor: &Monitor) -> NewSchedule {
 }
 
 fn first_tick(schedule: &NewSchedule, now: Time) -> Result<Time, Error> {
-    let invalid = |why: &dyn std::fmt::Display| Error::Inconsistent(format!("schedule of {}: {why}", schedule.name));
-    let ticks = Schedule::parse(&schedule.cron, &schedule.timezone).map_err(|error| invalid(&error))?;
+    let invalid =
+        |why: &dyn std::fmt::Display| Error::Inconsistent(format!("schedule of {}: {why}", schedule.name));
+    let ticks = Schedule::new(&schedule.cron, &schedule.timezone).map_err(|error| invalid(&error))?;
     Ok(ticks.next_after(now).ok_or_else(|| invalid(&"it never ticks"))?.at)
 }
 
@@ -340,7 +351,9 @@ fn monitor_cron(every: Every) -> String {
         Every::Duration(length) => match length.as_secs() {
             seconds if seconds == 7 * DAY => "0 0 * * 1".to_owned(),
             seconds if seconds % DAY == 0 => "0 0 * * *".to_owned(),
-            seconds if seconds % HOUR == 0 && DAY.is_multiple_of(seconds) => format!("0 */{} * * *", seconds / HOUR),
+            seconds if seconds % HOUR == 0 && DAY.is_multiple_of(seconds) => {
+                format!("0 */{} * * *", seconds / HOUR)
+            }
             seconds if seconds % HOUR == 0 => "0 * * * *".to_owned(),
             seconds if seconds % MINUTE == 0 && HOUR.is_multiple_of(seconds) => {
                 format!("*/{} * * * *", seconds / MINUTE)

@@ -114,13 +114,8 @@ impl Catalog {
         let named: Vec<String> = named.into_iter().map(|(object,)| object).collect();
         let rows: Vec<(String, String, Option<Uuid>, Option<String>, Option<i64>, Time)> =
             sqlx::query_as(statement).bind(named).fetch_all(self.pool()).await?;
-        let edge = |(from, to, run, code_hash, lake_version, updated_at): (_, _, Option<Uuid>, _, _, _)| EdgeRow {
-            from,
-            to,
-            run: run.map(RunId::from),
-            code_hash,
-            lake_version,
-            updated_at,
+        let edge = |(from, to, run, code_hash, lake_version, updated_at): (_, _, Option<Uuid>, _, _, _)| {
+            EdgeRow { from, to, run: run.map(RunId::from), code_hash, lake_version, updated_at }
         };
         Ok(rows.into_iter().map(edge).collect())
     }

@@ -34,7 +34,8 @@ impl Catalog {
 
     /// The version of an object that is in force.
     pub async fn object_version(&self, object: &ObjectRef) -> Result<Option<i32>, Error> {
-        let statement = "SELECT version FROM catalog.object WHERE kind = $1 AND name = $2 AND retired_at IS NULL";
+        let statement =
+            "SELECT version FROM catalog.object WHERE kind = $1 AND name = $2 AND retired_at IS NULL";
         let row: Option<(i32,)> = sqlx::query_as(statement)
             .bind(object.kind.as_str())
             .bind(&object.name)

@@ -30,11 +30,17 @@ pub struct SourceSummary {
 impl Catalog {
     /// What came into each declared source, in declared order; also those into which nothing came.
     pub async fn source_summaries(&self) -> Result<Vec<SourceSummary>, Error> {
-        let mut found: HashMap<String, SourceSummary> =
-            self.summaries(None).await?.into_iter().map(|summary| (summary.source.clone(), summary)).collect();
+        let mut found: HashMap<String, SourceSummary> = self
+            .summaries(None)
+            .await?
+            .into_iter()
+            .map(|summary| (summary.source.clone(), summary))
+            .collect();
         let objects = self.objects().await?;
         let summary = |name: &String| {
-            found.remove(name).unwrap_or_else(|| SourceSummary { source: name.clone(), ..SourceSummary::default() })
+            found
+                .remove(name)
+                .unwrap_or_else(|| SourceSummary { source: name.clone(), ..SourceSummary::default() })
         };
         Ok(objects.sources.keys().map(summary).collect())
     }

@@ -211,7 +211,9 @@ impl Catalog {
         if inserted.is_none() {
             return Ok(None);
         }
-        let column = |of: fn(&ChunkPlan) -> u64| upload.chunks.iter().map(|chunk| signed(of(chunk))).collect::<Vec<_>>();
+        let column = |of: fn(&ChunkPlan) -> u64| {
+            upload.chunks.iter().map(|chunk| signed(of(chunk))).collect::<Vec<_>>()
+        };
         sqlx::query(include_str!("../queries/chunk/insert.sql"))
             .bind(id.as_uuid())
             .bind((0_i32..).take(upload.chunks.len()).collect::<Vec<_>>())

@@ -7,7 +7,10 @@
 use std::{fmt::Write as _, ops::Range, path::PathBuf, sync::Arc};
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray as _, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray},
+    array::{
+        Array, ArrayRef, AsArray as _, BooleanArray, Int64Array, RecordBatch, StringArray,
+        TimestampMicrosecondArray,
+    },
     compute,
     datatypes::{DataType, Field, Int64Type, Schema, TimestampMicrosecondType},
     error::ArrowError,
@@ -96,7 +99,8 @@ pub fn digest(
         }
     };
     let schema = batches.first().map_or_else(|| prepared.schema(), RecordBatch::schema);
-    split(&compute::concat_batches(&schema, &batches).map_err(arrow_failed)?, source, stamp).map_err(arrow_failed)
+    split(&compute::concat_batches(&schema, &batches).map_err(arrow_failed)?, source, stamp)
+        .map_err(arrow_failed)
 }
 
 /// Lets a database's statements read text batches; once for each database.
@@ -125,13 +129,30 @@ fn statement(input: &ChunkInput, source: &Source) -> String {
         .collect::<Vec<_>>()
         .join("\n")
         .replace("{input}", &input_sql(input, source))
-        .replace("{typed}", &list(&|name, column| format!("{} AS {}", typed(&text_of(name, column, "input"), column.ty), quoted(name))))
-        .replace("{faults}", &list(&|name, column| format!("{} AS {}", judged(name, column, source), fault(name))))
+        .replace(
+            "{typed}",
+            &list(&|name, column| {
+                format!("{} AS {}", typed(&text_of(name, column, "input"), column.ty), quoted(name))
+            }),
+        )
+        .replace(
+            "{faults}",
+            &list(&|name, column| format!("{} AS {}", judged(name, column, source), fault(name))),
+        )
         .replace("{columns}", &list(&|name, _| quoted(name)))
         .replace("{event}", &quoted(&source.event_time))
         .replace("{available}", &quoted(&source.available_time))
-        .replace("{created}", &source.created_time.as_deref().map_or_else(|| "NULL::TIMESTAMPTZ".to_owned(), quoted))
-        .replace("{deleted}", &source.deleted.as_deref().map_or_else(|| "false".to_owned(), |name| format!("coalesce({}, false)", quoted(name))))
+        .replace(
+            "{created}",
+            &source.created_time.as_deref().map_or_else(|| "NULL::TIMESTAMPTZ".to_owned(), quoted),
+        )
+        .replace(
+            "{deleted}",
+            &source
+                .deleted
+                .as_deref()
+                .map_or_else(|| "false".to_owned(), |name| format!("coalesce({}, false)", quoted(name))),
+        )
         .replace("{naive}", &naive.fold("false".to_owned(), |all, one| all + " OR " + &one))
         .replace("{first}", &format!("coalesce({firsts}, NULL)"))
         .replace("{reasons}", &list(&|name, _| fault(name)))
@@ -179,7 +200,11 @@ fn typed(text: &str, ty: Type) -> String {
 
 /// The moment as written, less its offset; so that no session's zone has a say. Digits below a microsecond go.
 fn timestamp(text: &str) -> String {
-    let part = |group: u8| format!("regexp_extract({text}, '^(\\d{{4}}-\\d\\d-\\d\\d)([T ](\\d\\d:\\d\\d(:\\d\\d(\\.\\d{{1,6}})?)?)\\d*)?\\s*(Z|UTC|([+-])(\\d\\d):?(\\d\\d)?)?$', {group})");
+    let part = |group: u8| {
+        format!(
+            "regexp_extract({text}, '^(\\d{{4}}-\\d\\d-\\d\\d)([T ](\\d\\d:\\d\\d(:\\d\\d(\\.\\d{{1,6}})?)?)\\d*)?\\s*(Z|UTC|([+-])(\\d\\d):?(\\d\\d)?)?$', {group})"
+        )
+    };
     let number = |group: u8| format!("coalesce(TRY_CAST(nullif({}, '') AS BIGINT), 0)", part(group));
     format!(
         "CAST(TRY_CAST({date} || ' ' || CASE length({time}) WHEN 0 THEN '00:00:00' WHEN 5 THEN {time} || ':00' ELSE {time} END AS TIMESTAMP)
@@ -208,7 +233,9 @@ fn judged(name: &str, column: &Column, source: &Source) -> String {
     if !column.nullable || time.into_iter().flatten().any(|time| time == name) {
         let _ = write!(sql, " WHEN {value} IS NULL THEN {}", words("is null"));
     }
-    for (bound, operator, side) in [(&column.min, '<', "below the minimum"), (&column.max, '>', "above the maximum")] {
+    for (bound, operator, side) in
+        [(&column.min, '<', "below the minimum"), (&column.max, '>', "above the maximum")]
+    {
         if let Some(bound) = bound {
             let limit = format!("CAST({} AS {})", literal(&bound.to_string()), column.ty.duckdb());
             let reason = words(&format!("is {side} {bound}: "));
@@ -250,7 +277,9 @@ fn split(batch: &RecordBatch, source: &Source, stamp: Stamp) -> Result<Digest, A
         arrays.push(array);
     }
     let rows = kept("_row", &DataType::Int64)?;
-    let seqs = Int64Array::from_iter_values(rows.as_primitive::<Int64Type>().values().iter().map(|row| seq(stamp.ordinal, *row)));
+    let seqs = Int64Array::from_iter_values(
+        rows.as_primitive::<Int64Type>().values().iter().map(|row| seq(stamp.ordinal, *row)),
+    );
     let created = if source.created_time.is_some() {
         kept("_created", &instant)?
     } else {
