@@ -36,9 +36,11 @@ pub enum Error {
         /// What was offered.
         value: String,
     },
-    /// The live set is not what this release can read.
-    #[error("the live set can't be read")]
+    /// A part of the live set is not what this release can read.
+    #[error("the live set's {part} can't be read")]
     InvalidLiveSet {
+        /// `clock`, `views` or `models`.
+        part: &'static str,
         /// Why.
         source: serde_json::Error,
     },

@@ -1,14 +1,15 @@
-//! The live set: what serving tiers need beside values, published to Redis as one document.
+//! The live set: what serving tiers need beside values, published to Redis by whoever changes it.
 //!
-//! `registry` assembles it from the catalog in the job `liveset.publish`, which everyone enqueues in the
-//! transaction that changes a view's version, a model's alias or the clock. Its `revision` is drawn before the
-//! catalog is read, so a slow publisher never undoes a later one.
+//! Three parts, each replaced as a whole and kept unless a later one is there: the data clock and the views (by
+//! `features`) and the models (by `registry`). A publisher draws its order from Postgres *after* its change
+//! committed and *before* it reads what to publish; so the last one to publish has read everything, whatever
+//! the races.
 
 use std::{sync::Arc, time::Duration};
 
 use indexmap::IndexMap;
 use redis::AsyncCommands as _;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tidemill_core::DataClock;
 use tidemill_spec::{Hydration, Type};
 use tokio::{sync::watch, time::MissedTickBehavior};
@@ -16,10 +17,8 @@ use tokio::{sync::watch, time::MissedTickBehavior};
 use crate::{client::Online, error::Error, view::OnlineView};
 
 /// Everything that is live.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct LiveSet {
-    /// Later ones replace earlier ones.
-    pub revision: i64,
     /// Answers "now".
     pub clock: DataClock,
     /// Online views.
@@ -83,20 +82,37 @@ pub struct LiveModelVersion {
 }
 
 impl Online {
-    /// Publishes a live set unless a later one is already there (then false); the same revision overwrites.
-    pub async fn publish_live(&self, live: &LiveSet) -> Result<bool, Error> {
-        let json = serde_json::to_string(live).map_err(|source| Error::InvalidLiveSet { source })?;
-        let mut call = redis::cmd("FCALL");
-        call.arg("tidemill_publish_1").arg(1).arg(self.live_key()).arg(live.revision).arg(json);
-        Ok(self.call(&[call]).await? == [1])
+    /// Publishes the data clock; false if a later publication is already there.
+    pub async fn publish_clock(&self, order: i64, clock: &DataClock) -> Result<bool, Error> {
+        self.publish("clock", order, clock).await
+    }
+
+    /// Publishes the views; false if a later publication is already there.
+    pub async fn publish_views(&self, order: i64, views: &LiveViews) -> Result<bool, Error> {
+        self.publish("views", order, views).await
+    }
+
+    /// Publishes the models; false if a later publication is already there.
+    pub async fn publish_models(&self, order: i64, models: &LiveModels) -> Result<bool, Error> {
+        self.publish("models", order, models).await
     }
 
     /// What is live; `None` if nothing was ever published (or Redis lost it).
     pub async fn live(&self) -> Result<Option<LiveSet>, Error> {
-        let json: Option<String> = self.connection.clone().hget(self.live_key(), "content").await?;
-        json.map(|json| serde_json::from_str(&json))
-            .transpose()
-            .map_err(|source| Error::InvalidLiveSet { source })
+        let parts: [Option<String>; 3] = redis::cmd("HMGET")
+            .arg(self.live_key())
+            .arg(&["clock", "views", "models"])
+            .query_async(&mut self.connection.clone())
+            .await?;
+        if parts.iter().all(Option::is_none) {
+            return Ok(None);
+        }
+        let [clock, views, models] = parts;
+        Ok(Some(LiveSet {
+            clock: part("clock", clock)?,
+            views: part("views", views)?,
+            models: part("models", models)?,
+        }))
     }
 
     /// Follows the live set, looking every `every`. Keeps the last one while Redis is away or empty, and
@@ -138,7 +154,24 @@ impl Online {
         Ok(())
     }
 
+    async fn publish<T: Serialize + Sync>(
+        &self,
+        part: &'static str,
+        order: i64,
+        content: &T,
+    ) -> Result<bool, Error> {
+        let json = serde_json::to_string(content).map_err(|source| Error::InvalidLiveSet { part, source })?;
+        let mut call = redis::cmd("FCALL");
+        call.arg("tidemill_publish_1").arg(1).arg(self.live_key()).arg(part).arg(order).arg(json);
+        Ok(self.call(&[call]).await? == [1])
+    }
+
     fn live_key(&self) -> String {
         format!("{}:live", self.prefix)
     }
+}
+
+fn part<T: DeserializeOwned + Default>(part: &'static str, json: Option<String>) -> Result<T, Error> {
+    json.map_or_else(|| Ok(T::default()), |json| serde_json::from_str(&json))
+        .map_err(|source| Error::InvalidLiveSet { part, source })
 }
