@@ -57,6 +57,14 @@ impl Store {
         Ok(Self { pool })
     }
 
+    /// The same database over connections of its own, at most so many: for a runtime that must not wait for others.
+    #[must_use]
+    pub fn apart(&self, connections: u32) -> Self {
+        let options =
+            PgPoolOptions::new().max_connections(connections).acquire_timeout(Duration::from_secs(10));
+        Self { pool: options.connect_lazy_with((*self.pool.connect_options()).clone()) }
+    }
+
     /// Creates or upgrades the schema `engine`. Safe to repeat and to run from several processes at once.
     pub async fn migrate(&self) -> Result<(), Error> {
         self.migrate_schema("engine", &sqlx::migrate!("./migrations")).await

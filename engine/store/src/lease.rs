@@ -112,6 +112,14 @@ impl Store {
         Ok(jobs)
     }
 
+    /// How long until the next job of the given kinds that waits for its time is due; `None` when none waits.
+    pub async fn next_due(&self, kinds: &[String]) -> Result<Option<Duration>, Error> {
+        let next = "SELECT extract(epoch FROM min(run_at) - now())::float8 FROM job
+                    WHERE lease_token IS NULL AND run_at > now() AND kind = ANY($1)";
+        let seconds: Option<f64> = sqlx::query(next).bind(kinds).fetch_one(&self.pool).await?.try_get(0)?;
+        Ok(seconds.map(|seconds| Duration::from_secs_f64(seconds.max(0.0))))
+    }
+
     /// Prolongs leases. Those that are not returned were lost.
     pub async fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<Renewed>, Error> {
         let mut tx = self.begin().await?;

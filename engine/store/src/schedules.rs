@@ -135,12 +135,20 @@ impl Store {
         if found { Ok(()) } else { Err(Error::NoSchedule(name.to_owned())) }
     }
 
-    /// One schedule whose next tick lies at or before `now` on the data clock, locked until `tx` ends.
-    pub async fn due_schedule(&self, tx: &mut Tx, now: Time) -> Result<Option<DueSchedule>, Error> {
+    /// One schedule whose next tick lies at or before `now` on the data clock, locked until `tx` ends; those in
+    /// `seen` are passed over.
+    pub async fn due_schedule(
+        &self,
+        tx: &mut Tx,
+        now: Time,
+        seen: &[String],
+    ) -> Result<Option<DueSchedule>, Error> {
         let due = format!(
-            "{SELECT} WHERE NOT paused AND next_at <= $1 ORDER BY next_at LIMIT 1 FOR UPDATE OF schedule SKIP LOCKED"
+            "{SELECT} WHERE NOT paused AND next_at <= $1 AND name <> ALL($2)
+             ORDER BY next_at LIMIT 1 FOR UPDATE OF schedule SKIP LOCKED"
         );
-        let row = sqlx::query(sqlx::AssertSqlSafe(due)).bind(now).fetch_optional(tx.conn()).await?;
+        let row =
+            sqlx::query(sqlx::AssertSqlSafe(due)).bind(now).bind(seen).fetch_optional(tx.conn()).await?;
         row.as_ref().map(schedule_row).transpose()
     }
 
@@ -175,10 +183,11 @@ impl Store {
         Ok(())
     }
 
-    /// Unfinished runs of a pipeline, oldest first.
-    pub async fn open_runs(&self, tx: &mut Tx, pipeline: &str) -> Result<Vec<RunId>, Error> {
-        let open = "SELECT id FROM run WHERE pipeline = $1 AND finished_at IS NULL ORDER BY created_at";
-        let rows = sqlx::query(open).bind(pipeline).fetch_all(tx.conn()).await?;
+    /// Unfinished runs that ticks of a schedule started, oldest first.
+    pub async fn open_tick_runs(&self, tx: &mut Tx, schedule: &str) -> Result<Vec<RunId>, Error> {
+        let open = "SELECT run.id FROM tick JOIN run ON run.id = tick.run_id
+                    WHERE tick.schedule = $1 AND run.finished_at IS NULL ORDER BY tick.logical_time";
+        let rows = sqlx::query(open).bind(schedule).fetch_all(tx.conn()).await?;
         rows.iter().map(|row| Ok(row.try_get::<Uuid, _>(0)?.into())).collect()
     }
 }
