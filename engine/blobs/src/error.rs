@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The place can't be one.
-    #[error("`{url}` is not a place for objects ({reason}); use file:///ABSOLUTE/FOLDER or s3://BUCKET/PREFIX")]
+    #[error(
+        "`{url}` is not a place for objects ({reason}); use file:///ABSOLUTE/FOLDER or s3://BUCKET/PREFIX"
+    )]
     Url {
         /// What was given.
         url: String,

@@ -17,7 +17,8 @@ impl Blobs {
         let read = folder.to_owned();
         let files = tokio::task::spawn_blocking(move || read_files(&read)).await;
         let files = files.map_err(|error| failed(io::Error::other(error)))?.map_err(failed)?;
-        let manifest: String = files.iter().map(|(path, bytes)| format!("{path}\n{}\n", BlobRef::of(bytes))).collect();
+        let manifest: String =
+            files.iter().map(|(path, bytes)| format!("{path}\n{}\n", BlobRef::of(bytes))).collect();
         let place = format!("{prefix}/{}", BlobRef::of(manifest.as_bytes()));
         for (path, bytes) in files {
             self.put_at(&format!("{place}/{path}"), bytes).await?;
@@ -44,7 +45,8 @@ impl Blobs {
         }
         let mut files = Vec::new();
         for entry in entries {
-            let below = entry.path.strip_prefix(place).unwrap_or(&entry.path).trim_start_matches('/').to_owned();
+            let below =
+                entry.path.strip_prefix(place).unwrap_or(&entry.path).trim_start_matches('/').to_owned();
             files.push((below, self.get_at(&entry.path).await?));
         }
         write_files(&files, &target).map_err(|error| Error::file(&target, error))?;
@@ -59,7 +61,8 @@ fn read_files(folder: &Path) -> io::Result<Vec<(String, Bytes)>> {
     while let Some((current, prefix)) = waiting.pop() {
         for entry in std::fs::read_dir(&current)? {
             let entry = entry?;
-            let name = entry.file_name().into_string().map_err(|_| io::Error::other("a name is not UTF-8"))?;
+            let name =
+                entry.file_name().into_string().map_err(|_| io::Error::other("a name is not UTF-8"))?;
             let path = format!("{prefix}{name}");
             let kind = entry.file_type()?;
             if kind.is_dir() {

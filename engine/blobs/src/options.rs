@@ -25,7 +25,10 @@ pub struct BlobOptions {
 
 impl fmt::Debug for BlobOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BlobOptions").field("url", &self.url).field("endpoint", &self.endpoint).finish_non_exhaustive()
+        f.debug_struct("BlobOptions")
+            .field("url", &self.url)
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
     }
 }
 
@@ -42,7 +45,11 @@ impl BlobOptions {
             Some(("file", _)) => Err(invalid("the folder is not absolute")),
             Some(("s3", place)) => {
                 let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
-                if bucket.is_empty() { Err(invalid("it names no bucket")) } else { self.open_s3(bucket, prefix) }
+                if bucket.is_empty() {
+                    Err(invalid("it names no bucket"))
+                } else {
+                    self.open_s3(bucket, prefix)
+                }
             }
             _ => Err(invalid("unknown scheme")),
         }

@@ -1,6 +1,8 @@
 //! Schedules against the calendar: known traps one by one, and random lines against a slow oracle.
 
-use chrono::{DateTime, Datelike as _, Duration, NaiveDate, NaiveDateTime, TimeZone as _, Timelike as _, Utc};
+use chrono::{
+    DateTime, Datelike as _, Duration, NaiveDate, NaiveDateTime, TimeZone as _, Timelike as _, Utc,
+};
 use chrono_tz::{America::New_York, Tz};
 use proptest::prelude::*;
 use tidemill_core::{CatchUp, Schedule, Time};
@@ -91,7 +93,10 @@ fn short_names_stand_for_lines() {
 fn a_tick_names_the_local_day() {
     let schedule = Schedule::new("30 23 * * *", "America/New_York").unwrap();
     let tick = schedule.next_after(at("2013-06-01T12:00:00Z")).unwrap();
-    assert_eq!((tick.at, tick.date), (at("2013-06-02T03:30:00Z"), NaiveDate::from_ymd_opt(2013, 6, 1).unwrap()));
+    assert_eq!(
+        (tick.at, tick.date),
+        (at("2013-06-02T03:30:00Z"), NaiveDate::from_ymd_opt(2013, 6, 1).unwrap())
+    );
     assert_eq!(schedule.midnight(tick.date), at("2013-06-01T04:00:00Z"));
 }
 
@@ -124,7 +129,10 @@ fn what_cannot_be_read_says_why() {
         ("0 0 * * 1#2", "`1#2` uses a sign"),
     ] {
         let error = Schedule::new(cron, "UTC").unwrap_err().to_string();
-        assert!(error.starts_with(&format!("`{cron}` is not a cron line")) && error.contains(reason), "{error}");
+        assert!(
+            error.starts_with(&format!("`{cron}` is not a cron line")) && error.contains(reason),
+            "{error}"
+        );
     }
     let error = Schedule::new("@daily", "Mars/Olympus").unwrap_err().to_string();
     assert!(error.contains("Mars/Olympus"), "{error}");

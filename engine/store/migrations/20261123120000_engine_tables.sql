@@ -3,6 +3,11 @@
 
 CREATE SEQUENCE lease_token;
 
+-- A fence that is never drawn twice. Claims commit without waiting for the disk, so a crash of the database may
+-- take the sequence back a little: the milliseconds in front keep what is drawn afterwards apart.
+CREATE FUNCTION next_lease_token() RETURNS bigint LANGUAGE sql VOLATILE AS
+    $$SELECT ((extract(epoch FROM clock_timestamp()) * 1000)::bigint << 20) | (nextval('lease_token') & 1048575)$$;
+
 CREATE TABLE run (
     id            uuid PRIMARY KEY,
     pipeline      text NOT NULL,                 -- the pipeline, or the kind of a single job
@@ -150,7 +155,7 @@ CREATE TABLE tick (
 );
 
 CREATE TABLE data_clock (
-    only   boolean PRIMARY KEY DEFAULT true CHECK (only),
-    clock  jsonb NOT NULL
+    single  boolean PRIMARY KEY DEFAULT true CHECK (single),  -- one row
+    clock   jsonb NOT NULL
 );
 INSERT INTO data_clock (clock) VALUES ('"wall"');

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     Error, Lease, Store, Tx,
-    enqueue::{Ready, insert_jobs},
+    enqueue::{Ready, insert_jobs, max_crashes},
     lease::columns,
 };
 
@@ -64,6 +64,7 @@ impl Store {
         // In one order everywhere, so that two batches can't deadlock.
         let mut endings: Vec<&(Lease, Ending)> = endings.iter().collect();
         endings.sort_by_key(|(lease, _)| lease.job);
+        lock_runs(tx, &endings).await?;
         let (later, last): (Vec<_>, Vec<_>) =
             endings.iter().partition(|(_, ending)| matches!(ending, Ending::Retry(..) | Ending::Snooze(..)));
         let postponed = postpone(tx, &later).await?;
@@ -126,20 +127,22 @@ async fn finish<'e>(tx: &mut Tx, last: &[&'e (Lease, Ending)]) -> Result<Vec<End
     Ok(ended)
 }
 
-/// Everything that follows from steps that ended: states, children, runs.
+/// Locks the runs behind the endings, before anything of theirs changes and in one order: siblings that end at the
+/// same moment count down one after the other, and no cancel or retry comes between.
+async fn lock_runs(tx: &mut Tx, endings: &[&(Lease, Ending)]) -> Result<(), Error> {
+    let jobs: Vec<Uuid> = endings.iter().map(|(lease, _)| lease.job.as_uuid()).collect();
+    sqlx::query(include_str!("../queries/run/lock.sql")).bind(jobs).execute(tx.conn()).await?;
+    Ok(())
+}
+
+/// Everything that follows from steps that ended: states, children, runs. Their runs are locked.
 pub(crate) async fn follow(tx: &mut Tx, ended: &[Ended<'_>]) -> Result<Settled, Error> {
     if ended.is_empty() {
         return Ok(Settled::default());
     }
-    // Runs are locked first and in order: siblings that end at the same moment count down one after the other.
     let mut runs: Vec<Uuid> = ended.iter().map(|step| step.run).collect();
     runs.sort_unstable();
     runs.dedup();
-    sqlx::query("SELECT FROM run WHERE id = ANY($1) ORDER BY id FOR UPDATE")
-        .bind(&runs)
-        .execute(tx.conn())
-        .await?;
-
     settle_steps(tx, ended).await?;
     let pairs = |wanted: fn(&Ending) -> bool| -> (Vec<Uuid>, Vec<&str>) {
         ended.iter().filter(|step| wanted(step.ending)).map(|step| (step.run, step.step.as_str())).unzip()
@@ -187,7 +190,10 @@ async fn count_down(tx: &mut Tx, runs: Vec<Uuid>, done: &[&str]) -> Result<usize
     let count = sqlx::query(include_str!("../queries/step/count_down.sql")).bind(runs).bind(done);
     let rows = count.fetch_all(tx.conn()).await?;
     let ready = rows.iter().filter(|row| row.try_get("ready").unwrap_or(false)).map(ready_step);
-    insert_jobs(tx, ready.collect::<Result<_, _>>()?).await
+    let ready = ready.collect::<Result<Vec<_>, _>>()?;
+    let readied = ready.len();
+    insert_jobs(tx, ready).await?;
+    Ok(readied)
 }
 
 /// A step that a statement made ready.
@@ -199,10 +205,8 @@ pub(crate) fn ready_step(row: &sqlx::postgres::PgRow) -> Result<Ready, Error> {
         step: row.try_get("name")?,
         kind: row.try_get("kind")?,
         priority: row.try_get("priority")?,
-        run_at: None,
-        key: None,
         concurrency_key: row.try_get("concurrency_key")?,
-        max_crashes: i32::try_from(policy.max_crashes).unwrap_or(i32::MAX),
+        max_crashes: max_crashes(&policy),
     })
 }
 

@@ -1,7 +1,9 @@
 //! What comes into the queue: single jobs and runs of several steps, in the caller's transaction.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
-use sqlx::Row as _;
+use sqlx::{Row as _, types::Json};
 use tidemill_core::{
     AttemptPolicy, JobId, Kind, RunId, Time,
     dag::{Dag, Node},
@@ -101,81 +103,150 @@ pub struct Enqueued {
     pub existed: bool,
 }
 
+impl Store {
+    /// Enqueues one job. Call [`Store::wake`] after the commit.
+    ///
+    /// A key that waits already is locked until `tx` ends, so that its job starts after the commit and sees what
+    /// `tx` wrote. Enqueue last in a long transaction: others who ask for the same key wait for it.
+    ///
+    /// # Errors
+    /// When the database can't be reached.
+    pub async fn enqueue(&self, tx: &mut Tx, job: NewJob) -> Result<Enqueued, Error> {
+        let enqueued = self.enqueue_all(tx, std::slice::from_ref(&job)).await?;
+        enqueued.into_iter().next().ok_or_else(|| Error::inconsistent("an enqueue without an answer"))
+    }
+
+    /// Enqueues jobs, as many statements as for one; the answers are in their order.
+    ///
+    /// # Errors
+    /// When the database can't be reached.
+    pub async fn enqueue_all(&self, tx: &mut Tx, jobs: &[NewJob]) -> Result<Vec<Enqueued>, Error> {
+        let mut answers: Vec<Option<Enqueued>> = vec![None; jobs.len()];
+        while answers.contains(&None) {
+            find_waiting(tx, jobs, &mut answers).await?;
+            // What still has no answer met a key that appeared in between, and is looked for again.
+            insert_singles(tx, jobs, &mut answers).await?;
+        }
+        Ok(answers.into_iter().flatten().collect())
+    }
+
+    /// Enqueues a run. Call [`Store::wake`] after the commit.
+    ///
+    /// # Errors
+    /// [`Error::InvalidRun`] when steps need each other in a circle or what isn't there, or when the database
+    /// can't be reached.
+    pub async fn enqueue_run(&self, tx: &mut Tx, run: &NewRun) -> Result<Enqueued, Error> {
+        let nodes: Vec<Node<'_>> =
+            run.steps.iter().map(|step| Node { name: &step.name, needs: &step.needs }).collect();
+        let dag = Dag::plan(&nodes).map_err(|error| Error::InvalidRun(error.to_string()))?;
+        let Some(id) = insert_run(tx, run).await? else {
+            let existing = "SELECT id FROM run WHERE pipeline = $1 AND key = $2";
+            let row = sqlx::query(existing).bind(&run.pipeline).bind(&run.key).fetch_one(tx.conn()).await?;
+            return Ok(Enqueued { run: row.try_get::<Uuid, _>(0)?.into(), existed: true });
+        };
+        insert_steps(tx, id, run, &dag).await?;
+        let first = run.steps.iter().filter(|step| step.needs.is_empty()).map(|step| Ready::of(id, step));
+        insert_jobs(tx, first.collect()).await?;
+        Ok(Enqueued { run: id, existed: false })
+    }
+}
+
+/// Answers for the keys that wait already.
+async fn find_waiting(tx: &mut Tx, jobs: &[NewJob], answers: &mut [Option<Enqueued>]) -> Result<(), Error> {
+    let open = jobs.iter().zip(&*answers).filter(|(_, answer)| answer.is_none());
+    let keys: Vec<&str> = open.filter_map(|(job, _)| job.key.as_deref()).collect();
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let rows =
+        sqlx::query(include_str!("../queries/job/waiting.sql")).bind(keys).fetch_all(tx.conn()).await?;
+    for row in rows {
+        let (key, run): (String, Uuid) = (row.try_get(0)?, row.try_get(1)?);
+        for (job, answer) in jobs.iter().zip(&mut *answers) {
+            if answer.is_none() && job.key.as_ref() == Some(&key) {
+                *answer = Some(Enqueued { run: run.into(), existed: true });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Inserts the jobs that have no answer yet, each with a run of one step, unless their key waits already.
+async fn insert_singles(tx: &mut Tx, jobs: &[NewJob], answers: &mut [Option<Enqueued>]) -> Result<(), Error> {
+    let open: Vec<usize> = (0..jobs.len()).filter(|&place| answers[place].is_none()).collect();
+    if open.is_empty() {
+        return Ok(());
+    }
+    let runs: HashMap<Uuid, usize> = open.iter().map(|&place| (RunId::generate().as_uuid(), place)).collect();
+    // Keys are inserted in order, so that two callers with the same keys can't wait for each other.
+    let mut wanted: Vec<(Uuid, &NewJob)> = runs.iter().map(|(&run, &place)| (run, &jobs[place])).collect();
+    wanted.sort_by_key(|(run, job)| (job.key.as_deref(), *run));
+    let wanted = &wanted;
+    let rows = sqlx::query(include_str!("../queries/job/enqueue.sql"))
+        .bind(wanted.iter().map(|(run, _)| *run).collect::<Vec<_>>())
+        .bind(wanted.iter().map(|_| JobId::generate().as_uuid()).collect::<Vec<_>>())
+        .bind(wanted.iter().map(|(_, job)| job.kind.as_str()).collect::<Vec<_>>())
+        .bind(wanted.iter().map(|(_, job)| &job.args).collect::<Vec<_>>())
+        .bind(wanted.iter().map(|(_, job)| Json(&job.policy)).collect::<Vec<_>>())
+        .bind(wanted.iter().map(|(_, job)| job.priority).collect::<Vec<_>>())
+        .bind(wanted.iter().map(|(_, job)| job.run_at).collect::<Vec<_>>())
+        .bind(wanted.iter().map(|(_, job)| job.key.as_deref()).collect::<Vec<_>>())
+        .bind(wanted.iter().map(|(_, job)| job.concurrency_key.as_deref()).collect::<Vec<_>>())
+        .bind(wanted.iter().map(|(_, job)| max_crashes(&job.policy)).collect::<Vec<_>>())
+        .fetch_all(tx.conn())
+        .await?;
+    for row in rows {
+        let run: Uuid = row.try_get(0)?;
+        let place = runs.get(&run).ok_or_else(|| Error::inconsistent("a run that nobody asked for"))?;
+        answers[*place] = Some(Enqueued { run: run.into(), existed: false });
+    }
+    Ok(())
+}
+
+/// Inserts the run, or nothing when its key exists.
+async fn insert_run(tx: &mut Tx, run: &NewRun) -> Result<Option<RunId>, Error> {
+    let id = RunId::generate();
+    let inserted = sqlx::query(include_str!("../queries/run/insert.sql"))
+        .bind(id.as_uuid())
+        .bind(&run.pipeline)
+        .bind(run.version)
+        .bind(&run.context)
+        .bind(&run.key)
+        .bind(run.trigger.as_str())
+        .bind(run.logical_time)
+        .execute(tx.conn())
+        .await?;
+    Ok((inserted.rows_affected() == 1).then_some(id))
+}
+
+async fn insert_steps(tx: &mut Tx, id: RunId, run: &NewRun, dag: &Dag) -> Result<(), Error> {
+    let (steps, name) = (&run.steps, |place: usize| run.steps[place].name.as_str());
+    let waits = dag.pending.iter().map(|&count| i32::try_from(count).unwrap_or(i32::MAX));
+    sqlx::query(include_str!("../queries/step/insert.sql"))
+        .bind(id.as_uuid())
+        .bind(steps.iter().map(|step| step.name.as_str()).collect::<Vec<_>>())
+        .bind(steps.iter().map(|step| step.kind.as_str()).collect::<Vec<_>>())
+        .bind(steps.iter().map(|step| &step.args).collect::<Vec<_>>())
+        .bind(steps.iter().map(|step| step.condition.as_deref()).collect::<Vec<_>>())
+        .bind(steps.iter().map(|step| Json(&step.policy)).collect::<Vec<_>>())
+        .bind(steps.iter().map(|step| step.priority).collect::<Vec<_>>())
+        .bind(steps.iter().map(|step| step.concurrency_key.as_deref()).collect::<Vec<_>>())
+        .bind(waits.collect::<Vec<_>>())
+        .bind(dag.edges.iter().map(|&(parent, _)| name(parent)).collect::<Vec<_>>())
+        .bind(dag.edges.iter().map(|&(_, child)| name(child)).collect::<Vec<_>>())
+        .execute(tx.conn())
+        .await?;
+    Ok(())
+}
+
 /// A step that waits for nothing: what its job is made of.
 pub(crate) struct Ready {
     pub(crate) run: Uuid,
     pub(crate) step: String,
     pub(crate) kind: String,
     pub(crate) priority: i16,
-    pub(crate) run_at: Option<Time>,
-    pub(crate) key: Option<String>,
     pub(crate) concurrency_key: Option<String>,
     pub(crate) max_crashes: i32,
-}
-
-impl Store {
-    /// Enqueues one job. Call [`Store::wake`] after the commit.
-    ///
-    /// # Errors
-    /// When the database can't be reached.
-    pub async fn enqueue(&self, tx: &mut Tx, job: NewJob) -> Result<Enqueued, Error> {
-        if let Some(run) = waiting(tx, job.key.as_deref()).await? {
-            return Ok(Enqueued { run, existed: true });
-        }
-        let kind = job.kind.to_string();
-        let step = NewStep {
-            name: kind.clone(),
-            kind: job.kind,
-            args: job.args,
-            needs: Vec::new(),
-            condition: None,
-            policy: job.policy,
-            priority: job.priority,
-            concurrency_key: job.concurrency_key,
-        };
-        let run = NewRun {
-            pipeline: kind,
-            version: 0,
-            context: serde_json::Value::Null,
-            key: None,
-            trigger: Trigger::Job,
-            logical_time: None,
-            steps: vec![step],
-        };
-        let id = insert_run(tx, &run, true)
-            .await?
-            .ok_or_else(|| Error::inconsistent("a run without key existed"))?;
-        let ready = run.steps.iter().map(|step| Ready {
-            run_at: job.run_at,
-            key: job.key.clone(),
-            ..Ready::of(id, step)
-        });
-        if insert_jobs(tx, ready.collect()).await? == 0 {
-            // Another transaction's job with the key became visible in between.
-            sqlx::query("DELETE FROM run WHERE id = $1").bind(id.as_uuid()).execute(tx.conn()).await?;
-            let run = waiting(tx, job.key.as_deref()).await?.unwrap_or(id);
-            return Ok(Enqueued { run, existed: true });
-        }
-        Ok(Enqueued { run: id, existed: false })
-    }
-
-    /// Enqueues a run. Call [`Store::wake`] after the commit.
-    ///
-    /// # Errors
-    /// When steps need each other in a circle or what isn't there, or the database can't be reached.
-    pub async fn enqueue_run(&self, tx: &mut Tx, run: &NewRun) -> Result<Enqueued, Error> {
-        let nodes: Vec<Node<'_>> =
-            run.steps.iter().map(|step| Node { name: &step.name, needs: &step.needs }).collect();
-        Dag::plan(&nodes).map_err(|error| Error::InvalidRun(error.to_string()))?;
-        let Some(id) = insert_run(tx, run, false).await? else {
-            let existing = "SELECT id FROM run WHERE pipeline = $1 AND key = $2";
-            let row = sqlx::query(existing).bind(&run.pipeline).bind(&run.key).fetch_one(tx.conn()).await?;
-            return Ok(Enqueued { run: row.try_get::<Uuid, _>(0)?.into(), existed: true });
-        };
-        let first = run.steps.iter().filter(|step| step.needs.is_empty()).map(|step| Ready::of(id, step));
-        insert_jobs(tx, first.collect()).await?;
-        Ok(Enqueued { run: id, existed: false })
-    }
 }
 
 impl Ready {
@@ -185,103 +256,30 @@ impl Ready {
             step: step.name.clone(),
             kind: step.kind.to_string(),
             priority: step.priority,
-            run_at: None,
-            key: None,
             concurrency_key: step.concurrency_key.clone(),
-            max_crashes: i32::try_from(step.policy.max_crashes).unwrap_or(i32::MAX),
+            max_crashes: max_crashes(&step.policy),
         }
     }
 }
 
-/// The run of the job that waits with a key.
-async fn waiting(tx: &mut Tx, key: Option<&str>) -> Result<Option<RunId>, Error> {
-    let Some(key) = key else { return Ok(None) };
-    // Locked, so that a claim can't take the job between this look and the caller's commit without seeing its rows.
-    let row = sqlx::query("SELECT run_id FROM job WHERE key = $1 FOR KEY SHARE")
-        .bind(key)
-        .fetch_optional(tx.conn());
-    Ok(row.await?.map(|row| row.try_get::<Uuid, _>(0)).transpose()?.map(RunId::from))
+pub(crate) fn max_crashes(policy: &AttemptPolicy) -> i32 {
+    i32::try_from(policy.max_crashes).unwrap_or(i32::MAX)
 }
 
-/// Inserts the run with its steps and edges, or nothing when its key exists.
-async fn insert_run(tx: &mut Tx, run: &NewRun, single: bool) -> Result<Option<RunId>, Error> {
-    let id = RunId::generate();
-    let inserted = sqlx::query(
-        "INSERT INTO run (id, pipeline, version, single, context, key, trigger, logical_time, state)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'running') ON CONFLICT (pipeline, key) DO NOTHING",
-    )
-    .bind(id.as_uuid())
-    .bind(&run.pipeline)
-    .bind(run.version)
-    .bind(single)
-    .bind(&run.context)
-    .bind(&run.key)
-    .bind(run.trigger.as_str())
-    .bind(run.logical_time)
-    .execute(tx.conn())
-    .await?;
-    if inserted.rows_affected() == 0 {
-        return Ok(None);
-    }
-    for (position, step) in (0_i32..).zip(&run.steps) {
-        insert_step(tx, id, position, step).await?;
-    }
-    let edges =
-        || run.steps.iter().flat_map(|step| step.needs.iter().map(move |parent| (parent, &step.name)));
-    let (parents, children): (Vec<&str>, Vec<&str>) = edges().map(|(p, c)| (p.as_str(), c.as_str())).unzip();
-    if !parents.is_empty() {
-        sqlx::query(
-            "INSERT INTO step_edge (run_id, parent, child) SELECT $1, * FROM unnest($2::text[], $3::text[])",
-        )
-        .bind(id.as_uuid())
-        .bind(parents)
-        .bind(children)
-        .execute(tx.conn())
-        .await?;
-    }
-    Ok(Some(id))
-}
-
-async fn insert_step(tx: &mut Tx, run: RunId, position: i32, step: &NewStep) -> Result<(), Error> {
-    let waits = i32::try_from(step.needs.len()).unwrap_or(i32::MAX);
-    sqlx::query(
-        "INSERT INTO step (run_id, name, position, kind, args, condition, policy, priority, concurrency_key,
-                           pending_deps, state)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, CASE $10 WHEN 0 THEN 'ready' ELSE 'pending' END)",
-    )
-    .bind(run.as_uuid())
-    .bind(&step.name)
-    .bind(position)
-    .bind(step.kind.as_str())
-    .bind(&step.args)
-    .bind(&step.condition)
-    .bind(sqlx::types::Json(&step.policy))
-    .bind(step.priority)
-    .bind(&step.concurrency_key)
-    .bind(waits)
-    .execute(tx.conn())
-    .await?;
-    Ok(())
-}
-
-/// Makes jobs of ready steps; returns how many.
-pub(crate) async fn insert_jobs(tx: &mut Tx, ready: Vec<Ready>) -> Result<usize, Error> {
+/// Makes jobs of ready steps.
+pub(crate) async fn insert_jobs(tx: &mut Tx, ready: Vec<Ready>) -> Result<(), Error> {
     if ready.is_empty() {
-        return Ok(0);
+        return Ok(());
     }
-    let ids: Vec<Uuid> = ready.iter().map(|_| JobId::generate().as_uuid()).collect();
-    let now: Time = sqlx::query("SELECT now()").fetch_one(tx.conn()).await?.try_get(0)?;
-    let rows = sqlx::query(include_str!("../queries/job/insert.sql"))
-        .bind(ids)
+    sqlx::query(include_str!("../queries/job/insert.sql"))
+        .bind(ready.iter().map(|_| JobId::generate().as_uuid()).collect::<Vec<_>>())
         .bind(ready.iter().map(|job| job.run).collect::<Vec<_>>())
         .bind(ready.iter().map(|job| job.step.as_str()).collect::<Vec<_>>())
         .bind(ready.iter().map(|job| job.kind.as_str()).collect::<Vec<_>>())
         .bind(ready.iter().map(|job| job.priority).collect::<Vec<_>>())
-        .bind(ready.iter().map(|job| job.run_at.unwrap_or(now)).collect::<Vec<_>>())
-        .bind(ready.iter().map(|job| job.key.as_deref()).collect::<Vec<_>>())
         .bind(ready.iter().map(|job| job.concurrency_key.as_deref()).collect::<Vec<_>>())
         .bind(ready.iter().map(|job| job.max_crashes).collect::<Vec<_>>())
-        .fetch_all(tx.conn())
+        .execute(tx.conn())
         .await?;
-    Ok(rows.len())
+    Ok(())
 }

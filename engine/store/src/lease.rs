@@ -68,6 +68,9 @@ pub struct Renewed {
     pub cancel_reason: Option<String>,
 }
 
+/// Looks that may clash with another worker's before a claim comes back empty-handed.
+const CLASHES_MAX: usize = 5;
+
 impl Store {
     /// Leases up to `slots` waiting jobs of the given kinds for `lease`.
     ///
@@ -82,6 +85,23 @@ impl Store {
         slots: usize,
         lease: Duration,
     ) -> Result<Vec<Claimed>, Error> {
+        // Another worker took a job of the same concurrency key at the same moment: look again, and see its lease.
+        for _ in 0..CLASHES_MAX {
+            match self.claim_once(worker, kinds, slots, lease).await {
+                Err(error) if error.unique_violation() => {}
+                result => return result,
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    async fn claim_once(
+        &self,
+        worker: WorkerId,
+        kinds: &[String],
+        slots: usize,
+        lease: Duration,
+    ) -> Result<Vec<Claimed>, Error> {
         let mut tx = self.begin().await?;
         sqlx::query("SET LOCAL synchronous_commit = off").execute(tx.conn()).await?;
         let claimed = sqlx::query(include_str!("../queries/job/claim.sql"))
@@ -90,14 +110,7 @@ impl Store {
             .bind(worker.as_uuid())
             .bind(lease.as_secs_f64())
             .fetch_all(tx.conn())
-            .await
-            .map_err(Error::from);
-        let claimed = match claimed {
-            Ok(rows) => rows,
-            // Another worker took a job of the same concurrency key at the same moment: the next look will tell.
-            Err(error) if error.unique_violation() => return Ok(Vec::new()),
-            Err(error) => return Err(error),
-        };
+            .await?;
         if claimed.is_empty() {
             return Ok(Vec::new());
         }
@@ -151,17 +164,12 @@ impl Store {
     /// # Errors
     /// [`Error::LeaseLost`], or when the database can't be reached.
     pub async fn checkpoint_in(&self, tx: &mut Tx, lease: Lease, value: &Value) -> Result<(), Error> {
-        let saved = sqlx::query(
-            "INSERT INTO checkpoint (run_id, step, value, attempt)
-             SELECT run_id, step, $3, attempt FROM job WHERE id = $1 AND lease_token = $2 FOR UPDATE
-             ON CONFLICT (run_id, step) DO UPDATE
-             SET value = excluded.value, attempt = excluded.attempt, updated_at = now()",
-        )
-        .bind(lease.job.as_uuid())
-        .bind(lease.token.0)
-        .bind(value)
-        .execute(tx.conn())
-        .await?;
+        let saved = sqlx::query(include_str!("../queries/checkpoint/save.sql"))
+            .bind(lease.job.as_uuid())
+            .bind(lease.token.0)
+            .bind(value)
+            .execute(tx.conn())
+            .await?;
         if saved.rows_affected() == 1 { Ok(()) } else { Err(Error::LeaseLost) }
     }
 

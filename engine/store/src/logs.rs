@@ -6,8 +6,8 @@ use tidemill_core::{RunId, Time};
 
 use crate::{Error, Store};
 
-/// Lines kept of one attempt; later ones are dropped, and the last line kept says so.
-const LINES_MAX: i32 = 10_000;
+/// Kept of one attempt; what comes later is dropped, and a line says so.
+const ATTEMPT_BYTES_MAX: i64 = 1 << 20;
 /// Bytes kept of one line.
 const LINE_BYTES_MAX: usize = 4096;
 
@@ -47,23 +47,17 @@ impl Store {
         first_line: i32,
         lines: &[NewLogLine],
     ) -> Result<(), Error> {
-        let numbered: Vec<(i32, &NewLogLine)> = (first_line..=LINES_MAX).zip(lines).collect();
-        let shown = |number: i32, line: &NewLogLine| {
-            if number == LINES_MAX { "… more lines were dropped".to_owned() } else { cut(&line.line) }
-        };
-        sqlx::query(
-            "INSERT INTO attempt_log (run_id, step, attempt, line_no, at, line)
-             SELECT $1, $2, $3, * FROM unnest($4::integer[], $5::timestamptz[], $6::text[])
-             ON CONFLICT DO NOTHING",
-        )
-        .bind(run.as_uuid())
-        .bind(step)
-        .bind(i32::try_from(attempt).unwrap_or(i32::MAX))
-        .bind(numbered.iter().map(|(number, _)| *number).collect::<Vec<_>>())
-        .bind(numbered.iter().map(|(_, line)| line.at).collect::<Vec<_>>())
-        .bind(numbered.iter().map(|(number, line)| shown(*number, line)).collect::<Vec<_>>())
-        .execute(&self.pool)
-        .await?;
+        let numbered: Vec<(i32, &NewLogLine)> = (first_line..).zip(lines).collect();
+        sqlx::query(include_str!("../queries/log/append.sql"))
+            .bind(run.as_uuid())
+            .bind(step)
+            .bind(i32::try_from(attempt).unwrap_or(i32::MAX))
+            .bind(numbered.iter().map(|(number, _)| *number).collect::<Vec<_>>())
+            .bind(numbered.iter().map(|(_, line)| line.at).collect::<Vec<_>>())
+            .bind(numbered.iter().map(|(_, line)| cut(&line.line)).collect::<Vec<_>>())
+            .bind(ATTEMPT_BYTES_MAX)
+            .execute(&self.pool)
+            .await?;
         Ok(())
     }
 

@@ -140,6 +140,7 @@ impl Store {
             .bind(query.all)
             .bind(query.finished_since)
             .bind(query.limit)
+            .bind(None::<Uuid>)
             .fetch_all(&self.pool)
             .await?;
         rows.iter().map(run_row).collect()
@@ -150,9 +151,7 @@ impl Store {
     /// # Errors
     /// [`Error::NoRun`], or when the database can't be reached.
     pub async fn run(&self, id: RunId) -> Result<RunPage, Error> {
-        let one = include_str!("../queries/run/list.sql")
-            .replace("ORDER BY created_at DESC", "AND run.id = $6 ORDER BY created_at DESC");
-        let row = sqlx::query(sqlx::AssertSqlSafe(one))
+        let row = sqlx::query(include_str!("../queries/run/list.sql"))
             .bind(None::<&str>)
             .bind(None::<&str>)
             .bind(true)

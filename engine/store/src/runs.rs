@@ -1,8 +1,7 @@
 //! What people do with runs: retry, cancel.
 
 use sqlx::Row as _;
-use tidemill_core::{RunId, Time};
-use uuid::Uuid;
+use tidemill_core::{RunId, RunState, Time};
 
 use crate::{
     Ending, Error, RunQuery, RunRow, Store, Tx,
@@ -27,14 +26,6 @@ impl Store {
         let names: Vec<String> = ready.iter().map(|step| step.step.clone()).collect();
         if !names.is_empty() {
             insert_jobs(&mut tx, ready).await?;
-            sqlx::query(
-                "UPDATE job SET attempt = coalesce((SELECT max(attempt) FROM attempt
-                                                    WHERE run_id = job.run_id AND attempt.step = job.step), 0)
-                 WHERE run_id = $1 AND attempt = 0",
-            )
-            .bind(run.as_uuid())
-            .execute(tx.conn())
-            .await?;
             let reopen = "UPDATE run SET state = 'running', finished_at = NULL WHERE id = $1";
             sqlx::query(reopen).bind(run.as_uuid()).execute(tx.conn()).await?;
         }
@@ -48,7 +39,7 @@ impl Store {
         since: Option<Time>,
         pipeline: Option<String>,
     ) -> Result<Vec<RunRow>, Error> {
-        let state = Some(tidemill_core::RunState::Failed);
+        let state = Some(RunState::Failed);
         self.runs(&RunQuery { state, pipeline, all: true, finished_since: since, limit: 1000 }).await
     }
 
@@ -59,16 +50,12 @@ impl Store {
     /// [`Error::NoRun`], or when the database can't be reached.
     pub async fn cancel_run(&self, run: RunId, reason: &str) -> Result<(), Error> {
         let mut tx = self.begin().await?;
-        lock(&mut tx, run).await?;
+        if lock(&mut tx, run).await?.is_final() {
+            return Ok(());
+        }
         let ask = "UPDATE job SET cancel_reason = $2 WHERE run_id = $1 AND lease_token IS NOT NULL";
         sqlx::query(ask).bind(run.as_uuid()).bind(reason).execute(tx.conn()).await?;
-        let waiting = sqlx::query(
-            "WITH gone AS (DELETE FROM job WHERE run_id = $1 AND lease_token IS NULL RETURNING *), history AS (
-                 INSERT INTO attempt (run_id, step, attempt, job_id, outcome)
-                 SELECT run_id, step, attempt, id, 'cancelled' FROM gone WHERE attempt > 0)
-             SELECT step FROM gone
-             UNION SELECT name FROM step WHERE run_id = $1 AND state = 'pending'",
-        );
+        let waiting = sqlx::query(include_str!("../queries/run/cancel.sql"));
         let rows = waiting.bind(run.as_uuid()).fetch_all(tx.conn()).await?;
         let ending = Ending::Cancel(reason.to_owned());
         let ended =
@@ -80,10 +67,9 @@ impl Store {
     }
 }
 
-/// Waits for whoever else changes the run.
-async fn lock(tx: &mut Tx, run: RunId) -> Result<(), Error> {
-    let found = sqlx::query("SELECT id FROM run WHERE id = $1 FOR UPDATE")
-        .bind(run.as_uuid())
-        .fetch_optional(tx.conn());
-    found.await?.map(|row| row.try_get::<Uuid, _>(0)).transpose()?.map(|_| ()).ok_or(Error::NoRun(run))
+/// Waits for whoever else changes the run; then its state stands until `tx` ends.
+async fn lock(tx: &mut Tx, run: RunId) -> Result<RunState, Error> {
+    let lock = sqlx::query("SELECT state FROM run WHERE id = $1 FOR UPDATE").bind(run.as_uuid());
+    let row = lock.fetch_optional(tx.conn()).await?.ok_or(Error::NoRun(run))?;
+    row.try_get::<String, _>(0)?.parse().map_err(Error::inconsistent)
 }

@@ -19,7 +19,7 @@ WITH candidate AS (
     ORDER BY coalesce(concurrency_key, id::text), priority, run_at, id
 )
 UPDATE job
-SET lease_token = nextval('lease_token'),
+SET lease_token = next_lease_token(),
     lease_until = now() + make_interval(secs => $4),
     worker_id = $3,
     started_at = now(),

@@ -1,5 +1,5 @@
 -- Children of the completed steps ($1 runs, $2 names) wait for one parent less each; returns those that wait for none.
--- Runs are locked in order first, so that two parents that end at once can't deadlock or both miss the last one.
+-- The runs are locked already, so two parents that end at once can't both miss the last one.
 WITH parents AS (
     SELECT * FROM unnest($1::uuid[], $2::text[]) AS parents (run_id, name)
 ), fewer AS (
