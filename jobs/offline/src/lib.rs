@@ -1,3 +1,1 @@
 //! The lake: immutable Parquet with a manifest in Postgres, computed by DuckDB.
-
-pub mod upload;

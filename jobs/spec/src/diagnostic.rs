@@ -1,7 +1,15 @@
-//! A mistake, as a person reads it: code, message, places, help.
+//! A mistake, as a person reads it: code, message, places, help; and the report that collects them.
+
+mod render;
+
+use std::cell::RefCell;
 
 use serde::{Deserialize, Serialize};
-use tidemill_core::error::Code;
+use tidemill_core::Code;
+
+pub use render::render;
+
+use crate::yaml::Span;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -28,10 +36,18 @@ pub struct Place {
     pub message: String,
 }
 
+impl Place {
+    pub(crate) fn new(file: &str, span: Span, message: &str) -> Self {
+        let Span { line, column, length } = span;
+        Self { file: file.to_owned(), line, column, length: length.max(1), message: message.to_owned() }
+    }
+}
+
 /// One mistake.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Diagnostic {
-    /// Its page.
+    /// Its page, printed as `TM0201`.
+    #[serde(with = "code_text")]
     pub code: Code,
     /// How bad it is.
     pub severity: Severity,
@@ -47,6 +63,24 @@ pub struct Diagnostic {
     pub path: String,
 }
 
+/// Codes in JSON are what people search for: `"TM0201"`.
+mod code_text {
+    use serde::{Deserialize as _, Deserializer, Serializer, de};
+    use tidemill_core::Code;
+
+    pub(super) fn serialize<S: Serializer>(code: &Code, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(code)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Code, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.strip_prefix("TM")
+            .and_then(|digits| digits.parse().ok())
+            .map(Code)
+            .ok_or_else(|| de::Error::custom("expected TM and four digits"))
+    }
+}
+
 /// A file that was read, kept for the frames of diagnostics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceFile {
@@ -56,7 +90,84 @@ pub struct SourceFile {
     pub text: String,
 }
 
-/// All mistakes in the form that people read, with a frame each; `colour` adds ANSI colours.
-pub fn render(_diagnostics: &[Diagnostic], _files: &[SourceFile], _colour: bool) -> String {
-    todo!()
+/// Collects mistakes. Shared by everything that reads one project.
+#[derive(Debug, Default)]
+pub(crate) struct Report(RefCell<Vec<Diagnostic>>);
+
+impl Report {
+    /// Begins a mistake; it counts as soon as it is begun.
+    pub(crate) fn error(&self, code: u16, message: impl Into<String>) -> Draft<'_> {
+        self.begin(code, Severity::Error, message.into())
+    }
+
+    fn begin(&self, code: u16, severity: Severity, message: String) -> Draft<'_> {
+        let mut all = self.0.borrow_mut();
+        let labels = Vec::new();
+        all.push(Diagnostic { code: Code(code), severity, message, labels, help: None, path: String::new() });
+        Draft { report: self, index: all.len() - 1 }
+    }
+
+    /// How many there are so far.
+    pub(crate) fn count(&self) -> usize {
+        self.0.borrow().len()
+    }
+
+    /// All of them, errors and warnings, by file and place.
+    pub(crate) fn finish(self) -> Vec<Diagnostic> {
+        let mut all = self.0.into_inner();
+        all.sort_by(|a, b| {
+            let place = |d: &Diagnostic| d.labels.first().map(|l| (l.file.clone(), l.line, l.column));
+            place(a).cmp(&place(b))
+        });
+        all.dedup();
+        all
+    }
+}
+
+/// A mistake that was begun, to which more is added.
+#[derive(Debug)]
+pub(crate) struct Draft<'a> {
+    report: &'a Report,
+    index: usize,
+}
+
+impl Draft<'_> {
+    fn edit(self, edit: impl FnOnce(&mut Diagnostic)) -> Self {
+        edit(&mut self.report.0.borrow_mut()[self.index]);
+        self
+    }
+
+    /// Where it is.
+    pub(crate) fn at(self, file: &str, span: Span, said: &str) -> Self {
+        self.place(Place::new(file, span, said))
+    }
+
+    /// One more place.
+    pub(crate) fn place(self, place: Place) -> Self {
+        self.edit(|diagnostic| diagnostic.labels.push(place))
+    }
+
+    /// The YAML path.
+    pub(crate) fn path(self, path: &str) -> Self {
+        self.edit(|diagnostic| path.clone_into(&mut diagnostic.path))
+    }
+
+    /// How to fix it.
+    pub(crate) fn help(self, help: impl Into<String>) -> Self {
+        self.edit(|diagnostic| diagnostic.help = Some(help.into()))
+    }
+
+    /// Only a warning.
+    pub(crate) fn warning(self) -> Self {
+        self.edit(|diagnostic| diagnostic.severity = Severity::Warning)
+    }
+}
+
+/// The nearest of some words, if it is near enough to be meant.
+pub fn closest<'w>(word: &str, words: &[&'w str]) -> Option<&'w str> {
+    let near = |other: &&&str| {
+        let distance = strsim::damerau_levenshtein(word, other);
+        distance > 0 && distance <= 1 + word.chars().count().min(other.chars().count()) / 4
+    };
+    words.iter().filter(near).min_by_key(|other| strsim::damerau_levenshtein(word, other)).copied()
 }

@@ -5,17 +5,20 @@
 //! folder of YAML, no database.
 
 pub mod args;
+mod check;
 pub mod diagnostic;
 pub mod expr;
 mod load;
 pub mod object;
 mod objects;
+mod parse;
 pub mod steps;
 pub mod units;
 pub mod value;
+mod yaml;
 
 pub use diagnostic::{Diagnostic, Severity};
-pub use load::{Loaded, load};
+pub use load::{LoadOptions, Loaded, PROJECT_FILE, load, load_files, load_with};
 
 pub use object::{
     Aggregate, Check, Clock, Column, Entity, Every, Feature, FeatureView, Freshness, Hydration,

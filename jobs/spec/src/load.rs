@@ -1,11 +1,22 @@
 //! From a folder of YAML to objects, or to all mistakes at once.
 
-use std::path::Path;
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use crate::{
-    Objects,
-    diagnostic::{Diagnostic, Severity, SourceFile},
+    ObjectKind, Objects, check,
+    diagnostic::{Diagnostic, Place, Report, Severity, SourceFile},
+    parse::{self, Document},
+    yaml::{self, Node, fields::At},
 };
+
+/// The file that makes a folder a project.
+pub const PROJECT_FILE: &str = "tidemill.yaml";
+
+/// Larger files are not read; YAML of this size is generated, and belongs into data.
+const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// What a folder declares, and what is wrong with it.
 #[derive(Clone, Debug)]
@@ -25,10 +36,153 @@ impl Loaded {
     }
 }
 
-/// Reads every `*.yaml` and `*.yml` below `folder`, which holds a `tidemill.yaml`.
+/// What is read, and how strictly.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// Folders that the project lists under `overlays`, which are left out unless named here.
+    pub overlays: Vec<String>,
+    /// Takes views that leak as if each said `leak: allow`.
+    pub allow_leaks: bool,
+}
+
+/// Reads every `*.yaml` and `*.yml` below `folder`, which holds a `tidemill.yaml`; overlays are left out.
 ///
 /// # Errors
 /// The folder, or a file in it, cannot be read.
-pub fn load(_folder: &Path) -> std::io::Result<Loaded> {
-    todo!()
+pub fn load(folder: &Path) -> io::Result<Loaded> {
+    load_with(folder, &LoadOptions::default())
+}
+
+/// Like [`load`], with overlays.
+///
+/// # Errors
+/// The folder, or a file in it, cannot be read.
+pub fn load_with(folder: &Path, options: &LoadOptions) -> io::Result<Loaded> {
+    let mut paths = Vec::new();
+    walk(folder, Path::new(""), &mut paths)?;
+    paths.sort();
+    let mut files = Vec::new();
+    let report = Report::default();
+    for path in paths {
+        let name = path.to_string_lossy().into_owned();
+        if fs::metadata(folder.join(&path))?.len() > MAX_FILE_BYTES {
+            too_large(&name, &report);
+            continue;
+        }
+        match String::from_utf8(fs::read(folder.join(&path))?) {
+            Ok(text) => files.push(SourceFile { path: name, text }),
+            Err(_) => drop(report.error(214, format!("`{name}` is not UTF-8")).at(&name, START, "")),
+        }
+    }
+    Ok(read(files, options, report))
+}
+
+/// Like [`load_with`], from files already at hand: all YAML and Python of a project.
+pub fn load_files(files: Vec<SourceFile>, options: &LoadOptions) -> Loaded {
+    read(files, options, Report::default())
+}
+
+const START: yaml::Span = yaml::Span { line: 1, column: 1, length: 1 };
+
+fn too_large(name: &str, report: &Report) {
+    report
+        .error(214, format!("`{name}` is larger than 1 MiB"))
+        .at(name, START, "")
+        .help("data belongs into files that are uploaded, not into YAML");
+}
+
+/// YAML and Python below a folder, relative to it; hidden folders and virtual environments are left out.
+fn walk(root: &Path, below: &Path, paths: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(root.join(below))? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let path = below.join(name.as_ref());
+        if name.starts_with('.') || matches!(name.as_ref(), "__pycache__" | "node_modules" | "venv") {
+            continue;
+        }
+        if entry.file_type()?.is_dir() {
+            walk(root, &path, paths)?;
+        } else if is_yaml(&name) || name.ends_with(".py") {
+            paths.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn is_yaml(path: &str) -> bool {
+    Path::new(path).extension().is_some_and(|ending| ending == "yaml" || ending == "yml")
+}
+
+fn read(files: Vec<SourceFile>, options: &LoadOptions, report: Report) -> Loaded {
+    let mut objects = Objects::default();
+    let overlays = overlays(&files, options, &report);
+    let mut documents: Vec<Document> = Vec::new();
+    for file in files.iter().filter(|file| is_yaml(&file.path) && !skipped(&file.path, &overlays, options)) {
+        for root in yaml::documents(&file.path, &file.text, &report) {
+            documents.extend(document(&file.path, root, &mut objects, &report));
+        }
+    }
+    doubles(&documents, &report);
+    check::all(&mut objects, &documents, &files, options.allow_leaks, &report);
+    Loaded { objects, diagnostics: report.finish(), files }
+}
+
+fn document(file: &str, root: Node, objects: &mut Objects, report: &Report) -> Option<Document> {
+    let before = report.count();
+    let (kind, name) = parse::document(&At::root(&root, file, report), objects)?;
+    Some(Document { file: file.to_owned(), root, kind, name, broken: report.count() > before })
+}
+
+/// The folders that the project declares as overlays; says so where one that was asked for isn't among them,
+/// or there is no project.
+fn overlays(files: &[SourceFile], options: &LoadOptions, report: &Report) -> Vec<String> {
+    let Some(file) = files.iter().find(|file| file.path == PROJECT_FILE) else {
+        report.error(213, format!("there is no `{PROJECT_FILE}` in the project's folder")).help(
+            "run `tidemill init NAME` for a new project, or name the folder that has one: `tidemill check FOLDER`",
+        );
+        return Vec::new();
+    };
+    // Read once more with everything else; what is wrong in it is said then.
+    let silent = Report::default();
+    let declared: Vec<String> = yaml::documents(&file.path, &file.text, &silent)
+        .iter()
+        .filter_map(|root| root.get("overlays"))
+        .filter_map(|entry| entry.value.to_json().as_array().cloned())
+        .flatten()
+        .filter_map(|name| name.as_str().map(str::to_owned))
+        .collect();
+    for asked in options.overlays.iter().filter(|asked| !declared.contains(asked)) {
+        report
+            .error(213, format!("the project has no overlay `{asked}`"))
+            .at(&file.path, START, "")
+            .help(format!("list it in `{PROJECT_FILE}`: `overlays: [{asked}]`"));
+    }
+    declared
+}
+
+fn skipped(path: &str, overlays: &[String], options: &LoadOptions) -> bool {
+    let within =
+        |overlay: &&String| path.strip_prefix(overlay.as_str()).is_some_and(|rest| rest.starts_with('/'));
+    overlays.iter().any(|overlay| within(&overlay) && !options.overlays.contains(overlay))
+}
+
+/// Two objects of one kind and name, and a second project.
+fn doubles(documents: &[Document], report: &Report) {
+    for (index, document) in documents.iter().enumerate() {
+        let same = |other: &&Document| {
+            other.kind == document.kind
+                && (other.name == document.name || document.kind == ObjectKind::Project)
+        };
+        let Some(first) = documents[..index].iter().find(same) else { continue };
+        let place = |document: &Document, said| {
+            let span = document.root.get("name").map_or(document.root.span, |entry| entry.value.span);
+            Place::new(&document.file, span, said)
+        };
+        let message = match document.kind {
+            ObjectKind::Project => "there is a second project".to_owned(),
+            kind => format!("{kind} `{}` is declared twice", document.name),
+        };
+        report.error(302, message).place(place(document, "again here")).place(place(first, "first here"));
+    }
 }

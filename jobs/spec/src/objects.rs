@@ -3,14 +3,19 @@
 //! Built by [`crate::load`] after every reference was proven, or read back from the catalog's JSON; so the
 //! queries here take names that exist and answer `None` only for names that do not.
 
+mod definition;
+mod hydration;
+mod queries;
+
 use std::fmt;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use hydration::{Unresolved, hydrate};
+
 use crate::{
-    Entity, FeatureView, Hydration, Label, Model, Monitor, Notifier, Pipeline, Project, Source, Type,
-    ViewKind,
+    Entity, FeatureView, Label, Model, Monitor, Notifier, Pipeline, Project, Source, Type, ViewKind,
 };
 
 /// Everything that one project declares, in the order of its files.
@@ -122,67 +127,4 @@ pub struct Definition {
     pub body: serde_json::Value,
     /// sha256 (hex) of what changes its meaning: all but description, owner and tags.
     pub hash: String,
-}
-
-impl Objects {
-    /// Every object in a fixed order: project, entities, sources, views, labels, models, monitors,
-    /// notifiers, pipelines; each in declared order.
-    pub fn definitions(&self) -> Vec<Definition> {
-        todo!()
-    }
-
-    /// The reverse of [`Self::definitions`].
-    ///
-    /// # Errors
-    /// A body that is not of its kind's form.
-    pub fn from_definitions(
-        _definitions: impl IntoIterator<Item = Definition>,
-    ) -> Result<Self, serde_json::Error> {
-        todo!()
-    }
-
-    /// How a view is computed.
-    pub fn view_kind(&self, _view: &str) -> Option<ViewKind> {
-        todo!()
-    }
-
-    /// Key columns of the view's entity, then its features, with their types.
-    pub fn view_columns(&self, _view: &str) -> Option<IndexMap<String, Type>> {
-        todo!()
-    }
-
-    /// Features of a view that are online, in the view's order; empty where none is.
-    pub fn online_features(&self, _view: &str) -> Vec<String> {
-        todo!()
-    }
-
-    /// How a model's entity key becomes its vector.
-    pub fn hydration(&self, _model: &str) -> Option<Hydration> {
-        todo!()
-    }
-
-    /// Objects that name this one directly.
-    pub fn used_by(&self, _object: &ObjectRef) -> Vec<ObjectRef> {
-        todo!()
-    }
-
-    /// Objects that this one names directly.
-    pub fn uses(&self, _object: &ObjectRef) -> Vec<ObjectRef> {
-        todo!()
-    }
-
-    /// Views in an order in which each comes after its inputs.
-    pub fn views_in_order(&self) -> Vec<String> {
-        todo!()
-    }
-
-    /// The given views and all they are computed from, in an order in which each comes after its inputs.
-    pub fn views_with_inputs(&self, _views: &[String]) -> Vec<String> {
-        todo!()
-    }
-
-    /// Views among these, and among what they are computed from, that are declared `leak: allow`.
-    pub fn leaks(&self, _views: &[String]) -> Vec<String> {
-        todo!()
-    }
 }

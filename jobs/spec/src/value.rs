@@ -25,6 +25,10 @@ pub enum Type {
 }
 
 impl Type {
+    /// Every type.
+    pub const ALL: [Self; 6] =
+        [Self::String, Self::Int, Self::Float, Self::Bool, Self::Date, Self::Timestamp];
+
     /// The word that YAML uses.
     pub fn as_str(self) -> &'static str {
         match self {

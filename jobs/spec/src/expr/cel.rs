@@ -3,16 +3,26 @@
 //! Bounded and without I/O. Names: `params.*`, `run.date`, `run.id`, `steps.NAME.outputs.*`; functions
 //! `days(n)` (a duration) and `date("2013-06-01")` (midnight UTC of a day, or an instant).
 
+mod names;
+
+use std::collections::HashMap;
+
+use cel::{Context, ExecutionError, Program, Value, objects::Key};
+use chrono::TimeDelta;
 use indexmap::IndexMap;
 use serde_json::{Map, Value as Json};
 use tidemill_core::Time;
+
+pub(crate) use names::{Names, names};
+
+use crate::{units, value::parse_time};
 
 /// What the names of an expression stand for.
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
     /// The run's params.
     pub params: Map<String, Json>,
-    /// The run's logical time: midnight of its day in the schedule's time zone.
+    /// The run's logical time: midnight of its day in the pipeline's time zone.
     pub date: Time,
     /// The run's id.
     pub run: String,
@@ -36,8 +46,14 @@ pub struct InvalidCel {
 ///
 /// # Errors
 /// It does not compile, a name is missing, or the result is not a bool.
-pub fn condition(_expression: &str, _scope: &Scope) -> Result<bool, InvalidCel> {
-    todo!()
+pub fn condition(expression: &str, scope: &Scope) -> Result<bool, InvalidCel> {
+    let expression = crate::parse::pipeline::unwrap_expression(expression);
+    match evaluate(expression, scope)? {
+        Value::Bool(truth) => Ok(truth),
+        other => {
+            Err(invalid(expression, format!("a condition is true or false, not {}", text(&to_json(&other)))))
+        }
+    }
 }
 
 /// Replaces every `${{ }}` in the strings of `with`. A string that is one expression takes its value and type
@@ -45,6 +61,218 @@ pub fn condition(_expression: &str, _scope: &Scope) -> Result<bool, InvalidCel> 
 ///
 /// # Errors
 /// An expression does not compile, or a name is missing.
-pub fn resolve(_with: &Map<String, Json>, _scope: &Scope) -> Result<Map<String, Json>, InvalidCel> {
-    todo!()
+pub fn resolve(with: &Map<String, Json>, scope: &Scope) -> Result<Map<String, Json>, InvalidCel> {
+    with.iter().map(|(name, json)| Ok((name.clone(), resolve_json(json, scope)?))).collect()
+}
+
+fn resolve_json(json: &Json, scope: &Scope) -> Result<Json, InvalidCel> {
+    match json {
+        Json::String(template) => resolve_text(template, scope),
+        Json::Array(items) => items.iter().map(|item| resolve_json(item, scope)).collect(),
+        Json::Object(map) => resolve(map, scope).map(Json::Object),
+        _ => Ok(json.clone()),
+    }
+}
+
+fn resolve_text(template: &str, scope: &Scope) -> Result<Json, InvalidCel> {
+    let parts = parts(template)?;
+    if let [Part { expression: true, text: one, .. }] = parts.as_slice() {
+        return evaluate(one, scope).map(|value| to_json(&value));
+    }
+    let mut whole = String::new();
+    for part in parts {
+        if part.expression {
+            whole.push_str(&text(&to_json(&evaluate(part.text, scope)?)));
+        } else {
+            whole.push_str(part.text);
+        }
+    }
+    Ok(Json::from(whole))
+}
+
+/// A piece of a string: an expression without its braces, or what stands between.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Part<'a> {
+    pub expression: bool,
+    pub text: &'a str,
+    /// Where the piece begins in the whole, in characters.
+    pub offset: usize,
+}
+
+/// Cuts a string at its `${{ }}`.
+///
+/// # Errors
+/// One is not closed.
+pub(crate) fn parts(template: &str) -> Result<Vec<Part<'_>>, InvalidCel> {
+    let mut parts = Vec::new();
+    let mut rest = template;
+    let offset_of = |rest: &str| template[..template.len() - rest.len()].chars().count();
+    while let Some(start) = rest.find("${{") {
+        if start > 0 {
+            parts.push(Part { expression: false, text: &rest[..start], offset: offset_of(rest) });
+        }
+        let after = &rest[start + 3..];
+        let Some(end) = after.find("}}") else {
+            let offset = Some(offset_of(rest) + rest[..start].chars().count());
+            return Err(InvalidCel { offset, ..invalid(template, "`${{` is not closed by `}}`") });
+        };
+        let body = &after[..end];
+        let trimmed = body.trim_start();
+        parts.push(Part {
+            expression: true,
+            text: trimmed.trim_end(),
+            offset: offset_of(&after[body.len() - trimmed.len()..]),
+        });
+        rest = &after[end + 2..];
+    }
+    if !rest.is_empty() || parts.is_empty() {
+        parts.push(Part { expression: false, text: rest, offset: offset_of(rest) });
+    }
+    Ok(parts)
+}
+
+fn invalid(expression: &str, message: impl Into<String>) -> InvalidCel {
+    InvalidCel { message: message.into(), expression: expression.to_owned(), offset: None }
+}
+
+pub(crate) fn compile(expression: &str) -> Result<Program, InvalidCel> {
+    Program::compile(expression).map_err(|errors| {
+        let first = errors.errors.first();
+        let column = first.and_then(|error| usize::try_from(error.pos.1).ok());
+        let message = first.map_or("not an expression", |error| error.msg.lines().next().unwrap_or_default());
+        let message = message.trim_start_matches("Syntax error: ").to_lowercase();
+        InvalidCel { offset: column.map(|column| column.saturating_sub(1)), ..invalid(expression, message) }
+    })
+}
+
+fn evaluate(expression: &str, scope: &Scope) -> Result<Value, InvalidCel> {
+    let program = compile(expression)?;
+    let mut context = Context::default();
+    let failed = |error: &dyn std::fmt::Display| invalid(expression, error.to_string());
+    context.add_function("days", days).map_err(|error| failed(&error))?;
+    context.add_function("date", date).map_err(|error| failed(&error))?;
+    let steps = scope.outputs.iter().map(|(step, outputs)| {
+        let outputs = map([("outputs".to_owned(), from_json(outputs))]);
+        (step.clone(), outputs)
+    });
+    let run = [
+        ("id".to_owned(), string(&scope.run)),
+        ("date".to_owned(), Value::Timestamp(scope.date.fixed_offset())),
+    ];
+    context.add_variable_from_value("params", from_json(&Json::Object(scope.params.clone())));
+    context.add_variable_from_value("run", map(run));
+    context.add_variable_from_value("steps", map(steps));
+    program.execute(&context).map_err(|error| failed(&error))
+}
+
+fn days(count: Value) -> Result<Value, ExecutionError> {
+    let days = match count {
+        Value::Int(days) => Some(days),
+        Value::UInt(days) => i64::try_from(days).ok(),
+        _ => None,
+    };
+    days.and_then(TimeDelta::try_days)
+        .map(Value::Duration)
+        .ok_or_else(|| ExecutionError::function_error("days", "expected a whole number of days"))
+}
+
+fn date(text: Value) -> Result<Value, ExecutionError> {
+    let time = match &text {
+        Value::String(text) => parse_time(text),
+        Value::Timestamp(_) => return Ok(text),
+        _ => None,
+    };
+    time.map(|time| Value::Timestamp(time.fixed_offset()))
+        .ok_or_else(|| ExecutionError::function_error("date", "expected a day such as \"2013-06-01\""))
+}
+
+fn string(text: &str) -> Value {
+    Value::String(text.to_owned().into())
+}
+
+fn map(entries: impl IntoIterator<Item = (String, Value)>) -> Value {
+    let map: HashMap<Key, Value> = entries.into_iter().map(|(key, value)| (Key::from(key), value)).collect();
+    Value::Map(cel::objects::Map { map: map.into() })
+}
+
+/// Whole numbers are always `int`, so that `params.days - 1` has one type of number.
+fn from_json(json: &Json) -> Value {
+    match json {
+        Json::Null => Value::Null,
+        Json::Bool(truth) => Value::Bool(*truth),
+        Json::Number(number) => match number.as_i64() {
+            Some(whole) => Value::Int(whole),
+            None => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
+        },
+        Json::String(text) => string(text),
+        Json::Array(items) => Value::List(items.iter().map(from_json).collect::<Vec<_>>().into()),
+        Json::Object(entries) => map(entries.iter().map(|(key, value)| (key.clone(), from_json(value)))),
+    }
+}
+
+fn to_json(value: &Value) -> Json {
+    match value {
+        Value::Timestamp(time) => {
+            Json::from(time.to_utc().to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true))
+        }
+        Value::Duration(duration) => {
+            Json::from(units::format_duration(duration.to_std().unwrap_or_default()))
+        }
+        other => other.json().unwrap_or(Json::Null),
+    }
+}
+
+fn text(json: &Json) -> String {
+    match json {
+        Json::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn scope() -> Scope {
+        let Json::Object(params) = json!({"days": 151, "share": 0.5, "name": "x"}) else { unreachable!() };
+        Scope {
+            params,
+            date: parse_time("2013-06-01T00:00:00-04:00").unwrap(),
+            run: "run_1".to_owned(),
+            outputs: IndexMap::from([("gate".to_owned(), json!({"delta": -0.002, "version": 3}))]),
+        }
+    }
+
+    fn resolved(template: &str) -> Json {
+        let Json::Object(with) = json!({ "x": template }) else { unreachable!() };
+        resolve(&with, &scope())
+            .map_or_else(|error| Json::from(error.to_string()), |mut with| with["x"].take())
+    }
+
+    #[test]
+    fn a_string_that_is_one_expression_takes_its_type() {
+        assert_eq!(resolved("${{ run.date - days(params.days) }}"), json!("2013-01-01T04:00:00Z"));
+        assert_eq!(resolved("${{ run.date }}"), json!("2013-06-01T04:00:00Z"));
+        assert_eq!(resolved("${{ date(\"2013-06-01\") }}"), json!("2013-06-01T00:00:00Z"));
+        assert_eq!(resolved("${{ days(14) }}"), json!("14d"));
+        assert_eq!(resolved("${{ steps.gate.outputs.version }}"), json!(3));
+        assert_eq!(resolved("${{ params.days + 1 }}"), json!(152));
+        assert_eq!(resolved("v${{ steps.gate.outputs.version }}-${{ params.name }}"), json!("v3-x"));
+        assert_eq!(resolved("plain"), json!("plain"));
+    }
+
+    #[test]
+    fn conditions_are_true_or_false() {
+        assert_eq!(condition("${{ steps.gate.outputs.delta >= -0.005 }}", &scope()), Ok(true));
+        assert_eq!(condition("steps.gate.outputs.delta >= 0.0", &scope()), Ok(false));
+        assert!(condition("params.days", &scope()).is_err());
+    }
+
+    #[test]
+    fn a_missing_name_says_which() {
+        let message = resolved("${{ steps.gate.outputs.nothing }}");
+        assert!(message.as_str().unwrap().contains("nothing"), "{message}");
+    }
 }

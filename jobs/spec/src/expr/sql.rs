@@ -1,6 +1,15 @@
-//! DuckDB expressions over one row: which columns they read.
+//! DuckDB expressions over one row: which columns they read, and what they must not hold.
 
-/// The text is not one expression.
+use std::ops::ControlFlow;
+
+use sqlparser::{
+    ast::{Expr, ObjectName, ObjectNamePart, Query, Visit as _, Visitor},
+    dialect::DuckDbDialect,
+    parser::Parser,
+    tokenizer::Token,
+};
+
+/// The text is not one expression over one row.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct InvalidSql {
@@ -10,11 +19,200 @@ pub struct InvalidSql {
     pub offset: Option<usize>,
 }
 
+/// Aggregates of DuckDB that people reach for; a row has nothing to aggregate.
+const AGGREGATES: [&str; 20] = [
+    "any_value",
+    "arg_max",
+    "arg_min",
+    "array_agg",
+    "avg",
+    "count",
+    "first",
+    "last",
+    "list",
+    "max",
+    "mean",
+    "median",
+    "min",
+    "mode",
+    "quantile",
+    "quantile_cont",
+    "stddev",
+    "string_agg",
+    "sum",
+    "variance",
+];
+
+/// What would give another answer the next time.
+const UNREPEATABLE: [&str; 13] = [
+    "current_date",
+    "current_localtime",
+    "current_localtimestamp",
+    "current_time",
+    "current_timestamp",
+    "gen_random_uuid",
+    "get_current_timestamp",
+    "nextval",
+    "now",
+    "random",
+    "today",
+    "transaction_timestamp",
+    "uuid",
+];
+
 /// The columns that an expression reads, each once, in the order of their first use; lower case as DuckDB
-/// compares them, unless quoted.
+/// compares them, `a.b` where one is qualified.
 ///
 /// # Errors
-/// It is not a single scalar expression: a query, a subquery, an aggregate or a syntax error.
-pub fn columns(_expression: &str) -> Result<Vec<String>, InvalidSql> {
-    todo!()
+/// It is not a single scalar expression: a query, an aggregate, a value that changes from call to call, or a
+/// syntax error.
+pub fn columns(expression: &str) -> Result<Vec<String>, InvalidSql> {
+    let dialect = DuckDbDialect {};
+    let invalid = |error: sqlparser::parser::ParserError| syntax_error(expression, &error.to_string());
+    let mut parser = Parser::new(&dialect).try_with_sql(expression).map_err(invalid)?;
+    let parsed = parser.parse_expr().map_err(invalid)?;
+    let rest = parser.peek_token();
+    if rest.token != Token::EOF {
+        let message = format!("unexpected `{}` after the expression", rest.token);
+        return Err(InvalidSql {
+            message,
+            offset: offset(expression, rest.span.start.line, rest.span.start.column),
+        });
+    }
+    let mut found = Columns::default();
+    match parsed.visit(&mut found) {
+        ControlFlow::Continue(()) => Ok(found.names),
+        ControlFlow::Break(message) => Err(InvalidSql { message, offset: None }),
+    }
+}
+
+#[derive(Default)]
+struct Columns {
+    names: Vec<String>,
+}
+
+impl Columns {
+    fn add(&mut self, name: String) {
+        if !self.names.contains(&name) {
+            self.names.push(name);
+        }
+    }
+}
+
+impl Visitor for Columns {
+    type Break = String;
+
+    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<String> {
+        ControlFlow::Break("a query has no place here; write an expression over one row".to_owned())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<String> {
+        match expr {
+            Expr::Identifier(name) => {
+                let name = name.value.to_lowercase();
+                if UNREPEATABLE.contains(&name.as_str()) {
+                    return ControlFlow::Break(unrepeatable(&name));
+                }
+                self.add(name);
+            }
+            Expr::CompoundIdentifier(names) => {
+                let names: Vec<String> = names.iter().map(|name| name.value.to_lowercase()).collect();
+                self.add(names.join("."));
+            }
+            Expr::Function(function) => {
+                let name = last_part(&function.name);
+                if function.over.is_some() || AGGREGATES.contains(&name.as_str()) {
+                    let message = format!("`{name}` needs many rows; this is an expression over one row");
+                    return ControlFlow::Break(message);
+                }
+                if UNREPEATABLE.contains(&name.as_str()) {
+                    return ControlFlow::Break(unrepeatable(&name));
+                }
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn unrepeatable(name: &str) -> String {
+    format!("`{name}` gives another answer each time, so a retry would not repeat its work")
+}
+
+fn last_part(name: &ObjectName) -> String {
+    match name.0.last() {
+        Some(ObjectNamePart::Identifier(name)) => name.value.to_lowercase(),
+        _ => String::new(),
+    }
+}
+
+/// The parser's message without its own words for the place.
+fn syntax_error(expression: &str, error: &str) -> InvalidSql {
+    let message = error.trim_start_matches("sql parser error: ");
+    let (message, place) = message.split_once(" at Line: ").unwrap_or((message, ""));
+    let mut numbers = place.split(", Column: ").map(str::trim).filter_map(|number| number.parse().ok());
+    let offset =
+        numbers.next().zip(numbers.next()).and_then(|(line, column)| offset(expression, line, column));
+    let mut message =
+        message.trim_end_matches(',').replace("found: EOF", "but it ends there").replace("found: ", "found ");
+    if let Some(first) = message.get_mut(..1) {
+        first.make_ascii_lowercase();
+    }
+    InvalidSql { message, offset }
+}
+
+/// Characters before a place; lines and columns count from 1.
+fn offset(expression: &str, line: u64, column: u64) -> Option<usize> {
+    let line = usize::try_from(line).ok()?.checked_sub(1)?;
+    let column = usize::try_from(column).ok()?.checked_sub(1)?;
+    let before: usize = expression.split('\n').take(line).map(|line| line.chars().count() + 1).sum();
+    Some(before + column)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_found_once_in_the_order_of_use() {
+        for (expression, expected) in [
+            ("arr_delay > 15", vec!["arr_delay"]),
+            ("scheduled_at - INTERVAL 2 HOUR", vec!["scheduled_at"]),
+            ("isodow(date)", vec!["date"]),
+            ("dep_delay_2h * wind_speed + DEP_DELAY_2H", vec!["dep_delay_2h", "wind_speed"]),
+            ("CASE WHEN a IS NULL THEN 0 ELSE b::DOUBLE END", vec!["a", "b"]),
+            ("coalesce(a, 'x') || \"b\"", vec!["a", "b"]),
+            ("extract(hour FROM t AT TIME ZONE 'America/New_York')", vec!["t"]),
+            ("date_diff('minute', a, b)", vec!["a", "b"]),
+            ("x IN (1, 2)", vec!["x"]),
+            ("1 + 1", vec![]),
+            ("v.a", vec!["v.a"]),
+        ] {
+            assert_eq!(columns(expression).unwrap(), expected, "{expression}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_an_expression_over_one_row_is_refused() {
+        for expression in [
+            "",
+            "a +",
+            "a b",
+            "SELECT 1",
+            "(SELECT 1)",
+            "sum(a)",
+            "a; DROP TABLE x",
+            "now()",
+            "current_date",
+            "random()",
+        ] {
+            assert!(columns(expression).is_err(), "{expression}");
+        }
+    }
+
+    #[test]
+    fn a_syntax_error_has_its_place() {
+        let error = columns("a + * b").unwrap_err();
+        assert_eq!(error.offset, Some(4), "{error}");
+    }
 }

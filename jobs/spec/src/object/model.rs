@@ -1,0 +1,107 @@
+//! Labels and models: what is asked, what the vector is made of, and how a key becomes one.
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use super::Meta;
+use crate::Type;
+
+/// What a model learns to predict.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Label {
+    /// Its name.
+    pub name: String,
+    /// Description, owner, tags.
+    pub meta: Meta,
+    /// The entity it is asked of.
+    pub entity: String,
+    /// The source whose rows hold the answer. A label matures at its row's available time.
+    pub source: String,
+    /// Type of the answer.
+    #[serde(rename = "type")]
+    pub ty: Type,
+    /// The answer, as a DuckDB expression over one row.
+    pub sql: String,
+    /// The moment at which it is asked, as a DuckDB expression over one row.
+    pub asked_at: String,
+}
+
+/// A declared model; its versions are registered by runs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Model {
+    /// Its name.
+    pub name: String,
+    /// Description, owner, tags.
+    pub meta: Meta,
+    /// Flavor of its artifacts: lightgbm, xgboost, onnx, sklearn, torch, transformers, python.
+    pub runtime: String,
+    /// The entity that a prediction is asked for.
+    pub entity: String,
+    /// What the vector is made of, in order.
+    pub inputs: Vec<Input>,
+    /// Columns that only the caller knows; they follow the inputs in the vector.
+    #[serde(default)]
+    pub request: IndexMap<String, Type>,
+    /// Named, typed outputs.
+    pub outputs: IndexMap<String, Type>,
+    /// Whether a null in the vector is an error.
+    #[serde(default)]
+    pub fail_on_missing: bool,
+    /// Warm Python processes.
+    #[serde(default = "default_processes")]
+    pub processes: u32,
+}
+
+fn default_processes() -> u32 {
+    2
+}
+
+/// A part of a model's vector.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Input {
+    /// Key columns of the model's entity.
+    Keys(Vec<String>),
+    /// Features of a view, in this order.
+    View {
+        /// The view.
+        view: String,
+        /// Its features.
+        features: Vec<String>,
+    },
+}
+
+/// How an entity's key becomes a vector: proven by `check`, pinned by a model version.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hydration {
+    /// Reads in order; those of one round do not depend on each other. At most two rounds.
+    pub rounds: Vec<Vec<HydrationRead>>,
+    /// The vector's columns in order: name, type.
+    pub columns: IndexMap<String, Type>,
+}
+
+/// One view to read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HydrationRead {
+    /// The view.
+    pub view: String,
+    /// For each key column of the view's entity, in order: where its value comes from.
+    pub keys: Vec<KeyOrigin>,
+    /// The features that the vector takes, in the vector's order; may be empty where only a key is needed.
+    pub features: Vec<String>,
+}
+
+/// Where a key's value comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyOrigin {
+    /// The caller's key of this name.
+    Request(String),
+    /// A feature of a view read in an earlier round.
+    Feature {
+        /// The view.
+        view: String,
+        /// The feature.
+        feature: String,
+    },
+}

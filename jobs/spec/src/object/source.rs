@@ -1,0 +1,65 @@
+//! Entities and sources: what is named, and the rows that come in.
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use super::Meta;
+use crate::{Type, Value};
+
+/// A thing that features describe, and the columns that name one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entity {
+    /// Its name.
+    pub name: String,
+    /// Description, owner, tags.
+    pub meta: Meta,
+    /// Key columns in declared order; at least one, never float.
+    pub keys: IndexMap<String, Type>,
+}
+
+/// A column of a source.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Column {
+    /// Its type.
+    #[serde(rename = "type")]
+    pub ty: Type,
+    /// Whether null is allowed.
+    #[serde(default)]
+    pub nullable: bool,
+    /// Unit, for people.
+    #[serde(default)]
+    pub unit: Option<String>,
+    /// Least allowed value.
+    #[serde(default)]
+    pub min: Option<Value>,
+    /// Greatest allowed value.
+    #[serde(default)]
+    pub max: Option<Value>,
+    /// The timestamp column that says when the world could know this one; default: the source's available time.
+    #[serde(default)]
+    pub known_at: Option<String>,
+}
+
+/// Rows that come in, by file or stream.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Source {
+    /// Its name.
+    pub name: String,
+    /// Description, owner, tags.
+    pub meta: Meta,
+    /// Its columns, in declared order.
+    pub columns: IndexMap<String, Column>,
+    /// Timestamp column: when it happened.
+    pub event_time: String,
+    /// Timestamp column: when the world could know it. A row's `valid_at`.
+    pub available_time: String,
+    /// Timestamp column that gives `created_at`, for imported history; default: the data clock at acceptance.
+    #[serde(default)]
+    pub created_time: Option<String>,
+    /// Bool column that marks a row as a deletion.
+    #[serde(default)]
+    pub deleted: Option<String>,
+    /// Columns of which windows and labels count the newest row each; empty: every row counts.
+    #[serde(default)]
+    pub unique: Vec<String>,
+}

@@ -1,0 +1,113 @@
+//! Label and Model.
+
+use indexmap::IndexMap;
+
+use crate::{
+    Input, Label, Meta, Model, Type,
+    yaml::{
+        Data,
+        fields::{At, Fields},
+    },
+};
+
+const RUNTIMES: [&str; 5] = ["lightgbm", "xgboost", "onnx", "sklearn", "python"];
+const LATER_RUNTIMES: [&str; 3] = ["torch", "transformers", "remote"];
+
+pub(super) fn label(fields: &mut Fields<'_>, name: String, meta: Meta) -> Option<Label> {
+    let entity = fields.need("entity").and_then(|at| at.name());
+    let source = fields.need("source").and_then(|at| at.name());
+    let value = fields.need("value").and_then(|at| {
+        let mut fields = at.fields("the label's value")?;
+        let ty = fields.need("type").and_then(|at| at.ty());
+        let sql = fields.need("sql").and_then(|at| at.text());
+        fields.finish();
+        Some((ty?, sql?))
+    });
+    let asked_at = fields.need("asked_at").and_then(|at| at.text());
+    let (ty, sql) = value?;
+    Some(Label { name, meta, entity: entity?, source: source?, ty, sql, asked_at: asked_at? })
+}
+
+pub(super) fn model(fields: &mut Fields<'_>, name: String, meta: Meta) -> Option<Model> {
+    for later in ["canary", "shadow", "rollback", "staleness"] {
+        fields.later(later);
+    }
+    let runtime = fields.need("runtime").and_then(|at| runtime(&at));
+    let entity = fields.need("entity").and_then(|at| at.name());
+    let inputs = fields.need("inputs").and_then(|at| {
+        let items = at.list()?;
+        if items.is_empty() {
+            at.error(209, "a model has at least one input");
+        }
+        Some(items.iter().filter_map(input).collect())
+    });
+    let request = fields.get("request").and_then(|at| types(&at)).unwrap_or_default();
+    let outputs_at = fields.need("outputs");
+    let outputs = outputs_at.as_ref().and_then(types);
+    if let (Some(at), Some(outputs)) = (&outputs_at, &outputs)
+        && outputs.is_empty()
+    {
+        at.error(209, "a model has at least one output");
+    }
+    let on_missing = fields.get("on_missing").and_then(|at| at.choice(&["allow", "fail"]));
+    let processes = fields.get("scale").and_then(|at| scale(&at)).unwrap_or(2);
+    Some(Model {
+        name,
+        meta,
+        runtime: runtime?,
+        entity: entity?,
+        inputs: inputs?,
+        request,
+        outputs: outputs?,
+        fail_on_missing: on_missing == Some("fail"),
+        processes,
+    })
+}
+
+fn runtime(at: &At<'_>) -> Option<String> {
+    let text = at.text()?;
+    if LATER_RUNTIMES.contains(&text.as_str()) {
+        at.error(210, format!("runtime `{text}` is not supported yet"));
+        return None;
+    }
+    if !RUNTIMES.contains(&text.as_str()) {
+        at.unknown(209, format!("unknown runtime `{text}`"), &text, RUNTIMES);
+        return None;
+    }
+    Some(text)
+}
+
+/// A view's name (all its features; filled in by the check, which knows them), `view: [features]`, or
+/// `keys: [columns]`.
+fn input(at: &At<'_>) -> Option<Input> {
+    if let Data::Scalar { .. } = at.node.data {
+        return Some(Input::View { view: at.name()?, features: Vec::new() });
+    }
+    let entries = at.entries()?;
+    let [(name, names)] = entries.as_slice() else {
+        at.error(208, "an input is a view's name, `view: [features]` or `keys: [columns]`");
+        return None;
+    };
+    let listed = names.names()?;
+    if listed.is_empty() {
+        names.error(209, format!("`{name}` lists nothing"));
+    }
+    Some(if name == "keys" {
+        Input::Keys(listed)
+    } else {
+        Input::View { view: name.clone(), features: listed }
+    })
+}
+
+fn types(at: &At<'_>) -> Option<IndexMap<String, Type>> {
+    Some(at.named_entries()?.into_iter().filter_map(|(name, at)| Some((name, at.ty()?))).collect())
+}
+
+fn scale(at: &At<'_>) -> Option<u32> {
+    let mut fields = at.fields("the scale")?;
+    let least = fields.get("min").and_then(|at| at.int(1, 64));
+    fields.later("max");
+    fields.later("target_inflight");
+    fields.finish();
+    least.and_then(|least| u32::try_from(least).ok())
+}

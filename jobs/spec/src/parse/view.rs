@@ -1,0 +1,226 @@
+//! FeatureView.
+
+use std::time::Duration;
+
+use crate::{
+    Aggregate, Feature, FeatureView, Freshness, Meta, OnlineFeatures, Rule, Type, ViewInput,
+    yaml::{
+        Data,
+        fields::{At, Fields, list},
+    },
+};
+
+/// What a feature may be computed by; exactly one.
+const RULES: [&str; 8] = ["last", "sql", "age", "count", "sum", "mean", "min", "max"];
+
+/// What the short form of a feature stands for in its view.
+#[derive(Clone, Copy, PartialEq)]
+enum Short {
+    /// The newest row's column of that name.
+    Last,
+    /// One of the values that the view's function returns.
+    Python,
+    /// Nothing: a derived view says how.
+    None,
+}
+
+pub(super) fn view(fields: &mut Fields<'_>, name: String, meta: Meta) -> Option<FeatureView> {
+    for later in ["stream", "retention", "shards"] {
+        fields.later(later);
+    }
+    let entity = fields.need("entity").and_then(|at| at.name());
+    let input = input(fields);
+    let python = fields.get("python").and_then(|at| entry(&at));
+    let batch = fields.get("batch").and_then(|at| at.bool()).unwrap_or(false);
+    let short = match (&python, &input) {
+        (Some(_), _) => Short::Python,
+        (None, Some(ViewInput::Views(_))) => Short::None,
+        _ => Short::Last,
+    };
+    let features = fields.need("features").and_then(|at| at.named_entries()).map(|entries| {
+        entries
+            .into_iter()
+            .filter_map(|(name, at)| Some((name.clone(), feature(&at, &name, short)?)))
+            .collect()
+    });
+    let ttl = fields.get("ttl").and_then(|at| at.duration());
+    let online = fields.get("online").and_then(|at| online(&at)).unwrap_or_default();
+    let freshness = fields.get("freshness").and_then(|at| freshness(&at));
+    let leak_allowed = fields.get("leak").and_then(|at| at.choice(&["allow"])).is_some();
+    let (entity, input, features) = (entity?, input?, features?);
+    Some(FeatureView {
+        name,
+        meta,
+        entity,
+        input,
+        ttl,
+        features,
+        python,
+        batch,
+        online,
+        freshness,
+        leak_allowed,
+    })
+}
+
+fn input(fields: &mut Fields<'_>) -> Option<ViewInput> {
+    let both = fields.present(&["source", "inputs"]);
+    if both.len() == 2 {
+        let inputs = fields.get("inputs")?;
+        inputs.key_error(212, "a view has either `source` or `inputs`", "");
+    }
+    if let Some(at) = fields.get("inputs") {
+        let views = at.names()?;
+        if views.is_empty() {
+            at.error(209, "a view over views has at least one input");
+        }
+        return Some(ViewInput::Views(views));
+    }
+    fields.need("source")?.name().map(ViewInput::Source)
+}
+
+/// `module:function`.
+pub(super) fn entry(at: &At<'_>) -> Option<String> {
+    let text = at.text()?;
+    let parts = text.split_once(':');
+    let right =
+        parts.is_some_and(|(module, function)| module.split('.').all(identifier) && identifier(function));
+    if right || text.contains("${{") {
+        return Some(text);
+    }
+    at.error(209, format!("`{text}` is not of the form `module:function`"))
+        .help("for example `transforms.airport:stress`");
+    None
+}
+
+fn identifier(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+fn feature(at: &At<'_>, name: &str, short: Short) -> Option<Feature> {
+    if let Data::Scalar { .. } = at.node.data {
+        let ty = at.ty()?;
+        return Some(Feature { ty, rule: implied(at, name, short)?, default: None });
+    }
+    let mut fields = at.fields(format!("feature `{name}`"))?;
+    let ty = fields.need("type").and_then(|at| at.ty());
+    let given = fields.present(&RULES);
+    let rule = match given.as_slice() {
+        [] => implied(at, name, short),
+        [one] => rule(&mut fields, one),
+        [_, second, ..] => {
+            let at = RULES.iter().filter_map(|rule| fields.get(rule)).last()?;
+            at.key_error(212, format!("feature `{name}` has more than one rule: {}", list(&given)), "")
+                .help(format!("leave out all but one, e.g. `{second}`"));
+            None
+        }
+    };
+    if !matches!(rule, Some(Rule::Window { .. })) {
+        for only in fields.present(&["window", "hop"]) {
+            if let Some(at) = fields.get(only) {
+                at.key_error(212, format!("`{only}` belongs to a windowed aggregate"), "")
+                    .help("say what is computed over it: `count`, `sum`, `mean`, `min` or `max`");
+            }
+        }
+    }
+    let default = fields.get("default").zip(ty).and_then(|(at, ty)| at.value(ty));
+    fields.finish();
+    if short == Short::Python && matches!(&rule, Some(rule) if *rule != Rule::Python) {
+        at.key_error(305, format!("feature `{name}` has a rule, but the view's function computes it"), "")
+            .help("leave the rule out, or move the feature to a view without `python`");
+    }
+    Some(Feature { ty: ty?, rule: rule?, default })
+}
+
+fn implied(at: &At<'_>, name: &str, short: Short) -> Option<Rule> {
+    match short {
+        Short::Last => Some(Rule::Last(name.to_owned())),
+        Short::Python => Some(Rule::Python),
+        Short::None => {
+            at.key_error(
+                204,
+                format!("feature `{name}` does not say how it is computed"),
+                "`sql` is missing",
+            )
+            .help(format!("write `{name}: {{ type: …, sql: … }}`, or give the view a `python` function"));
+            None
+        }
+    }
+}
+
+fn rule(fields: &mut Fields<'_>, word: &'static str) -> Option<Rule> {
+    let at = fields.get(word)?;
+    let aggregate = match word {
+        "last" => return at.name().map(Rule::Last),
+        "sql" => return at.text().map(Rule::Sql),
+        "age" => {
+            return if at.bool()? {
+                Some(Rule::Age)
+            } else {
+                at.error(209, "`age` is `true`, or left out");
+                None
+            };
+        }
+        "count" => Aggregate::Count,
+        "sum" => Aggregate::Sum,
+        "mean" => Aggregate::Mean,
+        "min" => Aggregate::Min,
+        _ => Aggregate::Max,
+    };
+    let column = at.text()?;
+    if column == "*" && aggregate != Aggregate::Count {
+        at.error(209, format!("`{word}` needs a column")).help("only `count` takes \"*\"");
+    }
+    let window_at = fields.need("window");
+    let window = window_at.as_ref().and_then(At::duration);
+    let hop_at = fields.get("hop");
+    let hop = hop_at.as_ref().and_then(At::duration);
+    let window = window?;
+    let hop = hop.unwrap_or_else(|| default_hop(window));
+    if hop > window {
+        let at = hop_at.or(window_at)?;
+        at.error(401, "the window is shorter than its hop")
+            .help("the tail of a window is floored to the hop: 5 minutes under 12 hours, 1 hour under 12 days, else 1 day");
+    }
+    Some(Rule::Window { aggregate, column: (column != "*").then_some(column), window, hop })
+}
+
+/// Chronon's steps: 5 minutes under 12 hours, 1 hour under 12 days, else 1 day.
+fn default_hop(window: Duration) -> Duration {
+    const HOUR: u64 = 3_600;
+    Duration::from_secs(match window.as_secs() {
+        seconds if seconds < 12 * HOUR => 300,
+        seconds if seconds < 12 * 24 * HOUR => HOUR,
+        _ => 24 * HOUR,
+    })
+}
+
+fn online(at: &At<'_>) -> Option<OnlineFeatures> {
+    if let Data::List(_) = at.node.data {
+        let names = at.names()?;
+        return Some(if names.is_empty() { OnlineFeatures::None } else { OnlineFeatures::Some(names) });
+    }
+    at.bool().map(|all| if all { OnlineFeatures::All } else { OnlineFeatures::None })
+}
+
+fn freshness(at: &At<'_>) -> Option<Freshness> {
+    let mut fields = at.fields("the freshness")?;
+    let warn = fields.get("warn").and_then(|at| at.duration());
+    let fail = fields.get("fail").and_then(|at| at.duration());
+    fields.finish();
+    if matches!((warn, fail), (Some(warn), Some(fail)) if warn > fail) {
+        at.key_error(403, "freshness fails before it warns", "").help("`warn` is the shorter one");
+    }
+    Some(Freshness { warn, fail })
+}
+
+/// Types that a window's aggregate can have, by the column's type.
+pub(crate) fn aggregate_type(aggregate: Aggregate, column: Type) -> Option<Type> {
+    match aggregate {
+        Aggregate::Count => Some(Type::Int),
+        _ if !matches!(column, Type::Int | Type::Float) => None,
+        Aggregate::Mean => Some(Type::Float),
+        Aggregate::Sum | Aggregate::Min | Aggregate::Max => Some(column),
+    }
+}
