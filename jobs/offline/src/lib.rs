@@ -1,1 +1,33 @@
-//! The lake: immutable Parquet with a manifest in Postgres, computed by DuckDB.
+//! The lake: immutable Parquet on the object store, a manifest in Postgres, DuckDB to compute.
+//!
+//! Reading order: [`table`] (names, versions, commits, files), [`Lake`] (stage → publish → read, all pinned to a
+//! version), [`view`] (a view version and what it is computed from), [`pit`] (the point-in-time join and its
+//! contract), [`window`] (windowed aggregates and tiles), [`compute`] (row and derived views), [`label`],
+//! [`compact`]. The only home of DuckDB; every generated statement is assembled in `sql`.
+//!
+//! Rows are only ever appended: a staged file is invisible until its commit is, in the job's own transaction,
+//! and the same version gives the same answer after any compaction. Knows nothing of Redis, Python or jobs.
+
+pub mod compact;
+pub mod compute;
+mod duck;
+mod error;
+pub mod label;
+mod lake;
+mod manifest;
+pub mod pit;
+pub mod read;
+mod sql;
+pub mod table;
+pub mod view;
+pub mod window;
+
+pub use compute::{Computed, Moments, Stamp};
+pub use error::Error;
+pub use label::{LabelRequest, Labels};
+pub use lake::{Lake, LakeOptions};
+pub use pit::{KnownAt, PitRead, PitRequest};
+pub use read::{Filter, Read};
+pub use table::{Commit, CommitKind, LakeFile, Staged, Table, Version};
+pub use view::{CommitRange, View};
+pub use window::TileRange;

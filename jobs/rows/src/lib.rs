@@ -1,1 +1,19 @@
-//! Arrow schemas of what is declared; values, Parquet in and out.
+//! Rows as Arrow: schemas of what is declared, values in and out, IPC and Parquet.
+//!
+//! Reading order: [`schema`] (which columns a lake table has), [`value`] (one value of an array), [`row`] (rows
+//! by name, as JSON and people see them), [`ipc`] (between processes), [`parquet`] (files of the lake: sorted,
+//! zstd). A leaf: no I/O, no SQL; what the rows mean is `spec`'s and what is done with them `offline`'s.
+
+mod error;
+pub mod ipc;
+pub mod parquet;
+pub mod row;
+pub mod schema;
+pub mod value;
+
+pub use error::Error;
+pub use row::{Row, batch_of, json_rows, rows_of};
+pub use schema::{
+    CREATED_AT, DELETED, SEQ, VALID_AT, arrow_type, field, source_schema, type_of, view_schema,
+};
+pub use value::{array, value_at};

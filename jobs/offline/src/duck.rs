@@ -1,0 +1,117 @@
+//! One DuckDB in this process. Statements run on connections of their own, off the async threads, two at a time.
+
+use std::{fmt, sync::Arc};
+
+use arrow::{array::RecordBatch, compute::concat_batches};
+use duckdb::{
+    Config, Connection,
+    vtab::arrow::{ArrowVTab, arrow_recordbatch_to_query_params},
+};
+use tokio::sync::{Mutex, Semaphore};
+
+use crate::{Error, LakeOptions};
+
+/// Statements that run at once: each may use the whole memory limit for a while.
+const STATEMENTS: usize = 2;
+
+/// The database; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Duck {
+    // `Connection` may move between threads but not be shared.
+    root: Arc<Mutex<Connection>>,
+    permits: Arc<Semaphore>,
+}
+
+/// One connection and what it is doing, for messages.
+pub(crate) struct Session {
+    connection: Connection,
+}
+
+impl Duck {
+    pub(crate) fn open(options: &LakeOptions) -> Result<Self, Error> {
+        let root = start(options).map_err(|source| Error::Query { doing: "starting".to_owned(), source })?;
+        Ok(Self { root: Arc::new(Mutex::new(root)), permits: Arc::new(Semaphore::new(STATEMENTS)) })
+    }
+
+    /// Runs `work` on a connection of its own; temporary tables die with it.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        doing: impl Into<String>,
+        work: impl FnOnce(&Session) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Error> {
+        let doing = doing.into();
+        let permit = Arc::clone(&self.permits).acquire_owned().await;
+        let connection = self.root.lock().await.try_clone();
+        let result = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            let session = Session { connection: connection? };
+            session.connection.execute_batch("SET TimeZone = 'UTC'")?;
+            work(&session)
+        });
+        result.await?.map_err(|failure| match failure {
+            Failure::Duck(source) => Error::Query { doing, source },
+            Failure::Other(error) => error,
+        })
+    }
+}
+
+/// What ends a piece of work: DuckDB's refusal, which gets its context from [`Duck::run`], or another error.
+pub(crate) enum Failure {
+    Duck(duckdb::Error),
+    Other(Error),
+}
+
+impl From<duckdb::Error> for Failure {
+    fn from(error: duckdb::Error) -> Self {
+        Self::Duck(error)
+    }
+}
+
+impl<E: Into<Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+impl fmt::Debug for Duck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Duck")
+    }
+}
+
+impl Session {
+    /// The rows of a query, as one batch.
+    pub(crate) fn query(&self, sql: &str) -> Result<RecordBatch, Failure> {
+        let mut statement = self.connection.prepare(sql)?;
+        let rows = statement.query_arrow([])?;
+        let schema = rows.get_schema();
+        let batches: Vec<RecordBatch> = rows.collect();
+        Ok(concat_batches(&schema, &batches).map_err(tidemill_rows::Error::from)?)
+    }
+
+    /// Runs statements without rows.
+    pub(crate) fn execute(&self, sql: &str) -> Result<(), Failure> {
+        Ok(self.connection.execute_batch(sql)?)
+    }
+
+    /// Makes a temporary table of a batch.
+    pub(crate) fn load(&self, table: &str, batch: &RecordBatch) -> Result<(), Failure> {
+        let mut statement = self
+            .connection
+            .prepare(&format!("CREATE TEMP TABLE {table} AS SELECT * FROM arrow_rows(?, ?)"))?;
+        statement.execute(arrow_recordbatch_to_query_params(batch.clone()))?;
+        Ok(())
+    }
+}
+
+fn start(options: &LakeOptions) -> Result<Connection, duckdb::Error> {
+    let config = Config::default()
+        .threads(i64::from(options.threads))?
+        .max_memory(&format!("{}MiB", options.memory_bytes >> 20))?
+        .enable_autoload_extension(false)?
+        .with("autoinstall_known_extensions", "false")?;
+    let connection = Connection::open_in_memory_with_flags(config)?;
+    connection.execute_batch("SET preserve_insertion_order = true")?;
+    connection.register_table_function::<ArrowVTab>("arrow_rows")?;
+    Ok(connection)
+}

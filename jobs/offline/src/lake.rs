@@ -1,0 +1,146 @@
+//! The lake itself: stage files, publish them in the caller's transaction, list them at a version.
+
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use sqlx::{PgConnection, PgPool, migrate::Migrator};
+use tidemill_blobs::Blobs;
+use tidemill_rows::{CREATED_AT, VALID_AT, parquet};
+
+use crate::{
+    Commit, CommitKind, CommitRange, Error, LakeFile, Staged, Table, Version,
+    duck::Duck,
+    manifest::{self, Publication},
+};
+
+static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
+
+/// How much of the machine the lake may use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LakeOptions {
+    /// Memory of DuckDB, in bytes; more spills to disk.
+    pub memory_bytes: u64,
+    /// Threads of DuckDB.
+    pub threads: u32,
+}
+
+impl Default for LakeOptions {
+    fn default() -> Self {
+        Self { memory_bytes: 2 << 30, threads: 2 }
+    }
+}
+
+/// The offline store; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Lake {
+    pub(crate) pool: PgPool,
+    pub(crate) blobs: Blobs,
+    pub(crate) duck: Duck,
+}
+
+impl Lake {
+    /// Opens the lake over its manifest's database and the store of its files.
+    ///
+    /// # Errors
+    /// DuckDB doesn't start.
+    pub fn open(options: &LakeOptions, pool: PgPool, blobs: Blobs) -> Result<Self, Error> {
+        Ok(Self { pool, blobs, duck: Duck::open(options)? })
+    }
+
+    /// Makes or updates the manifest's tables, in the schema `lake`. Safe to repeat.
+    pub async fn migrate(&self) -> Result<(), Error> {
+        let mut connection = self.pool.acquire().await?.detach();
+        sqlx::raw_sql("CREATE SCHEMA IF NOT EXISTS lake; SET search_path TO lake")
+            .execute(&mut connection)
+            .await?;
+        Ok(MIGRATOR.run(&mut connection).await?)
+    }
+
+    /// The newest version.
+    pub async fn head(&self) -> Result<Version, Error> {
+        manifest::head(&self.pool).await
+    }
+
+    /// Files of a table as of a version.
+    pub async fn files(&self, table: &Table, version: Version) -> Result<Vec<LakeFile>, Error> {
+        manifest::files(&self.pool, table, CommitRange::upto(version)).await
+    }
+
+    /// Commits that added rows to a table, in their order.
+    pub async fn commits(&self, table: &Table, range: CommitRange) -> Result<Vec<Commit>, Error> {
+        manifest::commits(&self.pool, table, range).await
+    }
+
+    /// Writes rows to one file that no reader sees yet; `None` without rows. The file is sorted by `keys` and the
+    /// total order. Safe to repeat: the same rows under the same `job_key` and `chunk` are the same file.
+    pub async fn stage(
+        &self,
+        table: &Table,
+        job_key: &str,
+        chunk: u32,
+        keys: &[String],
+        schema: &SchemaRef,
+        batches: Vec<RecordBatch>,
+    ) -> Result<Option<Staged>, Error> {
+        let (schema, sort) = (schema.clone(), keys.to_vec());
+        let written = tokio::task::spawn_blocking(move || {
+            let batch = parquet::sorted(&schema, &batches, &sort)?;
+            let bytes = parquet::write(&batch)?;
+            Ok::<_, Error>((batch, bytes))
+        });
+        let (batch, bytes) = written.await??;
+        if batch.num_rows() == 0 {
+            return Ok(None);
+        }
+        let path = path_of(table, job_key, chunk, &bytes);
+        let staged = Staged {
+            path: path.clone(),
+            keys: keys.to_vec(),
+            rows: i64::try_from(batch.num_rows()).unwrap_or(i64::MAX),
+            size_bytes: i64::try_from(bytes.len()).unwrap_or(i64::MAX),
+            valid_at: range_of(&batch, VALID_AT)?,
+            created_at: range_of(&batch, CREATED_AT)?,
+        };
+        self.blobs.put_at(&path, bytes).await?;
+        Ok(Some(staged))
+    }
+
+    /// Makes staged files part of their table, all in one new version, when the caller's transaction commits.
+    /// Call it last: it holds the lake's head until then. Unique by (table, `job_key`): a repeat changes nothing
+    /// and returns the first version. A commit without files is a version too.
+    pub async fn publish(
+        &self,
+        connection: &mut PgConnection,
+        table: &Table,
+        job_key: &str,
+        staged: &[Staged],
+    ) -> Result<Version, Error> {
+        let publication =
+            Publication { table, job_key, kind: CommitKind::Append, files: staged, commits: None };
+        Ok(manifest::publish(connection, &publication).await?.0)
+    }
+}
+
+/// Where a staged file goes. Its content is part of the name, so that a late repeat by a worker that lost its
+/// lease can never change a published file.
+pub(crate) fn path_of(table: &Table, job_key: &str, chunk: u32, bytes: &[u8]) -> String {
+    let mut hash = Sha256::new();
+    hash.update(job_key);
+    hash.update([0]);
+    hash.update(chunk.to_be_bytes());
+    hash.update(bytes);
+    let name = hash.finalize();
+    let name: String = name.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    format!("lake/{table}/{name}.parquet")
+}
+
+fn range_of(
+    batch: &RecordBatch,
+    column: &str,
+) -> Result<Option<(tidemill_core::Time, tidemill_core::Time)>, Error> {
+    match batch.column_by_name(column) {
+        Some(_) => Ok(parquet::time_range(batch, column)?),
+        None => Ok(None),
+    }
+}

@@ -1,0 +1,140 @@
+//! The manifest's statements: what Postgres knows of tables, commits and files.
+
+use sqlx::{FromRow, PgConnection, PgPool};
+use tidemill_core::Time;
+
+use crate::{Commit, CommitKind, CommitRange, Error, LakeFile, Staged, Table, Version};
+
+/// Statements by their file, so that one test can prepare them all.
+macro_rules! queries {
+    ($($name:ident = $file:literal),+ $(,)?) => {
+        $(const $name: &str = include_str!(concat!("../queries/", $file));)+
+        #[cfg(test)]
+        pub(crate) const ALL: &[(&str, &str)] = &[$(($file, $name)),+];
+    };
+}
+
+queries! {
+    FIND_COMMIT = "commit/find.sql",
+    TAKE_HEAD = "commit/take_head.sql",
+    INSERT_COMMIT = "commit/insert.sql",
+    LIST_COMMITS = "commit/list.sql",
+    INSERT_FILES = "file/insert.sql",
+    LIST_FILES = "file/list.sql",
+    END_FILES = "file/end.sql",
+    NAME_TABLE = "table/name.sql",
+    TABLE_KEYS = "table/keys.sql",
+}
+
+/// Files that a commit brings, and the commits whose rows they hold (none given: this one).
+pub(crate) struct Publication<'a> {
+    pub(crate) table: &'a Table,
+    pub(crate) job_key: &'a str,
+    pub(crate) kind: CommitKind,
+    pub(crate) files: &'a [Staged],
+    pub(crate) commits: Option<(Version, Version)>,
+}
+
+pub(crate) async fn head(pool: &PgPool) -> Result<Version, Error> {
+    Ok(sqlx::query_scalar("SELECT head FROM lake.lake_head").fetch_one(pool).await?)
+}
+
+/// Publishes once: a repeat gives the first version. Takes the head; commit soon after.
+pub(crate) async fn publish(
+    connection: &mut PgConnection,
+    publication: &Publication<'_>,
+) -> Result<(Version, bool), Error> {
+    let Publication { table, job_key, kind, files, commits } = publication;
+    let keys = files.first().map(|file| file.keys.clone()).unwrap_or_default();
+    let (table_id, _keys): (i64, Vec<String>) =
+        sqlx::query_as(NAME_TABLE).bind(table.as_str()).bind(keys).fetch_one(&mut *connection).await?;
+    let earlier = sqlx::query_scalar::<_, Version>(FIND_COMMIT).bind(table.as_str()).bind(job_key);
+    if let Some(version) = earlier.fetch_optional(&mut *connection).await? {
+        return Ok((version, false));
+    }
+    let version: Version = sqlx::query_scalar(TAKE_HEAD).fetch_one(&mut *connection).await?;
+    let rows: i64 = if *kind == CommitKind::Append { files.iter().map(|file| file.rows).sum() } else { 0 };
+    sqlx::query(INSERT_COMMIT)
+        .bind(version)
+        .bind(table_id)
+        .bind(job_key)
+        .bind(kind.as_str())
+        .bind(rows)
+        .execute(&mut *connection)
+        .await?;
+    let (first, last) = commits.unwrap_or((version, version));
+    let least = |range: &Option<(Time, Time)>| range.map(|(least, _)| least);
+    let greatest = |range: &Option<(Time, Time)>| range.map(|(_, greatest)| greatest);
+    sqlx::query(INSERT_FILES)
+        .bind(table_id)
+        .bind(version)
+        .bind(first)
+        .bind(last)
+        .bind(files.iter().map(|file| file.path.clone()).collect::<Vec<_>>())
+        .bind(files.iter().map(|file| file.rows).collect::<Vec<_>>())
+        .bind(files.iter().map(|file| file.size_bytes).collect::<Vec<_>>())
+        .bind(files.iter().map(|file| least(&file.valid_at)).collect::<Vec<_>>())
+        .bind(files.iter().map(|file| greatest(&file.valid_at)).collect::<Vec<_>>())
+        .bind(files.iter().map(|file| least(&file.created_at)).collect::<Vec<_>>())
+        .bind(files.iter().map(|file| greatest(&file.created_at)).collect::<Vec<_>>())
+        .execute(&mut *connection)
+        .await?;
+    Ok((version, true))
+}
+
+pub(crate) async fn end_files(
+    connection: &mut PgConnection,
+    version: Version,
+    paths: &[String],
+) -> Result<u64, Error> {
+    Ok(sqlx::query(END_FILES).bind(version).bind(paths).execute(connection).await?.rows_affected())
+}
+
+#[derive(FromRow)]
+struct FileRow {
+    path: String,
+    first_commit: i64,
+    last_commit: i64,
+    rows: i64,
+    size_bytes: i64,
+    valid_at_min: Option<Time>,
+    valid_at_max: Option<Time>,
+}
+
+pub(crate) async fn files(
+    pool: &PgPool,
+    table: &Table,
+    commits: CommitRange,
+) -> Result<Vec<LakeFile>, Error> {
+    let rows: Vec<FileRow> = sqlx::query_as(LIST_FILES)
+        .bind(table.as_str())
+        .bind(commits.after)
+        .bind(commits.upto)
+        .fetch_all(pool)
+        .await?;
+    let file = |row: FileRow| LakeFile {
+        path: row.path,
+        first_commit: row.first_commit,
+        last_commit: row.last_commit,
+        rows: row.rows,
+        size_bytes: row.size_bytes,
+        valid_at: row.valid_at_min.zip(row.valid_at_max),
+    };
+    Ok(rows.into_iter().map(file).collect())
+}
+
+pub(crate) async fn commits(pool: &PgPool, table: &Table, range: CommitRange) -> Result<Vec<Commit>, Error> {
+    let rows: Vec<(i64, String, i64, Time)> = sqlx::query_as(LIST_COMMITS)
+        .bind(table.as_str())
+        .bind(range.after)
+        .bind(range.upto)
+        .fetch_all(pool)
+        .await?;
+    let commit = |(version, job_key, rows, committed_at)| Commit { version, job_key, rows, committed_at };
+    Ok(rows.into_iter().map(commit).collect())
+}
+
+/// What a table's files are sorted by; `None` if nothing of it was ever published.
+pub(crate) async fn keys(pool: &PgPool, table: &Table) -> Result<Option<Vec<String>>, Error> {
+    Ok(sqlx::query_scalar(TABLE_KEYS).bind(table.as_str()).fetch_optional(pool).await?)
+}

@@ -1,0 +1,1 @@
+//! Every generated statement, assembled from quoted names.

@@ -1,0 +1,85 @@
+//! A version of a view with what is needed to read and compute it.
+
+use arrow::datatypes::SchemaRef;
+use tidemill_spec::{Entity, FeatureView, Objects, Rule, Source, ViewInput, ViewKind};
+
+use crate::{Table, table::Version};
+
+/// One version of a view, its entity, and the source it reads.
+#[derive(Clone, Debug, PartialEq)]
+pub struct View {
+    /// What is declared.
+    pub definition: FeatureView,
+    /// The entity it describes.
+    pub entity: Entity,
+    /// The source it reads; `None` for a derived view.
+    pub source: Option<Source>,
+    /// Which version of it.
+    pub version: i32,
+}
+
+impl View {
+    /// The definition `definition` at `version`, its entity and source as declared in `objects`; `None` if
+    /// one of these is not declared.
+    pub fn new(objects: &Objects, definition: &FeatureView, version: i32) -> Option<Self> {
+        let source = match &definition.input {
+            ViewInput::Source(name) => Some(objects.sources.get(name)?.clone()),
+            ViewInput::Views(_) => None,
+        };
+        let entity = objects.entities.get(&definition.entity)?.clone();
+        Some(Self { definition: definition.clone(), entity, source, version })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.definition.name
+    }
+
+    /// Where its rows (or tiles) are.
+    pub fn table(&self) -> Table {
+        Table::view(self.name(), self.version)
+    }
+
+    /// How it is computed.
+    pub fn kind(&self) -> ViewKind {
+        let windows = |rule: &Rule| matches!(rule, Rule::Window { .. });
+        match &self.definition.input {
+            ViewInput::Views(_) => ViewKind::Derived,
+            ViewInput::Source(_) if self.definition.features.values().any(|f| windows(&f.rule)) => {
+                ViewKind::Windows
+            }
+            ViewInput::Source(_) => ViewKind::Rows,
+        }
+    }
+
+    /// Columns of its lake table.
+    pub fn schema(&self) -> SchemaRef {
+        tidemill_rows::view_schema(&self.definition, &self.entity)
+    }
+
+    /// Key columns of its entity, in declared order: what its files are sorted by.
+    pub fn keys(&self) -> Vec<String> {
+        self.entity.keys.keys().cloned().collect()
+    }
+}
+
+/// Commits `(after, upto]` of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommitRange {
+    /// The last commit that is not of it.
+    pub after: Version,
+    /// The last commit that is.
+    pub upto: Version,
+}
+
+impl CommitRange {
+    /// One commit alone.
+    pub fn one(version: Version) -> Self {
+        Self { after: version - 1, upto: version }
+    }
+
+    /// Everything as of a version.
+    pub fn upto(version: Version) -> Self {
+        Self { after: 0, upto: version }
+    }
+}

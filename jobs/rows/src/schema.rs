@@ -1,0 +1,123 @@
+//! Which columns a lake table has: what is declared, then the system columns.
+//!
+//! The total order of all rows is `(valid_at, created_at, seq)`; none of the three is ever null.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use tidemill_spec::{Aggregate, Entity, FeatureView, Rule, Source, Type};
+
+/// When the world could know the row.
+pub const VALID_AT: &str = "valid_at";
+/// The data clock when it was accepted or computed.
+pub const CREATED_AT: &str = "created_at";
+/// Breaks ties of the two above.
+pub const SEQ: &str = "seq";
+/// Whether the row says that there is nothing any more.
+pub const DELETED: &str = "deleted";
+/// In tables of window views: length of the row's tile, in microseconds.
+pub const HOP_US: &str = "hop_us";
+/// In tables of window views: `k` of the tile `(k·hop, (k+1)·hop]`.
+pub const TILE: &str = "tile";
+/// In tables of window views: greatest `valid_at` of the tile's rows.
+pub const NEWEST: &str = "newest";
+
+/// The Arrow type that stands for `ty`.
+pub fn arrow_type(ty: Type) -> DataType {
+    match ty {
+        Type::String => DataType::Utf8,
+        Type::Int => DataType::Int64,
+        Type::Float => DataType::Float64,
+        Type::Bool => DataType::Boolean,
+        Type::Date => DataType::Date32,
+        Type::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+    }
+}
+
+/// The declared type that an Arrow type stands for; `None` where there is none.
+pub fn type_of(arrow: &DataType) -> Option<Type> {
+    Some(match arrow {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Type::String,
+        DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => Type::Int,
+        DataType::UInt8 | DataType::UInt16 | DataType::UInt32 => Type::Int,
+        DataType::Float16 | DataType::Float32 | DataType::Float64 => Type::Float,
+        DataType::Boolean => Type::Bool,
+        DataType::Date32 | DataType::Date64 => Type::Date,
+        DataType::Timestamp(_, _) => Type::Timestamp,
+        DataType::Dictionary(_, values) => return type_of(values),
+        _ => return None,
+    })
+}
+
+/// A nullable column.
+pub fn field(name: &str, ty: Type) -> Field {
+    Field::new(name, arrow_type(ty), true)
+}
+
+/// Columns of a source's lake table: the declared ones, then the system columns.
+pub fn source_schema(source: &Source) -> SchemaRef {
+    let columns = source.columns.iter();
+    with_system(
+        columns.map(|(name, column)| Field::new(name, arrow_type(column.ty), column.nullable)).collect(),
+    )
+}
+
+/// Columns of a view's lake table: the entity's keys, then the features that are stored, then the system columns.
+///
+/// Ages are not stored: they follow from `valid_at`. A window view stores tiles: [`HOP_US`], [`TILE`],
+/// [`NEWEST`], and for each window feature `F` the rows counted as `F__n` and, unless it counts, the sum
+/// (of means too), least or greatest value as `F`; null in the tiles of other hops.
+pub fn view_schema(view: &FeatureView, entity: &Entity) -> SchemaRef {
+    let mut fields: Vec<Field> =
+        entity.keys.iter().map(|(name, ty)| Field::new(name, arrow_type(*ty), false)).collect();
+    if is_windows(view) {
+        fields.push(Field::new(HOP_US, DataType::Int64, false));
+        fields.push(Field::new(TILE, DataType::Int64, false));
+        fields.push(field(NEWEST, Type::Timestamp));
+    }
+    for (name, feature) in &view.features {
+        match &feature.rule {
+            Rule::Age => {}
+            Rule::Last(_) | Rule::Sql(_) | Rule::Python => fields.push(field(name, feature.ty)),
+            Rule::Window { aggregate, .. } => {
+                fields.push(field(&counted(name), Type::Int));
+                fields.extend(partial_type(*aggregate, feature.ty).map(|ty| field(name, ty)));
+            }
+        }
+    }
+    with_system(fields)
+}
+
+/// Whether the view keeps tiles.
+pub fn is_windows(view: &FeatureView) -> bool {
+    view.features.values().any(|feature| matches!(feature.rule, Rule::Window { .. }))
+}
+
+/// The column of a tile that says how many rows the feature's aggregate counted.
+pub fn counted(feature: &str) -> String {
+    format!("{feature}__n")
+}
+
+/// The type of a partial aggregate's value: sums are kept in the feature's type, means as float sums.
+pub fn partial_type(aggregate: Aggregate, ty: Type) -> Option<Type> {
+    match aggregate {
+        Aggregate::Count => None,
+        Aggregate::Mean => Some(Type::Float),
+        Aggregate::Sum | Aggregate::Min | Aggregate::Max => Some(ty),
+    }
+}
+
+/// The system columns, in their order.
+pub fn system_fields() -> [Field; 4] {
+    [
+        Field::new(VALID_AT, arrow_type(Type::Timestamp), false),
+        Field::new(CREATED_AT, arrow_type(Type::Timestamp), false),
+        Field::new(SEQ, DataType::Int64, false),
+        Field::new(DELETED, DataType::Boolean, false),
+    ]
+}
+
+fn with_system(mut fields: Vec<Field>) -> SchemaRef {
+    fields.extend(system_fields());
+    Arc::new(Schema::new(fields))
+}
