@@ -51,7 +51,11 @@ impl DataClock {
             Self::Wall => wall,
             Self::Replay { start, speed, anchored_at } => {
                 let micros = (wall - anchored_at).num_microseconds().unwrap_or(0).max(0);
-                #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "within 285 years")]
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_precision_loss,
+                    reason = "within 285 years"
+                )]
                 let moved = (micros as f64 * speed) as i64;
                 start + TimeDelta::microseconds(moved)
             }

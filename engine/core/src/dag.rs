@@ -103,7 +103,10 @@ fn edges(nodes: &[Node<'_>]) -> Result<Vec<(usize, usize)>, DagError> {
 /// Walks back from a step that stays blocked until it meets itself: every blocked step has a blocked need.
 fn cycle(nodes: &[Node<'_>], edges: &[(usize, usize)], left: &[u32]) -> Vec<String> {
     let blocked_need = |step: usize| {
-        edges.iter().find(|&&(needed, dependent)| dependent == step && left[needed] > 0).map(|&(needed, _)| needed)
+        edges
+            .iter()
+            .find(|&&(needed, dependent)| dependent == step && left[needed] > 0)
+            .map(|&(needed, _)| needed)
     };
     let mut path = Vec::new();
     let mut at = left.iter().position(|&count| count > 0);
@@ -146,7 +149,8 @@ mod tests {
         assert_eq!(plan(&[]), Err(DagError::Empty));
         assert_eq!(plan(&[("a", &[]), ("a", &[])]), Err(DagError::Duplicate("a".into())));
         assert_eq!(plan(&[("a", &["z"])]), Err(DagError::Unknown { step: "a".into(), need: "z".into() }));
-        let DagError::Cycle(path) = plan(&[("x", &[]), ("a", &["x", "c"]), ("b", &["a"]), ("c", &["b"])]).unwrap_err()
+        let DagError::Cycle(path) =
+            plan(&[("x", &[]), ("a", &["x", "c"]), ("b", &["a"]), ("c", &["b"])]).unwrap_err()
         else {
             panic!("not a cycle")
         };

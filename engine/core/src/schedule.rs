@@ -131,7 +131,9 @@ impl Schedule {
         match policy {
             CatchUp::All => self.due(after, now).take(1000).collect(),
             CatchUp::Last => self.due(after, now).last().into_iter().collect(),
-            CatchUp::None => self.due(after.max(now - TimeDelta::minutes(1)), now).last().into_iter().collect(),
+            CatchUp::None => {
+                self.due(after.max(now - TimeDelta::minutes(1)), now).last().into_iter().collect()
+            }
         }
     }
 
@@ -158,6 +160,7 @@ impl Schedule {
 
 /// The first valid minute after `local`, which lies in a gap: gaps are at most a day (Samoa, 2011).
 fn end_of_gap(timezone: Tz, local: NaiveDateTime) -> Time {
-    let valid = |minutes: i64| timezone.from_local_datetime(&(local + TimeDelta::minutes(minutes))).earliest();
+    let valid =
+        |minutes: i64| timezone.from_local_datetime(&(local + TimeDelta::minutes(minutes))).earliest();
     (1..=24 * 60 + 1).find_map(valid).map_or_else(|| local.and_utc(), |at| at.to_utc())
 }

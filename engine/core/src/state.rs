@@ -44,58 +44,58 @@ macro_rules! words {
 pub struct UnknownState(pub String);
 
 words!(/// The life of a job in the queue.
-    JobState {
-        /// Waits for its time.
-        Scheduled = "scheduled",
-        /// May be claimed.
-        Available = "available",
-        /// Under a lease.
-        Running = "running",
-        /// Failed, and waits for its next attempt.
-        Retryable = "retryable",
-        /// Done.
-        Completed = "completed",
-        /// Failed for good.
-        Discarded = "discarded",
-        /// Stopped by a person or a timeout of the run.
-        Cancelled = "cancelled",
-    });
+JobState {
+    /// Waits for its time.
+    Scheduled = "scheduled",
+    /// May be claimed.
+    Available = "available",
+    /// Under a lease.
+    Running = "running",
+    /// Failed, and waits for its next attempt.
+    Retryable = "retryable",
+    /// Done.
+    Completed = "completed",
+    /// Failed for good.
+    Discarded = "discarded",
+    /// Stopped by a person or a timeout of the run.
+    Cancelled = "cancelled",
+});
 
 words!(/// The life of a step of a run.
-    StepState {
-        /// Waits for other steps.
-        Pending = "pending",
-        /// Its job waits for its time.
-        Scheduled = "scheduled",
-        /// Its job may be claimed.
-        Available = "available",
-        /// Its job is under a lease.
-        Running = "running",
-        /// Its job failed and waits for the next attempt.
-        Retryable = "retryable",
-        /// Done, its outputs can be read.
-        Completed = "completed",
-        /// Its condition was false, or a step it needs was skipped.
-        Skipped = "skipped",
-        /// Its job was discarded.
-        Failed = "failed",
-        /// Stopped with its run.
-        Cancelled = "cancelled",
-    });
+StepState {
+    /// Waits for other steps.
+    Pending = "pending",
+    /// Its job waits for its time.
+    Scheduled = "scheduled",
+    /// Its job may be claimed.
+    Available = "available",
+    /// Its job is under a lease.
+    Running = "running",
+    /// Its job failed and waits for the next attempt.
+    Retryable = "retryable",
+    /// Done, its outputs can be read.
+    Completed = "completed",
+    /// Its condition was false, or a step it needs was skipped.
+    Skipped = "skipped",
+    /// Its job was discarded.
+    Failed = "failed",
+    /// Stopped with its run.
+    Cancelled = "cancelled",
+});
 
 words!(/// The life of a run.
-    RunState {
-        /// Some step is not final.
-        Running = "running",
-        /// No new step starts until it is resumed.
-        Paused = "paused",
-        /// Every step completed or was skipped.
-        Completed = "completed",
-        /// A step failed.
-        Failed = "failed",
-        /// Stopped by a person.
-        Cancelled = "cancelled",
-    });
+RunState {
+    /// Some step is not final.
+    Running = "running",
+    /// No new step starts until it is resumed.
+    Paused = "paused",
+    /// Every step completed or was skipped.
+    Completed = "completed",
+    /// A step failed.
+    Failed = "failed",
+    /// Stopped by a person.
+    Cancelled = "cancelled",
+});
 
 impl JobState {
     /// Whether nothing will change any more.

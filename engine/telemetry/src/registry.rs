@@ -5,9 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use prometheus_client::{encoding::text, registry};
 
 /// Upper bounds in seconds for latencies from 0.1 ms to 30 s.
-pub const LATENCY_BUCKETS: [f64; 17] = [
-    0.0001, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0,
-];
+pub const LATENCY_BUCKETS: [f64; 17] =
+    [0.0001, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0];
 
 /// Every metric of the process; names begin with `tidemill_`.
 #[derive(Clone, Debug)]

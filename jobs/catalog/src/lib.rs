@@ -1,1 +1,28 @@
-//! Declared objects, lineage, model registry and monitors in Postgres.
+//! Declared objects, lineage, uploads, the model registry and monitors in Postgres, schema `catalog`.
+//!
+//! Reading order: [`Catalog`], [`apply`](Catalog::apply) (a project comes in), [`views`](ViewVersion) (versions of
+//! computed rows), [`code`] (the project's Python, pinned by hash), [`lineage`](Edge), [`uploads`](Upload).
+//! Everything is written through the caller's [`Tx`](tidemill_store::Tx), so that it commits with the work it
+//! tells of. No rows of data here: those are in the lake.
+
+mod apply;
+pub mod code;
+mod connection;
+mod error;
+mod lineage;
+mod objects;
+mod positions;
+mod sources;
+mod uploads;
+mod views;
+
+pub use apply::{Change, ChangeKind};
+pub use code::CodeArchive;
+pub use connection::Catalog;
+pub use error::Error;
+pub use lineage::{Edge, EdgeRow, Node};
+pub use objects::ObjectVersion;
+pub use positions::Position;
+pub use sources::SourceSummary;
+pub use uploads::{Chunk, ChunkPlan, Format, NewUpload, Publication, Upload};
+pub use views::{ViewState, ViewVersion};

@@ -1,1 +1,13 @@
-//! Python models behind one Predictor; warm pools; golden rows.
+//! Models in warm Python processes behind one [`ModelPool`].
+//!
+//! Reading order: [`Signature`] (what a model folder says of itself, and rows made to fit it), [`ModelPool`]
+//! (processes, queue, golden rows). Shared by serving, registration, comparison and batch prediction, so that
+//! all of them give the same number. A pool exists only after its golden rows predicted what was recorded.
+
+mod error;
+mod pool;
+mod signature;
+
+pub use error::Error;
+pub use pool::{ModelOptions, ModelPool};
+pub use signature::{InputColumn, Signature};

@@ -19,6 +19,7 @@ pub mod pit;
 pub mod read;
 mod sql;
 pub mod table;
+pub mod upload;
 pub mod view;
 pub mod window;
 

@@ -1,1 +1,26 @@
-//! Latest values in Redis: key layout, codec, put-if-newer function, pipelined reads.
+//! Latest feature values in Redis, and the live set that serving tiers watch.
+//!
+//! Reading order: [`view`] (a view version as readers need it, and what it stores), [`stored`] (the bytes of
+//! one value), [`values`] (the one pure function that turns bytes into features at a moment), [`client`]
+//! (puts and reads), [`live`] (data clock, views and models).
+//!
+//! Writers: `features`. Readers: `serve`, `features get`. Nothing here opens Postgres or DuckDB: the serving
+//! tier depends on this crate. Redis may be down at any moment; every call then returns an error.
+
+pub mod client;
+mod codec;
+pub mod error;
+pub mod key;
+pub mod live;
+pub mod stored;
+pub mod values;
+pub mod view;
+pub mod window;
+
+pub use client::{Entry, Marker, Online, OnlineOptions, Read};
+pub use error::Error;
+pub use live::{LiveModel, LiveModelVersion, LiveModels, LiveSet, LiveView, LiveViews};
+pub use stored::{Body, Order, Stored};
+pub use values::{Status, ViewFeatures, values};
+pub use view::{Layout, OnlineView};
+pub use window::{Partial, Series, Tile};

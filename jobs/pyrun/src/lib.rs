@@ -1,1 +1,18 @@
-//! A pool of Python processes: handshake, frames, limits, restart.
+//! A pool of long-lived Python processes for user code: transforms, pipeline steps, models.
+//!
+//! Reading order: [`PyOptions`] (which Python, whose code, which limits), [`PyPool`] (transforms and steps),
+//! [`Process`] (one process: spawn, handshake, exchange, kill). The other end is
+//! the package `tidemill` in `workers/python`.
+//!
+//! User code never shares a process, an environment or a process group with ours: what it may see is named,
+//! what it may use is limited, and nothing of it outlives the request that is dropped.
+
+mod error;
+mod options;
+mod pool;
+mod step;
+
+pub use error::PyError;
+pub use options::PyOptions;
+pub use pool::{Mode, PyPool, PyPools, Transformed};
+pub use step::{DatasetFiles, StepCall, StepEvent, StepResult, StepSink};

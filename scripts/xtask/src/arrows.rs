@@ -33,8 +33,10 @@ const NEVER: &[(&str, &[&str])] = &[
 ];
 
 /// A worker may point at another only here: the binary starts the roles.
-const WORKERS: &[(&str, &[&str])] =
-    &[("tidemill-cli", &["tidemill-dev", "tidemill-fleet", "tidemill-gateway", "tidemill-serve", "tidemill-api"])];
+const WORKERS: &[(&str, &[&str])] = &[(
+    "tidemill-cli",
+    &["tidemill-dev", "tidemill-fleet", "tidemill-gateway", "tidemill-serve", "tidemill-api"],
+)];
 
 #[derive(Deserialize)]
 struct Metadata {
@@ -116,7 +118,9 @@ fn folder_arrows(package: &Package, ours: &[&Package]) -> Vec<String> {
         .filter(|target| {
             let sideways = from == "workers"
                 && folder(target) == "workers"
-                && !WORKERS.iter().any(|(name, may)| *name == package.name && may.contains(&target.name.as_str()));
+                && !WORKERS
+                    .iter()
+                    .any(|(name, may)| *name == package.name && may.contains(&target.name.as_str()));
             let upwards = level(&folder(target)) > level(&from);
             upwards || sideways || target.name == "tidemill-testkit" || from == "proto"
         })
@@ -148,12 +152,16 @@ fn closures(metadata: &Metadata) -> Vec<String> {
             if !seen.insert(id) {
                 continue;
             }
-            let normal = |dependency: &&NodeDependency| dependency.dep_kinds.iter().any(|kind| kind.kind.is_none());
+            let normal =
+                |dependency: &&NodeDependency| dependency.dep_kinds.iter().any(|kind| kind.kind.is_none());
             open.extend(nodes[id].deps.iter().filter(normal).map(|dependency| dependency.pkg.as_str()));
         }
         let held: BTreeSet<&str> = seen.iter().map(|id| names[id]).collect();
         wrong.extend(
-            never.iter().filter(|name| held.contains(*name)).map(|name| format!("the closure of {root} holds {name}")),
+            never
+                .iter()
+                .filter(|name| held.contains(*name))
+                .map(|name| format!("the closure of {root} holds {name}")),
         );
     }
     wrong

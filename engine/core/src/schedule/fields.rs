@@ -43,7 +43,9 @@ fn weekdays(field: &str) -> Result<String, String> {
     for part in field.split(',') {
         let (range, step) = part.split_once('/').map_or((part, None), |(range, step)| (range, Some(step)));
         let step: usize = match step {
-            Some(step) => step.parse().ok().filter(|step| *step > 0).ok_or(format!("`{part}` has a bad step"))?,
+            Some(step) => {
+                step.parse().ok().filter(|step| *step > 0).ok_or(format!("`{part}` has a bad step"))?
+            }
             None => 1,
         };
         let (first, last) = match range.split_once('-') {

@@ -1,0 +1,40 @@
+//! Downloads of remote objects, kept as files for tools that read only files.
+//!
+//! A file's folder is named after the object's entity tag, so a replaced object is downloaded anew and a reader
+//! of the old file is not disturbed. Files appear whole, by rename.
+
+use std::path::{Path, PathBuf};
+
+use futures::TryStreamExt as _;
+use object_store::{GetOptions, ObjectStore};
+use tokio::io::AsyncWriteExt as _;
+
+use crate::{BlobRef, Error, key};
+
+pub(crate) async fn download(store: &dyn ObjectStore, folder: &Path, path: &str) -> Result<PathBuf, Error> {
+    let failed = |error| Error::at(path, error);
+    let key = key(path)?;
+    let meta = store.get_opts(&key, GetOptions::new().with_head(true)).await.map_err(failed)?.meta;
+    let tag = meta.e_tag.unwrap_or_else(|| format!("{} {}", meta.last_modified, meta.size));
+    let file = folder.join(&BlobRef::of(tag.as_bytes()).to_string()[..16]).join(path);
+    if tokio::fs::try_exists(&file).await.map_err(|error| Error::file(&file, error))? {
+        return Ok(file);
+    }
+    let result = store.get_opts(&key, GetOptions::default()).await.map_err(failed)?;
+    let mut parts = result.into_stream();
+    let (part_file, mut out) = part(&file).await.map_err(|error| Error::file(&file, error))?;
+    while let Some(part) = parts.try_next().await.map_err(failed)? {
+        out.write_all(&part).await.map_err(|error| Error::file(&file, error))?;
+    }
+    out.flush().await.map_err(|error| Error::file(&file, error))?;
+    part_file.persist(&file).map_err(|error| Error::file(&file, error.error))?;
+    Ok(file)
+}
+
+/// An unfinished file beside `file`; removed again unless it is persisted.
+async fn part(file: &Path) -> std::io::Result<(tempfile::TempPath, tokio::fs::File)> {
+    let folder = file.parent().unwrap_or(Path::new("/"));
+    tokio::fs::create_dir_all(folder).await?;
+    let (out, part) = tempfile::NamedTempFile::new_in(folder)?.into_parts();
+    Ok((part, tokio::fs::File::from_std(out)))
+}

@@ -1,0 +1,93 @@
+//! The same story on a local folder and on a server that speaks the S3 protocol.
+
+use bytes::Bytes;
+use tidemill_blobs::{BlobOptions, BlobRef, Blobs, Error};
+
+async fn keeps_replaces_lists_fetches_and_deletes(blobs: &Blobs) {
+    let blob = blobs.put(Bytes::from_static(b"flour")).await.unwrap();
+    assert_eq!(blobs.put(Bytes::from_static(b"flour")).await.unwrap(), blob);
+    assert_eq!(blobs.get(&blob).await.unwrap(), "flour");
+    assert!(matches!(blobs.get(&BlobRef::of(b"sand")).await, Err(Error::Missing { .. })));
+
+    blobs.put_at("lake/source/a.parquet", Bytes::from_static(b"one")).await.unwrap();
+    let first = blobs.fetch("lake/source/a.parquet").await.unwrap();
+    assert_eq!(std::fs::read(&first).unwrap(), b"one");
+    blobs.put_at("lake/source/a.parquet", Bytes::from_static(b"three")).await.unwrap();
+    assert_eq!(std::fs::read(blobs.fetch("lake/source/a.parquet").await.unwrap()).unwrap(), b"three");
+
+    let large: Vec<u8> = (0..20_000_003_u32).map(|n| (n % 251) as u8).collect();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), &large).unwrap();
+    blobs.put_file_at("lake/source/b.parquet", file.path()).await.unwrap();
+    assert_eq!(BlobRef::of(&blobs.get_at("lake/source/b.parquet").await.unwrap()), BlobRef::of(&large));
+
+    let listed = blobs.list("lake").await.unwrap();
+    let shape: Vec<_> = listed.iter().map(|entry| (entry.path.as_str(), entry.size_bytes)).collect();
+    assert_eq!(shape, [("lake/source/a.parquet", 5), ("lake/source/b.parquet", 20_000_003)]);
+    assert_eq!(blobs.list("").await.unwrap().len(), 3);
+    assert_eq!(blobs.list("lake/sou").await.unwrap(), []);
+
+    blobs.delete_at("lake/source/a.parquet").await.unwrap();
+    blobs.delete_at("lake/source/a.parquet").await.unwrap();
+    assert!(!blobs.exists("lake/source/a.parquet").await.unwrap());
+    let missing = blobs.fetch("lake/source/a.parquet").await;
+    assert!(matches!(missing, Err(Error::Missing { path }) if path == "lake/source/a.parquet"));
+}
+
+#[tokio::test]
+async fn a_folder_is_a_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let blobs = Blobs::open(&BlobOptions::folder(folder.path().join("new"))).unwrap();
+    keeps_replaces_lists_fetches_and_deletes(&blobs).await;
+}
+
+#[tokio::test]
+async fn an_s3_server_is_a_store() {
+    let bucket = tidemill_testkit::s3::bucket().await.unwrap();
+    let blobs = Blobs::open(&BlobOptions {
+        url: format!("s3://{}/some/prefix", bucket.name),
+        endpoint: Some(bucket.endpoint),
+        access_key: Some(bucket.access_key),
+        secret_key: Some(bucket.secret_key),
+        region: Some(bucket.region),
+    })
+    .unwrap();
+    keeps_replaces_lists_fetches_and_deletes(&blobs).await;
+}
+
+#[tokio::test]
+async fn bytes_that_changed_on_disk_are_not_handed_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let blobs = Blobs::open(&BlobOptions::folder(folder.path())).unwrap();
+    let blob = blobs.put(Bytes::from_static(b"flour")).await.unwrap();
+    std::fs::write(folder.path().join(blob.path()), b"sand").unwrap();
+    assert!(matches!(blobs.get(&blob).await, Err(Error::Corrupt { .. })));
+}
+
+#[tokio::test]
+async fn a_path_cannot_leave_its_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let blobs = Blobs::open(&BlobOptions::folder(folder.path())).unwrap();
+    for path in ["../secret", "a/../../secret", "a//b", "./a", ""] {
+        let result = blobs.put_at(path, Bytes::new()).await;
+        assert!(result.is_err(), "{path}");
+    }
+    assert!(matches!(blobs.get_at("../secret").await, Err(Error::Path { .. })));
+}
+
+#[test]
+fn what_cannot_be_a_place_is_refused() {
+    for url in ["", "/data", "file://data", "gs://bucket", "s3:///prefix"] {
+        let refused = Blobs::open(&BlobOptions { url: url.into(), ..BlobOptions::default() });
+        assert!(matches!(refused, Err(Error::Url { .. })), "{url}");
+    }
+}
+
+#[test]
+fn a_reference_reads_back_what_it_prints() {
+    let blob = BlobRef::of(b"flour");
+    assert_eq!(blob.to_string().parse::<BlobRef>().unwrap(), blob);
+    for text in ["", "abc", &"é".repeat(32), &"+1".repeat(32)] {
+        assert!(text.parse::<BlobRef>().is_err(), "{text}");
+    }
+}

@@ -1,0 +1,113 @@
+//! Tells the store how attempts ended: what has piled up while the last batch was written, in one transaction.
+//!
+//! No timer: a lone ending goes at once, many share a commit. A database that is away is waited for, so no run fails
+//! because of it; endings are fenced by their leases, so a batch whose reply was lost is simply written again.
+
+use std::time::Duration;
+
+use tidemill_core::Fault;
+use tidemill_store::{Ending, Error, Lease, Store};
+use tokio::sync::{mpsc, oneshot};
+
+const BATCH_MAX: usize = 500;
+const RETRY_FIRST: Duration = Duration::from_millis(50);
+const RETRY_MAX: Duration = Duration::from_secs(2);
+
+#[derive(Clone, Debug)]
+pub(crate) struct Committer(mpsc::Sender<Pending>);
+
+#[derive(Debug)]
+struct Pending {
+    lease: Lease,
+    ending: Ending,
+    written: oneshot::Sender<()>,
+}
+
+impl Committer {
+    /// Starts it; it ends when every clone is gone and everything is written.
+    pub(crate) fn start(store: Store) -> (Self, tokio::task::JoinHandle<()>) {
+        let (sender, inbox) = mpsc::channel(BATCH_MAX);
+        (Self(sender), tokio::spawn(write_all(store, inbox)))
+    }
+
+    /// Returns when the ending is committed, or was fenced.
+    pub(crate) async fn settle(&self, lease: Lease, ending: Ending) {
+        let (written, reply) = oneshot::channel();
+        if self.0.send(Pending { lease, ending, written }).await.is_ok() {
+            // The writer answers everything it takes, unless the whole runtime is torn down.
+            let _ = reply.await;
+        }
+    }
+}
+
+async fn write_all(store: Store, mut inbox: mpsc::Receiver<Pending>) {
+    let mut batch = Vec::with_capacity(BATCH_MAX);
+    while inbox.recv_many(&mut batch, BATCH_MAX).await > 0 {
+        let (endings, replies): (Vec<_>, Vec<_>) =
+            batch.drain(..).map(|pending| ((pending.lease, pending.ending), pending.written)).unzip();
+        write(&store, endings).await;
+        for reply in replies {
+            // Whoever waited may have been dropped with its worker.
+            let _ = reply.send(());
+        }
+    }
+}
+
+/// Writes a batch. One that the database refuses for its data is halved until the culprit stands alone.
+async fn write(store: &Store, endings: Vec<(Lease, Ending)>) {
+    let mut parts = vec![endings];
+    let mut delay = RETRY_FIRST;
+    while let Some(mut part) = parts.pop() {
+        match store.settle(&part).await {
+            Ok(settled) => {
+                delay = RETRY_FIRST;
+                if settled.fenced > 0 {
+                    tracing::warn!(fenced = settled.fenced, "attempts ended after their leases were lost");
+                }
+                if settled.readied > 0 {
+                    store.wake().await;
+                }
+            }
+            Err(error) if refused(&error) => match part.as_mut_slice() {
+                [(lease, ending)] => match unstorable(ending, &error) {
+                    Some(replacement) => parts.push(vec![(*lease, replacement)]),
+                    None => tracing::error!(job.id = %lease.job, %error, "an attempt's end can't be stored"),
+                },
+                _ => {
+                    let rest = part.split_off(part.len() / 2);
+                    parts.extend([part, rest]);
+                }
+            },
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "endings wait for the database");
+                parts.push(part);
+                tokio::time::sleep(delay).await;
+                delay = (delay * 2).min(RETRY_MAX);
+            }
+        }
+    }
+}
+
+/// What is written instead of an ending that can't be stored, e.g. outputs with a NUL character.
+fn unstorable(ending: &Ending, error: &Error) -> Option<Ending> {
+    match ending {
+        Ending::Discard(_) => None,
+        _ => Some(Ending::Discard(
+            Fault::coded(1008, "the database refused what the attempt returned")
+                .detail(Fault::from_error(error).message),
+        )),
+    }
+}
+
+/// Whether the data is at fault, not the database's state: the same statement would be refused again.
+fn refused(error: &Error) -> bool {
+    // Classes of SQLSTATE: connection, rolled back, resources, intervention, system, internal.
+    const PASSING: [&str; 6] = ["08", "40", "53", "57", "58", "XX"];
+    match error {
+        Error::Database(sqlx::Error::Database(error)) => {
+            error.code().is_some_and(|code| !PASSING.iter().any(|class| code.starts_with(class)))
+        }
+        Error::Database(sqlx::Error::Encode(_)) => true,
+        _ => false,
+    }
+}

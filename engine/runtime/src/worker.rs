@@ -1,0 +1,191 @@
+//! The worker: claims, runs and ends jobs until it is told to stop, then drains.
+//!
+//! Parts and who owns them: the dispatcher fills the inbox, apalis takes from it, runs up to `slots` jobs in tasks of
+//! their own and catches their panics; the completion layer gives each ending to the committer; the lease thread
+//! keeps leases alive beside all that. A slot is held until its job's end is committed.
+
+use std::{io, sync::Arc, time::Duration};
+
+use apalis::layers::catch_panic::CatchPanicLayer;
+use apalis_core::{
+    error::WorkerError as ApalisError,
+    worker::{builder::WorkerBuilder, ext::parallelize::ParallelizeExt as _},
+};
+use tidemill_core::{Clock, Kind, SystemClock, WorkerId};
+use tidemill_store::{NewWorker, Store};
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+
+use crate::{
+    Executor, JobEntry, Prepare, StopReason,
+    backend::{CompletionLayer, Panicked, PgBackend, Runner},
+    committer::Committer,
+    dispatcher::Dispatcher,
+    inbox::Inbox,
+    leases::{Keeper, Leases},
+};
+
+const FLUSH_LOGS_EVERY: Duration = Duration::from_millis(500);
+
+/// How a worker works.
+#[derive(Clone, Debug)]
+pub struct WorkerOptions {
+    /// For people.
+    pub name: String,
+    /// Jobs at once.
+    pub slots: usize,
+    /// How long a claim holds without a heartbeat: what a silent death costs.
+    pub lease: Duration,
+    /// How often leases are renewed.
+    pub heartbeat: Duration,
+    /// How often it looks for work without a wake-up; up to twice as long, by chance.
+    pub poll: Duration,
+    /// How long a job may take to stop when asked, before it is dropped.
+    pub cancel_grace: Duration,
+    /// How long running jobs may go on after a shutdown was asked for, before another worker gets them.
+    pub drain: Duration,
+}
+
+impl Default for WorkerOptions {
+    fn default() -> Self {
+        Self {
+            name: "worker".to_owned(),
+            slots: 4,
+            lease: Duration::from_secs(10),
+            heartbeat: Duration::from_secs(2),
+            poll: Duration::from_secs(1),
+            cancel_grace: Duration::from_secs(5),
+            drain: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Why a worker could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// Two jobs have one kind.
+    #[error("two jobs are registered as `{0}`")]
+    KindTwice(Kind),
+    /// The thread that renews leases could not be started.
+    #[error("the lease thread could not be started")]
+    LeaseThread(#[from] io::Error),
+    /// The loop ended without being asked to.
+    #[error("the worker loop ended: {0}")]
+    Ended(String),
+}
+
+/// Runs jobs of the given kinds.
+#[derive(Clone)]
+pub struct Worker {
+    store: Store,
+    options: WorkerOptions,
+    jobs: Vec<JobEntry>,
+    prepare: Arc<dyn Prepare>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Worker {
+    /// A worker that waits to be run.
+    pub fn new(store: Store, options: WorkerOptions, jobs: Vec<JobEntry>, prepare: Arc<dyn Prepare>) -> Self {
+        Self { store, options, jobs, prepare, clock: Arc::new(SystemClock) }
+    }
+
+    /// Works until `shutdown`, then drains: running jobs end, or are handed over after the drain time; what was
+    /// claimed and not started is handed back. A database that goes away is waited for.
+    ///
+    /// # Errors
+    /// When it can't start.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), WorkerError> {
+        let Self { store, options, jobs, prepare, clock } = self;
+        let executor = Arc::new(Executor::new(store.clone(), jobs, prepare, clock, options.cancel_grace)?);
+        let stop = shutdown.child_token();
+        let leases = Leases::default();
+        let worker = NewWorker {
+            id: WorkerId::generate(),
+            name: options.name.clone(),
+            pid: std::process::id(),
+            slots: options.slots,
+            kinds: executor.kinds(),
+        };
+        let id = worker.id;
+        let keeper = Keeper {
+            store: store.clone(),
+            worker,
+            leases: leases.clone(),
+            lease: options.lease,
+            heartbeat: options.heartbeat,
+            drain: stop.clone(),
+        };
+        let _beating = keeper.start()?;
+        let _flushing = AbortOnDropHandle::new(tokio::spawn(flush_logs(leases.clone())));
+        let _draining =
+            AbortOnDropHandle::new(tokio::spawn(hand_over(leases.clone(), stop.clone(), options.drain)));
+
+        let (inbox, look) = (Arc::new(Inbox::default()), Arc::new(Notify::new()));
+        let dispatcher = Dispatcher {
+            store: store.clone(),
+            worker: id,
+            executor: Arc::clone(&executor),
+            leases,
+            inbox: Arc::clone(&inbox),
+            slots: Arc::new(Semaphore::new(options.slots)),
+            look: Arc::clone(&look),
+            lease: options.lease,
+            poll: options.poll,
+        };
+        let (committer, _) = Committer::start(store);
+        let dispatching = stop.child_token();
+        let backend = PgBackend {
+            inbox,
+            completion: CompletionLayer { executor: Arc::clone(&executor), committer, freed: look },
+            dispatcher: tokio::spawn(dispatcher.run(dispatching.clone())),
+            stop: Some(dispatching.drop_guard()),
+        };
+        // Outermost first: each job in a task that ends with the worker; panics are caught inside that task.
+        let worker = WorkerBuilder::new(options.name)
+            .backend(backend)
+            .parallelize(spawn)
+            .layer(CatchPanicLayer::with_panic_handler(Panicked::from_payload))
+            .build(Runner(executor));
+        let signal = async move {
+            stop.cancelled().await;
+            Ok::<(), ApalisError>(())
+        };
+        worker.run_until(signal).await.map_err(|error| WorkerError::Ended(error.to_string()))
+    }
+}
+
+impl std::fmt::Debug for Worker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Worker")
+            .field("options", &self.options)
+            .field("jobs", &self.jobs)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A job dropped with its worker must not go on detached.
+fn spawn<F>(job: F) -> AbortOnDropHandle<F::Output>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    AbortOnDropHandle::new(tokio::spawn(job))
+}
+
+async fn flush_logs(leases: Leases) {
+    loop {
+        tokio::time::sleep(FLUSH_LOGS_EVERY).await;
+        for attempt in leases.attempts() {
+            attempt.flush_log().await;
+        }
+    }
+}
+
+/// Once a drain has taken too long, asks what still runs to stop: another worker goes on from its checkpoint.
+async fn hand_over(leases: Leases, stop: CancellationToken, after: Duration) {
+    stop.cancelled().await;
+    tokio::time::sleep(after).await;
+    for attempt in leases.attempts() {
+        attempt.stop.request(StopReason::Draining);
+    }
+}

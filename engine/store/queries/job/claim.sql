@@ -1,0 +1,30 @@
+-- Leases up to $2 waiting jobs of the kinds $1 to the worker $3 for $4 seconds.
+-- `= ANY(ARRAY(…))` keeps the update on the primary key; the join form scans the table.
+-- A full concurrency key is passed over; of several jobs with one key, the first is taken.
+WITH candidate AS (
+    SELECT id, concurrency_key, priority, run_at
+    FROM job
+    WHERE lease_token IS NULL
+      AND run_at <= now()
+      AND kind = ANY($1)
+      AND (concurrency_key IS NULL OR NOT EXISTS (
+          SELECT FROM job AS held
+          WHERE held.concurrency_key = job.concurrency_key AND held.lease_token IS NOT NULL))
+    ORDER BY priority, run_at, id
+    LIMIT $2
+    FOR UPDATE SKIP LOCKED
+), chosen AS (
+    SELECT DISTINCT ON (coalesce(concurrency_key, id::text)) id
+    FROM candidate
+    ORDER BY coalesce(concurrency_key, id::text), priority, run_at, id
+)
+UPDATE job
+SET lease_token = next_lease_token(),
+    lease_until = now() + make_interval(secs => $4),
+    worker_id = $3,
+    started_at = now(),
+    first_started_at = coalesce(first_started_at, now()),
+    attempt = attempt + 1,
+    key = NULL
+WHERE id = ANY(ARRAY(SELECT id FROM chosen))
+RETURNING id, run_id, step, kind, lease_token, attempt, charged, crashes, first_started_at, cancel_reason

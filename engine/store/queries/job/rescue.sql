@@ -1,0 +1,25 @@
+-- Takes back up to $1 expired leases, by the database's clock. The worker's loss is not the job's fault: no attempt
+-- is charged, but crashes are counted. Jobs at their limit of crashes have gone before, by `poison.sql`.
+WITH expired AS (
+    SELECT id FROM job
+    WHERE lease_token IS NOT NULL AND lease_until < now()
+    ORDER BY lease_until
+    LIMIT $1
+    FOR UPDATE SKIP LOCKED
+), before AS (
+    -- Crashes in a row: an attempt that saved a checkpoint got somewhere, so counting starts anew.
+    SELECT job.id, job.run_id, job.step, job.attempt, job.worker_id, job.started_at,
+           CASE WHEN checkpoint.attempt = job.attempt THEN 1 ELSE job.crashes + 1 END AS crashes
+    FROM job LEFT JOIN checkpoint ON checkpoint.run_id = job.run_id AND checkpoint.step = job.step
+    WHERE job.id = ANY(ARRAY(SELECT id FROM expired))
+), history AS (
+    INSERT INTO attempt (run_id, step, attempt, job_id, worker_id, started_at, outcome, fault)
+    SELECT run_id, step, attempt, id, worker_id, started_at, 'lost',
+           jsonb_build_object('message', 'the worker that ran it is gone')
+    FROM before
+)
+UPDATE job
+SET crashes = before.crashes, run_at = now(), lease_token = NULL, lease_until = NULL, worker_id = NULL, started_at = NULL
+FROM before
+WHERE job.id = ANY(ARRAY(SELECT id FROM before)) AND job.id = before.id
+RETURNING job.id

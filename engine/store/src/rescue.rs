@@ -1,0 +1,44 @@
+//! Taking back what dead workers held.
+
+use sqlx::Row as _;
+use tidemill_core::{Fault, JobId, LeaseToken};
+use uuid::Uuid;
+
+use crate::{Ending, Error, Lease, Settled, Store};
+
+/// What one rescue did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rescued {
+    /// Jobs that may be claimed again, without a charge.
+    pub jobs: usize,
+    /// Jobs that went to dead letter because workers died under them once too often.
+    pub poisoned: usize,
+    /// What followed from those.
+    pub settled: Settled,
+}
+
+impl Store {
+    /// Takes back up to `limit` expired leases, by the database's clock. Safe to run from any number of processes.
+    ///
+    /// # Errors
+    /// When the database can't be reached: nothing was changed.
+    pub async fn rescue_expired(&self, limit: i64) -> Result<Rescued, Error> {
+        let mut tx = self.begin().await?;
+        let poison =
+            sqlx::query(include_str!("../queries/job/poison.sql")).bind(limit).fetch_all(tx.conn()).await?;
+        let mut endings = Vec::new();
+        for row in poison {
+            let lease =
+                Lease { job: JobId::from(row.try_get::<Uuid, _>(0)?), token: LeaseToken(row.try_get(1)?) };
+            let crashes: i32 = row.try_get(2)?;
+            let fault = Fault::coded(1002, format!("{crashes} workers in a row died while they ran it"))
+                .hint("look at the workers' logs for memory and signals, then `tidemill retry` the run");
+            endings.push((lease, Ending::Discard(fault)));
+        }
+        let settled = self.settle_in(&mut tx, &endings).await?;
+        let rescued =
+            sqlx::query(include_str!("../queries/job/rescue.sql")).bind(limit).fetch_all(tx.conn()).await?;
+        tx.commit().await?;
+        Ok(Rescued { jobs: rescued.len(), poisoned: endings.len(), settled })
+    }
+}

@@ -1,0 +1,38 @@
+//! Wake-ups: hints that there is work, never part of the truth.
+//!
+//! A notification inside a transaction that carries work would make all commits wait for each other, so it is sent
+//! after the commit, on its own, and workers look by themselves from time to time anyway.
+
+use sqlx::postgres::PgListener;
+
+use crate::{Error, Store};
+
+const CHANNEL: &str = "tidemill_work";
+
+/// Wake-ups as they arrive.
+#[derive(Debug)]
+pub struct Wakeups(PgListener);
+
+impl Store {
+    /// Tells every worker that there is work. Call it after the commit; a failure costs latency only.
+    pub async fn wake(&self) {
+        if let Err(error) = sqlx::query("SELECT pg_notify($1, '')").bind(CHANNEL).execute(&self.pool).await {
+            tracing::debug!(%error, "a wake-up was not sent");
+        }
+    }
+
+    /// Listens for wake-ups on a connection of its own.
+    pub async fn listen(&self) -> Result<Wakeups, Error> {
+        let mut listener = PgListener::connect_with(&self.pool).await?;
+        listener.listen(CHANNEL).await?;
+        Ok(Wakeups(listener))
+    }
+}
+
+impl Wakeups {
+    /// Waits for the next one. Reconnects by itself; a connection that was lost counts as a wake-up.
+    pub async fn next(&mut self) -> Result<(), Error> {
+        self.0.try_recv().await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,147 @@
+//! A store of its own for each test, and the few moves that every test makes.
+#![expect(dead_code, reason = "each test binary uses its part")]
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tidemill_core::{AttemptPolicy, Fault, Kind, RunId, RunState, Time, WorkerId};
+use tidemill_store::{
+    Claimed, DatabaseOptions, Ending, Enqueued, Lease, NewJob, NewRun, NewStep, RunPage, Settled, Store,
+    Trigger,
+};
+use tidemill_testkit::postgres::{self, Database};
+
+pub(crate) const LEASE: Duration = Duration::from_secs(10);
+
+/// A migrated database and a store on it.
+pub(crate) struct World {
+    pub(crate) store: Store,
+    pub(crate) database: Database,
+}
+
+pub(crate) async fn world() -> World {
+    let migrate = async |database: &Database| Ok(connect(database).migrate().await?);
+    let database = postgres::database("store", migrate).await.unwrap();
+    World { store: connect(&database), database }
+}
+
+fn connect(database: &Database) -> Store {
+    Store::connect(&DatabaseOptions::new(&database.url)).unwrap()
+}
+
+pub(crate) fn job(kind: &str) -> NewJob {
+    NewJob {
+        kind: Kind::from(kind.to_owned()),
+        args: json!({ "of": kind }),
+        key: None,
+        concurrency_key: None,
+        priority: 0,
+        run_at: None,
+        policy: AttemptPolicy::default(),
+    }
+}
+
+pub(crate) fn step(name: &str, needs: &[&str]) -> NewStep {
+    NewStep {
+        name: name.to_owned(),
+        kind: Kind::new("step"),
+        args: json!({ "step": name }),
+        needs: needs.iter().map(|&need| need.to_owned()).collect(),
+        condition: None,
+        policy: AttemptPolicy::default(),
+        priority: 0,
+        concurrency_key: None,
+    }
+}
+
+pub(crate) fn run_of(steps: Vec<NewStep>) -> NewRun {
+    NewRun {
+        pipeline: "pipe".to_owned(),
+        version: 3,
+        context: json!({ "params": { "days": 7 } }),
+        key: None,
+        trigger: Trigger::Manual,
+        logical_time: None,
+        steps,
+    }
+}
+
+impl World {
+    pub(crate) async fn enqueue(&self, job: NewJob) -> Enqueued {
+        let mut tx = self.store.begin().await.unwrap();
+        let enqueued = self.store.enqueue(&mut tx, job).await.unwrap();
+        tx.commit().await.unwrap();
+        enqueued
+    }
+
+    pub(crate) async fn start(&self, run: &NewRun) -> RunId {
+        let mut tx = self.store.begin().await.unwrap();
+        let enqueued = self.store.enqueue_run(&mut tx, run).await.unwrap();
+        tx.commit().await.unwrap();
+        enqueued.run
+    }
+
+    /// Claims by a worker of its own that runs every kind of these tests.
+    pub(crate) async fn claim(&self, slots: usize) -> Vec<Claimed> {
+        self.claim_for(slots, LEASE).await
+    }
+
+    /// A claim whose leases have expired at once.
+    pub(crate) async fn claim_and_die(&self, slots: usize) -> Vec<Claimed> {
+        self.claim_for(slots, Duration::ZERO).await
+    }
+
+    async fn claim_for(&self, slots: usize, lease: Duration) -> Vec<Claimed> {
+        let kinds = ["a", "b", "c", "step"].map(str::to_owned);
+        let mut claimed = self.store.claim(WorkerId::generate(), &kinds, slots, lease).await.unwrap();
+        claimed.sort_by(|left, right| left.step.cmp(&right.step));
+        claimed
+    }
+
+    pub(crate) async fn claim_one(&self) -> Claimed {
+        let mut claimed = self.claim(1).await;
+        assert_eq!(claimed.len(), 1, "one job can be claimed");
+        claimed.remove(0)
+    }
+
+    pub(crate) async fn end(&self, claimed: &Claimed, ending: Ending) -> Settled {
+        self.store.settle(&[(claimed.lease, ending)]).await.unwrap()
+    }
+
+    pub(crate) async fn complete(&self, claimed: &Claimed) -> Settled {
+        self.end(claimed, Ending::Completed(json!({ "done": claimed.step }))).await
+    }
+
+    pub(crate) async fn checkpoint(&self, lease: Lease, value: Value) {
+        let mut tx = self.store.begin().await.unwrap();
+        self.store.checkpoint_in(&mut tx, lease, &value).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    pub(crate) async fn page(&self, run: RunId) -> RunPage {
+        self.store.run(run).await.unwrap()
+    }
+
+    pub(crate) async fn state(&self, run: RunId) -> RunState {
+        self.page(run).await.run.state
+    }
+
+    /// `name:state` of each step, and how often it was attempted where that isn't once for a final step.
+    pub(crate) async fn steps(&self, run: RunId) -> String {
+        let page = self.page(run).await;
+        let steps = page.step_list.iter().map(|step| format!("{}:{}", step.name, step.state));
+        steps.collect::<Vec<_>>().join(" ")
+    }
+
+    pub(crate) async fn now(&self) -> Time {
+        self.store.database_now().await.unwrap()
+    }
+}
+
+pub(crate) fn fault() -> Fault {
+    Fault::new("it broke")
+}
+
+pub(crate) fn names(claimed: &[Claimed]) -> Vec<&str> {
+    claimed.iter().map(|job| job.step.as_str()).collect()
+}

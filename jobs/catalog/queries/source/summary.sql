@@ -1,0 +1,12 @@
+-- What came into each source ($1; null: all): uploads, rows, dead letters left, newest event, last upload.
+SELECT
+    source,
+    count(*) AS uploads,
+    sum(rows)::bigint AS rows,
+    sum(dead_letters)::bigint AS dead_letters,
+    max(newest_event_at) AS newest_event_at,
+    max(accepted_at) AS uploaded_at,
+    max(lake_version) AS lake_version
+FROM catalog.upload
+WHERE $1::text IS NULL OR source = $1
+GROUP BY source

@@ -1,0 +1,157 @@
+//! The project's Python, packed and kept by content hash, so that a run stays with the code it started with.
+//!
+//! The archive is one JSON object from path to text, sorted: the same files give the same bytes and the same hash.
+
+use std::{collections::BTreeMap, fs, io, path::Path, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use tidemill_blobs::Blobs;
+
+use crate::Error;
+
+/// More Python than this is not a project's own code.
+const BYTES_MAX: usize = 16 << 20;
+
+/// All `*.py` files below the project folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CodeArchive {
+    /// Text by path relative to the project folder, with `/`.
+    pub files: BTreeMap<String, String>,
+}
+
+impl CodeArchive {
+    /// Packs a project folder. Hidden folders, `__pycache__` and virtual environments are left out.
+    ///
+    /// # Errors
+    /// When a file can't be read, isn't UTF-8, or all together exceed 16 MiB.
+    pub fn pack(folder: &Path) -> io::Result<Self> {
+        let mut files = BTreeMap::new();
+        let mut folders = vec![folder.to_path_buf()];
+        let mut size = 0;
+        while let Some(current) = folders.pop() {
+            for entry in fs::read_dir(&current)? {
+                let entry = entry?;
+                let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+                if entry.file_type()?.is_dir() {
+                    if !name.starts_with('.') && name != "__pycache__" && !path.join("pyvenv.cfg").exists() {
+                        folders.push(path);
+                    }
+                } else if path.extension().is_some_and(|extension| extension == "py") {
+                    let text = fs::read_to_string(&path)?;
+                    size += text.len();
+                    if size > BYTES_MAX {
+                        return Err(io::Error::other("the project's Python exceeds 16 MiB"));
+                    }
+                    let relative = path.strip_prefix(folder).unwrap_or(&path);
+                    files.insert(relative.to_string_lossy().replace('\\', "/"), text);
+                }
+            }
+        }
+        Ok(Self { files })
+    }
+
+    /// SHA-256 of the packed form, in hex.
+    pub fn hash(&self) -> String {
+        hex_sha256(&self.bytes())
+    }
+
+    /// Hash of the file that defines a Python module (`transforms.airport`); none where there is no such file.
+    pub fn module_hash(&self, module: &str) -> Option<String> {
+        let path = module.replace('.', "/");
+        [format!("{path}.py"), format!("{path}/__init__.py")]
+            .iter()
+            .find_map(|path| self.files.get(path))
+            .map(|text| hex_sha256(text.as_bytes()))
+    }
+
+    /// Keeps it on the object store. Safe to repeat: the place is named by the hash.
+    pub async fn store(&self, blobs: &Blobs) -> Result<(), Error> {
+        let hash = self.hash();
+        blobs.put_at(&place(&hash), self.bytes().into()).await.map_err(|error| failed(&hash, error))
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(&self.files).expect("strings are always JSON")
+    }
+}
+
+/// Unpacks the code of `hash` below `cache` once and returns its folder, to be put on Python's path.
+pub async fn unpack(blobs: &Blobs, hash: &str, cache: &Path) -> Result<PathBuf, Error> {
+    let folder = cache.join(hash);
+    if folder.exists() {
+        return Ok(folder);
+    }
+    let bytes = blobs.get_at(&place(hash)).await.map_err(|error| failed(hash, error))?;
+    let archive: CodeArchive = serde_json::from_slice(&bytes).map_err(|error| failed(hash, error))?;
+    if archive.hash() != hash {
+        return Err(failed(hash, "the archive has another content"));
+    }
+    write(&archive, cache, &folder).map_err(|error| failed(hash, error))?;
+    Ok(folder)
+}
+
+/// Writes beside the folder and renames, so that no process ever sees half of it.
+fn write(archive: &CodeArchive, cache: &Path, folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(cache)?;
+    let partial = tempfile::tempdir_in(cache)?;
+    for (path, text) in &archive.files {
+        let relative = Path::new(path);
+        if !relative.components().all(|part| matches!(part, std::path::Component::Normal(_))) {
+            return Err(io::Error::other(format!("`{path}` leads out of the archive")));
+        }
+        let file = partial.path().join(relative);
+        fs::create_dir_all(file.parent().unwrap_or(partial.path()))?;
+        fs::write(file, text)?;
+    }
+    match fs::rename(partial.path(), folder) {
+        // Another process was faster with the same content.
+        Err(_) if folder.exists() => Ok(()),
+        done => done.map(|()| drop(partial.keep())),
+    }
+}
+
+fn place(hash: &str) -> String {
+    format!("code/{hash}.json")
+}
+
+fn failed(hash: &str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::Code { hash: hash.to_owned(), source: source.into() }
+}
+
+pub(crate) fn hex_sha256(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_files_give_the_same_hash_and_hidden_ones_are_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("transforms")).unwrap();
+        fs::create_dir_all(folder.path().join(".git")).unwrap();
+        fs::write(folder.path().join("transforms/airport.py"), "def stress(row): ...").unwrap();
+        fs::write(folder.path().join(".git/hook.py"), "never").unwrap();
+        fs::write(folder.path().join("notes.txt"), "never").unwrap();
+        let archive = CodeArchive::pack(folder.path()).unwrap();
+        assert_eq!(archive.files.keys().collect::<Vec<_>>(), ["transforms/airport.py"]);
+        assert_eq!(archive.hash(), CodeArchive::pack(folder.path()).unwrap().hash());
+        assert!(archive.module_hash("transforms.airport").is_some());
+        assert!(archive.module_hash("transforms.nowhere").is_none());
+    }
+
+    #[test]
+    fn an_archive_cannot_write_outside_its_folder() {
+        let cache = tempfile::tempdir().unwrap();
+        let archive = CodeArchive { files: [("../evil.py".to_owned(), String::new())].into() };
+        assert!(write(&archive, cache.path(), &cache.path().join("x")).is_err());
+        assert!(!cache.path().parent().unwrap().join("evil.py").exists());
+    }
+}

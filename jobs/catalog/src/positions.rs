@@ -1,0 +1,106 @@
+//! How far each view version has consumed the lake, and which source commits row-wise views have covered.
+//!
+//! Moved in the transaction that publishes the rows, so a position never promises rows that aren't there.
+
+use serde::Serialize;
+use tidemill_core::Time;
+use tidemill_store::Tx;
+
+use crate::{Catalog, Error};
+
+/// How far a view version is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Position {
+    /// The view.
+    pub view: String,
+    /// Its version.
+    pub version: i32,
+    /// Commits of its inputs up to this lake version are consumed.
+    pub lake_version: i64,
+    /// Source commits up to this lake version are in its rows; what waiting for a view means.
+    pub reached: i64,
+    /// Rows with `valid_at` up to this moment of the data clock have been written to Redis.
+    pub data_clock: Time,
+    /// When it last moved, real time.
+    pub moved_at: Time,
+}
+
+type PositionRow = (String, i32, i64, i64, Time, Time);
+
+impl From<PositionRow> for Position {
+    fn from((view, version, lake_version, reached, data_clock, moved_at): PositionRow) -> Self {
+        Self { view, version, lake_version, reached, data_clock, moved_at }
+    }
+}
+
+impl Catalog {
+    /// Positions of a view's versions, or of all views, by name and newest version first.
+    pub async fn positions(&self, view: Option<&str>) -> Result<Vec<Position>, Error> {
+        let rows: Vec<PositionRow> = sqlx::query_as(include_str!("../queries/position/list.sql"))
+            .bind(view)
+            .fetch_all(self.pool())
+            .await?;
+        Ok(rows.into_iter().map(Position::from).collect())
+    }
+
+    /// How far a view version is; `None` before its first rows.
+    pub async fn position(&self, view: &str, version: i32) -> Result<Option<Position>, Error> {
+        Ok(self.positions(Some(view)).await?.into_iter().find(|position| position.version == version))
+    }
+
+    /// Moves a view version forward; never back. Safe to repeat.
+    pub async fn move_position(
+        &self,
+        tx: &mut Tx,
+        view: &str,
+        version: i32,
+        (lake_version, reached): (i64, i64),
+        data_clock: Time,
+    ) -> Result<(), Error> {
+        sqlx::query(include_str!("../queries/position/move.sql"))
+            .bind(view)
+            .bind(version)
+            .bind(lake_version)
+            .bind(reached)
+            .bind(data_clock)
+            .execute(tx.conn())
+            .await?;
+        Ok(())
+    }
+
+    /// Notes that the rows of these source commits are in a view version. False, and nothing noted, if
+    /// another transaction covered one of them first: the caller then publishes nothing.
+    pub async fn cover(&self, tx: &mut Tx, view: &str, version: i32, commits: &[i64]) -> Result<bool, Error> {
+        let covered: Vec<(i64,)> = sqlx::query_as(
+            "INSERT INTO catalog.position_cover (view, version, source_version)
+             SELECT $1, $2, unnest($3::bigint[]) ON CONFLICT DO NOTHING RETURNING source_version",
+        )
+        .bind(view)
+        .bind(version)
+        .bind(commits)
+        .fetch_all(tx.conn())
+        .await?;
+        Ok(covered.len() == commits.len())
+    }
+
+    /// Which of the source commits after `after` a view version has covered.
+    pub async fn covered(&self, view: &str, version: i32, after: i64) -> Result<Vec<i64>, Error> {
+        let rows: Vec<(i64,)> = sqlx::query_as(
+            "SELECT source_version FROM catalog.position_cover
+             WHERE view = $1 AND version = $2 AND source_version > $3 ORDER BY source_version",
+        )
+        .bind(view)
+        .bind(version)
+        .bind(after)
+        .fetch_all(self.pool())
+        .await?;
+        Ok(rows.into_iter().map(|(commit,)| commit).collect())
+    }
+
+    /// The next place in the order of publications of the live set.
+    pub async fn next_live_order(&self) -> Result<i64, Error> {
+        let (order,): (i64,) =
+            sqlx::query_as("SELECT nextval('catalog.live_order')").fetch_one(self.pool()).await?;
+        Ok(order)
+    }
+}

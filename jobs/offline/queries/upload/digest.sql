@@ -1,0 +1,33 @@
+-- Digests one chunk of a file: types and judges every row of a source.
+-- Input: {input}: `_row` (data row from 0), `_line` (line in a text file, else null), every column of the source as text.
+-- Grain: one output row an input row, in the file's order.
+-- Output: the source's columns typed, `_row`, `_line`, `_event`, `_available`, `_created`, `_deleted`,
+--   `_naive` (a timestamp without a zone was read as UTC), `_column` (the first that is bad; null: none is),
+--   `_reason` (of all that are bad) and `_raw` (a bad row as JSON).
+WITH input AS (
+    {input}
+),
+-- Text as trimmed where it isn't text that is wanted, so that padding and quoted nothing don't matter.
+typed AS (
+    SELECT input AS _text, {typed}
+    FROM input
+),
+-- What is wrong with each column, if anything.
+judged AS (
+    SELECT *, {faults}
+    FROM typed
+)
+SELECT
+    {columns},
+    _text._row AS _row,
+    _text._line AS _line,
+    {event} AS _event,
+    {available} AS _available,
+    {created} AS _created,
+    {deleted} AS _deleted,
+    {naive} AS _naive,
+    {first} AS _column,
+    nullif(concat_ws('; ', {reasons}), '') AS _reason,
+    CASE WHEN _column IS NOT NULL THEN CAST(json_object({raw}) AS VARCHAR) END AS _raw
+FROM judged
+ORDER BY _row

@@ -1,0 +1,332 @@
+//! Digests one chunk of a file: every row is typed and judged by one DuckDB statement, whatever the format.
+//!
+//! Text formats come in as a batch of text columns, already split into rows by `ingest`; Parquet is read in place
+//! and turned into text first, so that the three formats can't disagree. Nothing is dropped: a row goes either to
+//! [`Digest::rows`] or, with its reason, to [`Digest::dead`].
+
+use std::{fmt::Write as _, ops::Range, path::PathBuf, sync::Arc};
+
+use arrow::{
+    array::{
+        Array, ArrayRef, AsArray as _, BooleanArray, Int64Array, RecordBatch, StringArray,
+        TimestampMicrosecondArray,
+    },
+    compute,
+    datatypes::{DataType, Field, Int64Type, Schema, TimestampMicrosecondType},
+    error::ArrowError,
+};
+use duckdb::{
+    Connection,
+    vtab::arrow::{ArrowVTab, arrow_recordbatch_to_query_params},
+};
+use tidemill_core::Time;
+use tidemill_spec::{Column, Source, Type};
+
+/// What a chunk's rows are read from.
+#[derive(Clone, Debug)]
+pub enum ChunkInput {
+    /// Rows split from text: `_row` and `_line` (int64), then the source's columns (text), each present.
+    Text(RecordBatch),
+    /// Rows of a Parquet file.
+    Parquet {
+        /// The local file.
+        path: PathBuf,
+        /// Rows, from 0.
+        rows: Range<u64>,
+        /// Columns that the file has; the source's others are null.
+        header: Vec<String>,
+    },
+}
+
+/// What is written into every row of an upload.
+#[derive(Clone, Copy, Debug)]
+pub struct Stamp {
+    /// The data clock at acceptance.
+    pub created_at: Time,
+    /// The upload's ordinal; `seq` is ordinal · 2^40 + row.
+    pub ordinal: i64,
+}
+
+/// A digested chunk.
+#[derive(Clone, Debug)]
+pub struct Digest {
+    /// Valid rows: the source's columns, `valid_at`, `created_at`, `seq`, `deleted`.
+    pub rows: RecordBatch,
+    /// Bad rows, in the file's order.
+    pub dead: Vec<DeadRow>,
+    /// Some timestamp came without a zone and was read as UTC.
+    pub naive_timestamps: bool,
+    /// The newest event time of the valid rows.
+    pub newest_event_at: Option<Time>,
+}
+
+/// A row that could not be taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadRow {
+    /// Data row in the file, from 0.
+    pub row: i64,
+    /// Line in a text file, from 1.
+    pub line: Option<i64>,
+    /// The first column that is bad; none where the row can't be split into columns.
+    pub column: Option<String>,
+    /// What is wrong, all of it.
+    pub reason: String,
+    /// The row as JSON: an object, or text where it can't be split into columns.
+    pub raw: String,
+}
+
+/// The `seq` of a data row (from 0) of an upload.
+pub fn seq(ordinal: i64, row: i64) -> i64 {
+    (ordinal << 40) + row
+}
+
+/// Types and judges the rows of a chunk.
+///
+/// # Errors
+/// When DuckDB can't read the file; never because of a row.
+pub fn digest(
+    connection: &Connection,
+    input: ChunkInput,
+    source: &Source,
+    stamp: Stamp,
+) -> Result<Digest, duckdb::Error> {
+    let statement = statement(&input, source);
+    let mut prepared = connection.prepare(&statement)?;
+    let batches: Vec<RecordBatch> = match input {
+        ChunkInput::Text(batch) => prepared.query_arrow(arrow_recordbatch_to_query_params(batch))?.collect(),
+        ChunkInput::Parquet { path, rows, .. } => {
+            prepared.query_arrow(duckdb::params![path.to_string_lossy(), rows.start, rows.end])?.collect()
+        }
+    };
+    let schema = batches.first().map_or_else(|| prepared.schema(), RecordBatch::schema);
+    split(&compute::concat_batches(&schema, &batches).map_err(arrow_failed)?, source, stamp)
+        .map_err(arrow_failed)
+}
+
+/// Lets a database's statements read text batches; once for each database.
+pub fn register(connection: &Connection) -> Result<(), duckdb::Error> {
+    connection.register_table_function::<ArrowVTab>("upload_rows")
+}
+
+fn arrow_failed(error: ArrowError) -> duckdb::Error {
+    duckdb::Error::ArrowTypeToDuckdbType(error.to_string(), DataType::Null)
+}
+
+fn statement(input: &ChunkInput, source: &Source) -> String {
+    let columns = || source.columns.iter();
+    let list = |of: &dyn Fn(&str, &Column) -> String| {
+        columns().map(|(name, column)| of(name, column)).collect::<Vec<_>>().join(",\n    ")
+    };
+    let text = |name: &str| format!("_text.{}", quoted(name));
+    let timestamps = columns().filter(|(_, column)| column.ty == Type::Timestamp);
+    let naive = timestamps.map(|(name, _)| {
+        format!("coalesce(NOT regexp_matches(trim({}), '(Z|UTC|[+-]\\d\\d(:?\\d\\d)?)$'), false)", text(name))
+    });
+    let firsts = list(&|name, _| format!("CASE WHEN {} IS NOT NULL THEN {} END", fault(name), literal(name)));
+    include_str!("../queries/upload/digest.sql")
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("--"))
+        .collect::<Vec<_>>()
+        .join("\n")
+        .replace("{input}", &input_sql(input, source))
+        .replace(
+            "{typed}",
+            &list(&|name, column| {
+                format!("{} AS {}", typed(&text_of(name, column, "input"), column.ty), quoted(name))
+            }),
+        )
+        .replace(
+            "{faults}",
+            &list(&|name, column| format!("{} AS {}", judged(name, column, source), fault(name))),
+        )
+        .replace("{columns}", &list(&|name, _| quoted(name)))
+        .replace("{event}", &quoted(&source.event_time))
+        .replace("{available}", &quoted(&source.available_time))
+        .replace(
+            "{created}",
+            &source.created_time.as_deref().map_or_else(|| "NULL::TIMESTAMPTZ".to_owned(), quoted),
+        )
+        .replace(
+            "{deleted}",
+            &source
+                .deleted
+                .as_deref()
+                .map_or_else(|| "false".to_owned(), |name| format!("coalesce({}, false)", quoted(name))),
+        )
+        .replace("{naive}", &naive.fold("false".to_owned(), |all, one| all + " OR " + &one))
+        .replace("{first}", &format!("coalesce({firsts}, NULL)"))
+        .replace("{reasons}", &list(&|name, _| fault(name)))
+        .replace("{raw}", &list(&|name, _| format!("{}, {}", literal(name), text(name))))
+}
+
+/// Every column of the source as text, with its place in the file.
+fn input_sql(input: &ChunkInput, source: &Source) -> String {
+    match input {
+        ChunkInput::Text(_) => "SELECT * FROM upload_rows(?, ?)".to_owned(),
+        ChunkInput::Parquet { header, .. } => {
+            let mut sql = "SELECT file_row_number AS _row, NULL::BIGINT AS _line".to_owned();
+            for name in source.columns.keys() {
+                let value = if header.contains(name) { quoted(name) } else { "NULL".to_owned() };
+                let _ = write!(sql, ",\n        CAST({value} AS VARCHAR) AS {}", quoted(name));
+            }
+            sql + "\n    FROM read_parquet(?, file_row_number = true)\n    WHERE file_row_number >= ? AND file_row_number < ?"
+        }
+    }
+}
+
+fn text_of(name: &str, column: &Column, from: &str) -> String {
+    let text = format!("{from}.{}", quoted(name));
+    if column.ty == Type::String { text } else { format!("nullif(trim({text}), '')") }
+}
+
+/// Text as a value of `ty`, null where it isn't one. Stricter than a cast, which would round 1.5 to an int.
+fn typed(text: &str, ty: Type) -> String {
+    match ty {
+        Type::String => text.to_owned(),
+        // Tables that once held a null write their ints as `5.0`.
+        Type::Int => format!(
+            "CASE WHEN regexp_full_match({text}, '[+-]?\\d+(\\.0*)?') THEN TRY_CAST(regexp_replace({text}, '\\.0*$', '') AS BIGINT) END"
+        ),
+        Type::Float => format!("TRY_CAST({text} AS DOUBLE)"),
+        Type::Bool => format!(
+            "CASE WHEN lower({text}) IN ('true', '1', '1.0') THEN true WHEN lower({text}) IN ('false', '0', '0.0') THEN false END"
+        ),
+        Type::Date => format!(
+            "CASE WHEN regexp_full_match({text}, '\\d{{4}}-\\d\\d-\\d\\d([T ]00:00(:00(\\.0*)?)?)?(Z|\\+00(:?00)?)?') THEN TRY_CAST(left({text}, 10) AS DATE) END"
+        ),
+        Type::Timestamp => timestamp(text),
+    }
+}
+
+/// The moment as written, less its offset; so that no session's zone has a say. Digits below a microsecond go.
+fn timestamp(text: &str) -> String {
+    let part = |group: u8| {
+        format!(
+            "regexp_extract({text}, '^(\\d{{4}}-\\d\\d-\\d\\d)([T ](\\d\\d:\\d\\d(:\\d\\d(\\.\\d{{1,6}})?)?)\\d*)?\\s*(Z|UTC|([+-])(\\d\\d):?(\\d\\d)?)?$', {group})"
+        )
+    };
+    let number = |group: u8| format!("coalesce(TRY_CAST(nullif({}, '') AS BIGINT), 0)", part(group));
+    format!(
+        "CAST(TRY_CAST({date} || ' ' || CASE length({time}) WHEN 0 THEN '00:00:00' WHEN 5 THEN {time} || ':00' ELSE {time} END AS TIMESTAMP)
+          - CASE {sign} WHEN '-' THEN -1 ELSE 1 END * to_minutes({hours} * 60 + {minutes}) AS TIMESTAMP) AT TIME ZONE 'UTC'",
+        date = part(1),
+        time = part(3),
+        sign = part(7),
+        hours = number(8),
+        minutes = number(9),
+    )
+}
+
+/// What is wrong with a column of a row, as text; null: nothing.
+fn judged(name: &str, column: &Column, source: &Source) -> String {
+    let (text, value) = (text_of(name, column, "_text"), quoted(name));
+    let words = |words: &str| literal(&format!("`{name}` {words}"));
+    let mut sql = "CASE".to_owned();
+    if column.ty != Type::String {
+        let _ = write!(
+            sql,
+            " WHEN {text} IS NOT NULL AND {value} IS NULL THEN {} || left({text}, 40) || '`'",
+            words(&format!("should be {}, but is `", column.ty))
+        );
+    }
+    let time = [Some(&source.event_time), Some(&source.available_time), source.created_time.as_ref()];
+    if !column.nullable || time.into_iter().flatten().any(|time| time == name) {
+        let _ = write!(sql, " WHEN {value} IS NULL THEN {}", words("is null"));
+    }
+    for (bound, operator, side) in
+        [(&column.min, '<', "below the minimum"), (&column.max, '>', "above the maximum")]
+    {
+        if let Some(bound) = bound {
+            let limit = format!("CAST({} AS {})", literal(&bound.to_string()), column.ty.duckdb());
+            let reason = words(&format!("is {side} {bound}: "));
+            let _ = write!(sql, " WHEN {value} {operator} {limit} THEN {reason} || left({text}, 40)");
+        }
+    }
+    sql + " ELSE NULL END"
+}
+
+fn fault(name: &str) -> String {
+    quoted(&format!("_fault {name}"))
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// Parts good rows from bad ones and stamps the good.
+fn split(batch: &RecordBatch, source: &Source, stamp: Stamp) -> Result<Digest, ArrowError> {
+    let column = |name: &str| {
+        batch.column_by_name(name).ok_or_else(|| ArrowError::SchemaError(format!("no column {name}")))
+    };
+    let reasons = column("_column")?;
+    let good = BooleanArray::from_iter((0..batch.num_rows()).map(|row| Some(reasons.is_null(row))));
+    let kept = |name: &str, ty: &DataType| -> Result<ArrayRef, ArrowError> {
+        compute::filter(&compute::cast(column(name)?, ty)?, &good)
+    };
+    let instant = DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, Some("UTC".into()));
+
+    let mut fields = Vec::new();
+    let mut arrays = Vec::new();
+    for name in source.columns.keys() {
+        let array = compute::filter(column(name)?, &good)?;
+        fields.push(Field::new(name, array.data_type().clone(), true));
+        arrays.push(array);
+    }
+    let rows = kept("_row", &DataType::Int64)?;
+    let seqs = Int64Array::from_iter_values(
+        rows.as_primitive::<Int64Type>().values().iter().map(|row| seq(stamp.ordinal, *row)),
+    );
+    let created = if source.created_time.is_some() {
+        kept("_created", &instant)?
+    } else {
+        let at = vec![stamp.created_at.timestamp_micros(); rows.len()];
+        Arc::new(TimestampMicrosecondArray::from(at).with_timezone("UTC"))
+    };
+    let system: [(&str, ArrayRef); 4] = [
+        ("valid_at", kept("_available", &instant)?),
+        ("created_at", created),
+        ("seq", Arc::new(seqs)),
+        ("deleted", kept("_deleted", &DataType::Boolean)?),
+    ];
+    for (name, array) in system {
+        fields.push(Field::new(name, array.data_type().clone(), false));
+        arrays.push(array);
+    }
+    let events = kept("_event", &instant)?;
+    let newest = compute::max(events.as_primitive::<TimestampMicrosecondType>());
+    let naive = compute::cast(column("_naive")?, &DataType::Boolean)?;
+    Ok(Digest {
+        rows: RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?,
+        dead: dead_rows(batch)?,
+        naive_timestamps: compute::max_boolean(naive.as_boolean()).unwrap_or(false),
+        newest_event_at: newest.and_then(Time::from_timestamp_micros),
+    })
+}
+
+fn dead_rows(batch: &RecordBatch) -> Result<Vec<DeadRow>, ArrowError> {
+    let numbers = |name: &str| -> Result<Int64Array, ArrowError> {
+        Ok(compute::cast(&batch[name], &DataType::Int64)?.as_primitive::<Int64Type>().clone())
+    };
+    let texts = |name: &str| -> Result<StringArray, ArrowError> {
+        Ok(compute::cast(&batch[name], &DataType::Utf8)?.as_string::<i32>().clone())
+    };
+    let (rows, lines) = (numbers("_row")?, numbers("_line")?);
+    let (columns, reasons, raw) = (texts("_column")?, texts("_reason")?, texts("_raw")?);
+    Ok((0..batch.num_rows())
+        .filter(|row| columns.is_valid(*row))
+        .map(|row| DeadRow {
+            row: rows.value(row),
+            line: lines.is_valid(row).then(|| lines.value(row)),
+            column: Some(columns.value(row).to_owned()),
+            reason: reasons.value(row).to_owned(),
+            raw: raw.value(row).to_owned(),
+        })
+        .collect())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,120 @@
+use super::*;
+
+fn source(definition: serde_json::Value) -> Source {
+    serde_json::from_value(definition).unwrap()
+}
+
+fn connection() -> Connection {
+    let connection = Connection::open_in_memory().unwrap();
+    register(&connection).unwrap();
+    connection
+}
+
+fn text(columns: &[(&str, &[Option<&str>])]) -> RecordBatch {
+    let rows = i64::try_from(columns[0].1.len()).unwrap();
+    let mut fields =
+        vec![Field::new("_row", DataType::Int64, false), Field::new("_line", DataType::Int64, false)];
+    let mut arrays: Vec<ArrayRef> = vec![
+        Arc::new(Int64Array::from_iter_values(0..rows)),
+        Arc::new(Int64Array::from_iter_values(2..rows + 2)),
+    ];
+    for (name, values) in columns {
+        fields.push(Field::new(*name, DataType::Utf8, true));
+        arrays.push(Arc::new(StringArray::from(values.to_vec())));
+    }
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).unwrap()
+}
+
+/// Digests one column of `ty` beside a time that is always there; returns the column as text and the reasons.
+fn check(ty: &str, values: &[&str]) -> (Vec<String>, Vec<String>, bool) {
+    let source = source(serde_json::json!({
+        "name": "s", "meta": {}, "event_time": "at", "available_time": "at",
+        "columns": { "value": { "type": ty, "nullable": true }, "at": { "type": "timestamp" } },
+    }));
+    let values: Vec<_> = values.iter().map(|value| Some(*value)).collect();
+    let at = vec![Some("2013-06-01T00:00:00Z"); values.len()];
+    let batch = text(&[("value", &values), ("at", &at)]);
+    let stamp = Stamp { created_at: Time::UNIX_EPOCH, ordinal: 1 };
+    let digest = digest(&connection(), ChunkInput::Text(batch), &source, stamp).unwrap();
+    let format = arrow::util::display::FormatOptions::default();
+    let shown = arrow::util::display::ArrayFormatter::try_new(digest.rows.column(0), &format).unwrap();
+    (
+        (0..digest.rows.num_rows()).map(|row| shown.value(row).to_string()).collect(),
+        digest.dead.into_iter().map(|dead| dead.reason).collect(),
+        digest.naive_timestamps,
+    )
+}
+
+#[test]
+fn ints_are_taken_whole_or_not_at_all() {
+    let (rows, dead, _) =
+        check("int", &["7", " -3 ", "+5", "5.0", "5.", "", "1.5", "1e3", "x", "9223372036854775808"]);
+    assert_eq!(rows, ["7", "-3", "5", "5", "5", ""]);
+    assert_eq!(dead[0], "`value` should be int, but is `1.5`");
+    assert_eq!(dead.len(), 4);
+}
+
+#[test]
+fn floats_bools_and_dates_are_read_as_people_write_them() {
+    assert_eq!(check("float", &["1.5", "1e3", "NaN", "", "abc"]).0, ["1.5", "1000.0", "NaN", ""]);
+    assert_eq!(
+        check("bool", &["true", "False", "1", "0", "", "yes"]).0,
+        ["true", "false", "true", "false", ""]
+    );
+    let (rows, dead, _) = check(
+        "date",
+        &["2013-06-01", "2013-06-01 00:00:00", "2013-06-01T00:00:00.000Z", "2013-02-30", "2013-06-01 05:00"],
+    );
+    assert_eq!(rows, ["2013-06-01"; 3]);
+    assert_eq!(dead.len(), 2);
+}
+
+#[test]
+fn instants_keep_their_moment_whatever_the_offset() {
+    let same = [
+        "2013-06-01T12:00:00Z",
+        "2013-06-01 12:00:00+00",
+        "2013-06-01T08:00:00-04:00",
+        "2013-06-01 17:30+0530",
+        "2013-06-01T12:00:00.000000000Z",
+    ];
+    let (rows, dead, naive) = check("timestamp", &same);
+    assert_eq!((rows, dead, naive), (vec!["2013-06-01T12:00:00Z".to_owned(); 5], vec![], false));
+    let (rows, dead, naive) =
+        check("timestamp", &["2013-06-01 12:00:00.123456", "2013-06-01", "noon", "2013-13-01"]);
+    assert_eq!(rows, ["2013-06-01T12:00:00.123456Z", "2013-06-01T00:00:00Z"]);
+    assert_eq!(dead.len(), 2);
+    assert!(naive);
+}
+
+#[test]
+fn every_fault_of_a_row_is_told_with_its_place_and_the_row_itself() {
+    let source = source(serde_json::json!({
+        "name": "s", "meta": {}, "event_time": "at", "available_time": "at",
+        "columns": {
+            "it's": { "type": "string" },
+            "delay": { "type": "float", "nullable": true, "min": -120, "max": 1500 },
+            "at": { "type": "timestamp" },
+        },
+    }));
+    let batch = text(&[
+        ("it's", &[Some("a"), None, Some("c")]),
+        ("delay", &[Some("2000"), Some("-5"), None]),
+        ("at", &[Some("2013-06-01"), Some("2013-06-01"), Some("2013-06-01")]),
+    ]);
+    let stamp = Stamp { created_at: Time::UNIX_EPOCH, ordinal: 3 };
+    let digest = digest(&connection(), ChunkInput::Text(batch), &source, stamp).unwrap();
+    assert_eq!(digest.rows.num_rows(), 1);
+    assert_eq!(digest.rows["seq"].as_primitive::<Int64Type>().value(0), (3 << 40) + 2);
+    assert_eq!(
+        digest.dead[0],
+        DeadRow {
+            row: 0,
+            line: Some(2),
+            column: Some("delay".into()),
+            reason: "`delay` is above the maximum 1500: 2000".into(),
+            raw: r#"{"it's":"a","delay":"2000","at":"2013-06-01"}"#.into(),
+        }
+    );
+    assert_eq!(digest.dead[1].reason, "`it's` is null");
+}

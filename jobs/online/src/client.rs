@@ -1,0 +1,228 @@
+//! The connection to Redis: puts, reads and markers.
+//!
+//! One multiplexed connection is shared by every caller of a process, so concurrent reads travel together. It
+//! connects when first used and again whenever it was lost; until then calls fail with
+//! [`Error::Unavailable`]. Functions are loaded when Redis says that it doesn't know them, which also covers
+//! a Redis that came back empty.
+
+use std::{collections::HashMap, time::Duration};
+
+use redis::{
+    AsyncCommands as _, Cmd, Pipeline, RedisError,
+    aio::{ConnectionManager, ConnectionManagerConfig},
+};
+use serde::Deserialize;
+use tidemill_spec::Value;
+
+use crate::{
+    error::Error,
+    key::{value_key, view_prefix},
+    stored::Stored,
+    view::OnlineView,
+};
+
+const FUNCTIONS: &str = include_str!("../functions/online.lua");
+/// Values one function call writes at most: batching gains nothing beyond, and each call blocks Redis.
+const PUT_CALL_MAX: usize = 50;
+/// Calls one round trip carries at most, so that a large backfill holds little memory.
+const PUT_PIPELINE_MAX: usize = 20;
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Where Redis is.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OnlineOptions {
+    /// `redis://HOST:PORT[/DB]` or `unix:///PATH`.
+    pub url: String,
+    /// What every key begins with; one for each installation.
+    #[serde(default = "default_prefix")]
+    pub prefix: String,
+}
+
+fn default_prefix() -> String {
+    "tidemill".to_owned()
+}
+
+/// The online store. Clones share one connection.
+#[derive(Clone)]
+pub struct Online {
+    pub(crate) connection: ConnectionManager,
+    pub(crate) prefix: String,
+}
+
+impl std::fmt::Debug for Online {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Online").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
+}
+
+/// One entity's new value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// Values of the entity's key columns, in declared order.
+    pub key: Vec<Value>,
+    /// What to store unless something newer is there.
+    pub stored: Stored,
+}
+
+/// One entity to read in one view.
+#[derive(Clone, Copy, Debug)]
+pub struct Read<'a> {
+    /// The view version.
+    pub view: &'a OnlineView,
+    /// Values of the entity's key columns, in declared order. A null names nothing.
+    pub key: &'a [Value],
+}
+
+/// How far Redis holds a view version: written after its values and before the lake's commit, so a marker
+/// behind the view's position means that Redis lost something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Marker {
+    /// Lake version whose rows have been written.
+    pub lake_version: i64,
+}
+
+impl Online {
+    /// Prepares a connection; it is made when first used.
+    ///
+    /// # Errors
+    /// [`Error::InvalidUrl`].
+    pub fn connect(options: &OnlineOptions) -> Result<Self, Error> {
+        let invalid = |source| Error::InvalidUrl { url: options.url.clone(), source };
+        let client = redis::Client::open(options.url.as_str()).map_err(invalid)?;
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(CONNECTION_TIMEOUT))
+            .set_response_timeout(Some(RESPONSE_TIMEOUT))
+            .set_number_of_retries(1);
+        let connection = ConnectionManager::new_lazy_with_config(client, config).map_err(invalid)?;
+        Ok(Self { connection, prefix: options.prefix.clone() })
+    }
+
+    /// Whether Redis answers.
+    pub async fn ping(&self) -> Result<(), Error> {
+        Ok(self.connection.clone().ping::<()>().await?)
+    }
+
+    /// Writes every entry that is not older than what is stored; safe to repeat, in any order. Entries whose
+    /// key has a null are left out. Returns how many were written.
+    pub async fn put(&self, view: &OnlineView, entries: &[Entry]) -> Result<u64, Error> {
+        let mut written = 0;
+        for batch in entries.chunks(PUT_CALL_MAX * PUT_PIPELINE_MAX) {
+            let calls = batch.chunks(PUT_CALL_MAX).map(|entries| self.put_call(view, entries));
+            let calls = calls.filter_map(Result::transpose).collect::<Result<Vec<Cmd>, Error>>()?;
+            written += self.call(&calls).await?.into_iter().sum::<u64>();
+        }
+        Ok(written)
+    }
+
+    fn put_call(&self, view: &OnlineView, entries: &[Entry]) -> Result<Option<Cmd>, Error> {
+        let mut keys = Vec::with_capacity(entries.len());
+        let mut values = Vec::with_capacity(entries.len());
+        for entry in entries {
+            if let Some(key) = value_key(&self.prefix, view.name(), view.version(), &entry.key) {
+                keys.push(key);
+                values.push(entry.stored.encode(view)?);
+            }
+        }
+        if keys.is_empty() {
+            return Ok(None);
+        }
+        let mut call = redis::cmd("FCALL");
+        call.arg("tidemill_put_1").arg(keys.len()).arg(keys).arg(values);
+        Ok(Some(call))
+    }
+
+    /// The stored bytes of each read, in order, in one round trip; give them to [`crate::values()`].
+    pub async fn read(&self, reads: &[Read<'_>]) -> Result<Vec<Option<Vec<u8>>>, Error> {
+        let names: Vec<Option<String>> = reads
+            .iter()
+            .map(|read| value_key(&self.prefix, read.view.name(), read.view.version(), read.key))
+            .collect();
+        let asked: Vec<&String> = names.iter().flatten().collect();
+        if asked.is_empty() {
+            return Ok(vec![None; reads.len()]);
+        }
+        let found: Vec<Option<Vec<u8>>> =
+            redis::cmd("MGET").arg(&asked).query_async(&mut self.connection.clone()).await?;
+        let mut found = found.into_iter();
+        Ok(names.iter().map(|name| name.as_ref().and_then(|_| found.next().flatten())).collect())
+    }
+
+    /// Notes how far a view version has been written.
+    pub async fn mark(&self, view: &str, version: u32, marker: Marker) -> Result<(), Error> {
+        let mut call = redis::cmd("FCALL");
+        call.arg("tidemill_mark_1")
+            .arg(1)
+            .arg(self.markers_key())
+            .arg(format!("{view}:{version}"))
+            .arg(marker.lake_version);
+        self.call(&[call]).await.map(drop)
+    }
+
+    /// How far each `(view, version)` has been written.
+    pub async fn markers(&self) -> Result<HashMap<(String, u32), Marker>, Error> {
+        let stored: HashMap<String, i64> = self.connection.clone().hgetall(self.markers_key()).await?;
+        let read = |(field, lake_version): (String, i64)| {
+            let (view, version) = field.rsplit_once(':')?;
+            Some(((view.to_owned(), version.parse().ok()?), Marker { lake_version }))
+        };
+        Ok(stored.into_iter().filter_map(read).collect())
+    }
+
+    /// Removes every value of a view version that nobody reads any more. Returns how many.
+    pub async fn drop_version(&self, view: &str, version: u32) -> Result<u64, Error> {
+        let mut connection = self.connection.clone();
+        let pattern = format!("{}*", view_prefix(&self.prefix, view, version));
+        let (mut cursor, mut dropped) = (0_u64, 0);
+        loop {
+            let (next, keys): (u64, Vec<String>) = redis::cmd("SCAN")
+                .arg(cursor)
+                .arg("MATCH")
+                .arg(&pattern)
+                .arg("COUNT")
+                .arg(1000)
+                .query_async(&mut connection)
+                .await?;
+            if !keys.is_empty() {
+                dropped += redis::cmd("UNLINK").arg(keys).query_async::<u64>(&mut connection).await?;
+            }
+            if next == 0 {
+                break;
+            }
+            cursor = next;
+        }
+        connection.hdel::<_, _, ()>(self.markers_key(), format!("{view}:{version}")).await?;
+        Ok(dropped)
+    }
+
+    fn markers_key(&self) -> String {
+        format!("{}:markers", self.prefix)
+    }
+
+    /// Runs function calls in one round trip; loads the functions if Redis doesn't have them. Every function
+    /// is safe to repeat, so a pipeline that ran half way is simply sent again.
+    pub(crate) async fn call(&self, calls: &[Cmd]) -> Result<Vec<u64>, Error> {
+        if calls.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut pipeline = Pipeline::new();
+        for call in calls {
+            pipeline.add_command(call.clone());
+        }
+        let mut connection = self.connection.clone();
+        match pipeline.query_async(&mut connection).await {
+            Err(error) if functions_missing(&error) => {
+                let mut load = redis::cmd("FUNCTION");
+                load.arg("LOAD").arg("REPLACE").arg(FUNCTIONS);
+                load.query_async::<()>(&mut connection).await?;
+                Ok(pipeline.query_async(&mut connection).await?)
+            }
+            other => Ok(other?),
+        }
+    }
+}
+
+fn functions_missing(error: &RedisError) -> bool {
+    error.to_string().contains("Function not found")
+}

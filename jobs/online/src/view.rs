@@ -1,0 +1,190 @@
+//! A view version as readers and writers of Redis need it, and the layout of what it stores.
+
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use tidemill_spec::{Aggregate, Feature, FeatureView, OnlineFeatures, Rule, Type};
+
+/// One version of an online view: its definition, and the layout that follows from it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Declared", into = "Declared")]
+pub struct OnlineView {
+    version: u32,
+    keys: IndexMap<String, Type>,
+    definition: FeatureView,
+    layout: Layout,
+    layout_id: u32,
+}
+
+/// What is published of it; the layout is derived, never stored.
+#[derive(Serialize, Deserialize)]
+struct Declared {
+    version: u32,
+    keys: IndexMap<String, Type>,
+    definition: FeatureView,
+}
+
+impl OnlineView {
+    /// `keys`: the key columns of the view's entity, in declared order.
+    pub fn new(definition: FeatureView, version: u32, keys: IndexMap<String, Type>) -> Self {
+        let layout = Layout::of(&definition);
+        let layout_id = layout.id();
+        Self { version, keys, definition, layout, layout_id }
+    }
+
+    /// The view's name.
+    pub fn name(&self) -> &str {
+        &self.definition.name
+    }
+
+    /// Which version of it.
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// Key columns of its entity, in declared order.
+    pub fn keys(&self) -> &IndexMap<String, Type> {
+        &self.keys
+    }
+
+    /// What was declared.
+    pub fn definition(&self) -> &FeatureView {
+        &self.definition
+    }
+
+    /// What one value in Redis holds.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Names the layout within the bytes of a value: bytes written with another are unreadable, never misread.
+    pub(crate) fn layout_id(&self) -> u32 {
+        self.layout_id
+    }
+
+    /// Its online features in declared order.
+    pub fn features(&self) -> impl Iterator<Item = (&str, &Feature)> {
+        online_features(&self.definition)
+    }
+}
+
+impl From<Declared> for OnlineView {
+    fn from(declared: Declared) -> Self {
+        Self::new(declared.definition, declared.version, declared.keys)
+    }
+}
+
+impl From<OnlineView> for Declared {
+    fn from(view: OnlineView) -> Self {
+        Self { version: view.version, keys: view.keys, definition: view.definition }
+    }
+}
+
+/// The features that a view keeps online, in declared order.
+pub fn online_features(view: &FeatureView) -> impl Iterator<Item = (&str, &Feature)> {
+    view.features
+        .iter()
+        .filter(|(name, _)| match &view.online {
+            OnlineFeatures::None => false,
+            OnlineFeatures::All => true,
+            OnlineFeatures::Some(listed) => listed.contains(name),
+        })
+        .map(|(name, feature)| (name.as_str(), feature))
+}
+
+/// What one value in Redis holds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Layout {
+    /// The newest row: these columns. Ages are not stored, they follow from the order.
+    Row(Vec<(String, Type)>),
+    /// Tiles: one series for each hop that the view's windows use, shortest first.
+    Tiles(Vec<SeriesLayout>),
+}
+
+/// The windows of a view that share a hop.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SeriesLayout {
+    /// Length of a tile.
+    pub hop: Duration,
+    /// The longest window over these tiles; older tiles need not be kept.
+    pub window_max: Duration,
+    /// One partial aggregate for each: feature and type of its stored value.
+    pub features: Vec<(String, PartialType)>,
+}
+
+/// The type of a partial's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PartialType {
+    /// Counts have no value besides the number of rows.
+    Count,
+    /// Sum, least or greatest value.
+    Value(Type),
+}
+
+impl Layout {
+    fn of(view: &FeatureView) -> Self {
+        let mut series: Vec<SeriesLayout> = Vec::new();
+        let mut columns = Vec::new();
+        for (name, feature) in online_features(view) {
+            match &feature.rule {
+                Rule::Age => {}
+                Rule::Last(_) | Rule::Sql(_) | Rule::Python => columns.push((name.to_owned(), feature.ty)),
+                Rule::Window { aggregate, window, hop, .. } => {
+                    let partial = (name.to_owned(), partial_type(*aggregate, feature.ty));
+                    match series.iter_mut().find(|series| series.hop == *hop) {
+                        Some(series) => {
+                            series.window_max = series.window_max.max(*window);
+                            series.features.push(partial);
+                        }
+                        None => series.push(SeriesLayout {
+                            hop: *hop,
+                            window_max: *window,
+                            features: vec![partial],
+                        }),
+                    }
+                }
+            }
+        }
+        if series.is_empty() {
+            return Self::Row(columns);
+        }
+        series.sort_by_key(|series| series.hop);
+        Self::Tiles(series)
+    }
+
+    fn id(&self) -> u32 {
+        let words: Vec<String> = match self {
+            Self::Row(columns) => columns.iter().map(|(name, ty)| format!("{name}:{ty}")).collect(),
+            Self::Tiles(series) => series.iter().map(SeriesLayout::words).collect(),
+        };
+        // FNV-1a: the same in every process and release, unlike the standard library's hasher.
+        words
+            .join(",")
+            .bytes()
+            .fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+    }
+}
+
+impl SeriesLayout {
+    fn words(&self) -> String {
+        let features: Vec<String> = self
+            .features
+            .iter()
+            .map(|(name, partial)| match partial {
+                PartialType::Count => name.clone(),
+                PartialType::Value(ty) => format!("{name}:{ty}"),
+            })
+            .collect();
+        format!("{}[{}]", self.hop.as_micros(), features.join(","))
+    }
+}
+
+/// Sums are kept in the feature's type, means as float sums.
+fn partial_type(aggregate: Aggregate, ty: Type) -> PartialType {
+    match aggregate {
+        Aggregate::Count => PartialType::Count,
+        Aggregate::Mean => PartialType::Value(Type::Float),
+        Aggregate::Sum | Aggregate::Min | Aggregate::Max => PartialType::Value(ty),
+    }
+}

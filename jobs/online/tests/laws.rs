@@ -1,0 +1,230 @@
+//! Laws of the pure half: what is written reads back, orders compare as their bytes, and windows merged from
+//! tiles equal windows counted row by row.
+
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use proptest::prelude::*;
+use tidemill_core::Time;
+use tidemill_online::{
+    Body, Layout, OnlineView, Order, Partial, Series, Status, Stored, Tile, values,
+    window::{merge, tile_of},
+};
+use tidemill_spec::{
+    Aggregate, Feature, FeatureView, Freshness, Meta, OnlineFeatures, Rule, Type, Value, ViewInput,
+};
+
+const HOP: Duration = Duration::from_secs(300);
+const WINDOW: Duration = Duration::from_secs(3600);
+
+fn at(micros: i64) -> Time {
+    Time::from_timestamp_micros(micros).unwrap()
+}
+
+fn view(features: &[(&str, Type, Rule, Option<Value>)]) -> FeatureView {
+    FeatureView {
+        name: "load".into(),
+        meta: Meta::default(),
+        entity: "airport".into(),
+        input: ViewInput::Source("departures".into()),
+        ttl: None,
+        features: features
+            .iter()
+            .map(|(name, ty, rule, default)| {
+                ((*name).to_owned(), Feature { ty: *ty, rule: rule.clone(), default: default.clone() })
+            })
+            .collect(),
+        python: None,
+        batch: false,
+        online: OnlineFeatures::All,
+        freshness: None,
+        leak_allowed: false,
+    }
+}
+
+fn online(view: FeatureView) -> OnlineView {
+    OnlineView::new(view, 1, IndexMap::from([("origin".to_owned(), Type::String)]))
+}
+
+fn value_of(ty: Type) -> BoxedStrategy<Value> {
+    let present = match ty {
+        Type::String => ".{0,8}".prop_map(Value::String).boxed(),
+        Type::Int => any::<i64>().prop_map(Value::Int).boxed(),
+        Type::Float => any::<f64>().prop_map(Value::Float).boxed(),
+        Type::Bool => any::<bool>().prop_map(Value::Bool).boxed(),
+        Type::Date => (0..100_000_i32)
+            .prop_map(|day| Value::Date(chrono::NaiveDate::from_num_days_from_ce_opt(day + 700_000).unwrap()))
+            .boxed(),
+        Type::Timestamp => (-1_i64 << 50..1 << 50).prop_map(|micros| Value::Timestamp(at(micros))).boxed(),
+    };
+    prop_oneof![1 => Just(Value::Null), 4 => present].boxed()
+}
+
+const TYPES: [Type; 6] = [Type::String, Type::Int, Type::Float, Type::Bool, Type::Date, Type::Timestamp];
+
+fn columns_and_row() -> impl Strategy<Value = (Vec<Type>, Vec<Value>)> {
+    prop::collection::vec(prop::sample::select(&TYPES[..]), 1..20).prop_flat_map(|types| {
+        let row: Vec<_> = types.iter().map(|ty| value_of(*ty)).collect();
+        (Just(types), row)
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_row_reads_back_as_written((types, row) in columns_and_row(), first in any::<i64>(), third in any::<i64>()) {
+        let names: Vec<String> = (0..types.len()).map(|index| format!("f{index}")).collect();
+        let features: Vec<_> = names.iter().zip(&types)
+            .map(|(name, ty)| (name.as_str(), *ty, Rule::Last(name.clone()), None)).collect();
+        let view = online(view(&features));
+        let stored = Stored { order: Order { first, second: 7, third }, body: Body::Row(row) };
+        let bytes = stored.encode(&view).unwrap();
+        prop_assert_eq!(Stored::decode(&view, &bytes).unwrap(), stored);
+        for cut in 0..bytes.len() {
+            prop_assert!(Stored::decode(&view, &bytes[..cut]).is_err());
+        }
+    }
+
+    #[test]
+    fn orders_compare_as_their_bytes(a in any::<[i64; 3]>(), b in any::<[i64; 3]>()) {
+        let order = |[first, second, third]: [i64; 3]| Order { first, second, third };
+        prop_assert_eq!(order(a).cmp(&order(b)), order(a).to_bytes().cmp(&order(b).to_bytes()));
+    }
+
+    /// The brute force knows no tiles: it takes the rows whose `valid_at` lies in `(tail, t]`.
+    #[test]
+    fn windows_from_tiles_equal_windows_from_rows(
+        rows in prop::collection::vec((0_i64..40_000, prop::option::of(-50_i64..50)), 0..60),
+        now in 0_i64..50_000,
+    ) {
+        let rows: Vec<(Time, Option<i64>)> = rows.into_iter()
+            .map(|(seconds, value)| (at(seconds * 1_000_000 + i64::from(seconds % 7 != 0)), value)).collect();
+        let now = at(now * 1_000_000);
+        let seen: Vec<_> = rows.iter().filter(|(valid_at, _)| *valid_at <= now).copied().collect();
+        let tail_micros = (now.timestamp_micros() - 3_600_000_000).div_euclid(300_000_000) * 300_000_000;
+        let inside: Vec<i64> = seen.iter().filter(|(valid_at, _)| valid_at.timestamp_micros() > tail_micros)
+            .filter_map(|(_, value)| *value).collect();
+        for aggregate in [Aggregate::Count, Aggregate::Sum, Aggregate::Mean, Aggregate::Min, Aggregate::Max] {
+            let float = aggregate == Aggregate::Mean;
+            let merged = merge(aggregate, &tiles(&seen, aggregate), 0, now, WINDOW, HOP);
+            let wanted = match aggregate {
+                Aggregate::Count => Value::Int(inside.len() as i64),
+                _ if inside.is_empty() => Value::Null,
+                Aggregate::Sum => Value::Int(inside.iter().sum()),
+                Aggregate::Mean => Value::Float(inside.iter().sum::<i64>() as f64 / inside.len() as f64),
+                Aggregate::Min => Value::Int(*inside.iter().min().unwrap()),
+                Aggregate::Max => Value::Int(*inside.iter().max().unwrap()),
+            };
+            prop_assert_eq!(merged, wanted, "{:?} float {}", aggregate, float);
+        }
+    }
+}
+
+/// What the lake computes: absolute partial aggregates of the rows of each tile.
+fn tiles(rows: &[(Time, Option<i64>)], aggregate: Aggregate) -> Series {
+    let mut tiles: std::collections::BTreeMap<i64, Vec<(Time, Option<i64>)>> = Default::default();
+    for row in rows {
+        tiles.entry(tile_of(row.0, HOP)).or_default().push(*row);
+    }
+    let tile = |(index, rows): (i64, Vec<(Time, Option<i64>)>)| {
+        let values: Vec<i64> = rows.iter().filter_map(|(_, value)| *value).collect();
+        let value = match aggregate {
+            _ if values.is_empty() => Value::Null,
+            Aggregate::Count => Value::Null,
+            Aggregate::Sum => Value::Int(values.iter().sum()),
+            Aggregate::Mean => Value::Float(values.iter().sum::<i64>() as f64),
+            Aggregate::Min => Value::Int(*values.iter().min().unwrap()),
+            Aggregate::Max => Value::Int(*values.iter().max().unwrap()),
+        };
+        let newest = rows.iter().map(|(valid_at, _)| *valid_at).max().unwrap();
+        Tile { index, newest, partials: vec![Partial { rows: values.len() as i64, value }] }
+    };
+    Series { tiles: tiles.into_iter().map(tile).collect() }
+}
+
+fn row_view(ttl: Option<Duration>, fail: Option<Duration>) -> OnlineView {
+    let mut declared = view(&[
+        ("delay", Type::Float, Rule::Last("delay".into()), Some(Value::Float(-1.0))),
+        ("age", Type::Float, Rule::Age, None),
+    ]);
+    declared.ttl = ttl;
+    declared.freshness = fail.map(|fail| Freshness { warn: None, fail: Some(fail) });
+    online(declared)
+}
+
+fn delay_row(view: &OnlineView, valid_at: i64, body: Body) -> Vec<u8> {
+    Stored { order: Order::row(at(valid_at), at(0), 0), body }.encode(view).unwrap()
+}
+
+#[test]
+fn both_ends_of_a_ttl_are_served() {
+    let view = row_view(Some(Duration::from_secs(60)), None);
+    let bytes = delay_row(&view, 0, Body::Row(vec![Value::Float(4.0)]));
+    for (now, status, delay, age) in [
+        (0, Status::Fresh, Value::Float(4.0), Value::Float(0.0)),
+        (60_000_000, Status::Fresh, Value::Float(4.0), Value::Float(1.0)),
+        (60_000_001, Status::Expired, Value::Float(-1.0), Value::Null),
+    ] {
+        let found = values(&view, Some(&bytes), at(now)).unwrap();
+        assert_eq!(
+            (found.status, &found.values["delay"], &found.values["age"]),
+            (status, &delay, &age),
+            "at {now}"
+        );
+    }
+}
+
+#[test]
+fn a_default_stands_in_for_nothing_but_not_for_a_null() {
+    let view = row_view(None, None);
+    let null = delay_row(&view, 0, Body::Row(vec![Value::Null]));
+    let deleted = delay_row(&view, 0, Body::Deleted);
+    for (bytes, status, delay) in [
+        (Some(&null), Status::Fresh, Value::Null),
+        (Some(&deleted), Status::Absent, Value::Float(-1.0)),
+        (None, Status::Absent, Value::Float(-1.0)),
+    ] {
+        let found = values(&view, bytes.map(Vec::as_slice), at(5)).unwrap();
+        assert_eq!((found.status, &found.values["delay"]), (status, &delay));
+        assert_eq!(found.defaulted.is_empty(), status == Status::Fresh);
+    }
+}
+
+#[test]
+fn a_value_past_its_freshness_is_served_as_stale() {
+    let view = row_view(None, Some(Duration::from_secs(1)));
+    let bytes = delay_row(&view, 0, Body::Row(vec![Value::Float(4.0)]));
+    assert_eq!(values(&view, Some(&bytes), at(1_000_000)).unwrap().status, Status::Fresh);
+    let stale = values(&view, Some(&bytes), at(1_000_001)).unwrap();
+    assert_eq!((stale.status, &stale.values["delay"]), (Status::Stale, &Value::Float(4.0)));
+}
+
+#[test]
+fn counts_of_an_unseen_entity_are_zero_and_means_null() {
+    let window = |aggregate, column: Option<&str>| Rule::Window {
+        aggregate,
+        column: column.map(str::to_owned),
+        window: WINDOW,
+        hop: HOP,
+    };
+    let view = online(view(&[
+        ("mean", Type::Float, window(Aggregate::Mean, Some("delay")), None),
+        ("count", Type::Int, window(Aggregate::Count, None), None),
+    ]));
+    assert!(matches!(view.layout(), Layout::Tiles(series) if series.len() == 1));
+    let found = values(&view, None, at(0)).unwrap();
+    assert_eq!(found.values["mean"], Value::Null);
+    assert_eq!(found.values["count"], Value::Int(0));
+    assert_eq!(found.status, Status::Absent);
+}
+
+#[test]
+fn bytes_of_another_layout_are_an_error_not_a_value() {
+    let view = row_view(None, None);
+    let mut bytes = delay_row(&view, 0, Body::Row(vec![Value::Null]));
+    bytes[24] ^= 1;
+    let error = values(&view, Some(&bytes), at(0)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "stored value of view `load` v1 is unreadable: it was written with other columns"
+    );
+}

@@ -1,0 +1,118 @@
+//! What can go wrong with user code, by what a caller may do about it.
+
+use std::{path::PathBuf, time::Duration};
+
+use tidemill_core::{Fault, JobError};
+
+/// A request to Python that gave no result.
+#[derive(Debug, thiserror::Error)]
+pub enum PyError {
+    /// User code raised.
+    #[error("{message}")]
+    Raised {
+        /// `Type: message at file:line`.
+        message: String,
+        /// The traceback, user frames only.
+        traceback: String,
+    },
+    /// The entry `module:function` does not exist or cannot be imported.
+    #[error("cannot load `{entry}`: {message}")]
+    Entry {
+        /// What was asked for.
+        entry: String,
+        /// Why not.
+        message: String,
+        /// The traceback, user frames only.
+        traceback: String,
+    },
+    /// User code returned something that is not what was declared.
+    #[error("{message}")]
+    Returned {
+        /// What was expected and what came.
+        message: String,
+    },
+    /// It used more memory than allowed.
+    #[error("user code used more than its {} MiB of memory", limit_bytes >> 20)]
+    Memory {
+        /// The limit.
+        limit_bytes: u64,
+        /// Where, if Python could still tell.
+        traceback: String,
+    },
+    /// It took longer than allowed and was killed.
+    #[error("user code took longer than its {} s and was killed", limit.as_secs_f64())]
+    Time {
+        /// The limit.
+        limit: Duration,
+    },
+    /// The process ended by itself.
+    #[error("the Python process ended: {status}")]
+    Died {
+        /// Exit code or signal.
+        status: String,
+        /// The last lines it wrote.
+        output: String,
+    },
+    /// The package `tidemill` of this Python speaks another protocol version.
+    #[error("package `tidemill` in {} speaks protocol {theirs}, this program speaks {ours}", python.display())]
+    Protocol {
+        /// The interpreter.
+        python: PathBuf,
+        /// Its version, 0 if it said none.
+        theirs: u32,
+        /// Ours.
+        ours: u32,
+    },
+    /// No process could be started.
+    #[error("cannot start Python `{}`: {message}", python.display())]
+    Start {
+        /// The interpreter.
+        python: PathBuf,
+        /// Why not.
+        message: String,
+    },
+    /// Whoever listens to a step ended it, e.g. because the lease was lost.
+    #[error(transparent)]
+    Stopped(#[from] JobError),
+    /// The socket failed, or a frame could not be read.
+    #[error("talking to the Python process failed")]
+    Io(#[from] std::io::Error),
+    /// Arrow could not encode or decode rows.
+    #[error("rows could not be exchanged with Python")]
+    Arrow(#[from] arrow::error::ArrowError),
+}
+
+impl PyError {
+    /// What a person is told.
+    pub fn fault(&self) -> Fault {
+        let fault = |code, detail: &str| {
+            let fault = Fault::coded(code, self.to_string());
+            if detail.is_empty() { fault } else { fault.detail(detail) }
+        };
+        match self {
+            Self::Raised { traceback, .. } => fault(701, traceback),
+            Self::Memory { traceback, .. } => {
+                fault(702, traceback).hint("raise the step's `resources: { memory: … }`, or work on less at a time")
+            }
+            Self::Time { .. } => fault(703, "").hint("raise the step's `timeout`, or do less at a time"),
+            Self::Died { output, .. } => fault(704, output),
+            Self::Protocol { .. } => fault(705, "").hint("install the matching package: scripts/setup"),
+            Self::Start { .. } => fault(706, "").hint("set TIDEMILL_PYTHON to a Python that has package `tidemill`: scripts/setup"),
+            Self::Entry { traceback, .. } => fault(707, traceback),
+            Self::Returned { .. } => fault(708, ""),
+            Self::Stopped(_) | Self::Io(_) | Self::Arrow(_) => Fault::from_error(self),
+        }
+    }
+}
+
+/// What the same code and rows will do again is discarded; what user code raised is retried by the step's
+/// own policy, since only its author knows.
+impl From<PyError> for JobError {
+    fn from(error: PyError) -> Self {
+        match error {
+            PyError::Stopped(verdict) => verdict,
+            PyError::Protocol { .. } | PyError::Entry { .. } | PyError::Returned { .. } => Self::Discard(error.fault()),
+            _ => Self::Retry(error.fault()),
+        }
+    }
+}

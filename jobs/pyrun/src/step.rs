@@ -1,0 +1,84 @@
+//! Pipeline steps in Python: one process for one step, with the step's own limits.
+
+use std::{future::Future, path::PathBuf, time::Duration};
+
+use indexmap::IndexMap;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use tidemill_core::JobError;
+use tidemill_spec::Type;
+
+use crate::{PyError, PyPool};
+
+/// What a step is called with.
+#[derive(Clone, Debug)]
+pub struct StepCall {
+    /// `module:function`, called as `function(ctx, dataset, out)`.
+    pub entry: String,
+    /// `ctx.params`.
+    pub params: Map<String, Value>,
+    /// The dataset, if the step has one.
+    pub dataset: Option<DatasetFiles>,
+    /// An empty folder for what the step makes.
+    pub out: PathBuf,
+    /// `ctx.last_checkpoint`: what an earlier attempt saved last.
+    pub checkpoint: Option<Value>,
+    /// Instead of the pool's limit.
+    pub memory_bytes: Option<u64>,
+    /// Instead of the pool's limit.
+    pub time_limit: Option<Duration>,
+}
+
+/// A dataset as Python reads it.
+#[derive(Clone, Debug, Serialize)]
+pub struct DatasetFiles {
+    /// Local Parquet files, in order.
+    pub files: Vec<PathBuf>,
+    /// The model's columns, in the vector's order.
+    pub inputs: IndexMap<String, Type>,
+    /// The label's column.
+    pub label: Option<String>,
+    /// The declared outputs of the model that the dataset was built for; empty if for none.
+    pub outputs: IndexMap<String, Type>,
+}
+
+/// What a step says while it runs.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StepEvent {
+    /// One line of its log, without the line end.
+    Log(String),
+    /// `ctx.checkpoint(value)`: must be durable when the sink returns.
+    Checkpoint(Value),
+    /// `ctx.log_params(…)`.
+    Params(Map<String, Value>),
+    /// `ctx.log_metrics(…)`.
+    Metrics(Map<String, Value>),
+}
+
+/// Who listens to a step. An error ends the step at once and is returned as [`PyError::Stopped`].
+pub trait StepSink: Send {
+    /// Takes one event; the step waits for it.
+    fn event(&mut self, event: StepEvent) -> impl Future<Output = Result<(), JobError>> + Send;
+}
+
+/// What a step left.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepResult {
+    /// What the function returned: a JSON object, or null.
+    pub outputs: Value,
+    /// All params it logged, the last value of each.
+    pub params: Map<String, Value>,
+    /// All metrics it logged, the last value of each.
+    pub metrics: Map<String, Value>,
+    /// The folder given as `out`, if something is in it.
+    pub artifact: Option<PathBuf>,
+}
+
+impl PyPool {
+    /// Runs one step in a process of its own, so that nothing is left over from another. Dropping the future
+    /// kills the process with all it started.
+    pub async fn run_step(&self, call: StepCall, sink: &mut impl StepSink) -> Result<StepResult, PyError> {
+        let _ = (call, sink);
+        todo!()
+    }
+}

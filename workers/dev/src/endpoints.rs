@@ -1,0 +1,67 @@
+//! Where the servers and roles of a tree are reached.
+
+use std::{fs, net::TcpListener, path::Path};
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+
+/// Below a tree's folder; the CLI finds a running tree by it.
+pub const STATE_FILE: &str = "dev.json";
+
+/// URLs and addresses of a running tree, as written to [`STATE_FILE`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Endpoints {
+    /// Postgres.
+    pub database_url: String,
+    /// Valkey or Redis.
+    pub redis_url: String,
+    /// The object store.
+    pub blobs_url: String,
+    /// Control plane (REST and gRPC), `host:port`.
+    pub server: String,
+    /// Uploads (gRPC), `host:port`.
+    pub gateway: String,
+    /// Predictions (gRPC), `host:port`.
+    pub serve: String,
+    /// Predictions (REST) and metrics, `host:port`.
+    pub serve_http: String,
+    /// The process that holds the tree together.
+    pub pid: u32,
+}
+
+impl Endpoints {
+    /// The environment that tells a role where everything is.
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("TIDEMILL_DATABASE__URL", self.database_url.clone()),
+            ("TIDEMILL_REDIS__URL", self.redis_url.clone()),
+            ("TIDEMILL_BLOBS__URL", self.blobs_url.clone()),
+            ("TIDEMILL_SERVER__LISTEN", self.server.clone()),
+            ("TIDEMILL_GATEWAY__LISTEN", self.gateway.clone()),
+            ("TIDEMILL_SERVE__LISTEN", self.serve.clone()),
+            ("TIDEMILL_SERVE__HTTP", self.serve_http.clone()),
+        ]
+    }
+
+    /// Tells the CLI where the tree in `dir` is.
+    pub(crate) fn publish(&self, dir: &Path) -> anyhow::Result<()> {
+        let path = dir.join(STATE_FILE);
+        fs::write(&path, serde_json::to_vec_pretty(self)?)
+            .with_context(|| format!("write {}", path.display()))
+    }
+
+    /// The tree that runs in `dir`, if one does.
+    pub fn find(dir: &Path) -> Option<Self> {
+        let endpoints: Self = serde_json::from_slice(&fs::read(dir.join(STATE_FILE)).ok()?).ok()?;
+        Path::new(&format!("/proc/{}", endpoints.pid)).exists().then_some(endpoints)
+    }
+}
+
+/// `wanted` on loopback if it is free, so that URLs stay the same from day to day, else any free port.
+pub(crate) fn loopback(wanted: u16) -> anyhow::Result<String> {
+    let port = match TcpListener::bind(("127.0.0.1", wanted)) {
+        Ok(_) => wanted,
+        Err(_) => tidemill_servers::free_port().context("find a free port")?,
+    };
+    Ok(format!("127.0.0.1:{port}"))
+}

@@ -1,0 +1,206 @@
+//! The process tree: servers first, then migrations, then every role.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use tidemill_servers::{Durability, Postgres, Valkey, Wheels};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    endpoints::{Endpoints, loopback},
+    role::Role,
+};
+
+const READY_WITHIN: Duration = Duration::from_secs(60);
+
+/// What a tree is made of.
+#[derive(Clone, Debug)]
+pub struct TreeOptions {
+    /// Its folder; data, logs and state live below it.
+    pub dir: PathBuf,
+    /// This same binary.
+    pub binary: PathBuf,
+    /// The interpreter that has the Python packages.
+    pub python: PathBuf,
+    /// Worker processes.
+    pub workers: u32,
+    /// Whether ports may be any free ones, so that several trees fit on a machine.
+    pub any_port: bool,
+}
+
+/// A running tree. Dropping it stops nothing in order: call [`Tree::stop`].
+#[derive(Debug)]
+pub struct Tree {
+    endpoints: Endpoints,
+    roles: Vec<(String, Arc<AtomicU32>)>,
+    tasks: JoinSet<()>,
+    shutdown: CancellationToken,
+    // Fields drop in order: the roles above are gone before their servers.
+    _valkey: Option<Valkey>,
+    _postgres: Option<Postgres>,
+}
+
+impl Tree {
+    /// Starts everything and returns when every role answers. URLs in the environment win over embedded servers.
+    ///
+    /// # Errors
+    /// When another tree runs on the folder, a server can't be started, or a role doesn't get ready.
+    pub async fn start(options: &TreeOptions) -> anyhow::Result<Self> {
+        fs::create_dir_all(&options.dir).with_context(|| format!("make {}", options.dir.display()))?;
+        let dir = options.dir.canonicalize()?;
+        if let Some(other) = Endpoints::find(&dir) {
+            bail!("tidemill already runs in {} (process {}); stop it first", dir.display(), other.pid);
+        }
+        let (postgres, valkey) = start_servers(options, &dir).await?;
+        let port = |wanted| loopback(if options.any_port { 0 } else { wanted });
+        let endpoints = Endpoints {
+            database_url: postgres.as_ref().map_or_else(|| given("TIDEMILL_DATABASE__URL"), Postgres::url),
+            redis_url: valkey.as_ref().map_or_else(|| given("TIDEMILL_REDIS__URL"), Valkey::url),
+            blobs_url: env::var("TIDEMILL_BLOBS__URL")
+                .unwrap_or_else(|_| format!("file://{}", dir.join("objects").display())),
+            server: port(7433)?,
+            gateway: port(7434)?,
+            serve: port(7435)?,
+            serve_http: port(7436)?,
+            pid: std::process::id(),
+        };
+        let shutdown = CancellationToken::new();
+        let mut tree = Self {
+            endpoints,
+            roles: Vec::new(),
+            tasks: JoinSet::new(),
+            shutdown,
+            _valkey: valkey,
+            _postgres: postgres,
+        };
+        tree.migrate(options, &dir)?;
+        tree.start_roles(options, &dir);
+        tree.await_ready(options.workers, &dir).await?;
+        tree.endpoints.publish(&dir)?;
+        Ok(tree)
+    }
+
+    /// Where everything is.
+    pub fn endpoints(&self) -> &Endpoints {
+        &self.endpoints
+    }
+
+    /// The process id of a role, e.g. `worker-1`.
+    pub fn pid(&self, role: &str) -> Option<u32> {
+        self.roles.iter().find(|(name, _)| name == role).map(|(_, pid)| pid.load(Ordering::Acquire))
+    }
+
+    /// Lets every role drain, then stops the servers.
+    pub async fn stop(mut self) {
+        self.shutdown.cancel();
+        while self.tasks.join_next().await.is_some() {}
+    }
+
+    fn role(&self, name: &str, arguments: &[&str], options: &TreeOptions, dir: &Path) -> Role {
+        let owned = |(name, value): (&str, String)| (name.to_owned(), value);
+        let mut environment: Vec<_> = self.endpoints.environment().into_iter().map(owned).collect();
+        environment.push(("TIDEMILL_PYTHON".to_owned(), options.python.display().to_string()));
+        Role {
+            name: name.to_owned(),
+            arguments: arguments.iter().map(ToString::to_string).collect(),
+            environment,
+            log_dir: dir.join("logs"),
+        }
+    }
+
+    fn migrate(&self, options: &TreeOptions, dir: &Path) -> anyhow::Result<()> {
+        fs::create_dir_all(dir.join("logs"))?;
+        let status = self.role("migrate", &["migrate"], options, dir).spawn(&options.binary)?.wait()?;
+        if !status.success() {
+            bail!("the database could not be migrated: {}", last_lines(&dir.join("logs/migrate.log")));
+        }
+        Ok(())
+    }
+
+    fn start_roles(&mut self, options: &TreeOptions, dir: &Path) {
+        let workers = (1..=options.workers).map(|n| (format!("worker-{n}"), "worker"));
+        let others = ["server", "gateway", "serve"].map(|role| (role.to_owned(), role));
+        for (name, subcommand) in others.into_iter().chain(workers) {
+            let role = self.role(&name, &[subcommand], options, dir);
+            let pid = Arc::new(AtomicU32::new(0));
+            self.tasks.spawn(role.supervise(options.binary.clone(), Arc::clone(&pid), self.shutdown.clone()));
+            self.roles.push((name, pid));
+        }
+    }
+
+    async fn await_ready(&self, workers: u32, dir: &Path) -> anyhow::Result<()> {
+        let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).build()?;
+        let mut ticks = tokio::time::interval(Duration::from_millis(50));
+        let ready = tokio::time::timeout(READY_WITHIN, async {
+            while !self.ready(&client, workers).await {
+                ticks.tick().await;
+            }
+        });
+        if ready.await.is_err() {
+            bail!(
+                "not every role got ready within a minute; their logs are in {}",
+                dir.join("logs").display()
+            );
+        }
+        Ok(())
+    }
+
+    async fn ready(&self, client: &reqwest::Client, workers: u32) -> bool {
+        let get = async |url: String| client.get(url).send().await.ok()?.error_for_status().ok();
+        if get(format!("http://{}/healthz", self.endpoints.serve_http)).await.is_none() {
+            return false;
+        }
+        if tokio::net::TcpStream::connect(&self.endpoints.gateway).await.is_err() {
+            return false;
+        }
+        let Some(reply) = get(format!("http://{}/v1/workers", self.endpoints.server)).await else {
+            return false;
+        };
+        let listed = reply.json::<serde_json::Value>().await.unwrap_or_default();
+        listed["items"].as_array().is_some_and(|items| items.len() >= workers as usize)
+    }
+}
+
+/// Those servers that the environment doesn't name.
+async fn start_servers(
+    options: &TreeOptions,
+    dir: &Path,
+) -> anyhow::Result<(Option<Postgres>, Option<Valkey>)> {
+    let wanted = |name: &str| env::var_os(name).is_none();
+    let (postgres, valkey) = (wanted("TIDEMILL_DATABASE__URL"), wanted("TIDEMILL_REDIS__URL"));
+    if !postgres && !valkey {
+        return Ok((None, None));
+    }
+    let (python, dir) = (options.python.clone(), dir.to_owned());
+    tokio::task::spawn_blocking(move || {
+        let wheels = Wheels::locate(&python).with_context(|| {
+            format!(
+                "find the embedded servers of {} (set TIDEMILL_PYTHON, or run scripts/setup)",
+                python.display()
+            )
+        })?;
+        let start_postgres = || Postgres::start(&wheels, &dir.join("postgres"), None, Durability::Full);
+        let start_valkey = || Valkey::start(&wheels, &dir.join("valkey"), None);
+        Ok((postgres.then(start_postgres).transpose()?, valkey.then(start_valkey).transpose()?))
+    })
+    .await?
+}
+
+fn given(name: &str) -> String {
+    env::var(name).unwrap_or_default()
+}
+
+fn last_lines(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().rev().take(5).collect();
+    lines.into_iter().rev().collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,46 @@
+"""What user code did wrong, as its author should read it."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
+_OURS = Path(__file__).parent
+
+
+class EntryError(Exception):
+    """`module:function` can't be loaded."""
+
+
+class ReturnedError(Exception):
+    """User code returned something else than was declared."""
+
+
+def user_frames(error: BaseException) -> list[traceback.FrameSummary]:
+    """The frames from the author's first line down; libraries below it stay, what called it is ours."""
+    frames = list(traceback.extract_tb(error.__traceback__))
+    while frames and (frames[0].filename.startswith("<frozen") or _OURS in Path(frames[0].filename).parents):
+        frames.pop(0)
+    inside = [frame for frame in frames if not _installed(frame.filename)]
+    return inside or frames[-1:]
+
+
+def traceback_of(error: BaseException) -> str:
+    """The traceback trimmed to the author's own frames."""
+    lines = traceback.format_list(user_frames(error)) + traceback.format_exception_only(error)
+    return "".join(lines).rstrip()
+
+
+def headline(error: BaseException) -> str:
+    """`Type: message at file:line`."""
+    first = (str(error).splitlines() or [""])[0]
+    text = f"{type(error).__name__}: {first}" if first else type(error).__name__
+    frames = user_frames(error)
+    if not frames:
+        return text
+    path = Path(frames[-1].filename)
+    return f"{text} at {path.parent.name}/{path.name}:{frames[-1].lineno}"
+
+
+def _installed(filename: str) -> bool:
+    return "site-packages" in filename or "/lib/python3" in filename or filename.startswith("<")

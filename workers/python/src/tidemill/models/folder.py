@@ -1,0 +1,201 @@
+"""Writes a model folder: the model's own file, its signature, and golden rows."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from tidemill import types
+from tidemill.step import Dataset
+
+SIGNATURE = "tidemill.json"
+GOLDEN = "golden.arrow"
+EXPECTED = "expected."
+"""What the golden rows' output columns begin with."""
+
+_MLFLOW = {"string": "string", "int": "long", "float": "double", "bool": "boolean", "date": "datetime"}
+_MLFLOW["timestamp"] = "datetime"
+_BARE = {"model.txt": "lightgbm", "model.json": "xgboost", "model.ubj": "xgboost", "model.onnx": "onnx"}
+
+
+class ModelError(Exception):
+    """The model or its signature can't be used."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column that a model takes."""
+
+    name: str
+    type: str
+    categories: list[str] | None = None
+    """For text: what was seen in training, in code order. Anything else is null to the model."""
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a model takes and gives."""
+
+    flavor: str
+    file: str
+    columns: list[Column]
+    outputs: dict[str, str]
+
+    @staticmethod
+    def read(folder: Path) -> Signature:
+        """Reads a folder's signature."""
+        try:
+            told = json.loads((folder / SIGNATURE).read_text())
+        except FileNotFoundError:
+            raise ModelError(f"{folder} has no {SIGNATURE}: write it with tidemill.models.save") from None
+        columns = [Column(c["name"], c["type"], c.get("categories")) for c in told["columns"]]
+        return Signature(told["flavor"], told["file"], columns, told["outputs"])
+
+    def write(self, folder: Path) -> None:
+        """Writes `tidemill.json` and MLflow's `MLmodel`."""
+        columns = [{key: value for key, value in vars(c).items() if value is not None} for c in self.columns]
+        told = {
+            "format": 1,
+            "flavor": self.flavor,
+            "file": self.file,
+            "columns": columns,
+            "outputs": self.outputs,
+            "golden": GOLDEN,
+        }
+        (folder / SIGNATURE).write_text(json.dumps(told, indent=1) + "\n")
+        (folder / "MLmodel").write_text(self._mlmodel())
+
+    def _mlmodel(self) -> str:
+        inputs = [{"name": c.name, "type": _MLFLOW[c.type], "required": False} for c in self.columns]
+        outputs = [{"name": name, "type": _MLFLOW[ty]} for name, ty in self.outputs.items()]
+        library = {"sklearn": "scikit-learn", "onnx": "onnxruntime"}.get(self.flavor, self.flavor)
+        lines = ["flavors:"]
+        if self.flavor != "python":
+            version = importlib.metadata.version(library)
+            lines += [f"  {self.flavor}:", f"    data: {self.file}", f"    {library}_version: {version}"]
+        lines += [
+            "  python_function:",
+            f"    data: {self.file}",
+            f"    loader_module: {'tidemill.models' if self.flavor == 'python' else f'mlflow.{self.flavor}'}",
+            f"    python_version: {platform.python_version()}",
+            "signature:",
+            f"  inputs: {_quoted(inputs)}",
+            f"  outputs: {_quoted(outputs)}",
+        ]
+        return "\n".join(lines) + "\n"
+
+
+def save(
+    out: Path,
+    model: Any,
+    rows: pd.DataFrame | pa.Table,
+    *,
+    outputs: Mapping[str, str] | None = None,
+    flavor: str | None = None,
+) -> Path:
+    """Writes a model folder to `out`.
+
+    `rows` are rows as the model was trained on, its columns in order: their types and categories become the
+    signature, and 64 of them, some with nulls, become the golden rows. `outputs` are names and types, by
+    default one float `prediction`.
+    """
+    from tidemill.models import predictors
+
+    out.mkdir(parents=True, exist_ok=True)
+    flavor = flavor or predictors.flavor_of(model)
+    file = predictors.write(flavor, model, out)
+    signature = Signature(flavor, file, columns_of(rows), dict(outputs or {"prediction": "float"}))
+    _complete(out, signature, rows if isinstance(rows, pa.Table) else _plain(rows))
+    return out
+
+
+def wrap(out: Path, dataset: Dataset) -> None:
+    """Completes what a step left as a bare model file; does nothing if there is none, or a whole folder."""
+    file = next((name for name in _BARE if (out / name).is_file()), None)
+    if file is None or (out / SIGNATURE).exists():
+        return
+    from tidemill.models import predictors
+
+    categories = predictors.categories_of(_BARE[file], out / file, dataset)
+    columns = [Column(name, ty, categories.get(name)) for name, ty in dataset.inputs.items()]
+    signature = Signature(_BARE[file], file, columns, dataset.outputs or {"prediction": "float"})
+    _complete(out, signature, dataset.to_arrow(columns=dataset.features))
+
+
+def columns_of(rows: pd.DataFrame | pa.Table) -> list[Column]:
+    """Names, types and categories of the rows that a model was trained on."""
+    if isinstance(rows, pa.Table):
+        return [Column(field.name, types.name_of(field.type)) for field in rows.schema]
+    columns = []
+    for name in rows.columns:
+        values = rows[name]
+        if isinstance(values.dtype, pd.CategoricalDtype):
+            categories = list(values.cat.categories)
+            if not all(isinstance(category, str) for category in categories):
+                raise ModelError(f"categories of `{name}` are not text: train on text, or on the numbers themselves")
+            columns.append(Column(str(name), "string", categories))
+        else:
+            columns.append(Column(str(name), types.name_of(pa.Array.from_pandas(values).type)))
+    return columns
+
+
+def golden_inputs(rows: pa.Table, count: int = 64) -> pa.Table:
+    """Rows from all over the set; of the last quarter each lacks some columns, the very last lacks all."""
+    if len(rows) == 0:
+        raise ModelError("golden rows need at least one row of training data")
+    picked = rows.take([index * len(rows) // count for index in range(count)])
+    lacking = count * 3 // 4
+    columns = {}
+    for place, name in enumerate(rows.column_names):
+        values = picked.column(name).to_pylist()
+        for index in range(lacking, count):
+            if index == count - 1 or (index + place) % 3 == 0:
+                values[index] = None
+        columns[name] = pa.array(values, type=picked.schema.field(name).type, from_pandas=False)
+    return pa.table(columns)
+
+
+def _complete(out: Path, signature: Signature, rows: pa.Table) -> None:
+    """Writes signature and golden rows; what the model predicts is asked of the folder itself."""
+    from tidemill.models import predictors
+
+    signature.write(out)
+    predictor = predictors.load(out)
+    inputs = golden_inputs(typed(rows, signature))
+    try:
+        predicted = predictor.predict(inputs)
+    except Exception:  # a model that can't take nulls is proven on whole rows
+        inputs = inputs.slice(0, len(inputs) * 3 // 4)
+        predicted = predictor.predict(inputs)
+    for name in predicted.column_names:
+        inputs = inputs.append_column(EXPECTED + name, predicted.column(name))
+    with pa.OSFile(str(out / GOLDEN), "wb") as file, pa.ipc.new_stream(file, inputs.schema) as writer:
+        writer.write_table(inputs)
+
+
+def typed(rows: pa.Table, signature: Signature) -> pa.Table:
+    """The signature's columns, each of its type."""
+    return pa.table({c.name: _cast(rows.column(c.name), types.ARROW[c.type]) for c in signature.columns})
+
+
+def _cast(values: pa.ChunkedArray, data_type: pa.DataType) -> pa.ChunkedArray:
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    return values.cast(data_type)
+
+
+def _plain(frame: pd.DataFrame) -> pa.Table:
+    return pa.Table.from_pandas(frame, preserve_index=False)
+
+
+def _quoted(value: Any) -> str:
+    """JSON as one YAML string, as MLflow keeps signatures."""
+    return "'" + json.dumps(value).replace("'", "''") + "'"

@@ -1,0 +1,88 @@
+"""What a pipeline step's function gets: `def train(ctx, dataset, out)`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tidemill import types
+
+Send = Callable[[dict[str, Any]], None]
+
+
+class Context:
+    """The step that is running. Everything given to it must be JSON."""
+
+    def __init__(self, params: Mapping[str, Any], last_checkpoint: Any, send: Send) -> None:
+        self.params = dict(params)
+        """What the pipeline passes in `with: params`."""
+        self.last_checkpoint = last_checkpoint
+        """What an earlier attempt of this step saved last, or `None`."""
+        self._send = send
+
+    def checkpoint(self, value: Any) -> None:
+        """Saves `value` durably; should this attempt die, the next one finds it in `last_checkpoint`."""
+        self._send({"type": "checkpoint", "value": value})
+        self.last_checkpoint = value
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Keeps settings with the run, by name; a later value replaces an earlier one."""
+        self._send({"type": "params", "values": dict(params)})
+
+    def log_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Keeps figures with the run, by name; a later value replaces an earlier one."""
+        self._send({"type": "metrics", "values": {name: float(value) for name, value in metrics.items()}})
+
+
+class Dataset:
+    """A training set: Parquet files and which of their columns a model takes."""
+
+    def __init__(
+        self,
+        files: list[Path],
+        inputs: Mapping[str, str],
+        label: str | None = None,
+        outputs: Mapping[str, str] | None = None,
+    ) -> None:
+        self.files = files
+        """Its Parquet files, in order."""
+        self.inputs = dict(inputs)
+        """The model's columns and their types, in the vector's order."""
+        self.label = label
+        """The label's column."""
+        self.outputs = dict(outputs or {})
+        """The model's declared outputs and their types."""
+
+    @property
+    def features(self) -> list[str]:
+        """Names of the model's columns, in the vector's order."""
+        return list(self.inputs)
+
+    @property
+    def path(self) -> Path:
+        """The file, or the folder where there are several."""
+        return self.files[0] if len(self.files) == 1 else self.files[0].parent
+
+    @cached_property
+    def categories(self) -> dict[str, list[str]]:
+        """For each text column that the model takes: its values in order. A model's signature records them."""
+        table = self.to_arrow(columns=[name for name, ty in self.inputs.items() if ty == "string"])
+        return {name: sorted(table.column(name).unique().drop_null().to_pylist()) for name in table.column_names}
+
+    def to_arrow(self, columns: list[str] | None = None) -> pa.Table:
+        """Its rows, exactly: text is text, nulls are null, NaN is NaN."""
+        return pa.concat_tables(pq.read_table(file, columns=columns) for file in self.files)
+
+    def to_pandas(self, *, categorical: bool = False) -> pd.DataFrame:
+        """Its rows as `tidemill.types.to_pandas` says; text as categories of the whole set, if wanted."""
+        frame = types.to_pandas(self.to_arrow())
+        if categorical:
+            for name, values in self.categories.items():
+                frame[name] = pd.Categorical(frame[name], categories=values)
+        return frame

@@ -1,0 +1,236 @@
+"""The process that runs user code for Tidemill: `python -m tidemill.worker`, its socket as stdin.
+
+One loop: take a request, run it, answer. Everything it prints goes to the step's log. It ends when the socket
+does, with everything it started: a thread watches the socket, so that this holds while user code runs too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import importlib
+import io
+import json
+import os
+import platform
+import resource
+import select
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from tidemill import transform
+from tidemill.errors import EntryError, ReturnedError, headline, traceback_of
+from tidemill.models import folder, predictors
+from tidemill.protocol import PROTOCOL, Channel, Frame, decode
+from tidemill.step import Context, Dataset
+
+
+def main() -> None:
+    """Serves requests until the other side is gone."""
+    parser = argparse.ArgumentParser(prog="tidemill.worker")
+    parser.add_argument("--code", type=Path, help="put first on sys.path")
+    parser.add_argument("--memory-bytes", type=int, default=0, help="beyond what an idle process uses")
+    options = parser.parse_args()
+
+    sock = _take_socket()
+    _die_with(sock)
+    if options.code:
+        sys.path.insert(0, str(options.code))
+    if options.memory_bytes:
+        _limit_memory(options.memory_bytes)
+    channel = Channel(sock)
+    worker = Worker(channel)
+    sys.stdout = sys.stderr = _Lines(worker.log)
+    channel.send({"type": "hello", "protocol": PROTOCOL, "python": platform.python_version(), "pid": os.getpid()})
+    try:
+        while True:
+            worker.serve(channel.receive())
+    except (EOFError, OSError):
+        return
+
+
+class Worker:
+    """Runs one request after the other."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._entries: dict[str, Callable[..., Any]] = {}
+        self._model: predictors.Predictor | None = None
+        self._logging = False
+        self._requests: dict[str, Callable[[Frame], None]] = {
+            "transform": self._transform,
+            "step": self._step,
+            "load_model": self._load_model,
+            "predict": self._predict,
+        }
+
+    def serve(self, frame: Frame) -> None:
+        """Answers one request: `done`, or `raised` with why not."""
+        try:
+            self._requests[frame.header["type"]](frame)
+        except (EOFError, BrokenPipeError):
+            raise
+        except BaseException as error:  # noqa: BLE001 - user code may raise SystemExit
+            kind = _kind_of(error)
+            message = str(error) if kind in ("entry", "returned") else headline(error)
+            cause = error.__cause__ if kind == "entry" and error.__cause__ else error
+            self._flush()
+            self._channel.send({"type": "raised", "kind": kind, "message": message, "traceback": traceback_of(cause)})
+
+    def log(self, line: str) -> None:
+        """Sends one printed line to the log of the step that runs; between steps nobody listens."""
+        if self._logging:
+            self._channel.send({"type": "log", "line": line})
+
+    def _transform(self, frame: Frame) -> None:
+        head = frame.header
+        result = transform.run(self._entry(head["entry"]), head["mode"], decode(frame.body), head["out"])
+        self._channel.send(
+            {"type": "done", "failures": [failure._asdict() for failure in result.failures]}, result.rows
+        )
+
+    def _step(self, frame: Frame) -> None:
+        head, out = frame.header, Path(frame.header["out"])
+        dataset = None
+        if head["dataset"]:
+            told = dict(head["dataset"])
+            dataset = Dataset([Path(file) for file in told.pop("files")], **told)
+        ctx = Context(head["params"], head["checkpoint"], self._durably)
+        self._logging = True
+        try:
+            outputs = self._entry(head["entry"])(ctx, dataset, out)
+            if outputs is not None and not isinstance(outputs, dict):
+                raise ReturnedError(f"returned {type(outputs).__name__}, expected a dict or nothing")
+            if dataset is not None:
+                folder.wrap(out, dataset)
+        except BaseException as error:
+            print(traceback_of(error))
+            raise
+        finally:
+            self._flush()
+            self._logging = False
+        self._channel.send({"type": "done", "outputs": _plain(outputs)})
+
+    def _load_model(self, frame: Frame) -> None:
+        self._model = predictors.load(Path(frame.header["folder"]))
+        self._channel.send({"type": "done"})
+
+    def _predict(self, frame: Frame) -> None:
+        if self._model is None:
+            raise EntryError("no model is loaded")
+        self._channel.send({"type": "done"}, self._model.predict(decode(frame.body)))
+
+    def _entry(self, entry: str) -> Callable[..., Any]:
+        if entry not in self._entries:
+            self._entries[entry] = load_entry(entry)
+        return self._entries[entry]
+
+    def _durably(self, event: dict[str, Any]) -> None:
+        self._flush()
+        self._channel.send({**event, **_plain({key: event[key] for key in event})})
+        self._channel.receive()
+
+    @staticmethod
+    def _flush() -> None:
+        sys.stdout.flush()
+
+
+def load_entry(entry: str) -> Callable[..., Any]:
+    """The function that `module:function` names."""
+    module_name, _, name = entry.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        raise EntryError(headline(error)) from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise EntryError(f"module `{module_name}` has no function `{name}`")
+    return function  # type: ignore[no-any-return]
+
+
+class _Lines(io.TextIOBase):
+    """A text stream that hands on whole lines."""
+
+    def __init__(self, take: Callable[[str], None]) -> None:
+        self._take = take
+        self._open = ""
+        self._lock = threading.RLock()
+
+    def write(self, text: str) -> int:
+        """Takes text; lines go on as they are complete."""
+        with self._lock:
+            *lines, self._open = (self._open + text).split("\n")
+            for line in lines:
+                self._take(line)
+        return len(text)
+
+    def flush(self) -> None:
+        """Hands on what has no line end yet."""
+        with self._lock:
+            if self._open:
+                self._take(self._open)
+                self._open = ""
+
+    def writable(self) -> bool:
+        """Yes."""
+        return True
+
+
+def _kind_of(error: BaseException) -> str:
+    if isinstance(error, MemoryError | pa.ArrowMemoryError):
+        return "memory"
+    if isinstance(error, EntryError):
+        return "entry"
+    return "returned" if isinstance(error, ReturnedError | folder.ModelError) else "raised"
+
+
+def _plain(value: Any) -> Any:
+    """JSON of what user code gave: numpy's numbers become numbers, paths become text."""
+
+    def convert(other: Any) -> Any:
+        return other.tolist() if hasattr(other, "tolist") else str(other)
+
+    return json.loads(json.dumps(value, default=convert))
+
+
+def _take_socket() -> socket.socket:
+    """The socket that came as stdin, moved away so that user code reading stdin finds it empty."""
+    sock = socket.socket(fileno=os.dup(0))
+    empty = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(empty, 0)
+    os.close(empty)
+    os.set_inheritable(sock.fileno(), False)
+    return sock
+
+
+def _die_with(sock: socket.socket) -> None:
+    """Kills this process and all it started once the other side of the socket is gone."""
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+    def watch() -> None:
+        poll = select.poll()
+        poll.register(sock, select.POLLRDHUP)
+        poll.poll()
+        os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=watch, name="tidemill-watch", daemon=True).start()
+
+
+def _limit_memory(beyond_bytes: int) -> None:
+    """Lets an allocation that is too much fail with a traceback; Tidemill watches the rest from outside."""
+    statm = Path("/proc/self/statm").read_text().split()
+    data_bytes = int(statm[5]) * resource.getpagesize()
+    limit = data_bytes + beyond_bytes
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+if __name__ == "__main__":
+    main()
