@@ -1,5 +1,7 @@
 //! The seam at which fault tests reach into an attempt. Nothing else sets a probe.
 
+use futures::future::BoxFuture;
+
 /// What an attempt asks the database for under its lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
@@ -28,4 +30,7 @@ pub enum Interference {
 pub trait Probe: Send + Sync {
     /// Called before each operation.
     fn at(&self, operation: Operation) -> Interference;
+
+    /// Returns when the attempt's process is to be dead: [`Interference::Die`] was answered within `run`.
+    fn died(&self) -> BoxFuture<'_, ()>;
 }

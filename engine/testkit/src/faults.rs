@@ -1,0 +1,159 @@
+//! Every job under every fault: the nth thing it asks the database for fails, or is done and the reply is lost, or
+//! the process dies just before it. Whatever happens, the world must look as if nothing had.
+//!
+//! A job's effects elsewhere (files, Redis) happen between those operations, so dying before one is dying between
+//! effect and checkpoint.
+
+use std::{
+    any::Any,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context as _, ensure};
+use futures::future::BoxFuture;
+use serde_json::Value;
+use tidemill_core::{AttemptPolicy, RetryPolicy};
+use tidemill_runtime::{
+    JobEntry,
+    probe::{Interference, Operation, Probe},
+};
+use tidemill_store::{NewJob, Store};
+use tokio::sync::Notify;
+
+use crate::engine::{Driver, outcome};
+
+/// A job never has more operations than this in a test's world.
+const OPERATIONS_MAX: usize = 200;
+
+/// Describes the job's effects, e.g. as sorted rows; ids and times that differ from world to world left out.
+pub type Digest = Box<dyn Fn() -> BoxFuture<'static, anyhow::Result<String>> + Send + Sync>;
+
+/// Everything one job touches, made afresh for each fault.
+pub struct FaultWorld {
+    /// The engine's state.
+    pub store: Store,
+    /// The job, and others that it enqueues and the digest depends on.
+    pub jobs: Vec<JobEntry>,
+    /// What is run.
+    pub job: NewJob,
+    /// Its effects.
+    pub digest: Digest,
+    /// Lives as long as the world: databases, folders.
+    pub keep: Box<dyn Any + Send>,
+}
+
+impl fmt::Debug for FaultWorld {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FaultWorld").field("job", &self.job).finish_non_exhaustive()
+    }
+}
+
+/// Runs the job once for each of its operations, which fails and changes nothing. Returns how many there were.
+///
+/// # Errors
+/// When the job doesn't complete, or its effects differ from those of an undisturbed run.
+pub async fn fails_at_every_step(
+    fresh: impl AsyncFn() -> anyhow::Result<FaultWorld>,
+) -> anyhow::Result<usize> {
+    disturb(fresh, Interference::Fail).await
+}
+
+/// Runs the job once for each of its operations, which is done although the job hears that it failed.
+///
+/// # Errors
+/// As [`fails_at_every_step`].
+pub async fn repeats_every_step(
+    fresh: impl AsyncFn() -> anyhow::Result<FaultWorld>,
+) -> anyhow::Result<usize> {
+    disturb(fresh, Interference::LoseReply).await
+}
+
+/// Runs the job once for each of its operations, before which its process dies; another worker goes on.
+///
+/// # Errors
+/// As [`fails_at_every_step`].
+pub async fn dies_between_effect_and_checkpoint(
+    fresh: impl AsyncFn() -> anyhow::Result<FaultWorld>,
+) -> anyhow::Result<usize> {
+    disturb(fresh, Interference::Die).await
+}
+
+async fn disturb(
+    fresh: impl AsyncFn() -> anyhow::Result<FaultWorld>,
+    interference: Interference,
+) -> anyhow::Result<usize> {
+    let (expected, _) = run(fresh().await?, None).await.context("undisturbed")?;
+    for nth in 1..=OPERATIONS_MAX {
+        let fault = Arc::new(NthOperation::new(nth, interference));
+        let disturbed = run(fresh().await?, Some(Arc::clone(&fault))).await;
+        let (digest, outputs) = disturbed.with_context(|| format!("{interference:?} at operation {nth}"))?;
+        if !fault.reached() {
+            return Ok(nth - 1);
+        }
+        ensure!(
+            digest == expected,
+            "{interference:?} at operation {nth} left other effects (outputs {outputs}):\n{digest}\ninstead of:\n{expected}"
+        );
+    }
+    anyhow::bail!("more than {OPERATIONS_MAX} operations: make the test's world smaller")
+}
+
+async fn run(world: FaultWorld, fault: Option<Arc<NthOperation>>) -> anyhow::Result<(String, Value)> {
+    let FaultWorld { store, jobs, mut job, digest, keep } = world;
+    let retry = RetryPolicy::Fixed { delay: Duration::ZERO, max_attempts: 10 };
+    job.policy = AttemptPolicy { retry, ..job.policy };
+    let mut tx = store.begin().await?;
+    let enqueued = store.enqueue(&mut tx, job).await?;
+    tx.commit().await?;
+
+    let mut driver = Driver::new(&store, jobs);
+    if let Some(fault) = fault {
+        driver = driver.probed(fault);
+    }
+    driver.until_idle().await?;
+    let outputs =
+        outcome(&store, enqueued.run).await?.map_err(|fault| anyhow::anyhow!("the run failed: {fault}"))?;
+    let digest = digest().await?;
+    drop(keep);
+    Ok((digest, outputs))
+}
+
+/// Interferes with one operation.
+#[derive(Debug)]
+struct NthOperation {
+    nth: usize,
+    interference: Interference,
+    seen: AtomicUsize,
+    dead: Notify,
+}
+
+impl NthOperation {
+    fn new(nth: usize, interference: Interference) -> Self {
+        Self { nth, interference, seen: AtomicUsize::new(0), dead: Notify::new() }
+    }
+
+    fn reached(&self) -> bool {
+        self.seen.load(Ordering::Relaxed) >= self.nth
+    }
+}
+
+impl Probe for NthOperation {
+    fn at(&self, operation: Operation) -> Interference {
+        if self.seen.fetch_add(1, Ordering::Relaxed) + 1 != self.nth {
+            return Interference::None;
+        }
+        if self.interference == Interference::Die && operation != Operation::Complete {
+            self.dead.notify_one();
+        }
+        self.interference
+    }
+
+    fn died(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.dead.notified())
+    }
+}
