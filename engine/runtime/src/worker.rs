@@ -11,6 +11,7 @@ use apalis_core::{
     error::WorkerError as ApalisError,
     worker::{builder::WorkerBuilder, ext::parallelize::ParallelizeExt as _},
 };
+use futures::{FutureExt as _, TryFutureExt as _, future::BoxFuture};
 use tidemill_core::{Clock, Kind, SystemClock, WorkerId};
 use tidemill_store::{NewWorker, Store};
 use tokio::sync::{Notify, Semaphore};
@@ -141,18 +142,29 @@ impl Worker {
             dispatcher: tokio::spawn(dispatcher.run(dispatching.clone())),
             stop: Some(dispatching.drop_guard()),
         };
-        // Outermost first: each job in a task that ends with the worker; panics are caught inside that task.
-        let worker = WorkerBuilder::new(options.name)
-            .backend(backend)
-            .parallelize(spawn)
-            .layer(CatchPanicLayer::with_panic_handler(Panicked::from_payload))
-            .build(Runner(executor));
-        let signal = async move {
-            stop.cancelled().await;
-            Ok::<(), ApalisError>(())
-        };
-        worker.run_until(signal).await.map_err(|error| WorkerError::Ended(error.to_string()))
+        serve(options.name, backend, Runner(executor), stop).await
     }
+}
+
+/// Lets apalis run the jobs until `stop`. Boxed here, outside any other future: the compiler can't prove the composed
+/// type `Send` from within one.
+fn serve(
+    name: String,
+    backend: PgBackend,
+    runner: Runner,
+    stop: CancellationToken,
+) -> BoxFuture<'static, Result<(), WorkerError>> {
+    // Outermost first: each job in a task that ends with the worker; panics are caught inside that task.
+    let worker = WorkerBuilder::new(name)
+        .backend(backend)
+        .parallelize(spawn)
+        .layer(CatchPanicLayer::with_panic_handler(Panicked::from_payload))
+        .build(runner);
+    let signal = async move {
+        stop.cancelled().await;
+        Ok::<(), ApalisError>(())
+    };
+    worker.run_until(signal).map_err(|error| WorkerError::Ended(error.to_string())).boxed()
 }
 
 impl std::fmt::Debug for Worker {

@@ -208,7 +208,8 @@ async fn t12_a_job_is_recorded_before_the_next_one_takes_its_slot() {
     let job = scripted(|args, cx| {
         Box::pin(async move {
             let done = "SELECT count(*) FROM attempt WHERE outcome = 'completed'";
-            let done: i64 = sqlx::query_scalar(done).fetch_one(cx.store().pool()).await.map_err(JobError::retry)?;
+            let done: i64 =
+                sqlx::query_scalar(done).fetch_one(cx.store().pool()).await.map_err(JobError::retry)?;
             Ok(Outcome::Completed(json!([args, done])))
         })
     });
@@ -289,7 +290,8 @@ async fn t13d_a_zombie_worker_neither_ends_nor_writes_for_its_successor() {
     });
     let run = world.enqueue(json!(null)).await;
     // A worker whose heartbeats don't get through: it never hears that its lease is gone.
-    let deaf = WorkerOptions { lease: Duration::from_millis(1), heartbeat: Duration::from_secs(3600), ..quick() };
+    let deaf =
+        WorkerOptions { lease: Duration::from_millis(1), heartbeat: Duration::from_secs(3600), ..quick() };
     let worker = world.worker(job.clone(), deaf);
     until("the zombie has started", async || count.get() == 1).await;
     until("its lease runs out", async || world.store().rescue_expired(1).await.unwrap().jobs == 1).await;

@@ -45,8 +45,7 @@ async fn declare(world: &World, catchup: &str, target: Value) {
 }
 
 async fn set_clock(world: &World, to: &str) {
-    let clock =
-        DataClock::Replay { start: to.parse().unwrap(), speed: 0.0, anchored_at: SystemClock.now() };
+    let clock = DataClock::Replay { start: to.parse().unwrap(), speed: 0.0, anchored_at: SystemClock.now() };
     let mut tx = world.store().begin().await.unwrap();
     world.store().set_data_clock(&mut tx, clock).await.unwrap();
     tx.commit().await.unwrap();

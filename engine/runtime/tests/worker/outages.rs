@@ -8,7 +8,7 @@ use tidemill_runtime::{Outcome, WorkerOptions, job_new};
 use tidemill_store::{DatabaseOptions, Store};
 use tidemill_testkit::postgres::Server;
 
-use crate::world::{KIND, Running, World, enqueue, ended, everything, quick, scripted, until};
+use crate::world::{KIND, Running, World, ended, enqueue, everything, quick, scripted, until};
 
 #[tokio::test]
 async fn a_crash_of_postgres_under_load_fails_no_run() {
@@ -68,7 +68,9 @@ async fn t4_killed_connections_are_replaced() {
     let mut second = None;
     until("the store is reachable", async || {
         let Ok(mut tx) = world.store().begin().await else { return false };
-        let Ok(enqueued) = world.store().enqueue(&mut tx, job_new(KIND, &json!(2))).await else { return false };
+        let Ok(enqueued) = world.store().enqueue(&mut tx, job_new(KIND, &json!(2))).await else {
+            return false;
+        };
         second = Some(enqueued.run);
         tx.commit().await.is_ok()
     })

@@ -205,9 +205,9 @@ async fn a_retry_waits_no_longer_than_its_backoff() {
     let counted = count.clone();
     let job = scripted(move |_, _| {
         let first = counted.add() == 1;
-        Box::pin(async move {
-            if first { Err(JobError::Retry(Fault::new("once"))) } else { Ok(Outcome::DONE) }
-        })
+        Box::pin(
+            async move { if first { Err(JobError::Retry(Fault::new("once"))) } else { Ok(Outcome::DONE) } },
+        )
     });
     let mut wish = job_new(KIND, &json!(null));
     wish.policy = retry(Duration::from_millis(100), 3);
