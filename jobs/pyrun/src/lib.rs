@@ -1,7 +1,7 @@
 //! A pool of long-lived Python processes for user code: transforms, pipeline steps, models.
 //!
 //! Reading order: [`PyOptions`] (which Python, whose code, which limits), [`PyPool`] (transforms and steps),
-//! [`Process`] (one process: spawn, handshake, exchange, kill). The other end is
+//! [`Process`] (one process: start, handshake, calls, limits, kill), `protocol` (the frames). The other end is
 //! the package `tidemill` in `workers/python`.
 //!
 //! User code never shares a process, an environment or a process group with ours: what it may see is named,
@@ -9,10 +9,15 @@
 
 mod error;
 mod options;
+mod output;
 mod pool;
+mod process;
+mod protocol;
+mod spawn;
 mod step;
 
 pub use error::PyError;
 pub use options::PyOptions;
 pub use pool::{Mode, PyPool, PyPools, Transformed};
+pub use process::Process;
 pub use step::{DatasetFiles, StepCall, StepEvent, StepResult, StepSink};

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use tidemill_core::JobError;
 use tidemill_spec::Type;
 
-use crate::{PyError, PyPool};
+use crate::{Process, PyError, PyOptions, PyPool, protocol::Request};
 
 /// What a step is called with.
 #[derive(Clone, Debug)]
@@ -78,7 +78,46 @@ impl PyPool {
     /// Runs one step in a process of its own, so that nothing is left over from another. Dropping the future
     /// kills the process with all it started.
     pub async fn run_step(&self, call: StepCall, sink: &mut impl StepSink) -> Result<StepResult, PyError> {
-        let _ = (call, sink);
-        todo!()
+        let pool = self.options();
+        let mut process = Process::start(&PyOptions {
+            memory_bytes: call.memory_bytes.unwrap_or(pool.memory_bytes),
+            time_limit: call.time_limit.unwrap_or(pool.time_limit),
+            ..pool.clone()
+        })
+        .await?;
+        let mut kept = Kept { sink, params: Map::new(), metrics: Map::new() };
+        let request = Request::Step {
+            entry: &call.entry,
+            params: &call.params,
+            dataset: call.dataset.as_ref(),
+            out: &call.out,
+            checkpoint: call.checkpoint.as_ref(),
+        };
+        let reply = process.call_with(&request, None, &mut kept).await?;
+        let filled = std::fs::read_dir(&call.out).is_ok_and(|mut entries| entries.next().is_some());
+        Ok(StepResult {
+            outputs: reply.outputs,
+            params: kept.params,
+            metrics: kept.metrics,
+            artifact: filled.then_some(call.out),
+        })
+    }
+}
+
+/// Passes events on and keeps the last value of each param and metric.
+struct Kept<'a, S> {
+    sink: &'a mut S,
+    params: Map<String, Value>,
+    metrics: Map<String, Value>,
+}
+
+impl<S: StepSink> StepSink for Kept<'_, S> {
+    async fn event(&mut self, event: StepEvent) -> Result<(), JobError> {
+        match &event {
+            StepEvent::Params(values) => self.params.extend(values.clone()),
+            StepEvent::Metrics(values) => self.metrics.extend(values.clone()),
+            StepEvent::Log(_) | StepEvent::Checkpoint(_) => {}
+        }
+        self.sink.event(event).await
     }
 }

@@ -77,7 +77,7 @@ class Worker:
             self._requests[frame.header["type"]](frame)
         except (EOFError, BrokenPipeError):
             raise
-        except BaseException as error:  # noqa: BLE001 - user code may raise SystemExit
+        except BaseException as error:
             kind = _kind_of(error)
             message = str(error) if kind in ("entry", "returned") else headline(error)
             cause = error.__cause__ if kind == "entry" and error.__cause__ else error

@@ -206,9 +206,7 @@ def _onnx(signature: Signature, file: Path) -> Predictor:
             feed = {taken[0].name: matrix.astype(_NUMPY.get(taken[0].type, np.float32))}
         else:
             places = {column.name: index for index, column in enumerate(signature.columns)}
-            feed = {
-                one.name: matrix[:, [places[one.name]]].astype(_NUMPY.get(one.type, np.float32)) for one in taken
-            }
+            feed = {one.name: matrix[:, [places[one.name]]].astype(_NUMPY.get(one.type, np.float32)) for one in taken}
         results = session.run(asked, feed)
         if asked == wanted:
             return {name: np.asarray(result).reshape(len(rows)) for name, result in zip(asked, results, strict=True)}

@@ -1,0 +1,263 @@
+//! One Python process: started, greeted, asked one thing at a time, watched, and killed with all it started.
+
+use std::{
+    io::{self, ErrorKind},
+    path::Path,
+    process::ExitStatus,
+    time::Duration,
+};
+
+use arrow::array::RecordBatch;
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde_json::Value;
+use tidemill_core::JobError;
+use tokio::{
+    net::UnixStream,
+    process::Child,
+    time::{MissedTickBehavior, interval, timeout},
+};
+
+use crate::{
+    PyError, PyOptions, StepEvent, StepSink,
+    output::Output,
+    protocol::{self, Message, PROTOCOL, Raised, Request, RowFailure},
+    spawn::spawn,
+};
+
+/// A cold interpreter on a busy machine imports Arrow and pandas in seconds, not minutes.
+const GREETING_LIMIT: Duration = Duration::from_secs(90);
+const WATCH_EVERY: Duration = Duration::from_millis(50);
+/// A process whose socket closed is gone, or will be at once.
+const DEATH_LIMIT: Duration = Duration::from_secs(2);
+
+/// A process that waits for requests. Dropping it kills its whole group.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    group: Option<Pid>,
+    socket: UnixStream,
+    output: Output,
+    options: PyOptions,
+    idle_bytes: u64,
+}
+
+/// What a request gave.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) outputs: Value,
+    pub(crate) failures: Vec<RowFailure>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Process {
+    /// Starts a process and waits until it is ready.
+    ///
+    /// # Errors
+    /// [`PyError::Start`] if there is no such Python or package, [`PyError::Protocol`] if it speaks another version.
+    pub async fn start(options: &PyOptions) -> Result<Self, PyError> {
+        let cannot = |message: String| PyError::Start { python: options.python.clone(), message };
+        let spawned = spawn(options).await.map_err(|error| cannot(error.to_string()))?;
+        let group = spawned.child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        let (child, socket, output) = (spawned.child, spawned.socket, spawned.output);
+        let mut process = Self { child, group, socket, output, options: options.clone(), idle_bytes: 0 };
+        let greeting = timeout(GREETING_LIMIT, protocol::receive(&mut process.socket)).await;
+        let header = match greeting {
+            Ok(Ok((header, _))) => header,
+            Ok(Err(_)) => {
+                let (status, output) = process.death().await;
+                return Err(cannot(output.lines().last().map_or(status, ToOwned::to_owned)));
+            }
+            Err(_) => return Err(cannot(format!("no greeting within {} s", GREETING_LIMIT.as_secs()))),
+        };
+        match serde_json::from_slice(&header) {
+            Ok(Message::Hello { protocol: PROTOCOL }) => {
+                process.idle_bytes = process.resident_bytes();
+                Ok(process)
+            }
+            other => {
+                let theirs = if let Ok(Message::Hello { protocol }) = other { protocol } else { 0 };
+                Err(PyError::Protocol { python: options.python.clone(), theirs, ours: PROTOCOL })
+            }
+        }
+    }
+
+    /// Its process id; `None` once it is gone.
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Whether it still runs.
+    pub fn alive(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Loads a model folder, instead of the one loaded before.
+    pub async fn load_model(&mut self, folder: &Path) -> Result<(), PyError> {
+        self.call(&Request::LoadModel { folder }, None).await.map(drop)
+    }
+
+    /// Asks the loaded model: rows by its signature in, outputs in the same order out.
+    pub async fn predict(&mut self, rows: &RecordBatch) -> Result<RecordBatch, PyError> {
+        let reply = self.call(&Request::Predict, Some(rows)).await?;
+        Ok(protocol::decode(&reply.body)?)
+    }
+
+    /// One request under the options' limits, with nobody listening to events.
+    pub(crate) async fn call(
+        &mut self,
+        request: &Request<'_>,
+        rows: Option<&RecordBatch>,
+    ) -> Result<Reply, PyError> {
+        self.call_with(request, rows, &mut Nobody).await
+    }
+
+    /// One request under the options' limits. After [`PyError::spoils`] the process must not be used again.
+    pub(crate) async fn call_with(
+        &mut self,
+        request: &Request<'_>,
+        rows: Option<&RecordBatch>,
+        sink: &mut impl StepSink,
+    ) -> Result<Reply, PyError> {
+        let limit = self.options.time_limit;
+        let body = rows.map(protocol::encode).transpose()?.unwrap_or_default();
+        let answer = timeout(limit, self.converse(request, &body, sink)).await;
+        let answer = answer.unwrap_or(Err(PyError::Time { limit }));
+        for line in self.output.take() {
+            sink.event(StepEvent::Log(line)).await?;
+        }
+        answer
+    }
+
+    async fn converse(
+        &mut self,
+        request: &Request<'_>,
+        body: &[u8],
+        sink: &mut impl StepSink,
+    ) -> Result<Reply, PyError> {
+        if let Err(error) = protocol::send(&mut self.socket, request, body).await {
+            return Err(self.lost(error).await);
+        }
+        loop {
+            let (header, body) = self.next_frame(sink).await?;
+            let message = serde_json::from_slice(&header).map_err(io::Error::from)?;
+            let event = match message {
+                Message::Done { outputs, failures } => return Ok(Reply { outputs, failures, body }),
+                Message::Raised { kind, message, traceback } => {
+                    return Err(self.raised(request, kind, message, traceback));
+                }
+                Message::Hello { .. } => continue,
+                Message::Log { line } => {
+                    sink.event(StepEvent::Log(line)).await?;
+                    continue;
+                }
+                Message::Checkpoint { value } => StepEvent::Checkpoint(value),
+                Message::Params { values } => StepEvent::Params(values),
+                Message::Metrics { values } => StepEvent::Metrics(values),
+            };
+            sink.event(event).await?;
+            protocol::send(&mut self.socket, &Request::Ack, &[]).await?;
+        }
+    }
+
+    /// Waits for a frame while the process is alive and within its memory.
+    async fn next_frame(&mut self, sink: &mut impl StepSink) -> Result<(Vec<u8>, Vec<u8>), PyError> {
+        let most = self.idle_bytes + self.options.memory_bytes;
+        let id = self.child.id();
+        let mut ticks = interval(WATCH_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let frame = {
+            // Pinned across ticks: a frame that is half read must not be forgotten.
+            let mut frame = std::pin::pin!(protocol::receive(&mut self.socket));
+            loop {
+                tokio::select! {
+                    frame = &mut frame => break frame,
+                    _ = ticks.tick() => {
+                        if id.is_some_and(|id| resident_bytes(id) > most) {
+                            let limit_bytes = self.options.memory_bytes;
+                            return Err(PyError::Memory { limit_bytes, traceback: String::new() });
+                        }
+                        for line in self.output.take() {
+                            sink.event(StepEvent::Log(line)).await?;
+                        }
+                    }
+                }
+            }
+        };
+        match frame {
+            Ok(frame) => Ok(frame),
+            Err(error) => Err(self.lost(error).await),
+        }
+    }
+
+    fn raised(&self, request: &Request<'_>, kind: Raised, message: String, traceback: String) -> PyError {
+        match (kind, request) {
+            (Raised::Memory, _) => PyError::Memory { limit_bytes: self.options.memory_bytes, traceback },
+            (Raised::Entry, Request::Transform { entry, .. } | Request::Step { entry, .. }) => {
+                PyError::Entry { entry: (*entry).to_owned(), message, traceback }
+            }
+            (Raised::Returned, _) => PyError::Returned { message },
+            (Raised::Raised | Raised::Entry, _) => PyError::Raised { message, traceback },
+        }
+    }
+
+    /// The socket failed: most likely because the process did.
+    async fn lost(&mut self, error: io::Error) -> PyError {
+        match error.kind() {
+            ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => {
+                let (status, output) = self.death().await;
+                PyError::Died { status, output }
+            }
+            _ => PyError::Io(error),
+        }
+    }
+
+    /// How it ended, and the last lines it wrote.
+    async fn death(&mut self) -> (String, String) {
+        let status = timeout(DEATH_LIMIT, self.child.wait()).await;
+        let status = status.ok().and_then(Result::ok).map_or_else(|| "closed its socket".to_owned(), described);
+        let lines = self.output.take();
+        (status, lines[lines.len().saturating_sub(20)..].join("\n"))
+    }
+
+    fn resident_bytes(&self) -> u64 {
+        self.child.id().map_or(0, resident_bytes)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // A reaped leader's id may belong to someone else by now, unless others of its group still hold it; they
+        // watch the socket themselves.
+        if let (Some(group), Ok(None)) = (self.group, self.child.try_wait()) {
+            // It may have ended in between.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+/// Memory in use now, 0 if the process is gone.
+fn resident_bytes(id: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok()).unwrap_or(0) << 10
+}
+
+fn described(status: ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt as _;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => match Signal::from_named_raw(signal) {
+            Some(signal) => format!("killed by {signal:?}"),
+            None => format!("killed by signal {signal}"),
+        },
+        (None, None) => status.to_string(),
+    }
+}
+
+struct Nobody;
+
+impl StepSink for Nobody {
+    async fn event(&mut self, _: StepEvent) -> Result<(), JobError> {
+        Ok(())
+    }
+}

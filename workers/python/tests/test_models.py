@@ -1,0 +1,109 @@
+from pathlib import Path
+from typing import Any
+
+import lightgbm
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import xgboost
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+from tidemill import Dataset, models
+from tidemill.models import folder, predictors
+
+OUTPUTS = {"late_probability": "float"}
+
+
+@pytest.fixture
+def frame() -> pd.DataFrame:
+    rng = np.random.default_rng(1)
+    rows = pd.DataFrame({
+        "carrier": pd.Categorical(rng.choice(["AA", "UA", "WN"], 400)),
+        "hour": rng.integers(0, 24, 400),
+        "delay": np.where(rng.random(400) < 0.1, np.nan, rng.normal(size=400)),
+    })
+    return rows
+
+
+def label(frame: pd.DataFrame) -> Any:
+    return ((frame["hour"] > 12) ^ (frame["carrier"] == "AA")).astype(int)
+
+
+def trained(flavor: str, frame: pd.DataFrame) -> Any:
+    if flavor == "lightgbm":
+        return lightgbm.train(
+            {"objective": "binary", "verbose": -1, "deterministic": True},
+            lightgbm.Dataset(frame, label(frame)),
+            num_boost_round=10,
+        )
+    if flavor == "xgboost":
+        rows = xgboost.DMatrix(frame, label(frame), enable_categorical=True)
+        return xgboost.train({"objective": "binary:logistic"}, rows, num_boost_round=10)
+    if flavor == "sklearn":
+        return HistGradientBoostingClassifier(categorical_features="from_dtype").fit(frame, label(frame))
+    return Constant(0.25)
+
+
+class Constant:
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def predict(self, frame: pd.DataFrame) -> Any:
+        assert str(frame["carrier"].dtype) == "category"
+        return np.full(len(frame), self.value)
+
+
+def plain(frame: pd.DataFrame) -> pa.Table:
+    return pa.Table.from_pandas(frame.astype({"carrier": "str"}), preserve_index=False)
+
+
+@pytest.mark.parametrize("flavor", ["lightgbm", "xgboost", "sklearn", "python"])
+def test_a_saved_model_predicts_what_the_library_does(flavor: str, frame: pd.DataFrame, tmp_path: Path) -> None:
+    model = trained(flavor, frame)
+    models.save(tmp_path, model, frame, outputs=OUTPUTS)
+    got = predictors.load(tmp_path).predict(plain(frame)).column("late_probability").to_numpy()
+    expected = {
+        "lightgbm": lambda: model.predict(frame),
+        "xgboost": lambda: model.predict(xgboost.DMatrix(frame, enable_categorical=True)),
+        "sklearn": lambda: model.predict_proba(frame)[:, 1],
+        "python": lambda: np.full(len(frame), 0.25),
+    }[flavor]()
+    assert np.array_equal(got, np.asarray(expected, dtype=np.float64))
+
+
+def test_golden_rows_have_nulls_and_what_was_predicted(frame: pd.DataFrame, tmp_path: Path) -> None:
+    models.save(tmp_path, trained("lightgbm", frame), frame, outputs=OUTPUTS)
+    golden = pa.ipc.open_stream((tmp_path / folder.GOLDEN).read_bytes()).read_all()
+    assert len(golden) == 64
+    assert all(golden.column(name).null_count > 0 for name in frame.columns)
+    again = predictors.load(tmp_path).predict(golden)
+    assert again.column("late_probability") == golden.column("expected.late_probability")
+
+
+def test_text_that_was_not_seen_is_null(frame: pd.DataFrame, tmp_path: Path) -> None:
+    models.save(tmp_path, trained("lightgbm", frame), frame, outputs=OUTPUTS)
+    model = predictors.load(tmp_path)
+    rows = plain(frame.head(2))
+    unseen = rows.set_column(0, "carrier", pa.array(["ZZ", None]))
+    null = rows.set_column(0, "carrier", pa.array([None, None], pa.string()))
+    assert model.predict(unseen) == model.predict(null)
+
+
+def test_a_bare_booster_that_a_step_left_becomes_a_folder(frame: pd.DataFrame, tmp_path: Path) -> None:
+    model = trained("lightgbm", frame)
+    model.save_model(str(tmp_path / "model.txt"))
+    pq.write_table(plain(frame), tmp_path / "rows.parquet")
+    inputs = {"carrier": "string", "hour": "int", "delay": "float"}
+    folder.wrap(tmp_path, Dataset([tmp_path / "rows.parquet"], inputs, "late", OUTPUTS))
+    signature = folder.Signature.read(tmp_path)
+    assert signature.columns[0].categories == ["AA", "UA", "WN"]
+    assert "signature:" in (tmp_path / "MLmodel").read_text()
+    got = predictors.load(tmp_path).predict(plain(frame)).column(0).to_numpy()
+    assert np.array_equal(got, model.predict(frame))
+
+
+def test_a_folder_without_a_signature_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(models.ModelError, match="write it with tidemill.models.save"):
+        predictors.load(tmp_path)
