@@ -119,7 +119,7 @@ impl From<PyError> for JobError {
 
 impl PyError {
     /// Whether the process that gave it can't be trusted with another request.
-    pub(crate) fn spoils(&self) -> bool {
+    pub fn spoils(&self) -> bool {
         !matches!(self, Self::Raised { .. } | Self::Entry { .. } | Self::Returned { .. })
     }
 }

@@ -246,10 +246,11 @@ fn described(status: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt as _;
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit code {code}"),
-        (None, Some(signal)) => match Signal::from_named_raw(signal) {
-            Some(signal) => format!("killed by {signal:?}"),
-            None => format!("killed by signal {signal}"),
-        },
+        (None, Some(signal)) => {
+            let names = [(Signal::ABORT, "abort"), (Signal::KILL, "kill"), (Signal::SEGV, "segmentation fault")];
+            let name = names.iter().find(|(known, _)| known.as_raw() == signal).map_or("", |(_, name)| name);
+            format!("signal {signal} {name}").trim_end().to_owned()
+        }
         (None, None) => status.to_string(),
     }
 }

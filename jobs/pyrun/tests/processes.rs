@@ -1,0 +1,256 @@
+//! Pools against real Python processes.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use arrow::{
+    array::{ArrayRef, AsArray as _, Float64Array, RecordBatch},
+    datatypes::Float64Type,
+};
+use indexmap::IndexMap;
+use serde_json::{Map, json};
+use tidemill_core::{Fault, JobError};
+use tidemill_pyrun::{Mode, Process, PyError, PyOptions, PyPool, StepCall, StepEvent, StepSink};
+use tidemill_spec::Type;
+
+fn options() -> PyOptions {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let venv = || std::env::home_dir().unwrap().join(".cache/tidemill/venv/bin/python");
+    PyOptions {
+        python: std::env::var_os("TIDEMILL_PYTHON").map_or_else(venv, PathBuf::from),
+        package: Some(here.join("../../workers/python/src").canonicalize().unwrap()),
+        code: Some(here.join("tests/code")),
+        ..PyOptions::default()
+    }
+}
+
+fn numbers(values: Vec<Option<f64>>) -> RecordBatch {
+    RecordBatch::try_from_iter_with_nullable([("x", Arc::new(Float64Array::from(values)) as ArrayRef, true)]).unwrap()
+}
+
+fn ys(rows: &RecordBatch) -> Vec<Option<f64>> {
+    rows.column_by_name("y").unwrap().as_primitive::<Float64Type>().iter().collect()
+}
+
+fn out() -> IndexMap<String, Type> {
+    [("y".to_owned(), Type::Float)].into()
+}
+
+fn call(entry: &str, out: &Path) -> StepCall {
+    StepCall {
+        entry: format!("functions:{entry}"),
+        params: Map::from_iter([("from".to_owned(), json!(6))]),
+        dataset: None,
+        out: out.to_owned(),
+        checkpoint: Some(json!({"tree": 6})),
+        memory_bytes: Some(256 << 20),
+        time_limit: None,
+    }
+}
+
+#[derive(Default)]
+struct Heard(Vec<StepEvent>);
+
+impl StepSink for Heard {
+    async fn event(&mut self, event: StepEvent) -> Result<(), JobError> {
+        self.0.push(event);
+        Ok(())
+    }
+}
+
+impl Heard {
+    fn lines(&self) -> Vec<&str> {
+        let line = |event| if let &StepEvent::Log(ref line) = event { Some(line.as_str()) } else { None };
+        self.0.iter().filter_map(line).collect()
+    }
+}
+
+#[tokio::test]
+async fn rows_keep_order_nulls_and_nan_across_requests() {
+    let pool = PyPool::start(options());
+    let values: Vec<_> = (0..20_000).map(|n| if n % 7 == 0 { None } else { Some(f64::from(n)) }).collect();
+    let result = pool.transform("functions:double", Mode::Row, &numbers(values.clone()), &out()).await.unwrap();
+    assert_eq!(ys(&result.rows), values.iter().map(|x| x.map(|x| x * 2.0)).collect::<Vec<_>>());
+    let nan = pool.transform("functions:double", Mode::Row, &numbers(vec![Some(f64::NAN)]), &out()).await.unwrap();
+    assert!(ys(&nan.rows)[0].unwrap().is_nan());
+    let none = pool.transform("functions:double", Mode::Row, &numbers(vec![]), &out()).await.unwrap();
+    assert_eq!((none.rows.num_rows(), none.rows.num_columns()), (0, 1));
+}
+
+#[tokio::test]
+async fn a_row_that_raises_fails_alone_in_both_modes() {
+    let pool = PyPool::start(options());
+    let rows = numbers(vec![Some(1.0), Some(3.0), Some(5.0)]);
+    for (entry, mode) in [("functions:picky", Mode::Row), ("functions:picky_batch", Mode::Batch)] {
+        let result = pool.transform(entry, mode, &rows, &out()).await.unwrap();
+        assert_eq!(ys(&result.rows), [Some(1.0), None, Some(5.0)]);
+        let [(1, fault)] = &result.failures[..] else { panic!("{:?}", result.failures) };
+        assert!(fault.to_string().starts_with("[TM0701] ValueError: no threes at code/functions.py:"), "{fault}");
+        assert!(!fault.detail.as_ref().unwrap().contains("worker.py"), "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_missing_entry_is_told() {
+    let pool = PyPool::start(options());
+    let rows = numbers(vec![Some(1.0)]);
+    for (entry, message) in [
+        ("functions:none", "cannot load `functions:none`: module `functions` has no function `none`"),
+        ("nowhere:f", "cannot load `nowhere:f`: ModuleNotFoundError: No module named 'nowhere'"),
+    ] {
+        let error = pool.transform(entry, Mode::Row, &rows, &out()).await.unwrap_err();
+        assert!(error.to_string().starts_with(message), "{error}");
+        assert!(matches!(JobError::from(error), JobError::Discard(_)));
+    }
+}
+
+#[tokio::test]
+async fn a_crash_is_told_and_the_next_request_gets_a_fresh_process() {
+    let pool = PyPool::start(options());
+    let rows = numbers(vec![Some(1.0)]);
+    let error = pool.transform("functions:crash", Mode::Row, &rows, &out()).await.unwrap_err();
+    assert_eq!(error.to_string(), "the Python process ended: signal 11 segmentation fault");
+    let result = pool.transform("functions:double", Mode::Row, &rows, &out()).await.unwrap();
+    assert_eq!(ys(&result.rows), [Some(2.0)]);
+}
+
+#[tokio::test]
+async fn what_hangs_is_killed_at_its_time_limit() {
+    let pool = PyPool::start(PyOptions { time_limit: Duration::from_millis(300), ..options() });
+    let error = pool.transform("functions:hang", Mode::Row, &numbers(vec![Some(1.0)]), &out()).await.unwrap_err();
+    assert!(matches!(error, PyError::Time { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn what_eats_memory_is_stopped_at_once_or_slowly() {
+    let pool = PyPool::start(options());
+    let out = tempfile::tempdir().unwrap();
+    for (entry, traced) in [("eat_at_once", true), ("eat_slowly", false)] {
+        let error = pool.run_step(call(entry, out.path()), &mut Heard::default()).await.unwrap_err();
+        let PyError::Memory { traceback, limit_bytes } = &error else { panic!("{entry}: {error}") };
+        assert_eq!((traceback.contains("in eat_at_once"), *limit_bytes), (traced, 256 << 20), "{traceback}");
+    }
+}
+
+#[tokio::test]
+async fn a_step_speaks_in_order_and_leaves_what_it_made() {
+    let out = tempfile::tempdir().unwrap();
+    let mut heard = Heard::default();
+    let result = PyPool::start(options()).run_step(call("step", out.path()), &mut heard).await.unwrap();
+    assert_eq!(result.outputs, json!({"trees": 10}));
+    assert_eq!(result.params["trees"], 10);
+    assert_eq!(result.metrics["auc"], 0.75);
+    assert_eq!(result.artifact.as_deref(), Some(out.path()));
+    let spoken: Vec<_> = heard.0.iter().filter(|event| **event != StepEvent::Log("from a child".into())).collect();
+    assert_eq!(spoken[0], &StepEvent::Log("one".into()));
+    assert_eq!(spoken[1], &StepEvent::Log("two".into()));
+    assert_eq!(spoken[3], &StepEvent::Checkpoint(json!({"tree": 7, "seen": {"tree": 6}})));
+    assert!(heard.lines().contains(&"from a child"), "{heard:?}", heard = heard.0);
+}
+
+#[tokio::test]
+async fn a_step_that_raises_leaves_its_traceback_in_the_log() {
+    let out = tempfile::tempdir().unwrap();
+    let mut heard = Heard::default();
+    let error = PyPool::start(options()).run_step(call("failing_step", out.path()), &mut heard).await.unwrap_err();
+    assert!(error.to_string().starts_with("KeyError: 'tailnum' at code/functions.py:"), "{error}");
+    assert_eq!(heard.lines()[0], "before");
+    assert_eq!(heard.lines().last(), Some(&"KeyError: 'tailnum'"));
+    assert!(!heard.lines().iter().any(|line| line.contains("tidemill")), "{:?}", heard.lines());
+}
+
+#[tokio::test]
+async fn a_listener_that_refuses_ends_the_step() {
+    struct Fenced;
+    impl StepSink for Fenced {
+        async fn event(&mut self, event: StepEvent) -> Result<(), JobError> {
+            match event {
+                StepEvent::Checkpoint(_) => Err(JobError::Retry(Fault::new("the lease is lost"))),
+                _ => Ok(()),
+            }
+        }
+    }
+    let out = tempfile::tempdir().unwrap();
+    let error = PyPool::start(options()).run_step(call("step", out.path()), &mut Fenced).await.unwrap_err();
+    assert!(matches!(error, PyError::Stopped(JobError::Retry(_))), "{error}");
+}
+
+#[tokio::test]
+async fn dropping_a_step_kills_its_whole_group() {
+    struct Told(tokio::sync::mpsc::UnboundedSender<String>);
+    impl StepSink for Told {
+        async fn event(&mut self, event: StepEvent) -> Result<(), JobError> {
+            if let StepEvent::Log(line) = event {
+                self.0.send(line).unwrap();
+            }
+            Ok(())
+        }
+    }
+    let out = tempfile::tempdir().unwrap();
+    let (sender, mut lines) = tokio::sync::mpsc::unbounded_channel();
+    let (pool, mut told) = (PyPool::start(options()), Told(sender));
+    let line = tokio::select! {
+        line = lines.recv() => line.unwrap(),
+        result = pool.run_step(call("with_a_child", out.path()), &mut told) => panic!("{result:?}"),
+    };
+    for id in line.split(' ') {
+        gone(id).await;
+    }
+}
+
+#[tokio::test]
+async fn the_process_ends_with_its_parent_end_of_the_socket() {
+    // Only the socket is closed, as if we were gone: the process sees it while it is idle and while it works.
+    let process = Process::start(&options()).await.unwrap();
+    let id = process.id().unwrap().to_string();
+    drop(process);
+    gone(&id).await;
+}
+
+#[tokio::test]
+async fn user_code_sees_no_setting_of_ours() {
+    let options = PyOptions { env: [("GREETING".to_owned(), "hello".to_owned())].into(), ..options() };
+    let rows = numbers(vec![Some(1.0)]);
+    let result = PyPool::start(options).transform("functions:environment", Mode::Row, &rows, &out()).await.unwrap();
+    assert_eq!(ys(&result.rows), [Some(0.0)]);
+}
+
+#[tokio::test]
+async fn a_python_that_does_not_fit_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let cases = [
+        (PyOptions { python: "/nowhere/python".into(), ..options() }, 706, "cannot start Python `/nowhere/python`"),
+        (PyOptions { package: Some(folder.path().to_owned()), ..options() }, 706, "No module named"),
+        (PyOptions { package: Some(newer(folder.path())), ..options() }, 705, "speaks protocol 2, this program speaks 1"),
+    ];
+    for (options, code, message) in cases {
+        let error = Process::start(&options).await.unwrap_err();
+        assert_eq!(error.fault().code.unwrap().0, code, "{error}");
+        assert!(error.to_string().contains(message), "{error}");
+    }
+}
+
+/// A package whose worker greets with a newer protocol.
+fn newer(folder: &Path) -> PathBuf {
+    let package = folder.join("newer/tidemill");
+    std::fs::create_dir_all(&package).unwrap();
+    std::fs::write(package.join("__init__.py"), "").unwrap();
+    let worker = "import socket, struct\n\
+                  head = b'{\"type\": \"hello\", \"protocol\": 2}'\n\
+                  socket.socket(fileno=0).sendall(struct.pack('<II', len(head), 0) + head)\n";
+    std::fs::write(package.join("worker.py"), worker).unwrap();
+    folder.join("newer")
+}
+
+/// Waits until a process is gone, or a zombie that only its parent must still collect.
+async fn gone(id: &str) {
+    let ends = async {
+        while std::fs::read_to_string(format!("/proc/{id}/stat")).is_ok_and(|stat| !stat.contains(") Z ")) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), ends).await.expect("it is gone");
+}
