@@ -5,7 +5,9 @@
 //! all of them give the same number. A pool exists only after its golden rows predicted what was recorded.
 
 mod error;
+mod golden;
 mod pool;
+mod queue;
 mod signature;
 
 pub use error::Error;

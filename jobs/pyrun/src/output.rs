@@ -1,56 +1,39 @@
 //! What a process writes past Python: lines of C libraries, of its children, and of an interpreter that dies.
 
-use std::{
-    collections::VecDeque,
-    io,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::io::{self, PipeReader, Read as _};
 
-use tokio::{
-    io::{AsyncBufReadExt as _, BufReader},
-    net::unix::pipe,
-    task::JoinHandle,
-};
+use rustix::fs::{OFlags, fcntl_setfl};
 
-/// Older lines are forgotten, so that nobody's chatter fills our memory.
-const LINES_MAX: usize = 500;
+/// Of one look at the pipe; more waits in it, and holds up who writes so much.
+const BYTES_MAX: usize = 256 << 10;
 
-/// Lines from stdout and stderr that nobody took yet.
+/// The other end of stdout and stderr. Read only when asked: nothing is lost and nothing is late.
 #[derive(Debug)]
 pub(crate) struct Output {
-    lines: Arc<Mutex<VecDeque<String>>>,
-    reader: JoinHandle<()>,
+    pipe: PipeReader,
+    open_line: Vec<u8>,
 }
 
 impl Output {
-    /// Reads lines from a pipe until it closes.
-    pub(crate) fn follow(pipe: io::PipeReader) -> io::Result<Self> {
-        let mut read = BufReader::new(pipe::Receiver::from_owned_fd(pipe.into())?);
-        let lines = Arc::new(Mutex::new(VecDeque::new()));
-        let sink = Arc::clone(&lines);
-        let reader = tokio::spawn(async move {
-            let mut line = Vec::new();
-            while read.read_until(b'\n', &mut line).await.is_ok_and(|count| count > 0) {
-                let text = String::from_utf8_lossy(&line).trim_end().to_owned();
-                line.clear();
-                let mut lines = sink.lock().unwrap_or_else(PoisonError::into_inner);
-                if lines.len() == LINES_MAX {
-                    lines.pop_front();
-                }
-                lines.push_back(text);
-            }
-        });
-        Ok(Self { lines, reader })
+    /// Takes the reading end, which must not be shared.
+    pub(crate) fn new(pipe: PipeReader) -> io::Result<Self> {
+        fcntl_setfl(&pipe, OFlags::NONBLOCK)?;
+        Ok(Self { pipe, open_line: Vec::new() })
     }
 
-    /// Takes what came since the last time.
-    pub(crate) fn take(&self) -> Vec<String> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect()
-    }
-}
-
-impl Drop for Output {
-    fn drop(&mut self) {
-        self.reader.abort();
+    /// The whole lines that came since the last time.
+    pub(crate) fn take(&mut self) -> Vec<String> {
+        let mut chunk = [0; 8192];
+        let mut taken = 0;
+        // Ends when the pipe is empty or closed.
+        while taken < BYTES_MAX
+            && let Ok(count @ 1..) = self.pipe.read(&mut chunk)
+        {
+            self.open_line.extend_from_slice(&chunk[..count]);
+            taken += count;
+        }
+        let Some(end) = self.open_line.iter().rposition(|byte| *byte == b'\n') else { return Vec::new() };
+        let lines: Vec<u8> = self.open_line.drain(..=end).collect();
+        String::from_utf8_lossy(&lines).lines().map(str::to_owned).collect()
     }
 }

@@ -37,7 +37,7 @@ pub(crate) async fn spawn(options: &PyOptions) -> io::Result<Spawned> {
     let mut command = command(options);
     command.stdin(OwnedFd::from(theirs)).stdout(writer.try_clone()?).stderr(writer);
     let child = on_lasting_thread(command).await?;
-    Ok(Spawned { child, socket: tokio::net::UnixStream::from_std(ours)?, output: Output::follow(lines)? })
+    Ok(Spawned { child, socket: tokio::net::UnixStream::from_std(ours)?, output: Output::new(lines)? })
 }
 
 fn command(options: &PyOptions) -> Command {

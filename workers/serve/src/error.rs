@@ -1,0 +1,153 @@
+//! Why a request has no prediction: each cause with its code, and what gRPC and HTTP call it.
+
+use tidemill_core::Fault;
+use tonic::Code;
+
+/// A request without an answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No such model is live.
+    #[error("unknown model `{model}`{}", live(.known))]
+    UnknownModel {
+        /// As asked.
+        model: String,
+        /// Those that are.
+        known: Vec<String>,
+    },
+    /// The model has no such version that is live.
+    #[error("model `{model}` has no live version {version}{}", live(.known))]
+    UnknownVersion {
+        /// The model.
+        model: String,
+        /// As asked.
+        version: u32,
+        /// Those that are.
+        known: Vec<String>,
+    },
+    /// The model has no such alias.
+    #[error("model `{model}` has no alias `{alias}`{}", live(.known))]
+    UnknownAlias {
+        /// The model.
+        model: String,
+        /// As asked.
+        alias: String,
+        /// Those it has.
+        known: Vec<String>,
+    },
+    /// A key or request column is missing, or one was given that the model doesn't take.
+    #[error("entity {entity}: {problem}; `{model}` takes {takes}")]
+    Columns {
+        /// Which entity of the request, from 0.
+        entity: usize,
+        /// What is wrong.
+        problem: String,
+        /// The model.
+        model: String,
+        /// Names and types.
+        takes: String,
+    },
+    /// A value of another type.
+    #[error("entity {entity}: `{column}`: {problem}")]
+    WrongType {
+        /// Which entity of the request, from 0.
+        entity: usize,
+        /// The column.
+        column: String,
+        /// What was expected and what came.
+        problem: String,
+    },
+    /// The request is not one.
+    #[error("{0}")]
+    Malformed(String),
+    /// The model declares `on_missing: fail`, and features have no value.
+    #[error("entity {entity}: no value of {}", .columns.join(", "))]
+    Missing {
+        /// Which entity of the request, from 0.
+        entity: usize,
+        /// The columns without a value.
+        columns: Vec<String>,
+    },
+    /// The version is live but not loaded.
+    #[error("model `{model}` version {version} is not loaded{}", .reason.as_ref().map_or_else(|| " yet".to_owned(), |reason| format!(": {reason}")))]
+    NotLoaded {
+        /// The model.
+        model: String,
+        /// The version.
+        version: u32,
+        /// Why the last try failed.
+        reason: Option<String>,
+    },
+    /// Nothing is known of any model yet.
+    #[error("no live set has been read yet")]
+    NoLiveSet,
+    /// A view that the model reads is not online.
+    #[error("view `{view}` version {version} is not online")]
+    ViewNotOnline {
+        /// The view.
+        view: String,
+        /// The version that the model reads.
+        version: u32,
+    },
+    /// Redis did not answer, or holds what can't be read.
+    #[error("features could not be read")]
+    Online(#[from] tidemill_online::Error),
+    /// The model did not answer.
+    #[error(transparent)]
+    Inference(#[from] tidemill_inference::Error),
+}
+
+impl Error {
+    /// What a person is told.
+    pub fn fault(&self) -> Fault {
+        let (code, hint) = match self {
+            Self::UnknownModel { .. } => (830, "tidemill models list"),
+            Self::UnknownVersion { .. } | Self::UnknownAlias { .. } => (831, "tidemill models show MODEL"),
+            Self::Columns { .. } => (832, ""),
+            Self::WrongType { .. } => (833, ""),
+            Self::Malformed(_) => (834, ""),
+            Self::Missing { .. } => (835, "declare a `default` on the feature, or `on_missing: allow` on the model"),
+            Self::NotLoaded { .. } | Self::NoLiveSet => (836, "try again; /readyz says what is missing"),
+            Self::ViewNotOnline { .. } => (837, "tidemill features list"),
+            Self::Online(_) => (838, "tidemill status"),
+            Self::Inference(error) => return error.fault(),
+        };
+        let mut fault = Fault::from_error(self);
+        fault.code = Some(tidemill_core::Code(code));
+        if hint.is_empty() { fault } else { fault.hint(hint) }
+    }
+
+    /// What gRPC calls it.
+    pub fn grpc(&self) -> Code {
+        use tidemill_inference::Error as Inference;
+        match self {
+            Self::UnknownModel { .. } | Self::UnknownVersion { .. } | Self::UnknownAlias { .. } => Code::NotFound,
+            Self::Columns { .. } | Self::WrongType { .. } | Self::Malformed(_) => Code::InvalidArgument,
+            Self::Missing { .. } => Code::FailedPrecondition,
+            Self::NotLoaded { .. } | Self::NoLiveSet | Self::ViewNotOnline { .. } | Self::Online(_) => {
+                Code::Unavailable
+            }
+            Self::Inference(Inference::Overloaded { .. }) => Code::ResourceExhausted,
+            Self::Inference(Inference::Deadline) => Code::DeadlineExceeded,
+            Self::Inference(Inference::Closed) => Code::Unavailable,
+            Self::Inference(Inference::Rows { .. }) => Code::InvalidArgument,
+            Self::Inference(_) => Code::Internal,
+        }
+    }
+
+    /// What HTTP calls it.
+    pub fn http(&self) -> u16 {
+        match self.grpc() {
+            Code::NotFound => 404,
+            Code::InvalidArgument => 400,
+            Code::FailedPrecondition => 422,
+            Code::ResourceExhausted => 429,
+            Code::Unavailable => 503,
+            Code::DeadlineExceeded => 504,
+            _ => 500,
+        }
+    }
+}
+
+fn live(known: &[String]) -> String {
+    if known.is_empty() { String::new() } else { format!("; there is {}", known.join(", ")) }
+}

@@ -1,0 +1,96 @@
+//! From keys to features: at most two pipelined round trips to Redis for all entities of a request.
+
+use std::collections::HashMap;
+
+use indexmap::IndexMap;
+use tidemill_core::Time;
+use tidemill_online::{LiveModelVersion, LiveSet, Online, OnlineView, Read, Status, ViewFeatures, values};
+use tidemill_rows::Row;
+use tidemill_spec::{HydrationRead, KeyOrigin, Value};
+
+use crate::Error;
+
+/// What is known of one entity.
+#[derive(Debug)]
+pub(crate) struct Hydrated {
+    /// Keys, features and what the caller gave, by column.
+    pub(crate) row: Row,
+    /// Each view read, in order.
+    pub(crate) views: Vec<ViewFeatures>,
+    /// Features in the vector that no value was found for.
+    pub(crate) defaulted: Vec<String>,
+}
+
+/// Reads everything that a model version takes for some entities, as of the data clock's `now`.
+pub(crate) async fn hydrate(
+    online: &Online,
+    live: &LiveSet,
+    version: &LiveModelVersion,
+    keys: &[Row],
+    now: Time,
+) -> Result<Vec<Hydrated>, Error> {
+    let mut found: Vec<HashMap<&str, ViewFeatures>> = keys.iter().map(|_| HashMap::new()).collect();
+    let mut order = Vec::new();
+    for round in &version.hydration.rounds {
+        let views = round.iter().map(|read| view(live, version, read)).collect::<Result<Vec<_>, _>>()?;
+        let asked: Vec<Vec<Vec<Value>>> = keys
+            .iter()
+            .zip(&found)
+            .map(|(keys, found)| round.iter().map(|read| key_of(read, keys, found)).collect())
+            .collect();
+        let reads: Vec<Read<'_>> = asked
+            .iter()
+            .flat_map(|keys| views.iter().zip(keys).map(|(view, key)| Read { view, key }))
+            .collect();
+        let mut bytes = online.read(&reads).await?.into_iter();
+        for found in &mut found {
+            for (read, view) in round.iter().zip(&views) {
+                let bytes = bytes.next().flatten();
+                found.insert(&read.view, values(view, bytes.as_deref(), now)?);
+            }
+        }
+        order.extend(round);
+    }
+    Ok(keys.iter().zip(found).map(|(keys, found)| assemble(&order, keys, found)).collect())
+}
+
+/// The version of a view that the model was trained on.
+fn view<'a>(
+    live: &'a LiveSet,
+    version: &LiveModelVersion,
+    read: &HydrationRead,
+) -> Result<&'a OnlineView, Error> {
+    let wanted = version.view_versions.get(&read.view).copied();
+    let view = live.views.get(&read.view).and_then(|view| view.version(wanted));
+    view.map(AsRef::as_ref)
+        .ok_or_else(|| Error::ViewNotOnline { view: read.view.clone(), version: wanted.unwrap_or_default() })
+}
+
+/// A view's key, from the caller's keys and views read before. A null in it finds nothing.
+fn key_of(read: &HydrationRead, keys: &Row, found: &HashMap<&str, ViewFeatures>) -> Vec<Value> {
+    let value = |origin: &KeyOrigin| match origin {
+        KeyOrigin::Request(name) => keys.get(name).cloned(),
+        KeyOrigin::Feature { view, feature } => {
+            found.get(view.as_str()).and_then(|view| view.values.get(feature)).cloned()
+        }
+    };
+    read.keys.iter().map(|origin| value(origin).unwrap_or(Value::Null)).collect()
+}
+
+fn assemble(order: &[&HydrationRead], keys: &Row, mut found: HashMap<&str, ViewFeatures>) -> Hydrated {
+    let mut row: IndexMap<String, Value> = keys.clone();
+    let (mut views, mut defaulted) = (Vec::new(), Vec::new());
+    for read in order {
+        let Some(view) = found.remove(read.view.as_str()) else { continue };
+        let nothing = matches!(view.status, Status::Absent | Status::Expired);
+        for feature in &read.features {
+            let value = view.values.get(feature).cloned().unwrap_or(Value::Null);
+            if view.defaulted.contains(feature) || (nothing && value.is_null()) {
+                defaulted.push(feature.clone());
+            }
+            row.insert(feature.clone(), value);
+        }
+        views.push(view);
+    }
+    Hydrated { row, views, defaulted }
+}

@@ -1,0 +1,123 @@
+//! Counts and latencies, by model and version: for Prometheus, and as quantiles for people.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+};
+use serde::Serialize;
+use tidemill_telemetry::{LATENCY_BUCKETS, Registry};
+
+use crate::latency::{Latencies, Summary};
+
+/// Which version; only live ones get labels, so callers can't make them up.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct VersionLabels {
+    model: String,
+    version: u32,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OutcomeLabels {
+    model: String,
+    version: u32,
+    code: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct StatusLabels {
+    view: String,
+    status: &'static str,
+}
+
+type Quantiles = Mutex<HashMap<(String, u32), Arc<Latencies>>>;
+
+/// Everything that serving counts.
+#[derive(Clone, Debug)]
+pub(crate) struct Metrics {
+    requests: Family<OutcomeLabels, Counter>,
+    predictions: Family<VersionLabels, Counter>,
+    latency: Family<VersionLabels, Histogram>,
+    views: Family<StatusLabels, Counter>,
+    loaded: Family<VersionLabels, Gauge>,
+    quantiles: Arc<Quantiles>,
+}
+
+/// One line of `GET /v1/stats`.
+#[derive(Debug, Serialize)]
+pub(crate) struct VersionStats {
+    model: String,
+    version: u32,
+    #[serde(flatten)]
+    summary: Summary,
+}
+
+impl Metrics {
+    /// Metrics that are rendered by `registry`.
+    pub(crate) fn register(registry: &Registry) -> Self {
+        let metrics = Self {
+            requests: Family::default(),
+            predictions: Family::default(),
+            latency: Family::new_with_constructor(|| Histogram::new(LATENCY_BUCKETS)),
+            views: Family::default(),
+            loaded: Family::default(),
+            quantiles: Arc::default(),
+        };
+        registry.register(|r| {
+            r.register("predict_requests", "Predict requests by outcome", metrics.requests.clone());
+            r.register("predictions", "Entities predicted", metrics.predictions.clone());
+            r.register("predict_latency_seconds", "From request to reply", metrics.latency.clone());
+            r.register("predict_views", "Views read, by how old their values were", metrics.views.clone());
+            r.register("models_loaded", "1 for each model version that is warm", metrics.loaded.clone());
+        });
+        metrics
+    }
+
+    /// Counts one request of a version that is live.
+    pub(crate) fn request(&self, model: &str, version: u32, entities: usize, took: Duration, code: &str) {
+        let labels = VersionLabels { model: model.to_owned(), version };
+        let failed = code != "ok";
+        self.latency.get_or_create(&labels).observe(took.as_secs_f64());
+        if !failed {
+            self.predictions.get_or_create(&labels).inc_by(entities as u64);
+        }
+        self.quantiles(model, version).observe(took, failed);
+        let outcome = OutcomeLabels { model: model.to_owned(), version, code: code.to_owned() };
+        self.requests.get_or_create(&outcome).inc();
+    }
+
+    /// Counts one view that was read.
+    pub(crate) fn view(&self, view: &str, status: &'static str) {
+        self.views.get_or_create(&StatusLabels { view: view.to_owned(), status }).inc();
+    }
+
+    /// Says whether a version is warm.
+    pub(crate) fn loaded(&self, model: &str, version: u32, warm: bool) {
+        self.loaded.get_or_create(&VersionLabels { model: model.to_owned(), version }).set(i64::from(warm));
+    }
+
+    /// Counts and quantiles of every version since the process started.
+    pub(crate) fn stats(&self) -> Vec<VersionStats> {
+        let quantiles = self.quantiles.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stats: Vec<VersionStats> = quantiles
+            .iter()
+            .map(|((model, version), latencies)| VersionStats {
+                model: model.clone(),
+                version: *version,
+                summary: latencies.summary(),
+            })
+            .collect();
+        stats.sort_by(|a, b| (&a.model, a.version).cmp(&(&b.model, b.version)));
+        stats
+    }
+
+    fn quantiles(&self, model: &str, version: u32) -> Arc<Latencies> {
+        let mut quantiles = self.quantiles.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(quantiles.entry((model.to_owned(), version)).or_default())
+    }
+}

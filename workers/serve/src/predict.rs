@@ -1,0 +1,243 @@
+//! One request: which version, which entities, their features, the model, the reply. The doors only convert.
+
+use std::{sync::Arc, time::Duration};
+
+use indexmap::IndexMap;
+use serde_json::{Map, Value as Json};
+use tidemill_core::{Clock, PredictionId, Time};
+use tidemill_online::{LiveSet, Online};
+use tidemill_rows::{Row, rows_of};
+use tidemill_spec::{Type, Value};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    Error,
+    hydrate::{Hydrated, hydrate},
+    metrics::Metrics,
+    warm::{Loaded, Warm},
+};
+
+/// A model's alias that answers when the caller names none.
+const DEFAULT_ALIAS: &str = "champion";
+
+/// What to predict.
+#[derive(Debug)]
+pub(crate) struct Ask {
+    pub(crate) model: String,
+    pub(crate) which: Which,
+    /// Key columns of each entity.
+    pub(crate) entities: Vec<Map<String, Json>>,
+    /// Columns that only the caller knows, for each entity; or empty.
+    pub(crate) request: Vec<Map<String, Json>>,
+    pub(crate) want_features: bool,
+    /// What the caller allows; the server's own deadline is never exceeded.
+    pub(crate) within: Option<Duration>,
+}
+
+/// Which version shall answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Which {
+    #[default]
+    Champion,
+    Version(u32),
+    Alias(String),
+}
+
+/// The answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) model: String,
+    pub(crate) version: u32,
+    pub(crate) predictions: Vec<Prediction>,
+    /// What the data clock showed.
+    pub(crate) now: Time,
+}
+
+/// The answer for one entity.
+#[derive(Debug)]
+pub(crate) struct Prediction {
+    pub(crate) id: PredictionId,
+    pub(crate) outputs: Row,
+    pub(crate) hydrated: Hydrated,
+    /// The vector by column, if asked for.
+    pub(crate) features: Option<Row>,
+}
+
+/// What every request needs.
+#[derive(Debug)]
+pub(crate) struct Predictor {
+    pub(crate) live: watch::Receiver<Option<Arc<LiveSet>>>,
+    pub(crate) warm: Arc<Warm>,
+    pub(crate) online: Online,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) metrics: Metrics,
+    pub(crate) deadline: Duration,
+    pub(crate) entities_max: usize,
+}
+
+impl Predictor {
+    /// Answers one request, and counts it under the version that it was for.
+    pub(crate) async fn predict(&self, ask: Ask) -> Result<Answer, Error> {
+        let started = Instant::now();
+        let live = self.live.borrow().clone().ok_or(Error::NoLiveSet)?;
+        let loaded = self.warm.resolve(&live, &ask.model, &ask.which)?;
+        let entities = ask.entities.len();
+        let deadline = started + ask.within.map_or(self.deadline, |within| within.min(self.deadline));
+        let late = Err(Error::Inference(tidemill_inference::Error::Deadline));
+        let answer = timeout_at(deadline, self.answer(ask, &live, &loaded, deadline)).await.unwrap_or(late);
+        let code = answer.as_ref().err().map_or_else(|| "ok".to_owned(), code_of);
+        self.metrics.request(&loaded.model, loaded.version, entities, started.elapsed(), &code);
+        answer
+    }
+
+    async fn answer(
+        &self,
+        ask: Ask,
+        live: &LiveSet,
+        loaded: &Loaded,
+        deadline: Instant,
+    ) -> Result<Answer, Error> {
+        self.check_size(&ask)?;
+        let keys = rows(&ask.entities, &loaded.keys, &ask.model)?;
+        let given = requests(&ask, &loaded.live.request)?;
+        let now = live.clock.at(self.clock.now());
+        let mut hydrated = hydrate(&self.online, live, &loaded.live, &keys, now).await?;
+        for (one, given) in hydrated.iter_mut().zip(given) {
+            one.row.extend(given);
+        }
+        if loaded.live.fail_on_missing {
+            complete(&hydrated, loaded)?;
+        }
+        self.count_views(&hydrated);
+        let vectors: Vec<Row> = hydrated.iter().map(|one| vector(&one.row, loaded)).collect();
+        let batch = loaded.pool.signature().vectorise(&vectors)?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        let outputs = loaded.pool.predict(batch, left).await?;
+        let outputs = rows_of(&outputs)
+            .map_err(|error| tidemill_inference::Error::Rows { message: error.to_string() })?;
+        let predictions = outputs.into_iter().zip(hydrated).zip(vectors);
+        let predictions = predictions.map(|((outputs, hydrated), vector)| Prediction {
+            id: PredictionId::generate(),
+            outputs,
+            hydrated,
+            features: ask.want_features.then_some(vector),
+        });
+        Ok(Answer { predictions: predictions.collect(), model: ask.model, version: loaded.version, now })
+    }
+
+    fn check_size(&self, ask: &Ask) -> Result<(), Error> {
+        let malformed = |problem: String| Err(Error::Malformed(problem));
+        match (ask.entities.len(), ask.request.len()) {
+            (0, _) => malformed("`entities` is empty; give the key columns of at least one".to_owned()),
+            (entities, _) if entities > self.entities_max => {
+                malformed(format!("{entities} entities; at most {} a request", self.entities_max))
+            }
+            (entities, request) if request != 0 && request != entities => {
+                malformed(format!("{entities} entities, but {request} in `request`"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn count_views(&self, hydrated: &[Hydrated]) {
+        for view in hydrated.iter().flat_map(|one| &one.views) {
+            self.metrics.view(&view.view, view.status.as_str());
+        }
+    }
+}
+
+/// What metrics call an error: its code.
+fn code_of(error: &Error) -> String {
+    error.fault().code.map_or_else(|| "error".to_owned(), |code| code.to_string())
+}
+
+fn requests(ask: &Ask, columns: &IndexMap<String, Type>) -> Result<Vec<Row>, Error> {
+    if ask.request.is_empty() && columns.is_empty() {
+        return Ok(vec![Row::new(); ask.entities.len()]);
+    }
+    let empty = vec![Map::new(); ask.entities.len()];
+    rows(if ask.request.is_empty() { &empty } else { &ask.request }, columns, &ask.model)
+}
+
+/// JSON objects as typed rows: every column given, none unknown, none of another type.
+fn rows(given: &[Map<String, Json>], columns: &IndexMap<String, Type>, model: &str) -> Result<Vec<Row>, Error> {
+    given.iter().enumerate().map(|(entity, given)| row(entity, given, columns, model)).collect()
+}
+
+fn row(
+    entity: usize,
+    given: &Map<String, Json>,
+    columns: &IndexMap<String, Type>,
+    model: &str,
+) -> Result<Row, Error> {
+    let wrong = |problem: String| {
+        let takes: Vec<String> = columns.iter().map(|(name, ty)| format!("{name}: {ty}")).collect();
+        Error::Columns { entity, problem, model: model.to_owned(), takes: takes.join(", ") }
+    };
+    if let Some(unknown) = given.keys().find(|name| !columns.contains_key(*name)) {
+        return Err(wrong(format!("unknown column `{unknown}`")));
+    }
+    let typed = |(name, ty): (&String, &Type)| {
+        let json = given.get(name).filter(|json| !json.is_null());
+        let json = json.ok_or_else(|| wrong(format!("`{name}` is missing")))?;
+        let value = Value::from_json(json, *ty).map_err(|error| Error::WrongType {
+            entity,
+            column: name.clone(),
+            problem: error.to_string(),
+        })?;
+        Ok((name.clone(), value))
+    };
+    columns.iter().map(typed).collect()
+}
+
+/// The model's columns of a row, in order.
+fn vector(row: &Row, loaded: &Loaded) -> Row {
+    let columns = loaded.pool.signature().columns.iter();
+    columns.map(|column| (column.name.clone(), row.get(&column.name).cloned().unwrap_or(Value::Null))).collect()
+}
+
+/// For `on_missing: fail`.
+fn complete(hydrated: &[Hydrated], loaded: &Loaded) -> Result<(), Error> {
+    for (entity, one) in hydrated.iter().enumerate() {
+        let vector = vector(&one.row, loaded);
+        let columns: Vec<String> =
+            vector.into_iter().filter(|(_, value)| value.is_null()).map(|(name, _)| name).collect();
+        if !columns.is_empty() {
+            return Err(Error::Missing { entity, columns });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn check(given: Json, expected: &str) {
+        let columns = [("carrier".to_owned(), Type::String), ("flight".to_owned(), Type::Int)].into();
+        let given = given.as_object().unwrap().clone();
+        let told = match rows(&[given], &columns, "late") {
+            Ok(rows) => format!("{:?}", rows[0]),
+            Err(error) => error.fault().to_string(),
+        };
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn keys_are_named_and_typed() {
+        let takes = "`late` takes carrier: string, flight: int";
+        check(json!({"carrier": "UA", "flight": 1}), r#"{"carrier": String("UA"), "flight": Int(1)}"#);
+        check(json!({"carrier": "UA"}), &format!("[TM0832] entity 0: `flight` is missing; {takes}"));
+        check(json!({"carrier": "UA", "flight": null}), &format!("[TM0832] entity 0: `flight` is missing; {takes}"));
+        check(
+            json!({"carrier": "UA", "flight": 1, "day": 2}),
+            &format!("[TM0832] entity 0: unknown column `day`; {takes}"),
+        );
+        check(json!({"carrier": "UA", "flight": "x"}), "[TM0833] entity 0: `flight`: expected int, got \"x\"");
+    }
+}
