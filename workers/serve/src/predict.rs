@@ -20,9 +20,6 @@ use crate::{
     warm::{Loaded, Warm},
 };
 
-/// A model's alias that answers when the caller names none.
-const DEFAULT_ALIAS: &str = "champion";
-
 /// What to predict.
 #[derive(Debug)]
 pub(crate) struct Ask {
@@ -33,8 +30,6 @@ pub(crate) struct Ask {
     /// Columns that only the caller knows, for each entity; or empty.
     pub(crate) request: Vec<Map<String, Json>>,
     pub(crate) want_features: bool,
-    /// What the caller allows; the server's own deadline is never exceeded.
-    pub(crate) within: Option<Duration>,
 }
 
 /// Which version shall answer.
@@ -85,12 +80,24 @@ impl Predictor {
         let live = self.live.borrow().clone().ok_or(Error::NoLiveSet)?;
         let loaded = self.warm.resolve(&live, &ask.model, &ask.which)?;
         let entities = ask.entities.len();
-        let deadline = started + ask.within.map_or(self.deadline, |within| within.min(self.deadline));
+        let deadline = started + self.deadline;
         let late = Err(Error::Inference(tidemill_inference::Error::Deadline));
         let answer = timeout_at(deadline, self.answer(ask, &live, &loaded, deadline)).await.unwrap_or(late);
         let code = answer.as_ref().err().map_or_else(|| "ok".to_owned(), code_of);
         self.metrics.request(&loaded.model, loaded.version, entities, started.elapsed(), &code);
         answer
+    }
+
+    /// What is missing before requests can be answered; empty when ready. Ready with no models: none is live.
+    pub(crate) async fn unready(&self) -> Vec<String> {
+        let live = self.live.borrow().clone();
+        match live {
+            Some(live) => self.warm.missing(&live),
+            None => match self.online.ping().await {
+                Ok(()) => Vec::new(),
+                Err(error) => vec![format!("live set: {error}")],
+            },
+        }
     }
 
     async fn answer(

@@ -1,0 +1,122 @@
+//! The gRPC door: converts to and from the wire, nothing else.
+
+use std::sync::Arc;
+
+use prost_types::{ListValue, Struct, Timestamp, Value as Wire, value::Kind};
+use serde_json::{Map, Value as Json};
+use tidemill_core::Time;
+use tidemill_online::ViewFeatures;
+use tidemill_proto::serving::v1::{
+    PredictRequest, PredictResponse, Prediction as WirePrediction, ViewAge, predict_request,
+    prediction_service_server::PredictionService,
+};
+use tidemill_rows::Row;
+use tonic::{Request, Response, Status};
+
+use crate::{
+    Error,
+    predict::{Ask, Prediction, Predictor, Which},
+};
+
+/// Whole numbers up to here are exact in the wire's doubles.
+const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+
+/// Answers `PredictionService`. A caller's `grpc-timeout` ends the request, and with it its place in the queue.
+#[derive(Clone, Debug)]
+pub(crate) struct Door(pub(crate) Arc<Predictor>);
+
+#[tonic::async_trait]
+impl PredictionService for Door {
+    async fn predict(&self, request: Request<PredictRequest>) -> Result<Response<PredictResponse>, Status> {
+        let answer = self.0.predict(ask(request.into_inner())).await.map_err(|error| status(&error))?;
+        let predictions = answer.predictions.into_iter().map(|one| prediction(one, answer.now));
+        Ok(Response::new(PredictResponse {
+            model: answer.model,
+            version: answer.version,
+            predictions: predictions.collect(),
+        }))
+    }
+}
+
+fn ask(request: PredictRequest) -> Ask {
+    let which = match request.which {
+        Some(predict_request::Which::Version(version)) => Which::Version(version),
+        Some(predict_request::Which::Alias(alias)) => Which::Alias(alias),
+        None => Which::Champion,
+    };
+    Ask {
+        model: request.model,
+        which,
+        entities: request.entities.into_iter().map(object).collect(),
+        request: request.request.into_iter().map(object).collect(),
+        want_features: request.want_features,
+    }
+}
+
+fn prediction(one: Prediction, now: Time) -> WirePrediction {
+    WirePrediction {
+        prediction_id: one.id.to_string(),
+        outputs: Some(wire_row(&one.outputs)),
+        views: one.hydrated.views.iter().map(|view| age(view, now)).collect(),
+        defaulted: one.hydrated.defaulted,
+        features: one.features.as_ref().map(wire_row),
+    }
+}
+
+fn age(view: &ViewFeatures, now: Time) -> ViewAge {
+    let valid_at = view.valid_at.map(|time| Timestamp {
+        seconds: time.timestamp(),
+        nanos: i32::try_from(time.timestamp_subsec_nanos()).unwrap_or_default(),
+    });
+    ViewAge {
+        view: view.view.clone(),
+        version: view.version,
+        valid_at,
+        age_seconds: view.age_seconds(now).unwrap_or_default(),
+        status: view.status.as_str().to_owned(),
+    }
+}
+
+/// Code and message for machines and people; the hint follows on a line of its own.
+fn status(error: &Error) -> Status {
+    let fault = error.fault();
+    let hint = fault.hint.as_ref().map_or_else(String::new, |hint| format!("\nhint: {hint}"));
+    Status::new(error.grpc(), format!("{fault}{hint}"))
+}
+
+fn object(wire: Struct) -> Map<String, Json> {
+    wire.fields.into_iter().map(|(name, value)| (name, json(value))).collect()
+}
+
+fn json(wire: Wire) -> Json {
+    match wire.kind {
+        None | Some(Kind::NullValue(_)) => Json::Null,
+        Some(Kind::BoolValue(truth)) => truth.into(),
+        Some(Kind::StringValue(text)) => text.into(),
+        #[expect(clippy::cast_possible_truncation, reason = "whole and below 2^53")]
+        Some(Kind::NumberValue(number)) if number.fract() == 0.0 && number.abs() < EXACT_MAX => {
+            (number as i64).into()
+        }
+        Some(Kind::NumberValue(number)) => number.into(),
+        Some(Kind::StructValue(fields)) => Json::Object(object(fields)),
+        Some(Kind::ListValue(list)) => list.values.into_iter().map(json).collect(),
+    }
+}
+
+fn wire_row(row: &Row) -> Struct {
+    Struct { fields: row.iter().map(|(name, value)| (name.clone(), wire(value.to_json()))).collect() }
+}
+
+fn wire(json: Json) -> Wire {
+    let kind = match json {
+        Json::Null => Kind::NullValue(0),
+        Json::Bool(truth) => Kind::BoolValue(truth),
+        Json::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or(f64::NAN)),
+        Json::String(text) => Kind::StringValue(text),
+        Json::Array(list) => Kind::ListValue(ListValue { values: list.into_iter().map(wire).collect() }),
+        Json::Object(fields) => {
+            Kind::StructValue(Struct { fields: fields.into_iter().map(|(name, value)| (name, wire(value))).collect() })
+        }
+    };
+    Wire { kind: Some(kind) }
+}

@@ -1,0 +1,137 @@
+//! The HTTP door: the REST twin of `Predict`, probes, metrics and statistics.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::{Path, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use tidemill_core::Time;
+use tidemill_rows::Row;
+use tidemill_telemetry::Registry;
+
+use crate::{
+    Error,
+    predict::{Answer, Ask, Prediction, Predictor, Which},
+};
+
+/// What the doors below share.
+#[derive(Clone, Debug)]
+pub(crate) struct Door {
+    pub(crate) predictor: Arc<Predictor>,
+    pub(crate) registry: Registry,
+}
+
+/// `POST /v1/models/{model}:predict`, `GET /v1/stats`, `/healthz`, `/readyz`, `/metrics`.
+pub(crate) fn router(door: Door) -> Router {
+    Router::new()
+        .route("/v1/models/{call}", post(predict))
+        .route("/v1/stats", get(stats))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(door)
+}
+
+/// The body of a predict call: the message of the contract, without the model.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body {
+    entities: Vec<Map<String, Value>>,
+    #[serde(default)]
+    request: Vec<Map<String, Value>>,
+    version: Option<u32>,
+    alias: Option<String>,
+    #[serde(default)]
+    want_features: bool,
+}
+
+async fn predict(State(door): State<Door>, Path(call): Path<String>, body: Bytes) -> Response {
+    let Some(model) = call.strip_suffix(":predict") else {
+        return failure(&Error::Malformed(format!("no method `{call}`; there is POST /v1/models/MODEL:predict")));
+    };
+    match ask(model, &body) {
+        Ok(ask) => match door.predictor.predict(ask).await {
+            Ok(answer) => Json(answer_json(answer)).into_response(),
+            Err(error) => failure(&error),
+        },
+        Err(error) => failure(&error),
+    }
+}
+
+fn ask(model: &str, body: &[u8]) -> Result<Ask, Error> {
+    let body: Body = serde_json::from_slice(body).map_err(|error| Error::Malformed(error.to_string()))?;
+    let which = match (body.version, body.alias) {
+        (Some(_), Some(_)) => return Err(Error::Malformed("give `version` or `alias`, not both".to_owned())),
+        (Some(version), None) => Which::Version(version),
+        (None, Some(alias)) => Which::Alias(alias),
+        (None, None) => Which::Champion,
+    };
+    let Body { entities, request, want_features, .. } = body;
+    Ok(Ask { model: model.to_owned(), which, entities, request, want_features })
+}
+
+fn answer_json(answer: Answer) -> Value {
+    let now = answer.now;
+    let predictions: Vec<Value> = answer.predictions.into_iter().map(|one| prediction_json(one, now)).collect();
+    json!({"model": answer.model, "version": answer.version, "predictions": predictions})
+}
+
+fn prediction_json(one: Prediction, now: Time) -> Value {
+    let views: Vec<Value> = one
+        .hydrated
+        .views
+        .iter()
+        .map(|view| {
+            json!({
+                "view": view.view,
+                "version": view.version,
+                "valid_at": view.valid_at,
+                "age_seconds": view.age_seconds(now),
+                "status": view.status.as_str(),
+            })
+        })
+        .collect();
+    let mut told = json!({
+        "prediction_id": one.id,
+        "outputs": row_json(&one.outputs),
+        "views": views,
+        "defaulted": one.hydrated.defaulted,
+    });
+    if let Some(features) = &one.features {
+        told["features"] = row_json(features);
+    }
+    told
+}
+
+fn row_json(row: &Row) -> Value {
+    row.iter().map(|(name, value)| (name.clone(), value.to_json())).collect::<Map<_, _>>().into()
+}
+
+fn failure(error: &Error) -> Response {
+    let status = StatusCode::from_u16(error.http()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (status, Json(json!({"error": error.fault()}))).into_response()
+}
+
+/// Counts and p50, p95, p99 of each version since the process started.
+async fn stats(State(door): State<Door>) -> Response {
+    Json(json!({"versions": door.predictor.metrics.stats()})).into_response()
+}
+
+async fn ready(State(door): State<Door>) -> Response {
+    match door.predictor.unready().await {
+        reasons if reasons.is_empty() => "ok\n".into_response(),
+        reasons => (StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n").into_response(),
+    }
+}
+
+async fn metrics(State(door): State<Door>) -> Response {
+    let kind = [("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")];
+    (kind, door.registry.render()).into_response()
+}

@@ -1,0 +1,116 @@
+//! Puts the parts together: binds, watches, warms, serves, drains.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use anyhow::Context as _;
+use axum::serve::ListenerExt as _;
+use tidemill_blobs::Blobs;
+use tidemill_core::SystemClock;
+use tidemill_online::Online;
+use tidemill_proto::{DESCRIPTORS, serving::v1::prediction_service_server::PredictionServiceServer};
+use tidemill_telemetry::Registry;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::server::TcpIncoming;
+use tonic_health::{ServingStatus, server::HealthReporter};
+
+use crate::{
+    Options, grpc,
+    metrics::Metrics,
+    predict::Predictor,
+    rest,
+    warm::{Loader, Warm},
+};
+
+/// Serves predictions until `shutdown`, then answers what has begun.
+///
+/// # Errors
+/// A port or a URL that can't be used. Redis or the artifact store being away is no error.
+pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Result<()> {
+    Server::bind(options).await?.run(shutdown).await
+}
+
+/// Bound, not serving yet.
+#[derive(Debug)]
+pub struct Server {
+    grpc: TcpListener,
+    http: TcpListener,
+    predictor: Arc<Predictor>,
+    loader: Loader,
+    registry: Registry,
+}
+
+impl Server {
+    /// Binds both ports and begins to watch the live set.
+    pub async fn bind(options: Options) -> anyhow::Result<Self> {
+        let bound = |what, address| async move {
+            TcpListener::bind(address).await.with_context(|| format!("{what} can't listen on {address}"))
+        };
+        let grpc = bound("gRPC", options.listen).await?;
+        let http = bound("HTTP", options.http).await?;
+        let registry = Registry::default();
+        let metrics = Metrics::register(&registry);
+        let online = Online::connect(&options.online)?;
+        let blobs = Blobs::open(&options.blobs)?;
+        let loader = Loader { blobs, python: options.python, metrics: metrics.clone() };
+        let predictor = Arc::new(Predictor {
+            live: online.watch_live(options.watch_every),
+            warm: Arc::new(Warm::default()),
+            online,
+            clock: Arc::new(SystemClock),
+            metrics,
+            deadline: options.deadline,
+            entities_max: options.entities_max,
+        });
+        Ok(Self { grpc, http, predictor, loader, registry })
+    }
+
+    /// Where gRPC listens.
+    pub fn grpc_address(&self) -> std::io::Result<SocketAddr> {
+        self.grpc.local_addr()
+    }
+
+    /// Where REST, probes and metrics listen.
+    pub fn http_address(&self) -> std::io::Result<SocketAddr> {
+        self.http.local_addr()
+    }
+
+    /// Serves until `shutdown`, then answers what has begun.
+    pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let Self { grpc, http, predictor, loader, registry } = self;
+        let (reporter, health) = tonic_health::server::health_reporter();
+        report(&reporter, false).await;
+        let follow = predictor.warm.follow(predictor.live.clone(), loader, shutdown.clone(), async || {
+            report(&reporter, predictor.unready().await.is_empty()).await;
+        });
+        let reflection =
+            tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(DESCRIPTORS);
+        let grpc = tonic::transport::Server::builder()
+            .add_service(health)
+            .add_service(reflection.build_v1()?)
+            .add_service(PredictionServiceServer::new(grpc::Door(Arc::clone(&predictor))))
+            // Replies are small: they must not wait to be joined with more.
+            .serve_with_incoming_shutdown(
+                TcpIncoming::from(grpc).with_nodelay(Some(true)),
+                shutdown.clone().cancelled_owned(),
+            );
+        let router = rest::router(rest::Door { predictor: Arc::clone(&predictor), registry });
+        let http = http.tap_io(|stream| {
+            // Without it replies are later, not wrong.
+            let _ = stream.set_nodelay(true);
+        });
+        let http = axum::serve(http, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+        let served = async {
+            tokio::try_join!(async { Ok(grpc.await?) }, async { anyhow::Ok(http.await?) })?;
+            Ok(())
+        };
+        let ((), served) = tokio::join!(follow, served);
+        served
+    }
+}
+
+async fn report(reporter: &HealthReporter, ready: bool) {
+    let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
+    reporter.set_service_status("", status).await;
+    reporter.set_service_status("tidemill.serving.v1.PredictionService", status).await;
+}
