@@ -57,9 +57,13 @@ impl Error {
         let message = self.to_string();
         match self {
             Self::Folder { .. } => Fault::coded(820, message).hint("write it with tidemill.models.save(…)"),
-            Self::Golden { .. } => Fault::coded(821, message).hint("library versions differ from training's? train again"),
+            Self::Golden { .. } => {
+                Fault::coded(821, message).hint("library versions differ from training's? train again")
+            }
             Self::Rows { .. } => Fault::coded(822, message),
-            Self::Overloaded { .. } => Fault::coded(823, message).hint("raise the model's `scale: { min: … }`"),
+            Self::Overloaded { .. } => {
+                Fault::coded(823, message).hint("raise the model's `scale: { min: … }`")
+            }
             Self::Deadline => Fault::coded(824, message),
             Self::Python(error) => error.fault(),
             Self::Closed => Fault::new(message),

@@ -27,7 +27,8 @@ impl Golden {
         let bytes = std::fs::read(folder.join("golden.arrow"));
         let bytes = bytes.map_err(|error| wrong(format!("golden.arrow: {error}")))?;
         let rows = ipc::decode(&bytes).map_err(|error| wrong(format!("golden.arrow: {error}")))?;
-        let rows = concat_batches(&rows.0, &rows.1).map_err(|error| wrong(format!("golden.arrow: {error}")))?;
+        let rows =
+            concat_batches(&rows.0, &rows.1).map_err(|error| wrong(format!("golden.arrow: {error}")))?;
         if rows.num_rows() == 0 {
             return Err(wrong("golden.arrow has no rows".to_owned()));
         }
@@ -57,7 +58,9 @@ impl Golden {
         if got.len() == self.expected.len() {
             return Ok(());
         }
-        Err(Error::Rows { message: format!("{} golden rows gave {} predictions", self.expected.len(), got.len()) })
+        Err(Error::Rows {
+            message: format!("{} golden rows gave {} predictions", self.expected.len(), got.len()),
+        })
     }
 
     fn same(&self, got: &Value, expected: &Value) -> bool {

@@ -182,7 +182,8 @@ fn concat(requests: &[Request]) -> Result<RecordBatch, PyError> {
     if let [only] = requests {
         return Ok(only.rows.clone());
     }
-    Ok(concat_batches(&requests[0].rows.schema(), requests.iter().map(|request| &request.rows))?)
+    let rows = concat_batches(&requests[0].rows.schema(), requests.iter().map(|request| &request.rows));
+    Ok(rows.map_err(tidemill_rows::Error::from)?)
 }
 
 /// Gives each caller its rows of the outputs.

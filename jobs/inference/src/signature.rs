@@ -63,7 +63,8 @@ impl Signature {
         let column = |column: &InputColumn| {
             let values = table.column_by_name(&column.name);
             let values = values.ok_or_else(|| wrong(format!("column `{}` is missing", column.name)))?;
-            cast(values, &arrow_type(column.ty)).map_err(|error| wrong(format!("column `{}`: {error}", column.name)))
+            cast(values, &arrow_type(column.ty))
+                .map_err(|error| wrong(format!("column `{}`: {error}", column.name)))
         };
         let columns = self.columns.iter().map(column).collect::<Result<Vec<_>, _>>()?;
         RecordBatch::try_new(Arc::new(self.schema()), columns).map_err(|error| wrong(error.to_string()))

@@ -77,9 +77,9 @@ pub enum PyError {
     /// The socket failed, or a frame could not be read.
     #[error("talking to the Python process failed")]
     Io(#[from] std::io::Error),
-    /// Arrow could not encode or decode rows.
+    /// Rows could not be encoded or decoded.
     #[error("rows could not be exchanged with Python")]
-    Arrow(#[from] arrow::error::ArrowError),
+    Rows(#[from] tidemill_rows::Error),
 }
 
 impl PyError {
@@ -91,16 +91,16 @@ impl PyError {
         };
         match self {
             Self::Raised { traceback, .. } => fault(701, traceback),
-            Self::Memory { traceback, .. } => {
-                fault(702, traceback).hint("raise the step's `resources: { memory: … }`, or work on less at a time")
-            }
+            Self::Memory { traceback, .. } => fault(702, traceback)
+                .hint("raise the step's `resources: { memory: … }`, or work on less at a time"),
             Self::Time { .. } => fault(703, "").hint("raise the step's `timeout`, or do less at a time"),
             Self::Died { output, .. } => fault(704, output),
             Self::Protocol { .. } => fault(705, "").hint("install the matching package: scripts/setup"),
-            Self::Start { .. } => fault(706, "").hint("set TIDEMILL_PYTHON to a Python that has package `tidemill`: scripts/setup"),
+            Self::Start { .. } => fault(706, "")
+                .hint("set TIDEMILL_PYTHON to a Python that has package `tidemill`: scripts/setup"),
             Self::Entry { traceback, .. } => fault(707, traceback),
             Self::Returned { .. } => fault(708, ""),
-            Self::Stopped(_) | Self::Io(_) | Self::Arrow(_) => Fault::from_error(self),
+            Self::Stopped(_) | Self::Io(_) | Self::Rows(_) => Fault::from_error(self),
         }
     }
 }
@@ -111,7 +111,9 @@ impl From<PyError> for JobError {
     fn from(error: PyError) -> Self {
         match error {
             PyError::Stopped(verdict) => verdict,
-            PyError::Protocol { .. } | PyError::Entry { .. } | PyError::Returned { .. } => Self::Discard(error.fault()),
+            PyError::Protocol { .. } | PyError::Entry { .. } | PyError::Returned { .. } => {
+                Self::Discard(error.fault())
+            }
             _ => Self::Retry(error.fault()),
         }
     }

@@ -88,7 +88,10 @@ impl PyPool {
             parts.push(protocol::decode(&reply.body)?);
             start += step;
         }
-        Ok(Transformed { rows: concat_batches(&parts[0].schema(), &parts)?, failures })
+        Ok(Transformed {
+            rows: concat_batches(&parts[0].schema(), &parts).map_err(tidemill_rows::Error::from)?,
+            failures,
+        })
     }
 
     /// Asks a process that is free; it goes back unless the request spoilt it or was dropped.

@@ -214,7 +214,8 @@ impl Process {
     /// How it ended, and the last lines it wrote.
     async fn death(&mut self) -> (String, String) {
         let status = timeout(DEATH_LIMIT, self.child.wait()).await;
-        let status = status.ok().and_then(Result::ok).map_or_else(|| "closed its socket".to_owned(), described);
+        let status =
+            status.ok().and_then(Result::ok).map_or_else(|| "closed its socket".to_owned(), described);
         let lines = self.output.take();
         (status, lines[lines.len().saturating_sub(20)..].join("\n"))
     }
@@ -247,7 +248,8 @@ fn described(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit code {code}"),
         (None, Some(signal)) => {
-            let names = [(Signal::ABORT, "abort"), (Signal::KILL, "kill"), (Signal::SEGV, "segmentation fault")];
+            let names =
+                [(Signal::ABORT, "abort"), (Signal::KILL, "kill"), (Signal::SEGV, "segmentation fault")];
             let name = names.iter().find(|(known, _)| known.as_raw() == signal).map_or("", |(_, name)| name);
             format!("signal {signal} {name}").trim_end().to_owned()
         }

@@ -5,15 +5,12 @@
 
 use std::{io, path::Path};
 
-use arrow::{
-    array::RecordBatch,
-    compute::concat_batches,
-    error::ArrowError,
-    ipc::{reader::StreamReader, writer::StreamWriter},
-};
+use arrow::{array::RecordBatch, compute::concat_batches};
+use bytes::Bytes;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use tidemill_rows::{Error, ipc};
 use tidemill_spec::Type;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
@@ -29,7 +26,11 @@ const HEADER_BYTES_MAX: usize = 64 << 20;
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum Request<'a> {
-    Transform { entry: &'a str, mode: Mode, out: &'a IndexMap<String, Type> },
+    Transform {
+        entry: &'a str,
+        mode: Mode,
+        out: &'a IndexMap<String, Type>,
+    },
     Step {
         entry: &'a str,
         params: &'a Map<String, Value>,
@@ -37,7 +38,9 @@ pub(crate) enum Request<'a> {
         out: &'a Path,
         checkpoint: Option<&'a Value>,
     },
-    LoadModel { folder: &'a Path },
+    LoadModel {
+        folder: &'a Path,
+    },
     Predict,
     Ack,
 }
@@ -46,18 +49,32 @@ pub(crate) enum Request<'a> {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum Message {
-    Hello { protocol: u32 },
-    Log { line: String },
-    Checkpoint { value: Value },
-    Params { values: Map<String, Value> },
-    Metrics { values: Map<String, Value> },
+    Hello {
+        protocol: u32,
+    },
+    Log {
+        line: String,
+    },
+    Checkpoint {
+        value: Value,
+    },
+    Params {
+        values: Map<String, Value>,
+    },
+    Metrics {
+        values: Map<String, Value>,
+    },
     Done {
         #[serde(default)]
         outputs: Value,
         #[serde(default)]
         failures: Vec<RowFailure>,
     },
-    Raised { kind: Raised, message: String, traceback: String },
+    Raised {
+        kind: Raised,
+        message: String,
+        traceback: String,
+    },
 }
 
 /// Why a request gave no result.
@@ -110,16 +127,12 @@ pub(crate) async fn receive(socket: &mut (impl AsyncRead + Unpin)) -> io::Result
 }
 
 /// Rows as one Arrow IPC stream.
-pub(crate) fn encode(rows: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
-    let mut writer = StreamWriter::try_new(Vec::new(), &rows.schema())?;
-    writer.write(rows)?;
-    writer.into_inner()
+pub(crate) fn encode(rows: &RecordBatch) -> Result<Bytes, Error> {
+    ipc::encode(&rows.schema(), std::slice::from_ref(rows))
 }
 
 /// An Arrow IPC stream as one batch.
-pub(crate) fn decode(body: &[u8]) -> Result<RecordBatch, ArrowError> {
-    let reader = StreamReader::try_new(body, None)?;
-    let schema = reader.schema();
-    let batches = reader.collect::<Result<Vec<_>, _>>()?;
-    concat_batches(&schema, &batches)
+pub(crate) fn decode(body: &[u8]) -> Result<RecordBatch, Error> {
+    let (schema, batches) = ipc::decode(body)?;
+    Ok(concat_batches(&schema, &batches)?)
 }

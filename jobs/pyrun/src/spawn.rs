@@ -19,8 +19,17 @@ use tokio::{
 use crate::{PyOptions, output::Output};
 
 /// What user code may see of our environment; settings of ours, with their secrets, are not among it.
-const INHERITED: [&str; 9] =
-    ["PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV", "SSL_CERT_FILE"];
+const INHERITED: [&str; 9] = [
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "PYTHONPATH",
+    "VIRTUAL_ENV",
+    "SSL_CERT_FILE",
+];
 
 /// A process that has just been started.
 pub(crate) struct Spawned {
@@ -53,7 +62,11 @@ fn command(options: &PyOptions) -> Command {
     }
     // One thread a process unless its code says otherwise: several processes share the machine's cores. The
     // system's allocator reserves no more than it uses, so that the memory limit measures use.
-    command.envs([("OMP_NUM_THREADS", "1"), ("OPENBLAS_NUM_THREADS", "1"), ("ARROW_DEFAULT_MEMORY_POOL", "system")]);
+    command.envs([
+        ("OMP_NUM_THREADS", "1"),
+        ("OPENBLAS_NUM_THREADS", "1"),
+        ("ARROW_DEFAULT_MEMORY_POOL", "system"),
+    ]);
     command.envs([("TZ", "UTC"), ("PYTHONUNBUFFERED", "1"), ("PYTHONDONTWRITEBYTECODE", "1")]);
     command.envs(&options.env).process_group(0).kill_on_drop(true);
     command

@@ -28,7 +28,8 @@ fn options() -> PyOptions {
 }
 
 fn numbers(values: Vec<Option<f64>>) -> RecordBatch {
-    RecordBatch::try_from_iter_with_nullable([("x", Arc::new(Float64Array::from(values)) as ArrayRef, true)]).unwrap()
+    RecordBatch::try_from_iter_with_nullable([("x", Arc::new(Float64Array::from(values)) as ArrayRef, true)])
+        .unwrap()
 }
 
 fn ys(rows: &RecordBatch) -> Vec<Option<f64>> {
@@ -72,9 +73,11 @@ impl Heard {
 async fn rows_keep_order_nulls_and_nan_across_requests() {
     let pool = PyPool::start(options());
     let values: Vec<_> = (0..20_000).map(|n| if n % 7 == 0 { None } else { Some(f64::from(n)) }).collect();
-    let result = pool.transform("functions:double", Mode::Row, &numbers(values.clone()), &out()).await.unwrap();
+    let result =
+        pool.transform("functions:double", Mode::Row, &numbers(values.clone()), &out()).await.unwrap();
     assert_eq!(ys(&result.rows), values.iter().map(|x| x.map(|x| x * 2.0)).collect::<Vec<_>>());
-    let nan = pool.transform("functions:double", Mode::Row, &numbers(vec![Some(f64::NAN)]), &out()).await.unwrap();
+    let nan =
+        pool.transform("functions:double", Mode::Row, &numbers(vec![Some(f64::NAN)]), &out()).await.unwrap();
     assert!(ys(&nan.rows)[0].unwrap().is_nan());
     let none = pool.transform("functions:double", Mode::Row, &numbers(vec![]), &out()).await.unwrap();
     assert_eq!((none.rows.num_rows(), none.rows.num_columns()), (0, 1));
@@ -88,7 +91,10 @@ async fn a_row_that_raises_fails_alone_in_both_modes() {
         let result = pool.transform(entry, mode, &rows, &out()).await.unwrap();
         assert_eq!(ys(&result.rows), [Some(1.0), None, Some(5.0)]);
         let [(1, fault)] = &result.failures[..] else { panic!("{:?}", result.failures) };
-        assert!(fault.to_string().starts_with("[TM0701] ValueError: no threes at code/functions.py:"), "{fault}");
+        assert!(
+            fault.to_string().starts_with("[TM0701] ValueError: no threes at code/functions.py:"),
+            "{fault}"
+        );
         assert!(!fault.detail.as_ref().unwrap().contains("worker.py"), "{fault:?}");
     }
 }
@@ -120,7 +126,8 @@ async fn a_crash_is_told_and_the_next_request_gets_a_fresh_process() {
 #[tokio::test]
 async fn what_hangs_is_killed_at_its_time_limit() {
     let pool = PyPool::start(PyOptions { time_limit: Duration::from_millis(300), ..options() });
-    let error = pool.transform("functions:hang", Mode::Row, &numbers(vec![Some(1.0)]), &out()).await.unwrap_err();
+    let error =
+        pool.transform("functions:hang", Mode::Row, &numbers(vec![Some(1.0)]), &out()).await.unwrap_err();
     assert!(matches!(error, PyError::Time { .. }), "{error}");
 }
 
@@ -144,7 +151,8 @@ async fn a_step_speaks_in_order_and_leaves_what_it_made() {
     assert_eq!(result.params["trees"], 10);
     assert_eq!(result.metrics["auc"], 0.75);
     assert_eq!(result.artifact.as_deref(), Some(out.path()));
-    let spoken: Vec<_> = heard.0.iter().filter(|event| **event != StepEvent::Log("from a child".into())).collect();
+    let spoken: Vec<_> =
+        heard.0.iter().filter(|event| **event != StepEvent::Log("from a child".into())).collect();
     assert_eq!(spoken[0], &StepEvent::Log("one".into()));
     assert_eq!(spoken[1], &StepEvent::Log("two".into()));
     assert_eq!(spoken[3], &StepEvent::Checkpoint(json!({"tree": 7, "seen": {"tree": 6}})));
@@ -155,7 +163,8 @@ async fn a_step_speaks_in_order_and_leaves_what_it_made() {
 async fn a_step_that_raises_leaves_its_traceback_in_the_log() {
     let out = tempfile::tempdir().unwrap();
     let mut heard = Heard::default();
-    let error = PyPool::start(options()).run_step(call("failing_step", out.path()), &mut heard).await.unwrap_err();
+    let error =
+        PyPool::start(options()).run_step(call("failing_step", out.path()), &mut heard).await.unwrap_err();
     assert!(error.to_string().starts_with("KeyError: 'tailnum' at code/functions.py:"), "{error}");
     assert_eq!(heard.lines()[0], "before");
     assert_eq!(heard.lines().last(), Some(&"KeyError: 'tailnum'"));
@@ -214,7 +223,8 @@ async fn the_process_ends_with_its_parent_end_of_the_socket() {
 async fn user_code_sees_no_setting_of_ours() {
     let options = PyOptions { env: [("GREETING".to_owned(), "hello".to_owned())].into(), ..options() };
     let rows = numbers(vec![Some(1.0)]);
-    let result = PyPool::start(options).transform("functions:environment", Mode::Row, &rows, &out()).await.unwrap();
+    let result =
+        PyPool::start(options).transform("functions:environment", Mode::Row, &rows, &out()).await.unwrap();
     assert_eq!(ys(&result.rows), [Some(0.0)]);
 }
 
@@ -222,9 +232,17 @@ async fn user_code_sees_no_setting_of_ours() {
 async fn a_python_that_does_not_fit_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let cases = [
-        (PyOptions { python: "/nowhere/python".into(), ..options() }, 706, "cannot start Python `/nowhere/python`"),
+        (
+            PyOptions { python: "/nowhere/python".into(), ..options() },
+            706,
+            "cannot start Python `/nowhere/python`",
+        ),
         (PyOptions { package: Some(folder.path().to_owned()), ..options() }, 706, "No module named"),
-        (PyOptions { package: Some(newer(folder.path())), ..options() }, 705, "speaks protocol 2, this program speaks 1"),
+        (
+            PyOptions { package: Some(newer(folder.path())), ..options() },
+            705,
+            "speaks protocol 2, this program speaks 1",
+        ),
     ];
     for (options, code, message) in cases {
         let error = Process::start(&options).await.unwrap_err();

@@ -105,7 +105,9 @@ impl Error {
             Self::Columns { .. } => (832, ""),
             Self::WrongType { .. } => (833, ""),
             Self::Malformed(_) => (834, ""),
-            Self::Missing { .. } => (835, "declare a `default` on the feature, or `on_missing: allow` on the model"),
+            Self::Missing { .. } => {
+                (835, "declare a `default` on the feature, or `on_missing: allow` on the model")
+            }
             Self::NotLoaded { .. } | Self::NoLiveSet => (836, "try again; /readyz says what is missing"),
             Self::ViewNotOnline { .. } => (837, "tidemill features list"),
             Self::Online(_) => (838, "tidemill status"),
@@ -120,7 +122,9 @@ impl Error {
     pub fn grpc(&self) -> Code {
         use tidemill_inference::Error as Inference;
         match self {
-            Self::UnknownModel { .. } | Self::UnknownVersion { .. } | Self::UnknownAlias { .. } => Code::NotFound,
+            Self::UnknownModel { .. } | Self::UnknownVersion { .. } | Self::UnknownAlias { .. } => {
+                Code::NotFound
+            }
             Self::Columns { .. } | Self::WrongType { .. } | Self::Malformed(_) => Code::InvalidArgument,
             Self::Missing { .. } => Code::FailedPrecondition,
             Self::NotLoaded { .. } | Self::NoLiveSet | Self::ViewNotOnline { .. } | Self::Online(_) => {

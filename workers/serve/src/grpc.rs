@@ -114,9 +114,9 @@ fn wire(json: Json) -> Wire {
         Json::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or(f64::NAN)),
         Json::String(text) => Kind::StringValue(text),
         Json::Array(list) => Kind::ListValue(ListValue { values: list.into_iter().map(wire).collect() }),
-        Json::Object(fields) => {
-            Kind::StructValue(Struct { fields: fields.into_iter().map(|(name, value)| (name, wire(value))).collect() })
-        }
+        Json::Object(fields) => Kind::StructValue(Struct {
+            fields: fields.into_iter().map(|(name, value)| (name, wire(value))).collect(),
+        }),
     };
     Wire { kind: Some(kind) }
 }

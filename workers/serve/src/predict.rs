@@ -170,7 +170,11 @@ fn requests(ask: &Ask, columns: &IndexMap<String, Type>) -> Result<Vec<Row>, Err
 }
 
 /// JSON objects as typed rows: every column given, none unknown, none of another type.
-fn rows(given: &[Map<String, Json>], columns: &IndexMap<String, Type>, model: &str) -> Result<Vec<Row>, Error> {
+fn rows(
+    given: &[Map<String, Json>],
+    columns: &IndexMap<String, Type>,
+    model: &str,
+) -> Result<Vec<Row>, Error> {
     given.iter().enumerate().map(|(entity, given)| row(entity, given, columns, model)).collect()
 }
 
@@ -203,7 +207,9 @@ fn row(
 /// The model's columns of a row, in order.
 fn vector(row: &Row, loaded: &Loaded) -> Row {
     let columns = loaded.pool.signature().columns.iter();
-    columns.map(|column| (column.name.clone(), row.get(&column.name).cloned().unwrap_or(Value::Null))).collect()
+    columns
+        .map(|column| (column.name.clone(), row.get(&column.name).cloned().unwrap_or(Value::Null)))
+        .collect()
 }
 
 /// For `on_missing: fail`.
@@ -240,11 +246,17 @@ mod tests {
         let takes = "`late` takes carrier: string, flight: int";
         check(json!({"carrier": "UA", "flight": 1}), r#"{"carrier": String("UA"), "flight": Int(1)}"#);
         check(json!({"carrier": "UA"}), &format!("[TM0832] entity 0: `flight` is missing; {takes}"));
-        check(json!({"carrier": "UA", "flight": null}), &format!("[TM0832] entity 0: `flight` is missing; {takes}"));
+        check(
+            json!({"carrier": "UA", "flight": null}),
+            &format!("[TM0832] entity 0: `flight` is missing; {takes}"),
+        );
         check(
             json!({"carrier": "UA", "flight": 1, "day": 2}),
             &format!("[TM0832] entity 0: unknown column `day`; {takes}"),
         );
-        check(json!({"carrier": "UA", "flight": "x"}), "[TM0833] entity 0: `flight`: expected int, got \"x\"");
+        check(
+            json!({"carrier": "UA", "flight": "x"}),
+            "[TM0833] entity 0: `flight`: expected int, got \"x\"",
+        );
     }
 }

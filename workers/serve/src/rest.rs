@@ -54,7 +54,9 @@ struct Body {
 
 async fn predict(State(door): State<Door>, Path(call): Path<String>, body: Bytes) -> Response {
     let Some(model) = call.strip_suffix(":predict") else {
-        return failure(&Error::Malformed(format!("no method `{call}`; there is POST /v1/models/MODEL:predict")));
+        return failure(&Error::Malformed(format!(
+            "no method `{call}`; there is POST /v1/models/MODEL:predict"
+        )));
     };
     match ask(model, &body) {
         Ok(ask) => match door.predictor.predict(ask).await {
@@ -79,7 +81,8 @@ fn ask(model: &str, body: &[u8]) -> Result<Ask, Error> {
 
 fn answer_json(answer: Answer) -> Value {
     let now = answer.now;
-    let predictions: Vec<Value> = answer.predictions.into_iter().map(|one| prediction_json(one, now)).collect();
+    let predictions: Vec<Value> =
+        answer.predictions.into_iter().map(|one| prediction_json(one, now)).collect();
     json!({"model": answer.model, "version": answer.version, "predictions": predictions})
 }
 

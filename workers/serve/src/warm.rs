@@ -70,7 +70,8 @@ pub(crate) struct Loader {
 impl Warm {
     /// The version that answers a request.
     pub(crate) fn resolve(&self, live: &LiveSet, model: &str, which: &Which) -> Result<Arc<Loaded>, Error> {
-        let unknown = || Error::UnknownModel { model: model.to_owned(), known: live.models.keys().cloned().collect() };
+        let unknown =
+            || Error::UnknownModel { model: model.to_owned(), known: live.models.keys().cloned().collect() };
         let known = live.models.get(model).ok_or_else(unknown)?;
         let state = self.state();
         let alias = match which {
@@ -100,7 +101,8 @@ impl Warm {
         for (model, known) in &live.models {
             for (alias, version) in &known.aliases {
                 if !state.aliases.get(model).is_some_and(|aliases| aliases.contains_key(alias)) {
-                    let reason = state.failures.get(&(model.clone(), *version)).map_or("loading", String::as_str);
+                    let reason =
+                        state.failures.get(&(model.clone(), *version)).map_or("loading", String::as_str);
                     missing.push(format!("{model}@{alias} (version {version}): {reason}"));
                 }
             }
@@ -183,7 +185,12 @@ impl Warm {
                 state.loaded.insert(name.clone(), Arc::new(loaded));
             }
             Err(reason) => {
-                tracing::error!(model = name.0, model.version = name.1, reason, "model can't be loaded; trying again");
+                tracing::error!(
+                    model = name.0,
+                    model.version = name.1,
+                    reason,
+                    "model can't be loaded; trying again"
+                );
                 state.failures.insert(name.clone(), reason);
             }
         }
@@ -240,7 +247,8 @@ fn missing_versions(live: &LiveSet, state: &State) -> Vec<Name> {
     for (model, known) in &live.models {
         for (number, version) in &known.versions {
             let name = (model.clone(), *number);
-            let there = state.loaded.get(&name).is_some_and(|loaded| loaded.live.artifact == version.artifact);
+            let there =
+                state.loaded.get(&name).is_some_and(|loaded| loaded.live.artifact == version.artifact);
             if !there {
                 missing.push((!known.aliases.values().any(|aliased| aliased == number), name));
             }
