@@ -167,7 +167,8 @@ impl Draft<'_> {
 pub fn closest<'w>(word: &str, words: &[&'w str]) -> Option<&'w str> {
     let near = |other: &&&str| {
         let distance = strsim::damerau_levenshtein(word, other);
-        distance > 0 && distance <= 1 + word.chars().count().min(other.chars().count()) / 4
+        let shorter = word.chars().count().min(other.chars().count());
+        distance > 0 && distance < shorter && distance <= 1 + shorter / 4
     };
     words.iter().filter(near).min_by_key(|other| strsim::damerau_levenshtein(word, other)).copied()
 }

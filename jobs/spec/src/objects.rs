@@ -14,9 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use hydration::{Unresolved, hydrate};
 
-use crate::{
-    Entity, FeatureView, Label, Model, Monitor, Notifier, Pipeline, Project, Source, Type, ViewKind,
-};
+use crate::{Entity, FeatureView, Label, Model, Monitor, Notifier, Pipeline, Project, Source};
 
 /// Everything that one project declares, in the order of its files.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

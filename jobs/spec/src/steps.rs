@@ -2,6 +2,8 @@
 //!
 //! These are the args of the steps' jobs, so fields are only ever added, with a default.
 
+pub(crate) mod schema;
+
 use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};

@@ -13,7 +13,7 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value as Json};
 use tidemill_core::Time;
 
-pub(crate) use names::{Names, names};
+pub(crate) use names::{FUNCTIONS, names};
 
 use crate::{units, value::parse_time};
 
@@ -140,7 +140,10 @@ pub(crate) fn compile(expression: &str) -> Result<Program, InvalidCel> {
         let first = errors.errors.first();
         let column = first.and_then(|error| usize::try_from(error.pos.1).ok());
         let message = first.map_or("not an expression", |error| error.msg.lines().next().unwrap_or_default());
-        let message = message.trim_start_matches("Syntax error: ").to_lowercase();
+        let message =
+            message.trim_start_matches("Syntax error: ").split(" expecting").next().unwrap_or_default();
+        let message =
+            if message.contains("<EOF>") { "it ends too early".to_owned() } else { message.to_lowercase() };
         InvalidCel { offset: column.map(|column| column.saturating_sub(1)), ..invalid(expression, message) }
     })
 }

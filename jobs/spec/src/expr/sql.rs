@@ -103,7 +103,7 @@ impl Visitor for Columns {
     type Break = String;
 
     fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<String> {
-        ControlFlow::Break("a query has no place here; write an expression over one row".to_owned())
+        ControlFlow::Break("a query has no place here".to_owned())
     }
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<String> {
@@ -122,7 +122,7 @@ impl Visitor for Columns {
             Expr::Function(function) => {
                 let name = last_part(&function.name);
                 if function.over.is_some() || AGGREGATES.contains(&name.as_str()) {
-                    let message = format!("`{name}` needs many rows; this is an expression over one row");
+                    let message = format!("`{name}` needs many rows");
                     return ControlFlow::Break(message);
                 }
                 if UNREPEATABLE.contains(&name.as_str()) {

@@ -5,8 +5,8 @@ use serde_json::Value as Json;
 
 use super::{ObjectKind, ObjectRef, Objects, hydrate};
 use crate::{
-    Check, FeatureView, Hydration, Input, MonitorTarget, OnlineFeatures, Pipeline, Rule, Type, ViewInput,
-    ViewKind,
+    Check, FeatureView, Hydration, Input, Label, Model, Monitor, MonitorTarget, OnlineFeatures, Pipeline,
+    Rule, Type, ViewInput, ViewKind,
 };
 
 impl FeatureView {
@@ -85,65 +85,38 @@ impl Objects {
             .collect()
     }
 
-    /// Objects that this one names directly.
+    /// Objects that this one names directly, each once.
     pub fn uses(&self, object: &ObjectRef) -> Vec<ObjectRef> {
         let name = &object.name;
-        let mut uses = IndexSet::new();
-        let mut add = |kind, name: &str| drop(uses.insert(ObjectRef::new(kind, name)));
-        match object.kind {
-            ObjectKind::View => {
-                for view in self.views.get(name) {
-                    add(ObjectKind::Entity, &view.entity);
-                    match &view.input {
-                        ViewInput::Source(source) => add(ObjectKind::Source, source),
-                        ViewInput::Views(views) => views.iter().for_each(|view| add(ObjectKind::View, view)),
-                    }
-                }
+        let named = match object.kind {
+            ObjectKind::View => self.views.get(name).map(of_view),
+            ObjectKind::Label => self.labels.get(name).map(of_label),
+            ObjectKind::Model => self.models.get(name).map(of_model),
+            ObjectKind::Monitor => self.monitors.get(name).map(|monitor| self.of_monitor(monitor)),
+            ObjectKind::Pipeline => self.pipelines.get(name).map(of_pipeline),
+            ObjectKind::Project | ObjectKind::Entity | ObjectKind::Source | ObjectKind::Notifier => None,
+        };
+        named.into_iter().flatten().collect::<IndexSet<_>>().into_iter().collect()
+    }
+
+    fn of_monitor(&self, monitor: &Monitor) -> Vec<ObjectRef> {
+        let mut named = vec![match &monitor.target {
+            MonitorTarget::Model(model) => ObjectRef::new(ObjectKind::Model, model),
+            MonitorTarget::Source(source) => ObjectRef::new(ObjectKind::Source, source),
+            MonitorTarget::View(view) => ObjectRef::new(ObjectKind::View, view),
+        }];
+        named.extend(monitor.checks.iter().filter_map(|check| match check {
+            Check::LabelRate { label, .. } | Check::Auc { label, .. } => {
+                Some(ObjectRef::new(ObjectKind::Label, label))
             }
-            ObjectKind::Label => {
-                for label in self.labels.get(name) {
-                    add(ObjectKind::Entity, &label.entity);
-                    add(ObjectKind::Source, &label.source);
-                }
+            Check::Freshness { object, .. } if self.sources.contains_key(object) => {
+                Some(ObjectRef::new(ObjectKind::Source, object))
             }
-            ObjectKind::Model => {
-                for model in self.models.get(name) {
-                    add(ObjectKind::Entity, &model.entity);
-                    for input in &model.inputs {
-                        if let Input::View { view, .. } = input {
-                            add(ObjectKind::View, view);
-                        }
-                    }
-                }
-            }
-            ObjectKind::Monitor => {
-                for monitor in self.monitors.get(name) {
-                    match &monitor.target {
-                        MonitorTarget::Model(model) => add(ObjectKind::Model, model),
-                        MonitorTarget::Source(source) => add(ObjectKind::Source, source),
-                        MonitorTarget::View(view) => add(ObjectKind::View, view),
-                    }
-                    for check in &monitor.checks {
-                        match check {
-                            Check::LabelRate { label, .. } | Check::Auc { label, .. } => {
-                                add(ObjectKind::Label, label)
-                            }
-                            Check::Freshness { object, .. } if self.sources.contains_key(object) => {
-                                add(ObjectKind::Source, object);
-                            }
-                            Check::Freshness { object, .. } => add(ObjectKind::View, object),
-                            _ => {}
-                        }
-                    }
-                    monitor.notify.iter().for_each(|notifier| add(ObjectKind::Notifier, notifier));
-                }
-            }
-            ObjectKind::Pipeline => {
-                self.pipelines.get(name).iter().for_each(|pipeline| named_in(pipeline, &mut add));
-            }
-            ObjectKind::Project | ObjectKind::Entity | ObjectKind::Source | ObjectKind::Notifier => {}
-        }
-        uses.into_iter().collect()
+            Check::Freshness { object, .. } => Some(ObjectRef::new(ObjectKind::View, object)),
+            Check::Drift { .. } | Check::NullRate { .. } | Check::Volume { .. } => None,
+        }));
+        named.extend(monitor.notify.iter().map(|notifier| ObjectRef::new(ObjectKind::Notifier, notifier)));
+        named
     }
 
     /// Views in an order in which each comes after its inputs.
@@ -180,27 +153,47 @@ impl Objects {
     }
 }
 
-/// Objects that a pipeline's steps name outright, not by an expression.
-fn named_in(pipeline: &Pipeline, add: &mut impl FnMut(ObjectKind, &str)) {
-    for step in pipeline.steps.values() {
-        for (argument, kind) in [
-            ("label", ObjectKind::Label),
-            ("model", ObjectKind::Model),
-            ("view", ObjectKind::View),
-            ("source", ObjectKind::Source),
-        ] {
-            if let Some(name) =
-                step.with.get(argument).and_then(Json::as_str).filter(|name| !name.contains("${{"))
-            {
-                add(kind, name);
-            }
-        }
-        match step.with.get("inputs") {
-            Some(Json::String(model)) if !model.contains("${{") => add(ObjectKind::Model, model),
-            Some(Json::Array(views)) => {
-                views.iter().filter_map(Json::as_str).for_each(|view| add(ObjectKind::View, view));
-            }
-            _ => {}
+fn of_view(view: &FeatureView) -> Vec<ObjectRef> {
+    let mut named = vec![ObjectRef::new(ObjectKind::Entity, &view.entity)];
+    match &view.input {
+        ViewInput::Source(source) => named.push(ObjectRef::new(ObjectKind::Source, source)),
+        ViewInput::Views(views) => {
+            named.extend(views.iter().map(|view| ObjectRef::new(ObjectKind::View, view)))
         }
     }
+    named
+}
+
+fn of_label(label: &Label) -> Vec<ObjectRef> {
+    vec![ObjectRef::new(ObjectKind::Entity, &label.entity), ObjectRef::new(ObjectKind::Source, &label.source)]
+}
+
+fn of_model(model: &Model) -> Vec<ObjectRef> {
+    let views = model.inputs.iter().filter_map(|input| match input {
+        Input::View { view, .. } => Some(ObjectRef::new(ObjectKind::View, view)),
+        Input::Keys(_) => None,
+    });
+    [ObjectRef::new(ObjectKind::Entity, &model.entity)].into_iter().chain(views).collect()
+}
+
+/// What its steps name outright, not by an expression.
+fn of_pipeline(pipeline: &Pipeline) -> Vec<ObjectRef> {
+    const ARGUMENTS: [(&str, ObjectKind); 5] = [
+        ("label", ObjectKind::Label),
+        ("model", ObjectKind::Model),
+        ("inputs", ObjectKind::Model),
+        ("view", ObjectKind::View),
+        ("source", ObjectKind::Source),
+    ];
+    let literal = |json: &Json| json.as_str().filter(|name| !name.contains("${{")).map(str::to_owned);
+    let mut named = Vec::new();
+    for step in pipeline.steps.values() {
+        let single = |(argument, kind): &(&str, ObjectKind)| {
+            step.with.get(*argument).and_then(literal).map(|name| ObjectRef::new(*kind, name))
+        };
+        named.extend(ARGUMENTS.iter().filter_map(single));
+        let views = step.with.get("inputs").and_then(Json::as_array).into_iter().flatten();
+        named.extend(views.filter_map(literal).map(|view| ObjectRef::new(ObjectKind::View, view)));
+    }
+    named
 }

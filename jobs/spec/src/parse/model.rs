@@ -24,8 +24,10 @@ pub(super) fn label(fields: &mut Fields<'_>, name: String, meta: Meta) -> Option
         Some((ty?, sql?))
     });
     let asked_at = fields.need("asked_at").and_then(|at| at.text());
-    let (ty, sql) = value?;
-    Some(Label { name, meta, entity: entity?, source: source?, ty, sql, asked_at: asked_at? })
+    let (ty, sql) = value.unwrap_or((Type::Bool, String::new()));
+    let (entity, source, asked_at) =
+        (entity.unwrap_or_default(), source.unwrap_or_default(), asked_at.unwrap_or_default());
+    Some(Label { name, meta, entity, source, ty, sql, asked_at })
 }
 
 pub(super) fn model(fields: &mut Fields<'_>, name: String, meta: Meta) -> Option<Model> {
@@ -54,11 +56,11 @@ pub(super) fn model(fields: &mut Fields<'_>, name: String, meta: Meta) -> Option
     Some(Model {
         name,
         meta,
-        runtime: runtime?,
-        entity: entity?,
-        inputs: inputs?,
+        runtime: runtime.unwrap_or_default(),
+        entity: entity.unwrap_or_default(),
+        inputs: inputs.unwrap_or_default(),
         request,
-        outputs: outputs?,
+        outputs: outputs.unwrap_or_default(),
         fail_on_missing: on_missing == Some("fail"),
         processes,
     })

@@ -34,10 +34,10 @@ pub(super) fn monitor(fields: &mut Fields<'_>, name: String, meta: Meta) -> Opti
         name,
         meta,
         target: target?,
-        every: every?,
+        every: every.unwrap_or(Every::Months(1)),
         timezone,
-        reference: reference?,
-        checks: checks?,
+        reference: reference.unwrap_or(Reference::Training),
+        checks: checks.unwrap_or_default(),
         notify,
     })
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Map, Value as Json};
-use tidemill_core::{AttemptPolicy, RetryPolicy, Schedule};
+use tidemill_core::{AttemptPolicy, InvalidSchedule, RetryPolicy, Schedule};
 
 use super::monitor::timezone;
 use crate::{
@@ -50,8 +50,9 @@ fn schedule(at: &At<'_>) -> Option<PipelineSchedule> {
         .unwrap_or("skip");
     fields.finish();
     let cron = cron?;
-    if let (Err(error), Some(at)) = (Schedule::new(&cron, "UTC"), cron_at) {
-        at.error(315, error.to_string())
+    if let (Err(InvalidSchedule::Cron { reason, .. }), Some(at)) = (Schedule::new(&cron, "UTC"), cron_at) {
+        let reason = reason.lines().last().unwrap_or_default();
+        at.error(315, format!("`{cron}` is not a cron line of five fields: {reason}"))
             .help("minute, hour, day of month, month, day of week: \"30 3 * * *\"");
     }
     let (catchup, overlap) = (catchup.to_owned(), overlap.to_owned());
@@ -78,7 +79,7 @@ fn step(at: &At<'_>, name: &str) -> Option<Step> {
     }
     fields.finish();
     Some(Step {
-        uses: uses?,
+        uses: uses.unwrap_or_default(),
         needs,
         condition: condition.map(|text| unwrap_expression(&text).to_owned()),
         with: with.unwrap_or_else(Map::new),

@@ -61,14 +61,17 @@ pub(super) fn source(fields: &mut Fields<'_>, name: String, meta: Meta) -> Optio
     let created_time = fields.get("created_time").and_then(|at| at.name());
     let deleted = fields.get("deleted").and_then(|at| at.name());
     let unique = fields.get("unique").and_then(|at| at.names()).unwrap_or_default();
-    let columns =
-        columns?.into_iter().filter_map(|(name, at)| Some((name.clone(), column(&at, &name)?))).collect();
+    let columns = columns
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|(name, at)| Some((name.clone(), column(&at, &name)?)))
+        .collect();
     Some(Source {
         name,
         meta,
         columns,
-        event_time: event_time?,
-        available_time: available_time?,
+        event_time: event_time.unwrap_or_default(),
+        available_time: available_time.unwrap_or_default(),
         created_time,
         deleted,
         unique,

@@ -30,7 +30,7 @@ pub(super) fn view(fields: &mut Fields<'_>, name: String, meta: Meta) -> Option<
     }
     let entity = fields.need("entity").and_then(|at| at.name());
     let input = input(fields);
-    let python = fields.get("python").and_then(|at| entry(&at));
+    let python = fields.get("python").map(|at| entry(&at).unwrap_or_default());
     let batch = fields.get("batch").and_then(|at| at.bool()).unwrap_or(false);
     let short = match (&python, &input) {
         (Some(_), _) => Short::Python,
@@ -47,7 +47,9 @@ pub(super) fn view(fields: &mut Fields<'_>, name: String, meta: Meta) -> Option<
     let online = fields.get("online").and_then(|at| online(&at)).unwrap_or_default();
     let freshness = fields.get("freshness").and_then(|at| freshness(&at));
     let leak_allowed = fields.get("leak").and_then(|at| at.choice(&["allow"])).is_some();
-    let (entity, input, features) = (entity?, input?, features?);
+    // What could not be read is empty: it was reported, and nothing refers to it.
+    let (entity, features) = (entity.unwrap_or_default(), features.unwrap_or_default());
+    let input = input.unwrap_or(ViewInput::Source(String::new()));
     Some(FeatureView {
         name,
         meta,
@@ -80,7 +82,7 @@ fn input(fields: &mut Fields<'_>) -> Option<ViewInput> {
 }
 
 /// `module:function`.
-pub(super) fn entry(at: &At<'_>) -> Option<String> {
+pub(crate) fn entry(at: &At<'_>) -> Option<String> {
     let text = at.text()?;
     let parts = text.split_once(':');
     let right =
@@ -176,7 +178,7 @@ fn rule(fields: &mut Fields<'_>, word: &'static str) -> Option<Rule> {
     let window = window_at.as_ref().and_then(At::duration);
     let hop_at = fields.get("hop");
     let hop = hop_at.as_ref().and_then(At::duration);
-    let window = window?;
+    let window = window.unwrap_or(Duration::MAX);
     let hop = hop.unwrap_or_else(|| default_hop(window));
     if hop > window {
         let at = hop_at.or(window_at)?;

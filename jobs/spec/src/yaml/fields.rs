@@ -61,6 +61,42 @@ impl<'a> At<'a> {
         Self { node, key_span: node.span, path: format!("{}[{index}]", self.path), ..self.clone() }
     }
 
+    /// A mistake at a part of the text: `length` characters after `offset`.
+    pub(crate) fn error_within(
+        &self,
+        code: u16,
+        message: impl Into<String>,
+        said: &str,
+        (offset, length): (usize, usize),
+    ) -> Draft<'a> {
+        let span = match &self.node.data {
+            // Escapes and folded lines shift what follows; then the whole text is underlined.
+            Data::Scalar { text, plain }
+                if self.node.span.length == text.chars().count() + 2 * usize::from(!plain) =>
+            {
+                let column = self.node.span.column + usize::from(!plain) + offset;
+                Span { column, length, ..self.node.span }
+            }
+            _ => self.node.span,
+        };
+        self.report.error(code, message).at(self.file, span, said).path(&self.path)
+    }
+
+    /// Where a word stands in the text: offset and length in characters; the whole where it isn't found.
+    pub(crate) fn word(&self, word: &str) -> (usize, usize) {
+        let Data::Scalar { text, .. } = &self.node.data else { return (0, 1) };
+        let lower = text.to_lowercase();
+        let boundary = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric() && c != '_');
+        let whole = |(start, _): &(usize, &str)| {
+            boundary(lower[..*start].chars().next_back())
+                && boundary(lower[start + word.len()..].chars().next())
+        };
+        match lower.match_indices(word).find(whole) {
+            Some((start, _)) => (lower[..start].chars().count(), word.chars().count()),
+            None => (0, text.chars().count()),
+        }
+    }
+
     /// A mistake in the value.
     pub(crate) fn error(&self, code: u16, message: impl Into<String>) -> Draft<'a> {
         self.error_saying(code, message, "")

@@ -1,0 +1,153 @@
+//! Labels and models: what is asked, and whether the vector can be read by the entity's key alone.
+
+use indexmap::IndexMap;
+
+use super::{World, expression};
+use crate::{
+    Input, KeyOrigin, Model, ObjectKind, ObjectRef, Type,
+    objects::{Unresolved, hydrate},
+    yaml::fields::At,
+};
+
+pub(super) fn label(world: &World<'_>, name: &str, at: &At<'_>) {
+    let Some(label) = world.objects.labels.get(name) else { return };
+    let entity = at.find(&["entity"]);
+    world.refer(&entity, ObjectKind::Entity, &label.entity);
+    if !world.refer(&at.find(&["source"]), ObjectKind::Source, &label.source) {
+        return;
+    }
+    world.keys_in_source(&entity, &label.entity, &label.source);
+    let Some(columns) = world.source_columns(&label.source) else { return };
+    let of = ObjectRef::new(ObjectKind::Source, &label.source);
+    expression::sql(world, &at.find(&["value", "sql"]), &label.sql, &of, &columns, Some(label.ty));
+    expression::sql(world, &at.find(&["asked_at"]), &label.asked_at, &of, &columns, Some(Type::Timestamp));
+}
+
+pub(super) fn model(world: &World<'_>, name: &str, at: &At<'_>) {
+    let Some(model) = world.objects.models.get(name) else { return };
+    world.refer(&at.find(&["entity"]), ObjectKind::Entity, &model.entity);
+    let mut seen: Vec<&str> = Vec::new();
+    let mut once = |at: &At<'_>, column| {
+        if seen.contains(&column) {
+            at.error(316, format!("two inputs have a column `{column}`")).help("a vector has each name once");
+        }
+        seen.push(column);
+    };
+    for (index, input) in model.inputs.iter().enumerate() {
+        let at = at.find(&["inputs", &index.to_string()]);
+        match input {
+            Input::Keys(keys) => {
+                let columns = world.objects.entities.get(&model.entity).map(|entity| entity.keys.clone());
+                let of = ObjectRef::new(ObjectKind::Entity, &model.entity);
+                for (index, key) in keys.iter().enumerate() {
+                    let at = at.find(&["keys", &index.to_string()]);
+                    if let Some(columns) = &columns {
+                        world.column(&at, &of, columns, key);
+                    }
+                    once(&at, key);
+                }
+            }
+            Input::View { view, features } => view_input(world, &at, view, features, &mut once),
+        }
+    }
+    for column in model.request.keys() {
+        once(&at.find(&["request", column]), column);
+    }
+    hydration(world, model, at);
+}
+
+fn view_input<'m>(
+    world: &World<'_>,
+    at: &At<'_>,
+    view: &str,
+    features: &'m [String],
+    once: &mut impl FnMut(&At<'_>, &'m str),
+) {
+    let listed = at.find(&[view]);
+    let name_at = At { node: at.node, key_span: listed.key_span, ..at.clone() };
+    if !world.refer(&name_at, ObjectKind::View, view) {
+        return;
+    }
+    let Some(declared) = world.objects.views.get(view) else { return };
+    let of = ObjectRef::new(ObjectKind::View, view);
+    let columns: IndexMap<String, Type> =
+        declared.features.iter().map(|(name, feature)| (name.clone(), feature.ty)).collect();
+    for (index, feature) in features.iter().enumerate() {
+        let at = listed.find(&[&index.to_string()]);
+        world.column(&at, &of, &columns, feature);
+        once(&at, feature);
+    }
+}
+
+fn hydration(world: &World<'_>, model: &Model, at: &At<'_>) {
+    let inputs = at.find(&["inputs"]);
+    let place = |view: &str| {
+        let index = model
+            .inputs
+            .iter()
+            .position(|input| matches!(input, Input::View { view: name, .. } if name == view));
+        let input = index.map_or(inputs.clone(), |index| inputs.find(&[&index.to_string()]));
+        let named = input.find(&[view]);
+        At { node: input.node, key_span: named.key_span, ..input }
+    };
+    match hydrate(world.objects, model) {
+        Ok(plan) => {
+            for read in plan.rounds.iter().flatten() {
+                for feature in &read.features {
+                    online(world, &place(&read.view), &read.view, feature, "");
+                }
+                for origin in &read.keys {
+                    if let KeyOrigin::Feature { view, feature } = origin {
+                        let why = format!(" as a key of `{}`", read.view);
+                        online(world, &place(view), view, feature, &why);
+                    }
+                }
+            }
+        }
+        Err(problems) => {
+            for problem in problems {
+                unresolved(world, model, &place, &problem);
+            }
+        }
+    }
+}
+
+fn online(world: &World<'_>, at: &At<'_>, view: &str, feature: &str, why: &str) {
+    let Some(declared) = world.objects.views.get(view) else { return };
+    let there = declared.features.contains_key(feature);
+    if there && !declared.online_features().iter().any(|name| name == feature) {
+        at.error(310, format!("`{feature}` of view `{view}` is read{why}, but is not online"))
+            .help(format!("add it to `online` of view `{view}`: `online: true`, or list it"));
+    }
+}
+
+fn unresolved<'a>(world: &World<'_>, model: &Model, place: &impl Fn(&str) -> At<'a>, problem: &Unresolved) {
+    let broken = |view: &str| {
+        let entity = world.objects.views.get(view).map(|view| view.entity.as_str());
+        world.broken(ObjectKind::View, view)
+            || entity.is_none_or(|entity| world.broken(ObjectKind::Entity, entity))
+            || world.broken(ObjectKind::Entity, &model.entity)
+    };
+    match problem {
+        Unresolved::Key { view, key } if !broken(view) => {
+            let message = format!(
+                "key `{key}` of view `{view}` is found neither in the request nor in a view read before"
+            );
+            let help =
+                format!("give an input view that is read first a feature `{key}`, or add it to `request`");
+            place(view).error(308, message).help(help);
+        }
+        Unresolved::KeyType { view, key, expected, found } if !broken(view) => {
+            let message = format!(
+                "key `{key}` of view `{view}` is {expected}, but what is found under that name is {found}"
+            );
+            place(view).error(304, message);
+        }
+        Unresolved::TooDeep { view } => {
+            place(view)
+                .error(309, format!("view `{view}` could only be read in a third round"))
+                .help("two round trips are the most; bring its key into a view that is read earlier");
+        }
+        Unresolved::Key { .. } | Unresolved::KeyType { .. } => {}
+    }
+}

@@ -1,0 +1,45 @@
+//! A source's own columns: its times, its tombstone, its unique key.
+
+use super::World;
+use crate::{ObjectKind, ObjectRef, Type, yaml::fields::At};
+
+pub(super) fn source(world: &World<'_>, name: &str, at: &At<'_>) {
+    let (Some(source), Some(columns)) = (world.objects.sources.get(name), world.source_columns(name)) else {
+        return;
+    };
+    let this = ObjectRef::new(ObjectKind::Source, name);
+    let timestamp = |at: &At<'_>, column: &str| {
+        match world.column(at, &this, &columns, column) {
+            Some(Type::Timestamp) | None => {}
+            Some(other) => drop(at.error(304, format!("`{column}` is {other}, but a time is wanted here"))),
+        }
+        if source.columns.get(column).is_some_and(|column| column.nullable) {
+            at.error(304, format!("`{column}` is a time of the row and cannot be null"))
+                .help("rows without it go to the dead letters");
+        }
+    };
+    for (field, column) in [
+        ("event_time", Some(&source.event_time)),
+        ("available_time", Some(&source.available_time)),
+        ("created_time", source.created_time.as_ref()),
+    ] {
+        // A default repeats the event time, which is checked by its own name.
+        let there = at.node.get(field).is_some();
+        column.into_iter().filter(|_| there).for_each(|column| timestamp(&at.find(&[field]), column));
+    }
+    for (column, declared) in &source.columns {
+        if let Some(known_at) = &declared.known_at {
+            timestamp(&at.find(&["columns", column, "known_at"]), known_at);
+        }
+    }
+    if let Some(column) = &source.deleted {
+        let at = at.find(&["deleted"]);
+        match world.column(&at, &this, &columns, column) {
+            Some(Type::Bool) | None => {}
+            Some(other) => drop(at.error(304, format!("`{column}` is {other}, but a tombstone is a bool"))),
+        }
+    }
+    for (index, column) in source.unique.iter().enumerate() {
+        world.column(&at.find(&["unique", &index.to_string()]), &this, &columns, column);
+    }
+}

@@ -1,0 +1,100 @@
+//! What a step takes in `with`: names, and literal values. Expressions are proven elsewhere; what they
+//! give is judged when the step runs.
+
+use super::{World, python};
+use crate::{
+    ObjectKind, Step,
+    parse::view::entry,
+    steps::schema::{Arg, LATER, STEPS, step_kind},
+    yaml::{Data, fields::At},
+};
+
+pub(super) fn with(world: &World<'_>, step: &Step, at: &At<'_>) {
+    let uses = at.find(&["uses"]);
+    if uses.blotted() || step.uses.is_empty() {
+        return;
+    }
+    if LATER.contains(&step.uses.as_str()) {
+        uses.error(210, format!("step `{}` is not supported yet", step.uses));
+        return;
+    }
+    let Some(kind) = step_kind(&step.uses) else {
+        let known = STEPS.iter().map(|kind| kind.name);
+        uses.unknown(312, format!("there is no step `{}`", step.uses), &step.uses, known);
+        return;
+    };
+    let Some(with) = at.node.get("with") else {
+        let needed: Vec<&str> =
+            kind.args.iter().filter(|(_, _, needed)| *needed).map(|(name, ..)| *name).collect();
+        uses.error(204, format!("step `{}` takes arguments", step.uses))
+            .help(format!("add `with:` with {}", crate::yaml::fields::list(&needed)));
+        return;
+    };
+    if !matches!(with.value.data, Data::Map(_)) {
+        return;
+    }
+    let Some(mut fields) = at.find(&["with"]).fields(format!("`with` of `{}`", step.uses)) else { return };
+    for (name, arg, needed) in kind.args {
+        let found = if *needed { fields.need(name) } else { fields.get(name) };
+        found.iter().for_each(|at| value(world, at, *arg));
+    }
+    fields.finish();
+}
+
+fn value(world: &World<'_>, at: &At<'_>, arg: Arg) {
+    if matches!(&at.node.data, Data::Scalar { text, .. } if text.contains("${{")) || at.blotted() {
+        return;
+    }
+    match arg {
+        Arg::Object(kind) => refer(world, at, kind),
+        Arg::Inputs => inputs(world, at),
+        Arg::Text => drop(at.text()),
+        Arg::Texts => at.list().into_iter().flatten().for_each(|at| drop(at.text())),
+        Arg::Time => drop(at.time()),
+        Arg::Duration => drop(at.duration()),
+        Arg::KnownAt => {
+            if at.text().is_some_and(|text| text != "label") {
+                at.time();
+            }
+        }
+        Arg::Version => drop(at.int(1, i64::from(u32::MAX))),
+        Arg::Share => {
+            if at.float(0.0).is_some_and(|share| share > 1.0) {
+                at.error(209, "a share is 0 to 1");
+            }
+        }
+        Arg::Entry => entry(at).iter().for_each(|entry| python::entry(world, at, entry)),
+        Arg::Map => drop(at.entries()),
+        Arg::Choice(words) => drop(at.choice(words)),
+        Arg::Table => table(world, at),
+    }
+}
+
+fn inputs(world: &World<'_>, at: &At<'_>) {
+    match at.node.data {
+        Data::Scalar { .. } => refer(world, at, ObjectKind::Model),
+        _ => at.list().iter().flatten().for_each(|at| refer(world, at, ObjectKind::View)),
+    }
+}
+
+fn refer(world: &World<'_>, at: &At<'_>, kind: ObjectKind) {
+    if let Some(name) = at.name() {
+        world.refer(at, kind, &name);
+    }
+}
+
+fn table(world: &World<'_>, at: &At<'_>) {
+    let Some(text) = at.text() else { return };
+    let (kind, name) = match text.split_once('/') {
+        Some(("source", name)) => (ObjectKind::Source, name),
+        Some(("view", name)) => (ObjectKind::View, name),
+        Some(("predictions", name)) => (ObjectKind::Model, name),
+        Some(("dataset", _)) => return,
+        _ => {
+            at.error(209, format!("`{text}` is not a table"))
+                .help("write `source/NAME`, `view/NAME`, `predictions/MODEL` or `dataset/ID`");
+            return;
+        }
+    };
+    world.refer(at, kind, name);
+}

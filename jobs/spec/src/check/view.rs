@@ -1,0 +1,249 @@
+//! A view's entity, input, rules and what of it is online.
+
+use indexmap::IndexMap;
+
+use super::{World, expression, python};
+use crate::{
+    Feature, FeatureView, ObjectKind, ObjectRef, OnlineFeatures, Rule, Type, ViewInput,
+    parse::view::aggregate_type,
+    yaml::fields::{At, list},
+};
+
+pub(super) fn view(world: &World<'_>, name: &str, at: &At<'_>) {
+    let Some(view) = world.objects.views.get(name) else { return };
+    world.refer(&at.find(&["entity"]), ObjectKind::Entity, &view.entity);
+    kinds(view, at);
+    names(world, view, at);
+    match &view.input {
+        ViewInput::Source(source) => over_source(world, view, source, at),
+        ViewInput::Views(inputs) => over_views(world, view, inputs, at),
+    }
+    if let Some(entry) = view.python.as_ref().filter(|entry| !entry.is_empty()) {
+        python::entry(world, &at.find(&["python"]), entry);
+    } else if view.batch && view.python.is_none() {
+        at.find(&["batch"]).key_error(212, "`batch` belongs to a view with `python`", "");
+    }
+}
+
+/// Windows decay and rows do not, so one view has either.
+fn kinds(view: &FeatureView, at: &At<'_>) {
+    let windowed = |feature: &Feature| matches!(feature.rule, Rule::Window { .. });
+    let (windows, rows): (Vec<_>, Vec<_>) = view.features.iter().partition(|(_, feature)| windowed(feature));
+    if let (Some((window, _)), Some((row, _))) = (windows.first(), rows.first()) {
+        at.find(&["features", row])
+            .key_error(305, format!("`{row}` and the windowed `{window}` cannot be in one view"), "")
+            .help("make two views: one of windows, one of the newest row's values");
+    }
+    if !windows.is_empty() && view.ttl.is_some() {
+        at.find(&["ttl"])
+            .key_error(402, "a windowed view has no ttl", "")
+            .help("its values decay with the window; leave `ttl` out");
+    }
+}
+
+const SYSTEM: [&str; 4] = ["valid_at", "created_at", "seq", "deleted"];
+
+fn names(world: &World<'_>, view: &FeatureView, at: &At<'_>) {
+    let keys = world.objects.entities.get(&view.entity).map(|entity| &entity.keys);
+    for name in view.features.keys() {
+        let feature = at.find(&["features", name]);
+        if SYSTEM.contains(&name.as_str()) {
+            feature.key_error(
+                209,
+                format!("feature `{name}` would clash with a column of Tidemill's own"),
+                "",
+            );
+        }
+        if keys.is_some_and(|keys| keys.contains_key(name)) {
+            feature
+                .key_error(
+                    316,
+                    format!("feature `{name}` has the name of a key of entity `{}`", view.entity),
+                    "",
+                )
+                .help("a model takes keys as inputs with `keys: [...]`; leave the feature out");
+        }
+    }
+    if let OnlineFeatures::Some(names) = &view.online {
+        let columns: IndexMap<String, Type> =
+            view.features.iter().map(|(name, feature)| (name.clone(), feature.ty)).collect();
+        let this = ObjectRef::new(ObjectKind::View, &view.name);
+        for (index, name) in names.iter().enumerate() {
+            world.column(&at.find(&["online", &index.to_string()]), &this, &columns, name);
+        }
+    }
+}
+
+fn over_source(world: &World<'_>, view: &FeatureView, source: &str, at: &At<'_>) {
+    let source_at = at.find(&["source"]);
+    if !world.refer(&source_at, ObjectKind::Source, source) {
+        return;
+    }
+    world.keys_in_source(&at.find(&["entity"]), &view.entity, source);
+    let Some(columns) = world.source_columns(source) else { return };
+    let of = ObjectRef::new(ObjectKind::Source, source);
+    for (name, feature) in &view.features {
+        let at = at.find(&["features", name]);
+        match &feature.rule {
+            Rule::Last(column) => {
+                // The short form's column is its own name: the key is to blame, not the type.
+                let short = at.node.get("last").is_none();
+                let place = if short { At { node: at.node, ..at.clone() } } else { at.find(&["last"]) };
+                match columns.get(column) {
+                    None if short => {
+                        if !world.broken(of.kind, &of.name) {
+                            let known = columns.keys().map(String::as_str).collect::<Vec<_>>();
+                            let said = crate::diagnostic::closest(column, &known);
+                            let said = said.map(|near| format!("did you mean `{near}`?")).unwrap_or_default();
+                            at.key_error(303, format!("source `{source}` has no column `{column}`"), &said)
+                                .help("the short form takes the column of the feature's own name");
+                        }
+                    }
+                    None => drop(world.column(&place, &of, &columns, column)),
+                    Some(found) if *found != feature.ty => wrong_type(&at, name, feature.ty, column, *found),
+                    Some(_) => {}
+                }
+            }
+            Rule::Sql(sql) => {
+                expression::sql(world, &at.find(&["sql"]), sql, &of, &columns, Some(feature.ty))
+            }
+            Rule::Age if feature.ty != Type::Float => {
+                at.find(&["type"]).error(304, format!("`{name}` is an age in minutes: a float"));
+            }
+            Rule::Window { aggregate, column: Some(column), .. } => {
+                let word = ["count", "sum", "mean", "min", "max"]
+                    .into_iter()
+                    .find(|word| at.node.get(word).is_some());
+                let place = at.find(&[word.unwrap_or("count")]);
+                let Some(found) = world.column(&place, &of, &columns, column) else { continue };
+                match aggregate_type(*aggregate, found) {
+                    None => {
+                        let message = format!("`{column}` is {found}, which cannot be aggregated");
+                        place.error(304, message).help("int and float columns can; `count` takes any");
+                    }
+                    Some(ty) if ty != feature.ty => {
+                        at.find(&["type"])
+                            .error(304, format!("`{name}` is {ty}, but {} is declared", feature.ty));
+                    }
+                    Some(_) => {}
+                }
+            }
+            Rule::Window { column: None, .. } if feature.ty != Type::Int => {
+                at.find(&["type"]).error(304, format!("`{name}` counts rows: an int"));
+            }
+            Rule::Age | Rule::Window { .. } | Rule::Python => {}
+        }
+    }
+}
+
+fn wrong_type(at: &At<'_>, feature: &str, declared: Type, column: &str, found: Type) {
+    let ty = if at.node.get("type").is_some() { at.find(&["type"]) } else { at.clone() };
+    ty.error(304, format!("`{feature}` is {declared}, but column `{column}` is {found}"))
+        .help(format!("write `{found}`, or convert it: {{ type: {declared}, sql: … }}"));
+}
+
+fn over_views(world: &World<'_>, view: &FeatureView, inputs: &[String], at: &At<'_>) {
+    let mut columns: IndexMap<String, Type> = IndexMap::new();
+    let mut whole = true;
+    if let Some(entity) = world.objects.entities.get(&view.entity) {
+        columns.extend(entity.keys.iter().map(|(name, ty)| (name.clone(), *ty)));
+    }
+    for (index, input) in inputs.iter().enumerate() {
+        let at = at.find(&["inputs", &index.to_string()]);
+        whole &= world.refer(&at, ObjectKind::View, input) && !world.broken(ObjectKind::View, input);
+        let Some(declared) = world.objects.views.get(input) else { continue };
+        if declared.entity != view.entity {
+            at.error(
+                210,
+                format!(
+                    "input `{input}` describes `{}`, not `{}`: not supported yet",
+                    declared.entity, view.entity
+                ),
+            )
+            .help("a view over views takes inputs of its own entity");
+        }
+        for (name, feature) in &declared.features {
+            if columns.insert(name.clone(), feature.ty).is_some() {
+                at.error(316, format!("two inputs have a column `{name}`"))
+                    .help("rename it in one of the views; a row has each name once");
+            }
+        }
+    }
+    // Columns of a derived view are those of its inputs; where one is unknown, nothing is missed for sure.
+    let of = ObjectRef::new(ObjectKind::View, list(inputs).replace('`', ""));
+    for (name, feature) in &view.features {
+        let at = at.find(&["features", name]);
+        match &feature.rule {
+            Rule::Sql(sql) => derived_sql(&at.find(&["sql"]), sql, &of, &columns, feature.ty, whole),
+            Rule::Python => {}
+            Rule::Last(_) | Rule::Age | Rule::Window { .. } => {
+                at.key_error(305, format!("`{name}` needs rows of a source, but the view reads views"), "")
+                    .help("write `sql` over the inputs' features, or move it to a view over a source");
+            }
+        }
+    }
+}
+
+fn derived_sql(
+    at: &At<'_>,
+    sql: &str,
+    of: &ObjectRef,
+    columns: &IndexMap<String, Type>,
+    ty: Type,
+    whole: bool,
+) {
+    match crate::expr::sql::columns(sql) {
+        Err(error) => drop(at.error(307, format!("not an expression over one row: {}", error.message))),
+        Ok(used) => {
+            for column in used.iter().filter(|_| whole) {
+                match columns.get(column) {
+                    None => {
+                        let known: Vec<&str> = columns.keys().map(String::as_str).collect();
+                        at.unknown(
+                            303,
+                            format!("none of the inputs {} has a feature `{column}`", of.name),
+                            column,
+                            known,
+                        );
+                    }
+                    Some(found) if sql.trim() == column && *found != ty => {
+                        at.error(304, format!("`{column}` is {found}, but {ty} is declared"));
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+    }
+}
+
+/// Views that are computed from themselves.
+pub(super) fn circles(world: &World<'_>) {
+    for document in world.documents.iter().filter(|document| document.kind == ObjectKind::View) {
+        let mut path = vec![document.name.as_str()];
+        if let Some(circle) = circle(world, &mut path) {
+            At::root(&document.root, &document.file, world.report).find(&["inputs"]).key_error(
+                311,
+                format!("view `{}` is computed from itself: {circle}", document.name),
+                "",
+            );
+        }
+    }
+}
+
+fn circle<'w>(world: &World<'w>, path: &mut Vec<&'w str>) -> Option<String> {
+    let inputs = world.objects.views.get(*path.last()?)?.input_views();
+    for input in inputs {
+        if input == path[0] {
+            return Some(path.iter().copied().chain([path[0]]).collect::<Vec<_>>().join(" → "));
+        }
+        if !path.contains(&input.as_str()) {
+            path.push(input);
+            let found = circle(world, path);
+            path.pop();
+            if found.is_some() {
+                return found;
+            }
+        }
+    }
+    None
+}
