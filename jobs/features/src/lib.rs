@@ -1,1 +1,66 @@
-//! The view DAG: compute, update, backfill, parity.
+//! Feature views: kept up to date, filled anew, read, and compared online against offline.
+//!
+//! Reading order: [`target`] (how far a job shall bring a view, and in which units; pure), [`compute`] (the rows of
+//! a unit, user Python included), [`entries`] (which of them go to Redis; pure), [`advance`] (a unit from computing to
+//! commit), then the jobs: `update`, `backfill`, `rebuild`; then what people ask: [`get`], [`history`],
+//! [`parity`], [`freshness`].
+//!
+//! Redis is written before the lake's commit, and every put is put-if-newer, so a job that dies in between is
+//! harmless. Nothing here knows files, DuckDB or the bytes in Redis.
+
+mod advance;
+mod backfill;
+mod compute;
+mod entries;
+mod error;
+mod freshness;
+mod live;
+mod parity;
+mod read;
+mod rebuild;
+mod subject;
+mod target;
+mod update;
+mod wishes;
+
+use std::path::PathBuf;
+
+use tidemill_blobs::Blobs;
+use tidemill_catalog::Catalog;
+use tidemill_offline::Lake;
+use tidemill_online::Online;
+use tidemill_pyrun::PyPools;
+use tidemill_runtime::JobEntry;
+
+pub use error::Error;
+pub use freshness::{ViewFreshness, freshness};
+pub use live::publish_live;
+pub use parity::{Difference, Parity, parity};
+pub use read::{GetRequest, GotFeatures, get, history};
+pub use wishes::{behind_in_redis, clock_moved, rebuild_new, update_new, updates_of_source};
+
+/// What the jobs and questions of features need. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Deps {
+    /// Objects, view versions, positions, lineage.
+    pub catalog: Catalog,
+    /// Rows.
+    pub lake: Lake,
+    /// Latest values.
+    pub online: Online,
+    /// The project's code.
+    pub blobs: Blobs,
+    /// User Python.
+    pub python: PyPools,
+    /// Where code is unpacked.
+    pub cache: PathBuf,
+}
+
+/// The jobs of features.
+pub fn jobs(deps: &Deps) -> Vec<JobEntry> {
+    vec![
+        JobEntry::new(update::UpdateJob::new(deps.clone())),
+        JobEntry::new(backfill::BackfillJob::new(deps.clone())),
+        JobEntry::new(rebuild::RebuildJob::new(deps.clone())),
+    ]
+}

@@ -1,0 +1,274 @@
+//! Brings one version of a view to its target, unit by unit: compute, write Redis, stage, commit.
+//!
+//! Redis comes first, so a value is never in the lake's committed rows and missing online; every put is
+//! put-if-newer, so an attempt that dies before its commit has done no harm. Rows, dead letters, lineage, the new
+//! position and the wishes of views downstream are one transaction.
+
+use serde::{Deserialize, Serialize};
+use tidemill_catalog::{Edge, Node};
+use tidemill_core::JobError;
+use tidemill_offline::{CommitRange, Filter, Read, Staged, Table};
+use tidemill_online::{Layout, Marker};
+use tidemill_rows::{CREATED_AT, DELETED, Row, SEQ, VALID_AT, batch_of, field, schema::system_fields};
+use tidemill_runtime::Context;
+use tidemill_spec::{Type, Value, ViewKind};
+use tidemill_store::Tx;
+
+use arrow::datatypes::{Schema, SchemaRef};
+
+use crate::{
+    Deps, Error,
+    compute::{Computed, DeadRow, compute},
+    entries::{row_entries, tile_entries},
+    subject::Subject,
+    target::{Target, Unit, units},
+    wishes::{due_new, update_new},
+};
+
+/// How far a job is. Stored as its checkpoint: fields are only ever added.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Progress {
+    /// What is left, one for each version; the first is under way.
+    pub(crate) targets: Vec<Target>,
+    /// Units of the first target that are published.
+    #[serde(default)]
+    pub(crate) units_done: usize,
+    /// Rows published so far.
+    #[serde(default)]
+    pub(crate) rows: i64,
+    /// Rows that user Python refused so far.
+    #[serde(default)]
+    pub(crate) dead_letters: i64,
+}
+
+impl Progress {
+    pub(crate) fn new(targets: Vec<Target>) -> Self {
+        Self { targets, ..Self::default() }
+    }
+
+    /// What the job tells when it has ended.
+    pub(crate) fn outputs(&self) -> serde_json::Value {
+        serde_json::json!({ "rows": self.rows, "dead_letters": self.dead_letters })
+    }
+}
+
+/// What becomes of a version that has reached its target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// It goes on being what it is.
+    Updated,
+    /// It takes the place of the current one.
+    Switched,
+}
+
+/// Brings `subject` to the first target of the job's checkpoint, and drops that target from it.
+pub(crate) async fn bring(
+    deps: &Deps,
+    subject: &Subject,
+    arrival: Arrival,
+    cx: &mut Context<Progress>,
+) -> Result<(), JobError> {
+    let mut progress = cx.checkpoint().cloned().unwrap_or_default();
+    let target = progress.targets[0];
+    let commits = subject.commits(&deps.lake, &target).await?;
+    let units = units(subject.view.kind(), &target, &commits);
+    put_passed(deps, subject, &target).await?;
+    // A target without units still moves the position.
+    for index in progress.units_done..units.len().max(1) {
+        let unit = units.get(index);
+        let written = match unit {
+            Some(unit) => write(deps, subject, &target, unit).await?,
+            None => Written::default(),
+        };
+        let last = index + 1 >= units.len();
+        if last {
+            mark(deps, subject, &target).await?;
+        }
+        progress.units_done = index + 1;
+        progress.rows += written.rows.as_ref().map_or(0, |staged| staged.rows);
+        progress.dead_letters += written.dead.as_ref().map_or(0, |staged| staged.rows);
+        if last {
+            progress.targets.remove(0);
+            progress.units_done = 0;
+        }
+        let wishes = if last { wishes(deps, subject, &target, cx).await? } else { Vec::new() };
+        let mut tx = cx.begin().await?;
+        if last {
+            arrive(deps, &mut tx, subject, &target, arrival, cx).await?;
+        }
+        if let Some(unit) = unit {
+            written.publish(deps, &mut tx, subject, unit).await?;
+        }
+        for wish in wishes {
+            cx.enqueue(&mut tx, wish).await?;
+        }
+        cx.commit_checkpoint(tx, progress.clone()).await?;
+        cx.progress((index + 1) as u64, units.len().max(1) as u64);
+    }
+    Ok(())
+}
+
+/// A unit whose values are in Redis and whose files no reader sees yet.
+#[derive(Debug, Default)]
+struct Written {
+    rows: Option<Staged>,
+    dead: Option<Staged>,
+}
+
+async fn write(deps: &Deps, subject: &Subject, target: &Target, unit: &Unit) -> Result<Written, Error> {
+    let Computed { rows, dead } =
+        compute(deps, &subject.view, &subject.version, &subject.inputs, target, unit).await?;
+    put(deps, subject, target, &rows).await?;
+    let view = &subject.view;
+    let rows =
+        deps.lake.stage(&view.table(), &unit.key, 0, &view.keys(), &view.schema(), vec![rows]).await?;
+    let dead = match dead.as_slice() {
+        [] => None,
+        dead => {
+            let (schema, batch) = dead_letters(subject, target, dead)?;
+            deps.lake.stage(&dead_table(subject), &unit.key, 0, &[], &schema, vec![batch]).await?
+        }
+    };
+    Ok(Written { rows, dead })
+}
+
+impl Written {
+    async fn publish(self, deps: &Deps, tx: &mut Tx, subject: &Subject, unit: &Unit) -> Result<(), Error> {
+        if let Some(dead) = self.dead {
+            let key = format!("v{} {}", subject.version.version, unit.key);
+            deps.lake.publish(tx.conn(), &dead_table(subject), &key, &[dead]).await?;
+        }
+        // An empty commit is left out: it would only wake those who follow this view.
+        if let Some(rows) = self.rows {
+            deps.lake.publish(tx.conn(), &subject.view.table(), &unit.key, &[rows]).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes to Redis what computed rows say of their entities at the target's clock.
+pub(crate) async fn put(
+    deps: &Deps,
+    subject: &Subject,
+    target: &Target,
+    rows: &arrow::array::RecordBatch,
+) -> Result<u64, Error> {
+    let Some(online) = &subject.online else { return Ok(0) };
+    let entries = match online.layout() {
+        Layout::Row(_) => row_entries(online, rows, target.clock)?,
+        Layout::Tiles(_) => tile_entries(online, rows, target.lake_version, target.clock)?,
+    };
+    Ok(deps.online.put(online, &entries).await?)
+}
+
+/// Rows that were in the lake ahead of their time, and that the clock has passed since.
+async fn put_passed(deps: &Deps, subject: &Subject, target: &Target) -> Result<(), Error> {
+    let Some(before) = target.clock_before.filter(|before| *before < target.clock) else { return Ok(()) };
+    if subject.online.is_none() || subject.view.kind() == ViewKind::Windows {
+        return Ok(());
+    }
+    let tick = chrono::TimeDelta::microseconds(1);
+    let passed = Read {
+        table: subject.view.table(),
+        commits: CommitRange::upto(target.lake_version),
+        filter: Filter {
+            between: Some((VALID_AT.to_owned(), before + tick, target.clock + tick)),
+            ..Filter::default()
+        },
+        columns: None,
+    };
+    let rows = deps.lake.read(&passed).await?;
+    if rows.num_rows() > 0 {
+        put(deps, subject, target, &rows).await?;
+    }
+    Ok(())
+}
+
+/// Says in Redis how far it has been written. Before the commit: a marker behind a position then means that
+/// Redis lost something, and nothing else.
+pub(crate) async fn mark(deps: &Deps, subject: &Subject, target: &Target) -> Result<(), Error> {
+    if let Some(online) = &subject.online {
+        let marker = Marker { lake_version: target.lake_version };
+        deps.online.mark(online.name(), online.version(), marker).await?;
+    }
+    Ok(())
+}
+
+/// The version has reached its target: lineage and position, and the switch after a backfill.
+async fn arrive(
+    deps: &Deps,
+    tx: &mut Tx,
+    subject: &Subject,
+    target: &Target,
+    arrival: Arrival,
+    cx: &Context<Progress>,
+) -> Result<(), Error> {
+    let (name, version) = (subject.name(), subject.version.version);
+    let from = match &subject.view.source {
+        Some(source) => vec![Node::Source(source.name.clone())],
+        None => subject.inputs.iter().map(|input| Node::View(input.name().to_owned(), input.version)).collect(),
+    };
+    let edge = |from| Edge {
+        run: Some(cx.run()),
+        code_hash: Some(subject.version.code_hash.clone()).filter(|hash| !hash.is_empty()),
+        lake_version: Some(target.lake_version),
+        ..Edge::new(from, Node::View(name.to_owned(), version))
+    };
+    deps.catalog.lineage(tx, &from.into_iter().map(edge).collect::<Vec<_>>()).await?;
+    let reached = (target.lake_version, target.reached);
+    deps.catalog.move_position(tx, name, version, reached, target.clock).await?;
+    if arrival == Arrival::Switched {
+        deps.catalog.switch_view(tx, name, version).await?;
+    }
+    Ok(())
+}
+
+/// What follows: the views that read this one, and this one again when the clock reaches its next future row.
+async fn wishes(
+    deps: &Deps,
+    subject: &Subject,
+    target: &Target,
+    cx: &Context<Progress>,
+) -> Result<Vec<tidemill_store::NewJob>, Error> {
+    let mut wishes = Vec::new();
+    if target.lake_version > target.after {
+        let objects = deps.catalog.objects().await?;
+        let readers = objects.views.values().filter(|view| view.input_views().contains(&subject.name().to_owned()));
+        wishes.extend(readers.map(|view| update_new(&view.name)));
+    }
+    if subject.online.is_some() {
+        wishes.extend(due_new(deps, subject, target, cx.store()).await?);
+    }
+    Ok(wishes)
+}
+
+/// Where rows that a view's Python refused are kept.
+fn dead_table(subject: &Subject) -> Table {
+    Table::from(format!("dead/view/{}", subject.name()))
+}
+
+fn dead_letters(
+    subject: &Subject,
+    target: &Target,
+    dead: &[DeadRow],
+) -> Result<(SchemaRef, arrow::array::RecordBatch), Error> {
+    let mut fields = vec![field("version", Type::Int)];
+    fields.extend(["reason", "detail", "raw"].map(|name| field(name, Type::String)));
+    fields.extend(system_fields());
+    let schema: SchemaRef = Schema::new(fields).into();
+    let row = |dead: &DeadRow| -> Row {
+        let text = |text: &str| Value::String(text.to_owned());
+        Row::from_iter([
+            ("version".to_owned(), Value::Int(subject.version.version.into())),
+            ("reason".to_owned(), text(&dead.fault.message)),
+            ("detail".to_owned(), dead.fault.detail.as_deref().map_or(Value::Null, text)),
+            ("raw".to_owned(), text(&dead.raw)),
+            (VALID_AT.to_owned(), dead.valid_at.clone()),
+            (CREATED_AT.to_owned(), Value::Timestamp(target.clock)),
+            (SEQ.to_owned(), Value::Int(target.lake_version)),
+            (DELETED.to_owned(), Value::Bool(false)),
+        ])
+    };
+    let rows: Vec<Row> = dead.iter().map(row).collect();
+    Ok((schema.clone(), batch_of(&schema, &rows)?))
+}

@@ -1,0 +1,175 @@
+//! The rows of a unit: in SQL by the lake, or by user Python, whose failures become dead letters.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{Array as _, ArrayRef, AsArray as _, BooleanArray, RecordBatch},
+    compute::{concat_batches, filter_record_batch, not},
+};
+use tidemill_catalog::{ViewVersion, code};
+use tidemill_core::Fault;
+use tidemill_offline::{Stamp, TileRange, View};
+use tidemill_pyrun::{Mode, PyPool};
+use tidemill_rows::{CREATED_AT, DELETED, Row, SEQ, VALID_AT, array, json_rows, row::column, rows_of};
+use tidemill_spec::{Type, Value, ViewKind};
+
+use crate::{
+    Deps, Error,
+    target::{Target, Unit},
+};
+
+/// What a unit computed.
+#[derive(Debug)]
+pub(crate) struct Computed {
+    /// In the columns of the view's table.
+    pub(crate) rows: RecordBatch,
+    /// Rows that user Python refused.
+    pub(crate) dead: Vec<DeadRow>,
+}
+
+/// A row that user Python could not be run on.
+#[derive(Debug)]
+pub(crate) struct DeadRow {
+    /// When the row became known.
+    pub(crate) valid_at: Value,
+    /// What Python got, as JSON.
+    pub(crate) raw: String,
+    /// What it raised, trimmed to the user's own frames.
+    pub(crate) fault: Fault,
+}
+
+/// Computes a unit of `view`. `inputs`: the views it reads, if it is derived.
+pub(crate) async fn compute(
+    deps: &Deps,
+    view: &View,
+    version: &ViewVersion,
+    inputs: &[View],
+    target: &Target,
+    unit: &Unit,
+) -> Result<Computed, Error> {
+    let stamp = Stamp { created_at: target.clock, seq: target.lake_version };
+    let lake = &deps.lake;
+    match (view.kind(), &view.definition.python) {
+        (ViewKind::Windows, _) => Ok(Computed::whole(tiles(deps, view, target).await?)),
+        (ViewKind::Rows, None) => Ok(Computed::whole(lake.compute_rows(view, unit.commits, unit.part).await?.rows)),
+        (ViewKind::Rows, Some(entry)) => {
+            let rows = lake.source_rows(view, unit.commits, unit.part).await?.rows;
+            let python = Python { pool: pool(deps, version).await?, view, entry };
+            python.row_view(&rows).await
+        }
+        (ViewKind::Derived, None) => {
+            let moments = lake.derived_inputs(view, inputs, unit.commits, unit.part).await?;
+            Ok(Computed::whole(lake.derive(view, &moments, stamp).await?.rows))
+        }
+        (ViewKind::Derived, Some(entry)) => {
+            let moments = lake.derived_inputs(view, inputs, unit.commits, unit.part).await?;
+            let python = Python { pool: pool(deps, version).await?, view, entry };
+            python.derived_view(&moments.inputs, stamp).await
+        }
+    }
+}
+
+/// All tiles within reach of the clock, of the entities that the target touches.
+pub(crate) async fn tiles(deps: &Deps, view: &View, target: &Target) -> Result<RecordBatch, Error> {
+    let range = TileRange { commits: target.commits(), clock_before: target.clock_before, clock: target.clock };
+    let stamp = Stamp { created_at: target.clock, seq: target.lake_version };
+    Ok(deps.lake.tiles_touched(view, range, stamp).await?)
+}
+
+/// The processes that hold the code which the view version was applied with.
+async fn pool(deps: &Deps, version: &ViewVersion) -> Result<PyPool, Error> {
+    let folder = code::unpack(&deps.blobs, &version.code_hash, &deps.cache).await?;
+    Ok(deps.python.get(&version.code_hash, &folder))
+}
+
+impl Computed {
+    fn whole(rows: RecordBatch) -> Self {
+        Self { rows, dead: Vec::new() }
+    }
+}
+
+/// A view's function, ready to be called.
+struct Python<'a> {
+    pool: PyPool,
+    view: &'a View,
+    entry: &'a str,
+}
+
+impl Python<'_> {
+    /// Source rows keep their place in the total order; a deletion is passed on without asking Python.
+    async fn row_view(&self, source: &RecordBatch) -> Result<Computed, Error> {
+        let deleted = column(source, DELETED)?.as_boolean().clone();
+        let alive = filter_record_batch(source, &not(&deleted)?)?;
+        let gone = filter_record_batch(source, &deleted)?;
+        let system = |rows: &RecordBatch| -> Result<Vec<(&'static str, ArrayRef)>, Error> {
+            [VALID_AT, CREATED_AT, SEQ, DELETED].iter().map(|name| Ok((*name, Arc::clone(column(rows, name)?)))).collect()
+        };
+        let mut computed = self.call(&alive, &system(&alive)?).await?;
+        let nothing = self.assemble(&gone, None, &system(&gone)?)?;
+        computed.rows = concat_batches(&self.view.schema(), [&computed.rows, &nothing])?;
+        Ok(computed)
+    }
+
+    /// Derived rows carry the stamp of their target.
+    async fn derived_view(&self, moments: &RecordBatch, stamp: Stamp) -> Result<Computed, Error> {
+        let count = moments.num_rows();
+        let same = |name: &str, ty, value: Value| array(name, ty, std::iter::repeat_n(&value, count));
+        let system = [
+            (VALID_AT, Arc::clone(column(moments, VALID_AT)?)),
+            (CREATED_AT, same(CREATED_AT, Type::Timestamp, Value::Timestamp(stamp.created_at))?),
+            (SEQ, same(SEQ, Type::Int, Value::Int(stamp.seq))?),
+            (DELETED, same(DELETED, Type::Bool, Value::Bool(false))?),
+        ];
+        self.call(moments, &system).await
+    }
+
+    /// Calls the function on rows and puts what it returns beside their keys; rows that fail become dead letters.
+    async fn call(&self, input: &RecordBatch, system: &[(&str, ArrayRef)]) -> Result<Computed, Error> {
+        let features = &self.view.definition.features;
+        let out = features.iter().map(|(name, feature)| (name.clone(), feature.ty)).collect();
+        if input.num_rows() == 0 {
+            return Ok(Computed::whole(self.assemble(input, None, system)?));
+        }
+        let mode = if self.view.definition.batch { Mode::Batch } else { Mode::Row };
+        let transformed = self.pool.transform(self.entry, mode, input, &out).await?;
+        let rows = self.assemble(input, Some(&transformed.rows), system)?;
+        let mut kept = vec![true; input.num_rows()];
+        let mut dead = Vec::with_capacity(transformed.failures.len());
+        for (row, fault) in transformed.failures {
+            kept[row] = false;
+            dead.push(dead_row(input, row, fault)?);
+        }
+        Ok(Computed { rows: filter_record_batch(&rows, &BooleanArray::from(kept))?, dead })
+    }
+
+    /// The view's columns: keys of the input, features as returned (null without), system columns as given.
+    fn assemble(
+        &self,
+        input: &RecordBatch,
+        features: Option<&RecordBatch>,
+        system: &[(&str, ArrayRef)],
+    ) -> Result<RecordBatch, Error> {
+        let schema = self.view.schema();
+        let find = |name: &str| -> Result<ArrayRef, Error> {
+            if let Some((_, array)) = system.iter().find(|(system, _)| *system == name) {
+                return Ok(Arc::clone(array));
+            }
+            if self.view.entity.keys.contains_key(name) {
+                return Ok(Arc::clone(column(input, name)?));
+            }
+            match features {
+                Some(features) => Ok(Arc::clone(column(features, name)?)),
+                None => Ok(arrow::array::new_null_array(schema.field_with_name(name)?.data_type(), input.num_rows())),
+            }
+        };
+        let arrays = schema.fields().iter().map(|field| find(field.name())).collect::<Result<Vec<_>, _>>()?;
+        Ok(RecordBatch::try_new(schema.clone(), arrays)?)
+    }
+}
+
+fn dead_row(input: &RecordBatch, row: usize, fault: Fault) -> Result<DeadRow, Error> {
+    let one = input.slice(row, 1);
+    let valid_at = rows_of(&one)?.into_iter().next().and_then(|mut row: Row| row.swap_remove(VALID_AT));
+    let raw = json_rows(&one)?.into_iter().next().unwrap_or_default();
+    Ok(DeadRow { valid_at: valid_at.unwrap_or(Value::Null), raw: serde_json::Value::Object(raw).to_string(), fault })
+}

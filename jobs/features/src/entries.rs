@@ -1,0 +1,156 @@
+//! Which computed rows go to Redis, and as what. Pure.
+
+use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch};
+use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+use indexmap::IndexMap;
+use tidemill_core::Time;
+use tidemill_online::{Body, Entry, Layout, OnlineView, Order, Partial, Series, Stored, Tile};
+use tidemill_rows::{CREATED_AT, DELETED, SEQ, VALID_AT, row::column, schema, value_at};
+use tidemill_spec::Value;
+
+use crate::Error;
+
+/// The newest row of each entity that is known at the data clock; later ones reach Redis when the clock has
+/// passed them. Rows in the columns of the view's table.
+pub(crate) fn row_entries(view: &OnlineView, rows: &RecordBatch, clock: Time) -> Result<Vec<Entry>, Error> {
+    let Layout::Row(columns) = view.layout() else { return Ok(Vec::new()) };
+    let keys = columns_of(rows, view.keys().keys())?;
+    let values = columns_of(rows, columns.iter().map(|(name, _)| name))?;
+    let system = System::of(rows)?;
+    let mut newest: IndexMap<Vec<Value>, usize> = IndexMap::new();
+    for row in 0..rows.num_rows() {
+        if system.order(row).first > clock.timestamp_micros() {
+            continue;
+        }
+        let best = newest.entry(row_of(&keys, row)).or_insert(row);
+        if system.order(row) > system.order(*best) {
+            *best = row;
+        }
+    }
+    let entry = |(key, row): (Vec<Value>, usize)| {
+        let body = if system.deleted(row) { Body::Deleted } else { Body::Row(row_of(&values, row)) };
+        Entry { key, stored: Stored { order: system.order(row), body } }
+    };
+    Ok(newest.into_iter().map(entry).collect())
+}
+
+/// The tiles of each entity as one value. Rows in the columns of the view's table, all tiles of an entity
+/// among them; a deleted one says that there is none any more.
+pub(crate) fn tile_entries(
+    view: &OnlineView,
+    tiles: &RecordBatch,
+    lake_version: i64,
+    clock: Time,
+) -> Result<Vec<Entry>, Error> {
+    let Layout::Tiles(layouts) = view.layout() else { return Ok(Vec::new()) };
+    let keys = columns_of(tiles, view.keys().keys())?;
+    let deleted = column(tiles, DELETED)?.as_boolean();
+    let series = layouts
+        .iter()
+        .map(|layout| SeriesColumns::of(tiles, layout))
+        .collect::<Result<Vec<_>, Error>>()?;
+    let mut entities: IndexMap<Vec<Value>, Vec<Series>> = IndexMap::new();
+    for row in 0..tiles.num_rows() {
+        let entity = entities.entry(row_of(&keys, row)).or_insert_with(|| vec![Series::default(); layouts.len()]);
+        if deleted.value(row) {
+            continue;
+        }
+        for (series, columns) in entity.iter_mut().zip(&series) {
+            series.tiles.extend(columns.tile(row));
+        }
+    }
+    let order = Order::tiles(lake_version, clock);
+    let entry = |(key, mut series): (Vec<Value>, Vec<Series>)| {
+        for series in &mut series {
+            series.tiles.sort_by_key(|tile| tile.index);
+        }
+        Entry { key, stored: Stored { order, body: Body::Tiles(series) } }
+    };
+    Ok(entities.into_iter().map(entry).collect())
+}
+
+/// The columns that place a row among those of its entity.
+struct System<'a> {
+    valid_at: &'a ArrayRef,
+    created_at: &'a ArrayRef,
+    seq: &'a ArrayRef,
+    deleted: &'a ArrayRef,
+}
+
+impl<'a> System<'a> {
+    fn of(rows: &'a RecordBatch) -> Result<Self, Error> {
+        Ok(Self {
+            valid_at: column(rows, VALID_AT)?,
+            created_at: column(rows, CREATED_AT)?,
+            seq: column(rows, SEQ)?,
+            deleted: column(rows, DELETED)?,
+        })
+    }
+
+    fn order(&self, row: usize) -> Order {
+        let micros = |array: &ArrayRef| array.as_primitive::<TimestampMicrosecondType>().value(row);
+        Order {
+            first: micros(self.valid_at),
+            second: micros(self.created_at),
+            third: self.seq.as_primitive::<Int64Type>().value(row),
+        }
+    }
+
+    fn deleted(&self, row: usize) -> bool {
+        self.deleted.as_boolean().value(row)
+    }
+}
+
+/// The columns that hold one hop's tiles.
+struct SeriesColumns<'a> {
+    hop_us: i64,
+    hops: &'a ArrayRef,
+    tiles: &'a ArrayRef,
+    newest: &'a ArrayRef,
+    /// Of each feature: rows counted, and its value unless it counts.
+    partials: Vec<(&'a ArrayRef, Option<&'a ArrayRef>)>,
+}
+
+impl<'a> SeriesColumns<'a> {
+    fn of(tiles: &'a RecordBatch, layout: &tidemill_online::view::SeriesLayout) -> Result<Self, Error> {
+        let partial = |(feature, ty): &(String, tidemill_online::view::PartialType)| {
+            let value = match ty {
+                tidemill_online::view::PartialType::Count => None,
+                tidemill_online::view::PartialType::Value(_) => Some(column(tiles, feature)?),
+            };
+            Ok((column(tiles, &schema::counted(feature))?, value))
+        };
+        Ok(Self {
+            hop_us: i64::try_from(layout.hop.as_micros()).unwrap_or(i64::MAX),
+            hops: column(tiles, schema::HOP_US)?,
+            tiles: column(tiles, schema::TILE)?,
+            newest: column(tiles, schema::NEWEST)?,
+            partials: layout.features.iter().map(partial).collect::<Result<_, Error>>()?,
+        })
+    }
+
+    /// The tile in a row, if it is of this hop.
+    fn tile(&self, row: usize) -> Option<Tile> {
+        let int = |array: &ArrayRef| array.as_primitive::<Int64Type>().value(row);
+        let Value::Timestamp(newest) = value_at(self.newest, row) else { return None };
+        if int(self.hops) != self.hop_us {
+            return None;
+        }
+        let partial = |(rows, value): &(&ArrayRef, Option<&ArrayRef>)| Partial {
+            rows: if rows.is_null(row) { 0 } else { int(rows) },
+            value: value.map_or(Value::Null, |value| value_at(value, row)),
+        };
+        Some(Tile { index: int(self.tiles), newest, partials: self.partials.iter().map(partial).collect() })
+    }
+}
+
+fn columns_of<'a>(
+    rows: &'a RecordBatch,
+    names: impl Iterator<Item = &'a String>,
+) -> Result<Vec<&'a ArrayRef>, Error> {
+    names.map(|name| Ok(column(rows, name)?)).collect()
+}
+
+fn row_of(columns: &[&ArrayRef], row: usize) -> Vec<Value> {
+    columns.iter().map(|array| value_at(array, row)).collect()
+}

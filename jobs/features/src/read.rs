@@ -1,0 +1,240 @@
+//! Features of entities, as people and programs ask for them: now, or as of any moment.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use indexmap::IndexMap;
+use serde::Serialize;
+use tidemill_core::{Fault, Time};
+use tidemill_offline::{KnownAt, PitRead, PitRequest};
+use tidemill_online::{Read, Status, ViewFeatures, values};
+use tidemill_rows::{array, json_rows, row::column, value_at};
+use tidemill_spec::{KeyOrigin, Type, Value};
+
+use crate::{Deps, Error, subject::Subject};
+
+/// Which features of which entities.
+#[derive(Clone, Debug, Default)]
+pub struct GetRequest {
+    /// Key columns of each entity, as JSON or as text. Keys that a view doesn't have are left aside.
+    pub entities: Vec<serde_json::Map<String, serde_json::Value>>,
+    /// `view` or `view:feature`. None at all: every online view whose keys are given.
+    pub features: Vec<String>,
+    /// The moment; `None`: now by the data clock, from Redis where the view is online.
+    pub at: Option<Time>,
+    /// Which corrections count when `at` is given.
+    pub known_at: KnownAt,
+}
+
+/// One entity's features in one view.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GotFeatures {
+    /// The values, and whether they may be relied on.
+    #[serde(flatten)]
+    pub features: ViewFeatures,
+    /// The moment they are of, on the data clock.
+    pub at: Time,
+    /// Where they were read: `online` or `offline`.
+    pub store: &'static str,
+}
+
+/// Features of each entity in the order asked; for each, one item a view.
+///
+/// # Errors
+/// A view or feature that isn't declared, a key that is missing or of another type.
+pub async fn get(deps: &Deps, request: &GetRequest) -> Result<Vec<Vec<GotFeatures>>, Error> {
+    let wanted = wanted(deps, request).await?;
+    let now = deps.catalog.store().data_clock().await?.at(tidemill_core::Clock::now(&tidemill_core::SystemClock));
+    let at = request.at.unwrap_or(now);
+    let mut got: Vec<Vec<GotFeatures>> = vec![Vec::new(); request.entities.len()];
+    for wanted in &wanted {
+        let keys = request.entities.iter().map(|entity| keys_of(&wanted.subject, entity));
+        let keys = keys.collect::<Result<Vec<_>, _>>()?;
+        let online = wanted.subject.online.is_some() && request.at.is_none() && request.known_at == KnownAt::Any;
+        let features =
+            if online { now_online(deps, wanted, &keys, at).await? } else { as_of(deps, wanted, &keys, at, request.known_at).await? };
+        let store = if online { "online" } else { "offline" };
+        for (entity, features) in got.iter_mut().zip(features) {
+            entity.push(GotFeatures { features: wanted.pick(features), at, store });
+        }
+    }
+    Ok(got)
+}
+
+/// Stored rows of one entity in a view, oldest first, at most the `last` ones, as JSON.
+pub async fn history(
+    deps: &Deps,
+    view: &str,
+    entity: &serde_json::Map<String, serde_json::Value>,
+    last: u32,
+) -> Result<Vec<serde_json::Map<String, serde_json::Value>>, Error> {
+    let subject = Subject::current(deps, view).await?;
+    let key = keys_of(&subject, entity)?;
+    let rows = deps.lake.history(&subject.view, &key, deps.lake.head().await?, last).await?;
+    Ok(json_rows(&rows)?)
+}
+
+/// A view that was asked for, and which of its features.
+struct Wanted {
+    subject: Subject,
+    features: Option<Vec<String>>,
+}
+
+impl Wanted {
+    fn pick(&self, mut found: ViewFeatures) -> ViewFeatures {
+        if let Some(features) = &self.features {
+            found.values.retain(|name, _| features.contains(name));
+            found.defaulted.retain(|name| features.contains(name));
+        }
+        found
+    }
+}
+
+async fn wanted(deps: &Deps, request: &GetRequest) -> Result<Vec<Wanted>, Error> {
+    if request.features.is_empty() {
+        let mut wanted = Vec::new();
+        for version in deps.catalog.current_views().await? {
+            let subject = Subject::current(deps, &version.view).await?;
+            let given = |entity: &serde_json::Map<_, _>| subject.view.entity.keys.keys().all(|key| entity.contains_key(key));
+            if subject.online.is_some() && request.entities.iter().all(given) {
+                wanted.push(Wanted { subject, features: None });
+            }
+        }
+        return Ok(wanted);
+    }
+    let mut by_view: IndexMap<&str, Option<Vec<String>>> = IndexMap::new();
+    for asked in &request.features {
+        match asked.split_once(':') {
+            None => drop(by_view.insert(asked, None)),
+            Some((view, feature)) => {
+                if let Some(features) = by_view.entry(view).or_insert_with(|| Some(Vec::new())) {
+                    features.push(feature.to_owned());
+                }
+            }
+        }
+    }
+    let mut wanted = Vec::new();
+    for (view, features) in by_view {
+        let subject = Subject::current(deps, view).await?;
+        let declared = &subject.view.definition.features;
+        if let Some(unknown) = features.iter().flatten().find(|name| !declared.contains_key(*name)) {
+            let names = declared.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+            let fault = Fault::coded(605, format!("view `{view}` has no feature `{unknown}`"));
+            return Err(Error::Invalid(fault.hint(format!("its features are {names}"))));
+        }
+        wanted.push(Wanted { subject, features });
+    }
+    Ok(wanted)
+}
+
+/// Key values in the order of the view's entity, typed.
+fn keys_of(
+    subject: &Subject,
+    entity: &serde_json::Map<String, serde_json::Value>,
+) -> Result<Vec<Value>, Error> {
+    let keys = subject.view.entity.keys.iter();
+    keys.map(|(name, ty)| {
+        let json = entity.get(name).ok_or_else(|| missing_key(subject, name))?;
+        let value = match json {
+            serde_json::Value::String(text) => Value::parse(text, *ty),
+            // JSON of other languages has no ints.
+            serde_json::Value::Number(number) if *ty == Type::Int => match number.as_f64() {
+                Some(float) if number.as_i64().is_none() => Value::parse(&float.to_string(), *ty),
+                _ => Value::from_json(json, *ty),
+            },
+            _ => Value::from_json(json, *ty),
+        };
+        value.map_err(|wrong| Error::Invalid(Fault::coded(606, format!("key `{name}` of entity `{}`: {wrong}", subject.view.entity.name))))
+    })
+    .collect()
+}
+
+fn missing_key(subject: &Subject, name: &str) -> Error {
+    let entity = &subject.view.entity;
+    let keys = entity.keys.keys().map(|key| format!("--entity {key}=…")).collect::<Vec<_>>().join(" ");
+    let fault = Fault::coded(606, format!("view `{}` needs the key `{name}` of entity `{}`", subject.name(), entity.name));
+    Error::Invalid(fault.hint(keys))
+}
+
+async fn now_online(deps: &Deps, wanted: &Wanted, keys: &[Vec<Value>], now: Time) -> Result<Vec<ViewFeatures>, Error> {
+    let Some(view) = &wanted.subject.online else { return Ok(Vec::new()) };
+    let reads: Vec<Read<'_>> = keys.iter().map(|key| Read { view, key }).collect();
+    let found = deps.online.read(&reads).await?;
+    found.into_iter().map(|bytes| Ok(values(view, bytes.as_deref(), now)?)).collect()
+}
+
+async fn as_of(
+    deps: &Deps,
+    wanted: &Wanted,
+    keys: &[Vec<Value>],
+    at: Time,
+    known_at: KnownAt,
+) -> Result<Vec<ViewFeatures>, Error> {
+    offline_features(deps, &wanted.subject, keys, at, known_at, deps.lake.head().await?).await
+}
+
+/// All features of a view for some entities as of one moment, by the point-in-time join.
+pub(crate) async fn offline_features(
+    deps: &Deps,
+    subject: &Subject,
+    keys: &[Vec<Value>],
+    at: Time,
+    known_at: KnownAt,
+    version: i64,
+) -> Result<Vec<ViewFeatures>, Error> {
+    const MOMENT: &str = "_at";
+    const FOUND_AT: &str = "_found_at";
+    let view = &subject.view;
+    let mut columns: Vec<(String, ArrayRef)> = Vec::new();
+    for (position, (name, ty)) in view.entity.keys.iter().enumerate() {
+        columns.push((key_column(name), array(name, *ty, keys.iter().map(|key| &key[position]))?));
+    }
+    let moment = Value::Timestamp(at);
+    columns.push((MOMENT.to_owned(), array(MOMENT, Type::Timestamp, std::iter::repeat_n(&moment, keys.len()))?));
+    let read = PitRead {
+        view: view.clone(),
+        keys: view.entity.keys.keys().map(|key| KeyOrigin::Request(key_column(key))).collect(),
+        features: view.definition.features.keys().map(|name| (name.clone(), name.clone())).collect(),
+        found_at: Some(FOUND_AT.to_owned()),
+    };
+    let request = PitRequest {
+        labels: RecordBatch::try_from_iter(columns)?,
+        label_ts: MOMENT.to_owned(),
+        reads: vec![read],
+        version,
+        known_at,
+    };
+    let joined = deps.lake.point_in_time(&request).await?;
+    let found_at = Arc::clone(column(&joined, FOUND_AT)?);
+    let features = view.definition.features.keys();
+    let features = features.map(|name| Ok((name, column(&joined, name)?))).collect::<Result<Vec<_>, Error>>()?;
+    let one = |row| {
+        let valid_at = match value_at(&found_at, row) {
+            Value::Timestamp(time) => Some(time),
+            _ => None,
+        };
+        ViewFeatures {
+            view: subject.name().to_owned(),
+            version: view.version.unsigned_abs(),
+            status: status(subject, valid_at, at),
+            valid_at,
+            values: features.iter().map(|(name, array)| ((*name).clone(), value_at(array, row))).collect(),
+            defaulted: Vec::new(),
+        }
+    };
+    Ok((0..joined.num_rows()).map(one).collect())
+}
+
+/// A feature may have the name of a key, so label columns get names of their own.
+fn key_column(name: &str) -> String {
+    format!("_key_{name}")
+}
+
+fn status(subject: &Subject, valid_at: Option<Time>, at: Time) -> Status {
+    let limit = subject.view.definition.freshness.and_then(|freshness| freshness.fail);
+    match (valid_at, limit) {
+        (None, _) => Status::Absent,
+        (Some(valid_at), Some(limit)) if (at - valid_at).to_std().is_ok_and(|age| age > limit) => Status::Stale,
+        _ => Status::Fresh,
+    }
+}

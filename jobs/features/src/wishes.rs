@@ -1,0 +1,131 @@
+//! Jobs of features as others wish for them: in the transaction that makes them necessary.
+
+use tidemill_catalog::Catalog;
+use tidemill_core::{DataClock, Time};
+use tidemill_offline::{CommitRange, Filter, Read};
+use tidemill_rows::{VALID_AT, value_at};
+use tidemill_runtime::job_new;
+use tidemill_spec::{
+    Objects, Value, ViewInput,
+    args::{FEATURES_UPDATE, FeaturesUpdate},
+};
+use tidemill_store::{NewJob, Store};
+
+use crate::{
+    Deps, Error,
+    rebuild::{FEATURES_REBUILD, FeaturesRebuild},
+    subject::{Subject, maintained_versions, online_view},
+    target::Target,
+};
+
+/// Brings a view up to the lake's head and the data clock. Wishes for a view that waits already are one.
+pub fn update_new(view: &str) -> NewJob {
+    NewJob {
+        key: Some(format!("features.update/{view}")),
+        concurrency_key: Some(concurrency_key(view)),
+        ..job_new(FEATURES_UPDATE, &FeaturesUpdate { view: view.to_owned() })
+    }
+}
+
+/// Writes a view's values to Redis again, from the lake.
+pub fn rebuild_new(view: &str) -> NewJob {
+    NewJob {
+        key: Some(format!("features.rebuild/{view}")),
+        concurrency_key: Some(concurrency_key(view)),
+        ..job_new(FEATURES_REBUILD, &FeaturesRebuild { view: view.to_owned() })
+    }
+}
+
+/// One job at a time works on a view.
+pub(crate) fn concurrency_key(view: &str) -> String {
+    format!("features/{view}")
+}
+
+/// Updates of the views that read a source directly; those behind them follow by themselves.
+pub fn updates_of_source(objects: &Objects, source: &str) -> Vec<NewJob> {
+    let reads = |input: &ViewInput| matches!(input, ViewInput::Source(name) if name == source);
+    objects.views.values().filter(|view| reads(&view.input)).map(|view| update_new(&view.name)).collect()
+}
+
+/// Updates that the data clock makes necessary when it is moved: rows that waited for their time may go to Redis.
+pub async fn clock_moved(catalog: &Catalog) -> Result<Vec<NewJob>, Error> {
+    Ok(catalog.current_views().await?.iter().map(|version| update_new(&version.view)).collect())
+}
+
+/// Rebuilds of the views that Redis holds less of than has been written: it came back empty or older.
+pub async fn behind_in_redis(deps: &Deps) -> Result<Vec<NewJob>, Error> {
+    let markers = deps.online.markers().await?;
+    let objects = deps.catalog.objects().await?;
+    let mut wishes: Vec<NewJob> = Vec::new();
+    for version in maintained_versions(&deps.catalog, None).await? {
+        let Some(view) = tidemill_offline::View::new(&objects, &version.definition, version.version) else { continue };
+        let Some(position) = deps.catalog.position(&version.view, version.version).await? else { continue };
+        let marker = markers.get(&(version.view.clone(), version.version.unsigned_abs()));
+        let held = marker.map_or(0, |marker| marker.lake_version);
+        if online_view(&view).is_some() && held < position.lake_version {
+            wishes.push(rebuild_new(&version.view));
+        }
+    }
+    Ok(wishes)
+}
+
+/// An update for when a moving data clock reaches the next row that is in the lake ahead of its time.
+pub(crate) async fn due_new(
+    deps: &Deps,
+    subject: &Subject,
+    target: &Target,
+    store: &Store,
+) -> Result<Option<NewJob>, Error> {
+    let mut next: Option<Time> = None;
+    for table in subject.input_tables() {
+        next = earliest(next, next_valid_at(deps, table, target).await?);
+    }
+    let Some(next) = next else { return Ok(None) };
+    let Some(run_at) = wall_time(&store.data_clock().await?, next) else { return Ok(None) };
+    let wish = update_new(subject.name());
+    // A key of its own: a wish for later must not swallow a wish for now.
+    Ok(Some(NewJob { key: wish.key.map(|key| format!("{key}@{}", next.timestamp_micros())), run_at: Some(run_at), ..wish }))
+}
+
+async fn next_valid_at(deps: &Deps, table: tidemill_offline::Table, target: &Target) -> Result<Option<Time>, Error> {
+    let files = deps.lake.files(&table, target.lake_version).await?;
+    let latest = files.iter().filter_map(|file| file.valid_at).map(|(_, latest)| latest).max();
+    let Some(latest) = latest.filter(|latest| *latest > target.clock) else { return Ok(None) };
+    let tick = chrono::TimeDelta::microseconds(1);
+    let future = Read {
+        table,
+        commits: CommitRange::upto(target.lake_version),
+        filter: Filter {
+            between: Some((VALID_AT.to_owned(), target.clock + tick, latest + tick)),
+            ..Filter::default()
+        },
+        columns: Some(vec![VALID_AT.to_owned()]),
+    };
+    let rows = deps.lake.read(&future).await?;
+    let Some(column) = rows.column_by_name(VALID_AT) else { return Ok(None) };
+    let times = (0..rows.num_rows()).filter_map(|row| match value_at(column, row) {
+        Value::Timestamp(time) => Some(time),
+        _ => None,
+    });
+    Ok(times.min())
+}
+
+fn earliest(a: Option<Time>, b: Option<Time>) -> Option<Time> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// When a moving clock shows `time`; `None` if it stands still.
+fn wall_time(clock: &DataClock, time: Time) -> Option<Time> {
+    match *clock {
+        DataClock::Wall => Some(time),
+        DataClock::Replay { start, speed, anchored_at } if speed > 0.0 => {
+            #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "within 285 years")]
+            let micros = ((time - start).num_microseconds()? as f64 / speed).ceil() as i64;
+            anchored_at.checked_add_signed(chrono::TimeDelta::microseconds(micros))
+        }
+        DataClock::Replay { .. } => None,
+    }
+}
