@@ -14,13 +14,5 @@ CREATE TABLE position (
     FOREIGN KEY (view, version) REFERENCES view_version (view, version)
 );
 
--- Source commits that a row-wise view has covered one by one, in whatever order they were computed.
-CREATE TABLE position_cover (
-    view text NOT NULL,
-    version integer NOT NULL,
-    source_version bigint NOT NULL,
-    PRIMARY KEY (view, version, source_version)
-);
-
 -- Orders publications of the live set: drawn after a change committed, before reading what to publish.
 CREATE SEQUENCE live_order;

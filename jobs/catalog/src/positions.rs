@@ -1,4 +1,4 @@
-//! How far each view version has consumed the lake, and which source commits row-wise views have covered.
+//! How far each view version has consumed the lake.
 //!
 //! Moved in the transaction that publishes the rows, so a position never promises rows that aren't there.
 
@@ -66,35 +66,6 @@ impl Catalog {
             .execute(tx.conn())
             .await?;
         Ok(())
-    }
-
-    /// Notes that the rows of these source commits are in a view version. False, and nothing noted, if
-    /// another transaction covered one of them first: the caller then publishes nothing.
-    pub async fn cover(&self, tx: &mut Tx, view: &str, version: i32, commits: &[i64]) -> Result<bool, Error> {
-        let covered: Vec<(i64,)> = sqlx::query_as(
-            "INSERT INTO catalog.position_cover (view, version, source_version)
-             SELECT $1, $2, unnest($3::bigint[]) ON CONFLICT DO NOTHING RETURNING source_version",
-        )
-        .bind(view)
-        .bind(version)
-        .bind(commits)
-        .fetch_all(tx.conn())
-        .await?;
-        Ok(covered.len() == commits.len())
-    }
-
-    /// Which of the source commits after `after` a view version has covered.
-    pub async fn covered(&self, view: &str, version: i32, after: i64) -> Result<Vec<i64>, Error> {
-        let rows: Vec<(i64,)> = sqlx::query_as(
-            "SELECT source_version FROM catalog.position_cover
-             WHERE view = $1 AND version = $2 AND source_version > $3 ORDER BY source_version",
-        )
-        .bind(view)
-        .bind(version)
-        .bind(after)
-        .fetch_all(self.pool())
-        .await?;
-        Ok(rows.into_iter().map(|(commit,)| commit).collect())
     }
 
     /// The next place in the order of publications of the live set.

@@ -120,8 +120,7 @@ async fn write(deps: &Deps, subject: &Subject, target: &Target, unit: &Unit) -> 
         compute(deps, &subject.view, &subject.version, &subject.inputs, target, unit).await?;
     put(deps, subject, target, &rows).await?;
     let view = &subject.view;
-    let rows =
-        deps.lake.stage(&view.table(), &unit.key, 0, &view.keys(), &view.schema(), vec![rows]).await?;
+    let rows = deps.lake.stage(&view.table(), &unit.key, 0, &view.keys(), &view.schema(), vec![rows]).await?;
     let dead = match dead.as_slice() {
         [] => None,
         dead => {
@@ -206,7 +205,9 @@ async fn arrive(
     let (name, version) = (subject.name(), subject.version.version);
     let from = match &subject.view.source {
         Some(source) => vec![Node::Source(source.name.clone())],
-        None => subject.inputs.iter().map(|input| Node::View(input.name().to_owned(), input.version)).collect(),
+        None => {
+            subject.inputs.iter().map(|input| Node::View(input.name().to_owned(), input.version)).collect()
+        }
     };
     let edge = |from| Edge {
         run: Some(cx.run()),
@@ -233,7 +234,8 @@ async fn wishes(
     let mut wishes = Vec::new();
     if target.lake_version > target.after {
         let objects = deps.catalog.objects().await?;
-        let readers = objects.views.values().filter(|view| view.input_views().contains(&subject.name().to_owned()));
+        let readers =
+            objects.views.values().filter(|view| view.input_views().contains(&subject.name().to_owned()));
         wishes.extend(readers.map(|view| update_new(&view.name)));
     }
     if subject.online.is_some() {

@@ -69,7 +69,8 @@ impl BackfillJob {
 
     async fn subject(&self, view: &str, version: i32) -> Result<Subject, Error> {
         let objects = self.deps.catalog.objects().await?;
-        let found = self.deps.catalog.view_version(view, version).await?.ok_or_else(|| Error::no_view(view))?;
+        let found =
+            self.deps.catalog.view_version(view, version).await?.ok_or_else(|| Error::no_view(view))?;
         Subject::of(&self.deps.catalog, &objects, found).await
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array as _, ArrayRef, AsArray as _, BooleanArray, RecordBatch},
+    array::{ArrayRef, AsArray as _, BooleanArray, RecordBatch},
     compute::{concat_batches, filter_record_batch, not},
 };
 use tidemill_catalog::{ViewVersion, code};
@@ -51,7 +51,9 @@ pub(crate) async fn compute(
     let lake = &deps.lake;
     match (view.kind(), &view.definition.python) {
         (ViewKind::Windows, _) => Ok(Computed::whole(tiles(deps, view, target).await?)),
-        (ViewKind::Rows, None) => Ok(Computed::whole(lake.compute_rows(view, unit.commits, unit.part).await?.rows)),
+        (ViewKind::Rows, None) => {
+            Ok(Computed::whole(lake.compute_rows(view, unit.commits, unit.part).await?.rows))
+        }
         (ViewKind::Rows, Some(entry)) => {
             let rows = lake.source_rows(view, unit.commits, unit.part).await?.rows;
             let python = Python { pool: pool(deps, version).await?, view, entry };
@@ -71,7 +73,8 @@ pub(crate) async fn compute(
 
 /// All tiles within reach of the clock, of the entities that the target touches.
 pub(crate) async fn tiles(deps: &Deps, view: &View, target: &Target) -> Result<RecordBatch, Error> {
-    let range = TileRange { commits: target.commits(), clock_before: target.clock_before, clock: target.clock };
+    let range =
+        TileRange { commits: target.commits(), clock_before: target.clock_before, clock: target.clock };
     let stamp = Stamp { created_at: target.clock, seq: target.lake_version };
     Ok(deps.lake.tiles_touched(view, range, stamp).await?)
 }
@@ -102,7 +105,10 @@ impl Python<'_> {
         let alive = filter_record_batch(source, &not(&deleted)?)?;
         let gone = filter_record_batch(source, &deleted)?;
         let system = |rows: &RecordBatch| -> Result<Vec<(&'static str, ArrayRef)>, Error> {
-            [VALID_AT, CREATED_AT, SEQ, DELETED].iter().map(|name| Ok((*name, Arc::clone(column(rows, name)?)))).collect()
+            [VALID_AT, CREATED_AT, SEQ, DELETED]
+                .iter()
+                .map(|name| Ok((*name, Arc::clone(column(rows, name)?))))
+                .collect()
         };
         let mut computed = self.call(&alive, &system(&alive)?).await?;
         let nothing = self.assemble(&gone, None, &system(&gone)?)?;
@@ -159,7 +165,10 @@ impl Python<'_> {
             }
             match features {
                 Some(features) => Ok(Arc::clone(column(features, name)?)),
-                None => Ok(arrow::array::new_null_array(schema.field_with_name(name)?.data_type(), input.num_rows())),
+                None => Ok(arrow::array::new_null_array(
+                    schema.field_with_name(name)?.data_type(),
+                    input.num_rows(),
+                )),
             }
         };
         let arrays = schema.fields().iter().map(|field| find(field.name())).collect::<Result<Vec<_>, _>>()?;
@@ -171,5 +180,9 @@ fn dead_row(input: &RecordBatch, row: usize, fault: Fault) -> Result<DeadRow, Er
     let one = input.slice(row, 1);
     let valid_at = rows_of(&one)?.into_iter().next().and_then(|mut row: Row| row.swap_remove(VALID_AT));
     let raw = json_rows(&one)?.into_iter().next().unwrap_or_default();
-    Ok(DeadRow { valid_at: valid_at.unwrap_or(Value::Null), raw: serde_json::Value::Object(raw).to_string(), fault })
+    Ok(DeadRow {
+        valid_at: valid_at.unwrap_or(Value::Null),
+        raw: serde_json::Value::Object(raw).to_string(),
+        fault,
+    })
 }

@@ -2,7 +2,7 @@
 
 use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
-use indexmap::IndexMap;
+use std::collections::BTreeMap;
 use tidemill_core::Time;
 use tidemill_online::{Body, Entry, Layout, OnlineView, Order, Partial, Series, Stored, Tile};
 use tidemill_rows::{CREATED_AT, DELETED, SEQ, VALID_AT, row::column, schema, value_at};
@@ -17,7 +17,7 @@ pub(crate) fn row_entries(view: &OnlineView, rows: &RecordBatch, clock: Time) ->
     let keys = columns_of(rows, view.keys().keys())?;
     let values = columns_of(rows, columns.iter().map(|(name, _)| name))?;
     let system = System::of(rows)?;
-    let mut newest: IndexMap<Vec<Value>, usize> = IndexMap::new();
+    let mut newest: BTreeMap<Vec<Value>, usize> = BTreeMap::new();
     for row in 0..rows.num_rows() {
         if system.order(row).first > clock.timestamp_micros() {
             continue;
@@ -45,13 +45,12 @@ pub(crate) fn tile_entries(
     let Layout::Tiles(layouts) = view.layout() else { return Ok(Vec::new()) };
     let keys = columns_of(tiles, view.keys().keys())?;
     let deleted = column(tiles, DELETED)?.as_boolean();
-    let series = layouts
-        .iter()
-        .map(|layout| SeriesColumns::of(tiles, layout))
-        .collect::<Result<Vec<_>, Error>>()?;
-    let mut entities: IndexMap<Vec<Value>, Vec<Series>> = IndexMap::new();
+    let series =
+        layouts.iter().map(|layout| SeriesColumns::of(tiles, layout)).collect::<Result<Vec<_>, Error>>()?;
+    let mut entities: BTreeMap<Vec<Value>, Vec<Series>> = BTreeMap::new();
     for row in 0..tiles.num_rows() {
-        let entity = entities.entry(row_of(&keys, row)).or_insert_with(|| vec![Series::default(); layouts.len()]);
+        let entity =
+            entities.entry(row_of(&keys, row)).or_insert_with(|| vec![Series::default(); layouts.len()]);
         if deleted.value(row) {
             continue;
         }

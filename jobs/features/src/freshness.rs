@@ -73,13 +73,19 @@ async fn newest(deps: &Deps, table: Table, now: Time) -> Result<Option<Time>, Er
     let known = Read {
         table,
         commits: CommitRange::upto(head),
-        filter: Filter { between: Some((VALID_AT.to_owned(), Time::MIN_UTC, now + tick)), last: Some(1), ..Filter::default() },
+        filter: Filter {
+            between: Some((VALID_AT.to_owned(), Time::MIN_UTC, now + tick)),
+            last: Some(1),
+            ..Filter::default()
+        },
         columns: Some(vec![VALID_AT.to_owned()]),
     };
     let rows = deps.lake.read(&known).await?;
-    Ok(rows.column_by_name(VALID_AT).filter(|_| rows.num_rows() > 0).and_then(|column| match value_at(column, 0) {
-        Value::Timestamp(time) => Some(time),
-        _ => None,
+    Ok(rows.column_by_name(VALID_AT).filter(|_| rows.num_rows() > 0).and_then(|column| {
+        match value_at(column, 0) {
+            Value::Timestamp(time) => Some(time),
+            _ => None,
+        }
     }))
 }
 

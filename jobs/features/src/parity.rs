@@ -4,9 +4,8 @@
 //! training sets are made of. Everything is equal bit for bit, but for sums, whose rows may have been added in
 //! tiles: they agree within 1e-12 of their size.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use indexmap::IndexSet;
 use serde::Serialize;
 use tidemill_catalog::Position;
 use tidemill_core::{Clock as _, Fault, SystemClock, Time};
@@ -70,8 +69,14 @@ pub async fn parity(deps: &Deps, view: &str) -> Result<Parity, Error> {
     let offline = offline_features(deps, &subject, &entities, at, KnownAt::Any, head).await?;
     let reads: Vec<_> = entities.iter().map(|key| tidemill_online::Read { view: online, key }).collect();
     let found = deps.online.read(&reads).await?;
-    let mut parity =
-        Parity { view: view.to_owned(), version: subject.version.version, at, entities: entities.len(), equal: 0, differing: Vec::new() };
+    let mut parity = Parity {
+        view: view.to_owned(),
+        version: subject.version.version,
+        at,
+        entities: entities.len(),
+        equal: 0,
+        differing: Vec::new(),
+    };
     for ((entity, bytes), offline) in entities.iter().zip(found).zip(offline) {
         let online_features = values(online, bytes.as_deref(), at)?;
         let before = parity.differing.len();
@@ -112,7 +117,7 @@ async fn entities(deps: &Deps, subject: &Subject, head: i64) -> Result<Vec<Vec<V
     }
     let columns = names.iter().map(|name| Ok(column(&rows, name)?)).collect::<Result<Vec<_>, Error>>()?;
     let key = |row| columns.iter().map(|array| value_at(array, row)).collect::<Vec<_>>();
-    Ok((0..rows.num_rows()).map(key).collect::<IndexSet<_>>().into_iter().collect())
+    Ok((0..rows.num_rows()).map(key).collect::<BTreeSet<_>>().into_iter().collect())
 }
 
 /// Waits until the view has everything that is in the lake now, up to the data clock.
@@ -133,7 +138,9 @@ async fn drained(deps: &Deps, subject: &Subject) -> Result<Position, Error> {
             looks.tick().await;
             let position = deps.catalog.position(subject.name(), subject.version.version).await?;
             match position {
-                Some(position) if position.reached >= head && position.data_clock >= now => return Ok(position),
+                Some(position) if position.reached >= head && position.data_clock >= now => {
+                    return Ok(position);
+                }
                 _ => {}
             }
         }
@@ -141,7 +148,8 @@ async fn drained(deps: &Deps, subject: &Subject) -> Result<Position, Error> {
     match tokio::time::timeout(DRAIN_TIMEOUT, reached).await {
         Ok(position) => position,
         Err(_) => {
-            let fault = Fault::coded(608, format!("view `{}` is not up to date after a minute", subject.name()));
+            let fault =
+                Fault::coded(608, format!("view `{}` is not up to date after a minute", subject.name()));
             Err(Error::Invalid(fault.hint("see why: tidemill runs list --pipeline features.update")))
         }
     }

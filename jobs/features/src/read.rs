@@ -44,15 +44,20 @@ pub struct GotFeatures {
 /// A view or feature that isn't declared, a key that is missing or of another type.
 pub async fn get(deps: &Deps, request: &GetRequest) -> Result<Vec<Vec<GotFeatures>>, Error> {
     let wanted = wanted(deps, request).await?;
-    let now = deps.catalog.store().data_clock().await?.at(tidemill_core::Clock::now(&tidemill_core::SystemClock));
+    let now =
+        deps.catalog.store().data_clock().await?.at(tidemill_core::Clock::now(&tidemill_core::SystemClock));
     let at = request.at.unwrap_or(now);
     let mut got: Vec<Vec<GotFeatures>> = vec![Vec::new(); request.entities.len()];
     for wanted in &wanted {
         let keys = request.entities.iter().map(|entity| keys_of(&wanted.subject, entity));
         let keys = keys.collect::<Result<Vec<_>, _>>()?;
-        let online = wanted.subject.online.is_some() && request.at.is_none() && request.known_at == KnownAt::Any;
-        let features =
-            if online { now_online(deps, wanted, &keys, at).await? } else { as_of(deps, wanted, &keys, at, request.known_at).await? };
+        let online =
+            wanted.subject.online.is_some() && request.at.is_none() && request.known_at == KnownAt::Any;
+        let features = if online {
+            now_online(deps, wanted, &keys, at).await?
+        } else {
+            as_of(deps, wanted, &keys, at, request.known_at).await?
+        };
         let store = if online { "online" } else { "offline" };
         for (entity, features) in got.iter_mut().zip(features) {
             entity.push(GotFeatures { features: wanted.pick(features), at, store });
@@ -95,7 +100,9 @@ async fn wanted(deps: &Deps, request: &GetRequest) -> Result<Vec<Wanted>, Error>
         let mut wanted = Vec::new();
         for version in deps.catalog.current_views().await? {
             let subject = Subject::current(deps, &version.view).await?;
-            let given = |entity: &serde_json::Map<_, _>| subject.view.entity.keys.keys().all(|key| entity.contains_key(key));
+            let given = |entity: &serde_json::Map<_, _>| {
+                subject.view.entity.keys.keys().all(|key| entity.contains_key(key))
+            };
             if subject.online.is_some() && request.entities.iter().all(given) {
                 wanted.push(Wanted { subject, features: None });
             }
@@ -144,7 +151,12 @@ fn keys_of(
             },
             _ => Value::from_json(json, *ty),
         };
-        value.map_err(|wrong| Error::Invalid(Fault::coded(606, format!("key `{name}` of entity `{}`: {wrong}", subject.view.entity.name))))
+        value.map_err(|wrong| {
+            Error::Invalid(Fault::coded(
+                606,
+                format!("key `{name}` of entity `{}`: {wrong}", subject.view.entity.name),
+            ))
+        })
     })
     .collect()
 }
@@ -152,11 +164,19 @@ fn keys_of(
 fn missing_key(subject: &Subject, name: &str) -> Error {
     let entity = &subject.view.entity;
     let keys = entity.keys.keys().map(|key| format!("--entity {key}=…")).collect::<Vec<_>>().join(" ");
-    let fault = Fault::coded(606, format!("view `{}` needs the key `{name}` of entity `{}`", subject.name(), entity.name));
+    let fault = Fault::coded(
+        606,
+        format!("view `{}` needs the key `{name}` of entity `{}`", subject.name(), entity.name),
+    );
     Error::Invalid(fault.hint(keys))
 }
 
-async fn now_online(deps: &Deps, wanted: &Wanted, keys: &[Vec<Value>], now: Time) -> Result<Vec<ViewFeatures>, Error> {
+async fn now_online(
+    deps: &Deps,
+    wanted: &Wanted,
+    keys: &[Vec<Value>],
+    now: Time,
+) -> Result<Vec<ViewFeatures>, Error> {
     let Some(view) = &wanted.subject.online else { return Ok(Vec::new()) };
     let reads: Vec<Read<'_>> = keys.iter().map(|key| Read { view, key }).collect();
     let found = deps.online.read(&reads).await?;
@@ -190,7 +210,8 @@ pub(crate) async fn offline_features(
         columns.push((key_column(name), array(name, *ty, keys.iter().map(|key| &key[position]))?));
     }
     let moment = Value::Timestamp(at);
-    columns.push((MOMENT.to_owned(), array(MOMENT, Type::Timestamp, std::iter::repeat_n(&moment, keys.len()))?));
+    columns
+        .push((MOMENT.to_owned(), array(MOMENT, Type::Timestamp, std::iter::repeat_n(&moment, keys.len()))?));
     let read = PitRead {
         view: view.clone(),
         keys: view.entity.keys.keys().map(|key| KeyOrigin::Request(key_column(key))).collect(),
@@ -207,7 +228,8 @@ pub(crate) async fn offline_features(
     let joined = deps.lake.point_in_time(&request).await?;
     let found_at = Arc::clone(column(&joined, FOUND_AT)?);
     let features = view.definition.features.keys();
-    let features = features.map(|name| Ok((name, column(&joined, name)?))).collect::<Result<Vec<_>, Error>>()?;
+    let features =
+        features.map(|name| Ok((name, column(&joined, name)?))).collect::<Result<Vec<_>, Error>>()?;
     let one = |row| {
         let valid_at = match value_at(&found_at, row) {
             Value::Timestamp(time) => Some(time),
@@ -234,7 +256,9 @@ fn status(subject: &Subject, valid_at: Option<Time>, at: Time) -> Status {
     let limit = subject.view.definition.freshness.and_then(|freshness| freshness.fail);
     match (valid_at, limit) {
         (None, _) => Status::Absent,
-        (Some(valid_at), Some(limit)) if (at - valid_at).to_std().is_ok_and(|age| age > limit) => Status::Stale,
+        (Some(valid_at), Some(limit)) if (at - valid_at).to_std().is_ok_and(|age| age > limit) => {
+            Status::Stale
+        }
         _ => Status::Fresh,
     }
 }

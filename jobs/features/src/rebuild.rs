@@ -60,7 +60,8 @@ impl Job for RebuildJob {
 pub(crate) async fn lost(deps: &Deps, subject: &Subject, target: &Target) -> Result<bool, Error> {
     let Some(online) = &subject.online else { return Ok(false) };
     let markers = deps.online.markers().await?;
-    let held = markers.get(&(online.name().to_owned(), online.version())).map_or(0, |marker| marker.lake_version);
+    let held =
+        markers.get(&(online.name().to_owned(), online.version())).map_or(0, |marker| marker.lake_version);
     Ok(held < target.after)
 }
 

@@ -27,7 +27,11 @@ impl Subject {
     ///
     /// # Errors
     /// Its entity, source or one of its inputs is no longer declared.
-    pub(crate) async fn of(catalog: &Catalog, objects: &Objects, version: ViewVersion) -> Result<Self, Error> {
+    pub(crate) async fn of(
+        catalog: &Catalog,
+        objects: &Objects,
+        version: ViewVersion,
+    ) -> Result<Self, Error> {
         let view = View::new(objects, &version.definition, version.version)
             .ok_or_else(|| Error::no_view(&version.view))?;
         let mut inputs = Vec::new();
@@ -117,7 +121,10 @@ pub(crate) fn online_view(view: &View) -> Option<OnlineView> {
 }
 
 /// The versions that are kept up to date, of one view or of all.
-pub(crate) async fn maintained_versions(catalog: &Catalog, view: Option<&str>) -> Result<Vec<ViewVersion>, Error> {
+pub(crate) async fn maintained_versions(
+    catalog: &Catalog,
+    view: Option<&str>,
+) -> Result<Vec<ViewVersion>, Error> {
     let mut versions = catalog.view_versions(view).await?;
     versions.retain(|version| version.state == ViewState::Current);
     Ok(versions)

@@ -34,11 +34,6 @@ impl Target {
     pub(crate) fn commits(&self) -> CommitRange {
         CommitRange { after: self.after, upto: self.lake_version }
     }
-
-    /// Whether there is nothing to do.
-    pub(crate) fn reached_already(&self) -> bool {
-        self.after == self.lake_version && self.clock_before == Some(self.clock)
-    }
 }
 
 /// A part of the work, computed and published by itself.
@@ -82,14 +77,14 @@ fn units_of_commit(commit: &Commit) -> Vec<Unit> {
 fn unit_of_range(target: &Target, part: (u32, u32)) -> Unit {
     let (after, upto) = (target.after, target.lake_version);
     // The clock is part of the name: with no new commit a window view has new tiles when it moves.
-    let key = format!("{after} to {upto} at {} part {} of {}", target.clock.timestamp_micros(), part.0, part.1);
+    let key =
+        format!("{after} to {upto} at {} part {} of {}", target.clock.timestamp_micros(), part.0, part.1);
     Unit { commits: target.commits(), part, key }
 }
 
 fn parts(rows: i64) -> u32 {
     u32::try_from((rows.max(1) - 1) / UNIT_ROWS_MAX + 1).unwrap_or(u32::MAX)
 }
-
 
 #[cfg(test)]
 mod tests {

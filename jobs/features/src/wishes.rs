@@ -58,7 +58,9 @@ pub async fn behind_in_redis(deps: &Deps) -> Result<Vec<NewJob>, Error> {
     let objects = deps.catalog.objects().await?;
     let mut wishes: Vec<NewJob> = Vec::new();
     for version in maintained_versions(&deps.catalog, None).await? {
-        let Some(view) = tidemill_offline::View::new(&objects, &version.definition, version.version) else { continue };
+        let Some(view) = tidemill_offline::View::new(&objects, &version.definition, version.version) else {
+            continue;
+        };
         let Some(position) = deps.catalog.position(&version.view, version.version).await? else { continue };
         let marker = markers.get(&(version.view.clone(), version.version.unsigned_abs()));
         let held = marker.map_or(0, |marker| marker.lake_version);
@@ -84,10 +86,18 @@ pub(crate) async fn due_new(
     let Some(run_at) = wall_time(&store.data_clock().await?, next) else { return Ok(None) };
     let wish = update_new(subject.name());
     // A key of its own: a wish for later must not swallow a wish for now.
-    Ok(Some(NewJob { key: wish.key.map(|key| format!("{key}@{}", next.timestamp_micros())), run_at: Some(run_at), ..wish }))
+    Ok(Some(NewJob {
+        key: wish.key.map(|key| format!("{key}@{}", next.timestamp_micros())),
+        run_at: Some(run_at),
+        ..wish
+    }))
 }
 
-async fn next_valid_at(deps: &Deps, table: tidemill_offline::Table, target: &Target) -> Result<Option<Time>, Error> {
+async fn next_valid_at(
+    deps: &Deps,
+    table: tidemill_offline::Table,
+    target: &Target,
+) -> Result<Option<Time>, Error> {
     let files = deps.lake.files(&table, target.lake_version).await?;
     let latest = files.iter().filter_map(|file| file.valid_at).map(|(_, latest)| latest).max();
     let Some(latest) = latest.filter(|latest| *latest > target.clock) else { return Ok(None) };
@@ -122,7 +132,11 @@ fn wall_time(clock: &DataClock, time: Time) -> Option<Time> {
     match *clock {
         DataClock::Wall => Some(time),
         DataClock::Replay { start, speed, anchored_at } if speed > 0.0 => {
-            #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "within 285 years")]
+            #[expect(
+                clippy::cast_precision_loss,
+                clippy::cast_possible_truncation,
+                reason = "within 285 years"
+            )]
             let micros = ((time - start).num_microseconds()? as f64 / speed).ceil() as i64;
             anchored_at.checked_add_signed(chrono::TimeDelta::microseconds(micros))
         }
