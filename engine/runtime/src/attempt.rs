@@ -82,6 +82,6 @@ impl fmt::Debug for Attempt {
         f.debug_struct("Attempt")
             .field("lease", &self.claimed.lease)
             .field("kind", &self.claimed.kind)
-            .finish()
+            .finish_non_exhaustive()
     }
 }

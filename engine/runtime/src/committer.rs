@@ -68,16 +68,13 @@ async fn write(store: &Store, endings: Vec<(Lease, Ending)>) {
                     store.wake().await;
                 }
             }
-            Err(error) if refused(&error) => match part.as_mut_slice() {
-                [(lease, ending)] => match unstorable(ending, &error) {
-                    Some(replacement) => parts.push(vec![(*lease, replacement)]),
-                    None => tracing::error!(job.id = %lease.job, %error, "an attempt's end can't be stored"),
-                },
-                _ => {
-                    let rest = part.split_off(part.len() / 2);
-                    parts.extend([part, rest]);
-                }
-            },
+            Err(error) if refused(&error) && part.len() > 1 => {
+                let rest = part.split_off(part.len() / 2);
+                parts.extend([part, rest]);
+            }
+            Err(error) if refused(&error) => {
+                parts.extend(part.iter().find_map(|(lease, ending)| replacement(*lease, ending, &error)));
+            }
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "endings wait for the database");
                 parts.push(part);
@@ -89,14 +86,13 @@ async fn write(store: &Store, endings: Vec<(Lease, Ending)>) {
 }
 
 /// What is written instead of an ending that can't be stored, e.g. outputs with a NUL character.
-fn unstorable(ending: &Ending, error: &Error) -> Option<Ending> {
-    match ending {
-        Ending::Discard(_) => None,
-        _ => Some(Ending::Discard(
-            Fault::coded(1008, "the database refused what the attempt returned")
-                .detail(Fault::from_error(error).message),
-        )),
+fn replacement(lease: Lease, ending: &Ending, error: &Error) -> Option<Vec<(Lease, Ending)>> {
+    if matches!(ending, Ending::Discard(_)) {
+        tracing::error!(job.id = %lease.job, error = error as &dyn std::error::Error, "an end can't be stored");
+        return None;
     }
+    let fault = Fault::coded(1008, "the database refused what the attempt returned");
+    Some(vec![(lease, Ending::Discard(fault.detail(Fault::from_error(error).message)))])
 }
 
 /// Whether the data is at fault, not the database's state: the same statement would be refused again.

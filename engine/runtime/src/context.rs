@@ -87,15 +87,15 @@ impl<C: Serialize + DeserializeOwned + Clone> Context<C> {
 
 impl<C> Context<C> {
     /// Appends a line to the attempt's log, which outlives the worker.
-    pub fn log(&self, line: impl Into<String>) {
-        self.attempt.log.push(self.attempt.clock.now(), line.into());
+    pub fn log(&self, line: impl AsRef<str>) {
+        self.attempt.log.push(self.attempt.clock.now(), line.as_ref());
     }
 
     /// Says how far it got, in the attempt's log; at most one line a second is kept.
     pub fn progress(&self, done: u64, total: u64) {
         let now = self.attempt.clock.now();
         if done >= total || self.attempt.log.progress_due(now) {
-            self.attempt.log.push(now, format!("{done} of {total}"));
+            self.attempt.log.push(now, &format!("{done} of {total}"));
         }
     }
 

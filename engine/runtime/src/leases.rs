@@ -87,7 +87,7 @@ impl Keeper {
             match tokio::time::timeout(self.heartbeat * 2, self.beat(store, &mut registered)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "a heartbeat failed")
+                    tracing::warn!(error = &error as &dyn std::error::Error, "a heartbeat failed");
                 }
                 Err(_) => tracing::warn!("a heartbeat took too long"),
             }

@@ -30,7 +30,7 @@ impl Default for LogBuffer {
 }
 
 impl LogBuffer {
-    pub(crate) fn push(&self, at: Time, text: String) {
+    pub(crate) fn push(&self, at: Time, text: &str) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         for line in text.lines() {
             if waiting.len() < LINES_MAX {

@@ -58,7 +58,7 @@ impl Maintenance {
                 self.fire_due().await?;
                 if now >= next_forget {
                     self.store.forget_workers().await?;
-                    next_forget = now + Duration::from_secs(3600);
+                    next_forget = now + Duration::from_hours(1);
                 }
                 Ok::<(), Error>(())
             };

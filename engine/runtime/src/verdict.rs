@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     fn facts(charged: u32) -> Facts {
-        let retry = RetryPolicy::Fixed { delay: Duration::from_secs(60), max_attempts: 3 };
+        let retry = RetryPolicy::Fixed { delay: Duration::from_mins(1), max_attempts: 3 };
         let now = SystemClock.now();
         let policy = AttemptPolicy { retry, ..AttemptPolicy::default() };
         Facts { policy, charged, first_started_at: now, now, chance: 0.0 }
@@ -75,9 +75,10 @@ mod tests {
         let fault = Fault::new("no");
         for (charged, again) in [(0, true), (1, true), (2, false)] {
             let facts = facts(charged);
-            let expected = match again {
-                true => Ending::Retry(facts.now + Duration::from_secs(60), fault.clone()),
-                false => Ending::Discard(fault.clone()),
+            let expected = if again {
+                Ending::Retry(facts.now + Duration::from_mins(1), fault.clone())
+            } else {
+                Ending::Discard(fault.clone())
             };
             let ended = conclude(Err(JobError::Retry(fault.clone())), None, &facts);
             assert_eq!(ended, Ended::Settle(expected));

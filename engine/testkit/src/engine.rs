@@ -15,7 +15,7 @@ use tidemill_store::{Claimed, DatabaseOptions, Ending, Store};
 
 use crate::postgres::{self, Database};
 
-const LEASE: Duration = Duration::from_secs(3600);
+const LEASE: Duration = Duration::from_hours(1);
 /// A job that is still not done then waits for what never comes.
 const ATTEMPTS_MAX: usize = 1000;
 

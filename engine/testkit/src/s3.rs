@@ -87,7 +87,7 @@ impl Server {
 
     /// Its roles come up one by one; a bucket that can be made means all of them are there.
     fn wait(&self) -> anyhow::Result<()> {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         while TcpStream::connect(("127.0.0.1", self.s3)).is_err() || self.make_bucket("ready").is_err() {
             ensure!(Instant::now() < deadline, "SeaweedFS is not ready after a minute");
             std::thread::sleep(Duration::from_millis(50));

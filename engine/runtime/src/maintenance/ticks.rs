@@ -10,7 +10,7 @@ use tidemill_store::{ScheduleRow, TickOutcome};
 
 /// Missed ticks are recorded for people; of a minute's schedule after a year nobody reads more.
 const MISSED_MAX: usize = 100;
-const CENTURY: Duration = Duration::from_secs(100 * 366 * 86_400);
+const CENTURY: Duration = Duration::from_hours(100 * 366 * 24);
 
 /// What to do about a due schedule.
 #[derive(Clone, Debug, PartialEq)]
@@ -126,10 +126,10 @@ mod tests {
             TickOutcome::Missed => '!',
             TickOutcome::Queued => '?',
         };
-        let mut text: String =
-            plan.ticks.iter().map(|(at, outcome)| format!("{}{} ", mark(outcome), day_of(*at))).collect();
-        text.push_str(&format!("→ {}", day_of(plan.next_at)));
-        assert_eq!(text, expected, "{catchup} {overlap} open={open}");
+        let mut words: Vec<String> =
+            plan.ticks.iter().map(|(at, outcome)| format!("{}{}", mark(outcome), day_of(*at))).collect();
+        words.push(format!("→ {}", day_of(plan.next_at)));
+        assert_eq!(words.join(" "), expected, "{catchup} {overlap} open={open}");
         assert_eq!(plan.cancel_open, overlap == "cancel_other" && open > 0);
     }
 

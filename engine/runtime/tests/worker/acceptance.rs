@@ -1,4 +1,4 @@
-//! What the runtime's stock backend for Postgres fails at; the numbers are those of `docs/adr/0003-apalis.md`.
+//! What the runtime's stock backend for Postgres fails at; the numbers are those of `docs/adr/0003-own-backend-for-apalis.md`.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ async fn t2_a_failure_waits_for_its_backoff() {
         Box::pin(async { Err(JobError::Retry(Fault::new("not today"))) })
     });
     let mut wish = job_new(KIND, &json!(null));
-    wish.policy = retry(Duration::from_secs(60), 5);
+    wish.policy = retry(Duration::from_mins(1), 5);
     let run = world.enqueue_job(wish).await;
     let worker = world.worker(job, quick());
     let waits = "SELECT count(*) FROM job WHERE charged = 1 AND run_at > now() + interval '50 s'";
@@ -66,7 +66,7 @@ async fn t2b_a_snooze_is_kept_and_charges_nothing() {
     let counted = count.clone();
     let job = scripted(move |_, cx| {
         counted.add();
-        let until = cx.clock().now() + Duration::from_secs(60);
+        let until = cx.clock().now() + Duration::from_mins(1);
         Box::pin(async move { Err(JobError::Snooze { until, reason: "waits for data".to_owned() }) })
     });
     world.enqueue(json!(null)).await;
@@ -171,15 +171,18 @@ async fn t9_every_success_is_recorded() {
     worker.stop().await;
 }
 
+/// Notices that a job was dropped.
+struct Dropped(Count);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.add();
+    }
+}
+
 #[tokio::test]
 async fn t10_an_attempt_over_its_timeout_is_dropped_and_retried() {
     let world = World::new().await;
-    struct Dropped(Count);
-    impl Drop for Dropped {
-        fn drop(&mut self) {
-            self.0.add();
-        }
-    }
     let count = Count::default();
     let counted = count.clone();
     let job = scripted(move |_, _| {
@@ -291,7 +294,7 @@ async fn t13d_a_zombie_worker_neither_ends_nor_writes_for_its_successor() {
     let run = world.enqueue(json!(null)).await;
     // A worker whose heartbeats don't get through: it never hears that its lease is gone.
     let deaf =
-        WorkerOptions { lease: Duration::from_millis(1), heartbeat: Duration::from_secs(3600), ..quick() };
+        WorkerOptions { lease: Duration::from_millis(1), heartbeat: Duration::from_hours(1), ..quick() };
     let worker = world.worker(job.clone(), deaf);
     until("the zombie has started", async || count.get() == 1).await;
     until("its lease runs out", async || world.store().rescue_expired(1).await.unwrap().jobs == 1).await;

@@ -214,7 +214,7 @@ async fn a_retry_waits_no_longer_than_its_backoff() {
     let started = std::time::Instant::now();
     let run = world.enqueue_job(wish).await;
     // The poll alone would be much later: the dispatcher wakes for the next job that is due.
-    let worker = world.worker(job, WorkerOptions { poll: Duration::from_secs(60), ..quick() });
+    let worker = world.worker(job, WorkerOptions { poll: Duration::from_mins(1), ..quick() });
     world.ended(run).await;
     assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
     worker.stop().await;
