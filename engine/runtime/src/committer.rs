@@ -68,11 +68,11 @@ async fn write(store: &Store, endings: Vec<(Lease, Ending)>) {
                     store.wake().await;
                 }
             }
-            Err(error) if refused(&error) && part.len() > 1 => {
+            Err(error) if error.refused() && part.len() > 1 => {
                 let rest = part.split_off(part.len() / 2);
                 parts.extend([part, rest]);
             }
-            Err(error) if refused(&error) => {
+            Err(error) if error.refused() => {
                 parts.extend(part.iter().find_map(|(lease, ending)| replacement(*lease, ending, &error)));
             }
             Err(error) => {
@@ -93,17 +93,4 @@ fn replacement(lease: Lease, ending: &Ending, error: &Error) -> Option<Vec<(Leas
     }
     let fault = Fault::coded(1008, "the database refused what the attempt returned");
     Some(vec![(lease, Ending::Discard(fault.detail(Fault::from_error(error).message)))])
-}
-
-/// Whether the data is at fault, not the database's state: the same statement would be refused again.
-fn refused(error: &Error) -> bool {
-    // Classes of SQLSTATE: connection, rolled back, resources, intervention, system, internal.
-    const PASSING: [&str; 6] = ["08", "40", "53", "57", "58", "XX"];
-    match error {
-        Error::Database(sqlx::Error::Database(error)) => {
-            error.code().is_some_and(|code| !PASSING.iter().any(|class| code.starts_with(class)))
-        }
-        Error::Database(sqlx::Error::Encode(_)) => true,
-        _ => false,
-    }
 }

@@ -34,6 +34,19 @@ impl Error {
         Self::Inconsistent(what.to_string())
     }
 
+    /// Whether the data is at fault, not the database's state: the same statement would be refused again.
+    pub fn refused(&self) -> bool {
+        // Classes of SQLSTATE: connection, rolled back, resources, intervention, system, internal.
+        const PASSING: [&str; 6] = ["08", "40", "53", "57", "58", "XX"];
+        match self {
+            Self::Database(sqlx::Error::Database(error)) => {
+                error.code().is_some_and(|code| !PASSING.iter().any(|class| code.starts_with(class)))
+            }
+            Self::Database(sqlx::Error::Encode(_)) => true,
+            _ => false,
+        }
+    }
+
     /// Whether a statement hit a unique index.
     pub(crate) fn unique_violation(&self) -> bool {
         matches!(self, Self::Database(sqlx::Error::Database(error)) if error.is_unique_violation())
