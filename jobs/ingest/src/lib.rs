@@ -1,1 +1,25 @@
-//! Uploads and the ingest step to validated, idempotent batches.
+//! Files in: uploads and the `ingest` step, to validated rows of the lake.
+//!
+//! Reading order: [`Staging`] (bytes arrive), [`Ingest::accept`] (a file becomes an upload, its chunks and a run, in
+//! one transaction), [`jobs`] (`ingest.chunk` types and judges, `ingest.publish` makes all of it visible at once,
+//! `ingest.replay` gives dead letters another try, `ingest` does all of it as a pipeline's step).
+//!
+//! Invariants: the same file for the same source is one ingest; no row is dropped, a bad one is a dead letter with its
+//! place and reason; how a file is cut into chunks changes nothing of what comes out.
+
+mod accept;
+mod columns;
+mod error;
+mod frame;
+mod intake;
+pub mod jobs;
+mod limits;
+mod plan;
+mod split;
+mod staging;
+
+pub use accept::{Accepted, FileClaim, Start};
+pub use error::Error;
+pub use intake::{ChunkDigest, DeadLetter, Ingest};
+pub use limits::Limits;
+pub use staging::Staging;

@@ -80,6 +80,11 @@ impl fmt::Debug for Duck {
 }
 
 impl Session {
+    /// The connection, for statements with parameters.
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     /// The rows of a query, as one batch.
     pub(crate) fn query(&self, sql: &str) -> Result<RecordBatch, Failure> {
         let mut statement = self.connection.prepare(sql)?;

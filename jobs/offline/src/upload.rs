@@ -4,7 +4,12 @@
 //! and turned into text first, so that the three formats can't disagree. Nothing is dropped: a row goes either to
 //! [`Digest::rows`] or, with its reason, to [`Digest::dead`].
 
-use std::{fmt::Write as _, ops::Range, path::PathBuf, sync::Arc};
+use std::{
+    fmt::Write as _,
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use arrow::{
     array::{
@@ -15,12 +20,11 @@ use arrow::{
     datatypes::{DataType, Field, Int64Type, Schema, TimestampMicrosecondType},
     error::ArrowError,
 };
-use duckdb::{
-    Connection,
-    vtab::arrow::{ArrowVTab, arrow_recordbatch_to_query_params},
-};
+use duckdb::{Connection, vtab::arrow::arrow_recordbatch_to_query_params};
 use tidemill_core::Time;
 use tidemill_spec::{Column, Source, Type};
+
+use crate::{Error, Lake, Table};
 
 /// What a chunk's rows are read from.
 #[derive(Clone, Debug)]
@@ -103,9 +107,112 @@ pub fn digest(
         .map_err(arrow_failed)
 }
 
-/// Lets a database's statements read text batches; once for each database.
-pub fn register(connection: &Connection) -> Result<(), duckdb::Error> {
-    connection.register_table_function::<ArrowVTab>("upload_rows")
+impl Lake {
+    /// [`digest`] on a connection of the lake's.
+    pub async fn digest(&self, input: ChunkInput, source: Source, stamp: Stamp) -> Result<Digest, Error> {
+        let doing = format!("digesting a chunk for source `{}`", source.name);
+        self.duck.run(doing, move |session| Ok(digest(session.connection(), input, &source, stamp)?)).await
+    }
+
+    /// Dead letters of a source that are left, with their uploads: newest upload first, then in the file's order.
+    pub async fn dead_letters(&self, source: &str, limit: u32) -> Result<Vec<(String, DeadRow)>, Error> {
+        let files = self.files(&Table::dead(source), self.head().await?).await?;
+        if files.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut paths = Vec::new();
+        for file in files {
+            paths.push(literal(&self.blobs.fetch(&file.path).await?.to_string_lossy()));
+        }
+        let sql = include_str!("../queries/upload/dead_letters.sql")
+            .replace("{files}", &paths.join(", "))
+            .replace("{limit}", &limit.to_string());
+        let letters = self.duck.run(format!("reading dead letters of `{source}`"), move |session| {
+            let mut statement = session.connection().prepare(&sql)?;
+            let letter = |row: &duckdb::Row<'_>| {
+                let dead = DeadRow {
+                    row: row.get(1)?,
+                    line: row.get(2)?,
+                    column: row.get(3)?,
+                    reason: row.get(4)?,
+                    raw: row.get(5)?,
+                };
+                Ok((row.get(0)?, dead))
+            };
+            Ok(statement.query_map([], letter)?.collect::<Result<Vec<_>, duckdb::Error>>()?)
+        });
+        letters.await
+    }
+}
+
+/// What a Parquet file holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outline {
+    /// Its columns, in its order.
+    pub columns: Vec<String>,
+    /// Rows of each of its row groups, in its order.
+    pub row_groups: Vec<u64>,
+}
+
+/// Reads what a Parquet file says of itself.
+///
+/// # Errors
+/// When it isn't one.
+pub fn parquet_outline(path: &Path) -> Result<Outline, duckdb::Error> {
+    let connection = Connection::open_in_memory()?;
+    let path = path.to_string_lossy();
+    let columns = connection
+        .prepare("SELECT column_name FROM (DESCRIBE SELECT * FROM read_parquet(?))")?
+        .query_map([&path], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let row_groups = connection
+        .prepare(
+            "SELECT any_value(row_group_num_rows) FROM parquet_metadata(?) GROUP BY row_group_id ORDER BY row_group_id",
+        )?
+        .query_map([&path], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    Ok(Outline { columns, row_groups })
+}
+
+/// Files of this machine that a path or glob names, by name.
+pub fn files_of(pattern: &str) -> Result<Vec<String>, duckdb::Error> {
+    Connection::open_in_memory()?
+        .prepare("SELECT file FROM glob(?) ORDER BY file")?
+        .query_map([pattern], |row| row.get(0))?
+        .collect()
+}
+
+/// Dead letters as rows of their lake table. `told_at` orders what is said of one row; `deleted` takes it back.
+pub fn dead_batch(
+    upload: &str,
+    stamp: Stamp,
+    dead: &[DeadRow],
+    told_at: Time,
+    deleted: bool,
+) -> Result<RecordBatch, ArrowError> {
+    let numbers = |of: &dyn Fn(&DeadRow) -> Option<i64>| -> ArrayRef {
+        Arc::new(dead.iter().map(of).collect::<Int64Array>())
+    };
+    let texts = |of: &dyn Fn(&DeadRow) -> Option<String>| -> ArrayRef {
+        Arc::new(dead.iter().map(of).collect::<StringArray>())
+    };
+    let instants = |at: Time| -> ArrayRef {
+        Arc::new(
+            TimestampMicrosecondArray::from(vec![at.timestamp_micros(); dead.len()]).with_timezone("UTC"),
+        )
+    };
+    RecordBatch::try_from_iter_with_nullable([
+        ("upload", texts(&|_| Some(upload.to_owned())), true),
+        ("row", numbers(&|letter| Some(letter.row)), true),
+        ("line", numbers(&|letter| letter.line), true),
+        ("column", texts(&|letter| letter.column.clone()), true),
+        ("reason", texts(&|letter| Some(letter.reason.clone())), true),
+        ("raw", texts(&|letter| Some(letter.raw.clone())), true),
+        ("valid_at", instants(stamp.created_at), false),
+        ("created_at", instants(told_at), false),
+        ("seq", numbers(&|letter| Some(seq(stamp.ordinal, letter.row))), false),
+        ("deleted", Arc::new(BooleanArray::from(vec![deleted; dead.len()])), false),
+    ])
 }
 
 fn arrow_failed(error: ArrowError) -> duckdb::Error {
@@ -162,7 +269,7 @@ fn statement(input: &ChunkInput, source: &Source) -> String {
 /// Every column of the source as text, with its place in the file.
 fn input_sql(input: &ChunkInput, source: &Source) -> String {
     match input {
-        ChunkInput::Text(_) => "SELECT * FROM upload_rows(?, ?)".to_owned(),
+        ChunkInput::Text(_) => "SELECT * FROM arrow_rows(?, ?)".to_owned(),
         ChunkInput::Parquet { header, .. } => {
             let mut sql = "SELECT file_row_number AS _row, NULL::BIGINT AS _line".to_owned();
             for name in source.columns.keys() {

@@ -10,6 +10,8 @@ pub const FEATURES_UPDATE: Kind = Kind::new("features.update");
 pub const INGEST_CHUNK: Kind = Kind::new("ingest.chunk");
 /// Kind of [`IngestPublish`].
 pub const INGEST_PUBLISH: Kind = Kind::new("ingest.publish");
+/// Kind of [`IngestReplay`].
+pub const INGEST_REPLAY: Kind = Kind::new("ingest.replay");
 /// Kind of [`MonitorScan`].
 pub const MONITOR_SCAN: Kind = Kind::new("monitor.scan");
 /// Kind of [`Notify`].
@@ -39,6 +41,14 @@ pub struct IngestChunk {
 pub struct IngestPublish {
     /// The upload.
     pub upload: UploadId,
+}
+
+/// Gives the dead letters of a source another try. Enqueued with the key and concurrency key
+/// `ingest.replay/SOURCE`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IngestReplay {
+    /// The source.
+    pub source: String,
 }
 
 /// Scans one window of one monitor.

@@ -6,7 +6,7 @@ fn source(definition: serde_json::Value) -> Source {
 
 fn connection() -> Connection {
     let connection = Connection::open_in_memory().unwrap();
-    register(&connection).unwrap();
+    connection.register_table_function::<duckdb::vtab::arrow::ArrowVTab>("arrow_rows").unwrap();
     connection
 }
 

@@ -1,0 +1,177 @@
+//! A file is accepted: checked, cut, kept by its hash, and written down with the run that ingests it.
+//!
+//! One transaction holds the upload, its chunks and the run, so there is neither a receipt without work nor work
+//! without a receipt.
+
+use std::path::Path;
+
+use serde_json::json;
+use tidemill_catalog::{ChunkPlan, Format, NewUpload};
+use tidemill_core::{AttemptPolicy, RunId, UploadId};
+use tidemill_spec::{
+    Source,
+    args::{INGEST_CHUNK, INGEST_PUBLISH, IngestChunk, IngestPublish},
+};
+use tidemill_store::{NewRun, NewStep, Trigger};
+
+use crate::{Error, Ingest, Limits, columns::nearest, plan::plan};
+
+/// A file as its sender announces it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileClaim {
+    /// The source.
+    pub source: String,
+    /// `csv`, `parquet` or `jsonl`.
+    pub format: String,
+    /// SHA-256 of the whole file, 64 lower-case hex digits.
+    pub sha256: String,
+    /// Size of the whole file.
+    pub size_bytes: u64,
+    /// Its name, for people.
+    pub file_name: String,
+    /// Ingest it though it was ingested before.
+    pub force: bool,
+}
+
+/// What became of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// The upload.
+    pub upload: UploadId,
+    /// The run that ingests it; none where a step does it itself.
+    pub run: Option<RunId>,
+    /// The same file was accepted before: nothing new was started.
+    pub duplicate: bool,
+}
+
+/// Who does the work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// A run of its own, with a job for each chunk.
+    Run,
+    /// The caller, in its own job.
+    Caller,
+}
+
+impl Ingest {
+    /// Checks what can be known before a byte has arrived: source, format, size and names.
+    pub async fn check(&self, claim: &FileClaim) -> Result<(Source, Format), Error> {
+        check_limits(claim, self.limits())?;
+        let mut objects = self.catalog().objects().await?;
+        let Some(source) = objects.sources.swap_remove(&claim.source) else {
+            let near = nearest(&claim.source, objects.sources.keys()).map(str::to_owned);
+            return Err(Error::UnknownSource { name: claim.source.clone(), near });
+        };
+        let format =
+            Format::parse(&claim.format).ok_or_else(|| Error::UnknownFormat(claim.format.clone()))?;
+        Ok((source, format))
+    }
+
+    /// The upload and run of a file that was accepted before.
+    pub async fn find(&self, claim: &FileClaim) -> Result<Option<Accepted>, Error> {
+        let found = self.catalog().find_upload(&claim.source, &claim.sha256).await?;
+        Ok(found.map(|(upload, run)| Accepted { upload, run, duplicate: true }))
+    }
+
+    /// Accepts a local file whose hash is what was claimed; durable when this returns.
+    ///
+    /// # Errors
+    /// When the file is not of its format, or its columns are not the source's: then nothing is kept of it.
+    pub async fn accept(&self, claim: &FileClaim, file: &Path, start: Start) -> Result<Accepted, Error> {
+        let (source, format) = self.check(claim).await?;
+        let before = self.find(claim).await?;
+        if let Some(before) = before.filter(|_| !claim.force) {
+            return Ok(before);
+        }
+        let (path, limits, declared) = (file.to_path_buf(), *self.limits(), source.clone());
+        let plan = tokio::task::spawn_blocking(move || plan(&path, format, &declared, &limits))
+            .await
+            .map_err(std::io::Error::other)??;
+        self.blobs().put_file_at(&place(&claim.sha256), file).await?;
+        let upload = NewUpload {
+            source,
+            sha256: claim.sha256.clone(),
+            repeat_of: before.map(|before| before.upload),
+            format,
+            file_name: claim.file_name.clone(),
+            size_bytes: claim.size_bytes,
+            header: plan.header,
+            created_at: self.now_data().await?,
+            chunks: plan.chunks,
+        };
+        match self.write(&upload, start).await? {
+            Some(accepted) => Ok(accepted),
+            // Another gateway took the same file in the same moment.
+            None => self.find(claim).await?.ok_or_else(|| Error::Mismatch("the upload vanished".to_owned())),
+        }
+    }
+
+    async fn write(&self, upload: &NewUpload, start: Start) -> Result<Option<Accepted>, Error> {
+        let store = self.catalog().store();
+        let mut tx = store.begin().await?;
+        let Some(id) = self.catalog().insert_upload(&mut tx, upload).await? else { return Ok(None) };
+        let mut run = None;
+        if start == Start::Run {
+            let enqueued = store.enqueue_run(&mut tx, &upload_run(id, &upload.chunks)).await?;
+            self.catalog().set_upload_run(&mut tx, id, enqueued.run).await?;
+            run = Some(enqueued.run);
+        }
+        tx.commit().await?;
+        store.wake().await;
+        Ok(Some(Accepted { upload: id, run, duplicate: false }))
+    }
+}
+
+/// Where a file lies on the object store.
+pub(crate) fn place(sha256: &str) -> String {
+    format!("uploads/{sha256}")
+}
+
+fn check_limits(claim: &FileClaim, limits: &Limits) -> Result<(), Error> {
+    let hex = |byte: &u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte);
+    if claim.sha256.len() != 64 || !claim.sha256.as_bytes().iter().all(hex) {
+        return Err(Error::Mismatch("the SHA-256 of a file is 64 lower-case hex digits".to_owned()));
+    }
+    if claim.size_bytes > limits.file_bytes {
+        let max = limits.file_bytes;
+        return Err(Error::Limit(format!(
+            "the file has {} bytes, at most {max} are taken",
+            claim.size_bytes
+        )));
+    }
+    if claim.file_name.len() > limits.name_bytes || claim.source.len() > limits.name_bytes {
+        return Err(Error::Limit(format!("a name is longer than {} bytes", limits.name_bytes)));
+    }
+    Ok(())
+}
+
+/// All chunks in parallel, then the publication.
+fn upload_run(upload: UploadId, chunks: &[ChunkPlan]) -> NewRun {
+    let step = |name: String, kind, args, needs| NewStep {
+        name,
+        kind,
+        args,
+        needs,
+        condition: None,
+        policy: AttemptPolicy::default(),
+        priority: 0,
+        concurrency_key: None,
+    };
+    let mut steps: Vec<NewStep> = (0_u32..)
+        .take(chunks.len())
+        .map(|chunk| {
+            step(format!("chunk-{chunk}"), INGEST_CHUNK, json!(IngestChunk { upload, chunk }), Vec::new())
+        })
+        .collect();
+    let needs = steps.iter().map(|step| step.name.clone()).collect();
+    steps.push(step("publish".to_owned(), INGEST_PUBLISH, json!(IngestPublish { upload }), needs));
+    NewRun {
+        pipeline: "ingest.upload".to_owned(),
+        version: 0,
+        context: serde_json::Value::Null,
+        key: None,
+        trigger: Trigger::Manual,
+        logical_time: None,
+        steps,
+    }
+}

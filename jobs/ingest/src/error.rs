@@ -1,0 +1,115 @@
+//! Why a file is not taken, or not ingested now.
+
+use tidemill_catalog::Format;
+use tidemill_core::{Fault, JobError, UploadId};
+
+/// What can go wrong with a file. A bad row is no error: it is a dead letter.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file's columns are not the source's.
+    #[error("the file's columns are not those of source `{source_name}`: {}", wrong.join("; "))]
+    Columns {
+        /// The source.
+        source_name: String,
+        /// Each difference, in words.
+        wrong: Vec<String>,
+        /// The source's columns.
+        declared: Vec<String>,
+    },
+    /// No such source is declared.
+    #[error("there is no source `{name}`")]
+    UnknownSource {
+        /// What was asked for.
+        name: String,
+        /// What may have been meant.
+        near: Option<String>,
+    },
+    /// The file isn't what its format says.
+    #[error("the file can't be read as {format}: {reason}")]
+    Unreadable {
+        /// What it should be.
+        format: Format,
+        /// Why it isn't.
+        reason: String,
+    },
+    /// No such format.
+    #[error("`{0}` is not a format of files")]
+    UnknownFormat(String),
+    /// More than is allowed.
+    #[error("{0}")]
+    Limit(String),
+    /// A row without an end.
+    #[error("the row at byte {offset} is longer than {max} bytes")]
+    LongRow {
+        /// Where it begins.
+        offset: u64,
+        /// How long a row may be.
+        max: usize,
+    },
+    /// The bytes aren't those that were announced.
+    #[error("{0}")]
+    Mismatch(String),
+    /// A path of an `ingest` step that leads to no file.
+    #[error("{0}")]
+    NoFile(String),
+    /// There is no such upload.
+    #[error("there is no upload {0}")]
+    NoUpload(UploadId),
+    /// A local file could not be read or written.
+    #[error("file")]
+    Io(#[from] std::io::Error),
+    /// The object store failed.
+    #[error("object store")]
+    Blobs(#[from] tidemill_blobs::Error),
+    /// The catalog failed.
+    #[error("catalog")]
+    Catalog(#[from] tidemill_catalog::Error),
+    /// The engine failed.
+    #[error("engine")]
+    Store(#[from] tidemill_store::Error),
+    /// The lake failed.
+    #[error("lake")]
+    Lake(#[from] tidemill_offline::Error),
+    /// Columns could not be built.
+    #[error("columns")]
+    Arrow(#[from] arrow::error::ArrowError),
+}
+
+impl Error {
+    /// What a person is told, where the fault is the file's or the request's; none where the platform failed.
+    pub fn fault(&self) -> Option<Fault> {
+        let message = self.to_string();
+        Some(match self {
+            Self::Columns { declared, source_name, .. } => Fault::coded(501, message)
+                .detail(format!("columns of `{source_name}` are `{}`", declared.join("`, `")))
+                .hint("rename the file's columns or correct the source's declaration, then upload again"),
+            Self::UnknownSource { near, .. } => Fault::coded(502, message).hint(match near {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "see `tidemill sources list`; a new source is declared in YAML and applied first"
+                    .to_owned(),
+            }),
+            Self::Unreadable { .. } => {
+                Fault::coded(503, message).hint("name the format with `--format csv|parquet|jsonl`")
+            }
+            Self::UnknownFormat(_) => Fault::coded(503, message).hint("formats are csv, parquet and jsonl"),
+            Self::Limit(_) | Self::LongRow { .. } => Fault::coded(504, message).hint("split the file"),
+            Self::Mismatch(_) => Fault::coded(505, message).hint("upload the file again; it starts over"),
+            Self::NoFile(_) => Fault::coded(506, message).hint("paths are those of the worker's machine"),
+            _ => return None,
+        })
+    }
+}
+
+/// A file that is wrong stays wrong; a platform that failed may work next time.
+impl From<Error> for JobError {
+    fn from(error: Error) -> Self {
+        match (error.fault(), error) {
+            (Some(fault), _) => Self::Discard(fault),
+            (None, Error::Catalog(error)) => error.into(),
+            (None, Error::Store(error)) => error.into(),
+            (None, Error::Lake(error)) => error.into(),
+            (None, error @ Error::NoUpload(_)) => Self::discard(error),
+            (None, error) => Self::retry(error),
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! What the jobs of ingest do with an upload: digest a chunk, publish all of them, try dead letters again.
+//!
+//! The jobs and the `ingest` step call the same functions, so that a file is the same rows whichever way it comes.
+
+use std::{fs::File, os::unix::fs::FileExt as _, path::Path, sync::Arc};
+
+use arrow::array::RecordBatch;
+use serde::{Deserialize, Serialize};
+use tidemill_blobs::Blobs;
+use tidemill_catalog::{Catalog, ChunkPlan, Edge, Format, Node, Publication, Upload};
+use tidemill_core::{Clock, RunId, Time, UploadId};
+use tidemill_offline::{
+    Lake, Staged, Table, Version,
+    upload::{ChunkInput, DeadRow, Digest, Stamp, dead_batch},
+};
+use tidemill_spec::{
+    Objects, ViewInput,
+    args::{FEATURES_UPDATE, FeaturesUpdate},
+};
+use tidemill_store::Tx;
+
+use crate::{Error, Limits, accept::place, split};
+
+/// What ingest needs. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Ingest {
+    catalog: Catalog,
+    lake: Lake,
+    blobs: Blobs,
+    clock: Arc<dyn Clock>,
+    limits: Limits,
+}
+
+/// What a chunk's job staged, kept with the chunk until its upload is published. Stored, so fields are only ever
+/// added, with a default.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChunkDigest {
+    /// Valid rows.
+    pub rows: u64,
+    /// Dead letters.
+    pub dead_letters: u64,
+    /// The newest event.
+    pub newest_event_at: Option<Time>,
+    /// Some timestamp came without a zone.
+    pub naive_timestamps: bool,
+    /// Files for the source's table.
+    pub staged: Vec<Staged>,
+    /// Files for its dead letters.
+    pub staged_dead: Vec<Staged>,
+}
+
+/// A row that could not be taken, as people read it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// The upload.
+    pub upload: UploadId,
+    /// Data row in the file, from 1.
+    pub row: i64,
+    /// Line in a text file, from 1.
+    pub line: Option<i64>,
+    /// The first column that is bad.
+    pub column: Option<String>,
+    /// What is wrong, all of it.
+    pub reason: String,
+    /// The row.
+    pub raw: serde_json::Value,
+}
+
+impl Ingest {
+    /// Puts together what ingest needs.
+    pub fn new(catalog: Catalog, lake: Lake, blobs: Blobs, clock: Arc<dyn Clock>, limits: Limits) -> Self {
+        Self { catalog, lake, blobs, clock, limits }
+    }
+
+    pub(crate) fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    pub(crate) fn lake(&self) -> &Lake {
+        &self.lake
+    }
+
+    pub(crate) fn blobs(&self) -> &Blobs {
+        &self.blobs
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(crate) async fn now_data(&self) -> Result<Time, Error> {
+        Ok(self.catalog.store().data_clock().await?.at(self.clock.now()))
+    }
+
+    pub(crate) async fn upload(&self, id: UploadId) -> Result<Upload, Error> {
+        self.catalog.upload(id).await?.ok_or(Error::NoUpload(id))
+    }
+
+    /// Types and judges one chunk and stages what came out. Safe to repeat: files are named by upload and chunk.
+    pub(crate) async fn digest_chunk(
+        &self,
+        upload: &Upload,
+        number: u32,
+        plan: ChunkPlan,
+    ) -> Result<ChunkDigest, Error> {
+        let path = self.blobs.fetch(&place(&upload.sha256)).await?;
+        let (input, mut dead) = if upload.format == Format::Parquet {
+            (
+                ChunkInput::Parquet { path, rows: plan.start..plan.end, header: upload.header.clone() },
+                Vec::new(),
+            )
+        } else {
+            let upload = upload.clone();
+            let split = tokio::task::spawn_blocking(move || split_chunk(&path, &upload, &plan))
+                .await
+                .map_err(std::io::Error::other)??;
+            (ChunkInput::Text(split.rows), split.dead)
+        };
+        let digest = self.digest(input, upload).await?;
+        dead.extend(digest.dead);
+        dead.sort_by_key(|letter| letter.row);
+        let key = upload.id.to_string();
+        Ok(ChunkDigest {
+            rows: digest.rows.num_rows() as u64,
+            dead_letters: dead.len() as u64,
+            newest_event_at: digest.newest_event_at,
+            naive_timestamps: digest.naive_timestamps,
+            staged: self.stage(upload, &key, number, digest.rows).await?,
+            staged_dead: self.stage_dead(upload, &key, number, &dead, upload.created_at, false).await?,
+        })
+    }
+
+    pub(crate) async fn digest(&self, input: ChunkInput, upload: &Upload) -> Result<Digest, Error> {
+        let stamp = Stamp { created_at: upload.created_at, ordinal: upload.ordinal };
+        Ok(self.lake.digest(input, upload.definition.clone(), stamp).await?)
+    }
+
+    /// Stages rows of an upload's source.
+    pub(crate) async fn stage(
+        &self,
+        upload: &Upload,
+        key: &str,
+        number: u32,
+        rows: RecordBatch,
+    ) -> Result<Vec<Staged>, Error> {
+        let (table, source) = (Table::source(&upload.source), &upload.definition);
+        let schema = tidemill_rows::source_schema(source);
+        let staged = self.lake.stage(&table, key, number, &source.unique, &schema, vec![rows]).await?;
+        Ok(staged.into_iter().collect())
+    }
+
+    /// Stages dead letters; `deleted` says that they are letters no more.
+    pub(crate) async fn stage_dead(
+        &self,
+        upload: &Upload,
+        key: &str,
+        number: u32,
+        dead: &[DeadRow],
+        told_at: Time,
+        deleted: bool,
+    ) -> Result<Vec<Staged>, Error> {
+        let stamp = Stamp { created_at: upload.created_at, ordinal: upload.ordinal };
+        let rows = dead_batch(&upload.id.to_string(), stamp, dead, told_at, deleted)?;
+        let (table, schema) = (Table::dead(&upload.source), rows.schema());
+        let staged = self.lake.stage(&table, key, number, &[], &schema, vec![rows]).await?;
+        Ok(staged.into_iter().collect())
+    }
+
+    /// Makes every chunk of an upload visible in one version, asks for the features that read the source, and writes
+    /// down what was found. Safe to repeat: the lake publishes a key once. Nothing but the commit should follow.
+    pub(crate) async fn publish(
+        &self,
+        tx: &mut Tx,
+        upload: &Upload,
+        digests: &[ChunkDigest],
+        run: RunId,
+    ) -> Result<Publication, Error> {
+        let key = upload.id.to_string();
+        let staged =
+            |of: fn(&ChunkDigest) -> &Vec<Staged>| digests.iter().flat_map(of).cloned().collect::<Vec<_>>();
+        let (dead, rows) = (staged(|digest| &digest.staged_dead), staged(|digest| &digest.staged));
+        let lake_version = self.publish_files(tx, &upload.source, &key, &dead, &rows).await?;
+        let sum = |of: fn(&ChunkDigest) -> u64| {
+            i64::try_from(digests.iter().map(of).sum::<u64>()).unwrap_or(i64::MAX)
+        };
+        let publication = Publication {
+            rows: sum(|digest| digest.rows),
+            dead_letters: sum(|digest| digest.dead_letters),
+            lake_version,
+            newest_event_at: digests.iter().filter_map(|digest| digest.newest_event_at).max(),
+            naive_timestamps: digests.iter().any(|digest| digest.naive_timestamps),
+        };
+        self.catalog.publish_upload(tx, upload.id, &publication).await?;
+        let edge = Edge {
+            run: Some(run),
+            lake_version,
+            ..Edge::new(Node::Upload(upload.id), Node::Source(upload.source.clone()))
+        };
+        self.catalog.lineage(tx, &[edge]).await?;
+        self.update_features(tx, &self.catalog.objects().await?, &upload.source).await?;
+        Ok(publication)
+    }
+
+    /// Dead letters first: whoever sees the rows can see what is missing among them.
+    pub(crate) async fn publish_files(
+        &self,
+        tx: &mut Tx,
+        source: &str,
+        key: &str,
+        dead: &[Staged],
+        rows: &[Staged],
+    ) -> Result<Option<Version>, Error> {
+        let mut version = None;
+        for (table, files) in [(Table::dead(source), dead), (Table::source(source), rows)] {
+            if !files.is_empty() {
+                version = Some(self.lake.publish(tx.conn(), &table, key, files).await?);
+            }
+        }
+        Ok(version)
+    }
+
+    /// Views on views follow their inputs by themselves.
+    pub(crate) async fn update_features(
+        &self,
+        tx: &mut Tx,
+        objects: &Objects,
+        source: &str,
+    ) -> Result<(), Error> {
+        for view in objects.views.values().filter(|view| view.input == ViewInput::Source(source.to_owned())) {
+            let args = FeaturesUpdate { view: view.name.clone() };
+            let mut job = tidemill_runtime::job_new(FEATURES_UPDATE, &args);
+            job.key = Some(format!("{FEATURES_UPDATE}/{}", view.name));
+            self.catalog.store().enqueue(tx, job).await?;
+        }
+        Ok(())
+    }
+
+    /// Dead letters of a source that are left, newest upload first, in the file's order; at most `limit`.
+    pub async fn dead_letters(&self, source: &str, limit: u32) -> Result<Vec<DeadLetter>, Error> {
+        let letter = |(upload, letter): (UploadId, DeadRow)| DeadLetter {
+            upload,
+            row: letter.row + 1,
+            line: letter.line,
+            column: letter.column,
+            reason: letter.reason,
+            raw: serde_json::from_str(&letter.raw).unwrap_or(serde_json::Value::String(letter.raw)),
+        };
+        Ok(self.dead_rows(source, limit).await?.into_iter().map(letter).collect())
+    }
+
+    pub(crate) async fn dead_rows(
+        &self,
+        source: &str,
+        limit: u32,
+    ) -> Result<Vec<(UploadId, DeadRow)>, Error> {
+        let rows = self.lake.dead_letters(source, limit).await?;
+        let of_upload = |(upload, letter): (String, DeadRow)| match upload.parse() {
+            Ok(upload) => Ok((upload, letter)),
+            Err(_) => Err(Error::Mismatch(format!("`{upload}` in the dead letters is no upload"))),
+        };
+        rows.into_iter().map(of_upload).collect()
+    }
+}
+
+fn split_chunk(path: &Path, upload: &Upload, plan: &ChunkPlan) -> Result<split::Split, Error> {
+    let mut bytes = vec![0; usize::try_from(plan.end - plan.start).unwrap_or(0)];
+    File::open(path)?.read_exact_at(&mut bytes, plan.start)?;
+    Ok(split::split(upload.format, &bytes, plan, &upload.header, &upload.definition)?)
+}

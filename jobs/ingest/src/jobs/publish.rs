@@ -1,0 +1,47 @@
+//! `ingest.publish`: makes all chunks of an upload visible in one version of the lake.
+//!
+//! Runs when every chunk is staged. Safe to repeat: the lake publishes an upload once.
+
+use serde_json::json;
+use tidemill_core::{Fault, JobError, Kind};
+use tidemill_runtime::{Context, Job, Outcome};
+use tidemill_spec::args::{INGEST_PUBLISH, IngestPublish};
+
+use crate::{ChunkDigest, Error, Ingest};
+
+/// The job.
+#[derive(Debug)]
+pub struct PublishJob {
+    ingest: Ingest,
+}
+
+impl PublishJob {
+    /// With what it needs.
+    pub fn new(ingest: Ingest) -> Self {
+        Self { ingest }
+    }
+}
+
+impl Job for PublishJob {
+    type Args = IngestPublish;
+    type Checkpoint = ();
+    const KIND: Kind = INGEST_PUBLISH;
+
+    async fn run(&self, args: &IngestPublish, cx: &mut Context<()>) -> Result<Outcome, JobError> {
+        let upload = self.ingest.upload(args.upload).await?;
+        let chunks = self.ingest.catalog().chunks::<ChunkDigest>(args.upload).await.map_err(Error::from)?;
+        let digests: Option<Vec<ChunkDigest>> = chunks.into_iter().map(|chunk| chunk.digest).collect();
+        let digests = digests.ok_or_else(|| JobError::Discard(Fault::new("a chunk was not digested")))?;
+        let mut tx = cx.begin().await?;
+        let published = self.ingest.publish(&mut tx, &upload, &digests, cx.run()).await?;
+        cx.log(format!("{} rows, {} dead letters", published.rows, published.dead_letters));
+        let outputs = json!({
+            "upload": upload.id,
+            "rows": published.rows,
+            "dead_letters": published.dead_letters,
+            "lake_version": published.lake_version,
+            "naive_timestamps": published.naive_timestamps,
+        });
+        cx.commit(tx, outputs).await
+    }
+}
