@@ -17,8 +17,9 @@ impl Blobs {
         let read = folder.to_owned();
         let files = tokio::task::spawn_blocking(move || read_files(&read)).await;
         let files = files.map_err(|error| failed(io::Error::other(error)))?.map_err(failed)?;
-        let manifest: String =
-            files.iter().map(|(path, bytes)| format!("{path}\n{}\n", BlobRef::of(bytes))).collect();
+        let manifest = files.iter().fold(String::new(), |manifest, (path, bytes)| {
+            manifest + path + "\n" + &BlobRef::of(bytes).to_string() + "\n"
+        });
         let place = format!("{prefix}/{}", BlobRef::of(manifest.as_bytes()));
         for (path, bytes) in files {
             self.put_at(&format!("{place}/{path}"), bytes).await?;

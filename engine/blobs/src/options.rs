@@ -1,6 +1,6 @@
 //! Where objects are kept, as configuration says it.
 
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{fmt, path::Path, sync::Arc};
 
 use object_store::{ObjectStore, aws::AmazonS3Builder, local::LocalFileSystem, prefix::PrefixStore};
 use serde::Deserialize;
@@ -34,14 +34,14 @@ impl fmt::Debug for BlobOptions {
 
 impl BlobOptions {
     /// A folder of this machine.
-    pub fn folder(path: impl AsRef<std::path::Path>) -> Self {
+    pub fn folder(path: impl AsRef<Path>) -> Self {
         Self { url: format!("file://{}", path.as_ref().display()), ..Self::default() }
     }
 
     pub(crate) fn open(&self) -> Result<(Arc<dyn ObjectStore>, Home), Error> {
         let invalid = |reason: &str| Error::Url { url: self.url.clone(), reason: reason.to_owned() };
         match self.url.split_once("://") {
-            Some(("file", path)) if path.starts_with('/') => self.open_folder(PathBuf::from(path)),
+            Some(("file", path)) if path.starts_with('/') => self.open_folder(Path::new(path)),
             Some(("file", _)) => Err(invalid("the folder is not absolute")),
             Some(("s3", place)) => {
                 let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
@@ -55,9 +55,9 @@ impl BlobOptions {
         }
     }
 
-    fn open_folder(&self, folder: PathBuf) -> Result<(Arc<dyn ObjectStore>, Home), Error> {
-        std::fs::create_dir_all(&folder).map_err(|error| Error::file(&folder, error))?;
-        let folder = folder.canonicalize().map_err(|error| Error::file(&folder, error))?;
+    fn open_folder(&self, folder: &Path) -> Result<(Arc<dyn ObjectStore>, Home), Error> {
+        std::fs::create_dir_all(folder).map_err(|error| Error::file(folder, error))?;
+        let folder = folder.canonicalize().map_err(|error| Error::file(folder, error))?;
         let store = LocalFileSystem::new_with_prefix(&folder).map_err(|error| self.unusable(&error))?;
         // What was acknowledged must outlive the machine's power.
         Ok((Arc::new(store.with_fsync(true)), Home::Folder(folder)))

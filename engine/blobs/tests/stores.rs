@@ -1,4 +1,5 @@
 //! The same story on a local folder and on a server that speaks the S3 protocol.
+#![expect(clippy::unwrap_used, reason = "tests may unwrap")]
 
 use bytes::Bytes;
 use tidemill_blobs::{BlobOptions, BlobRef, Blobs, Error};

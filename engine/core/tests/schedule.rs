@@ -1,4 +1,5 @@
 //! Schedules against the calendar: known traps one by one, and random lines against a slow oracle.
+#![expect(clippy::unwrap_used, reason = "tests may unwrap")]
 
 use chrono::{
     DateTime, Datelike as _, Duration, NaiveDate, NaiveDateTime, TimeZone as _, Timelike as _, Utc,

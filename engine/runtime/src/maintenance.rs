@@ -14,6 +14,8 @@ use tokio_util::sync::CancellationToken;
 use crate::Fire;
 
 const RESCUE_MAX: i64 = 500;
+/// How long finished single jobs and attempts are kept.
+const HISTORY: Duration = Duration::from_hours(30 * 24);
 
 /// How maintenance works.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +60,8 @@ impl Maintenance {
                 self.fire_due().await?;
                 if now >= next_forget {
                     self.store.forget_workers().await?;
+                    self.store.make_history().await?;
+                    self.store.forget_history(HISTORY).await?;
                     next_forget = now + Duration::from_hours(1);
                 }
                 Ok::<(), Error>(())

@@ -19,7 +19,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::Error;
 
 /// How long a server may take to answer after it was started.
-const READY_WITHIN: Duration = Duration::from_secs(60);
+const READY_WITHIN: Duration = Duration::from_mins(1);
 
 /// A running child; stopped when dropped.
 #[derive(Debug)]

@@ -1,6 +1,9 @@
 //! Connections and transactions.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use serde::Deserialize;
 use sqlx::{
@@ -40,6 +43,8 @@ impl DatabaseOptions {
 #[derive(Clone, Debug)]
 pub struct Store {
     pub(crate) pool: PgPool,
+    /// A wake-up is about to be sent.
+    pub(crate) wake_coming: Arc<AtomicBool>,
 }
 
 impl Store {
@@ -54,7 +59,7 @@ impl Store {
             .max_connections(options.max_connections)
             .acquire_timeout(Duration::from_secs(10))
             .connect_lazy_with(connect);
-        Ok(Self { pool })
+        Ok(Self { pool, wake_coming: Arc::default() })
     }
 
     /// The same database over connections of its own, at most so many: for a runtime that must not wait for others.
@@ -62,12 +67,14 @@ impl Store {
     pub fn apart(&self, connections: u32) -> Self {
         let options =
             PgPoolOptions::new().max_connections(connections).acquire_timeout(Duration::from_secs(10));
-        Self { pool: options.connect_lazy_with((*self.pool.connect_options()).clone()) }
+        let pool = options.connect_lazy_with((*self.pool.connect_options()).clone());
+        Self { pool, wake_coming: Arc::default() }
     }
 
     /// Creates or upgrades the schema `engine`. Safe to repeat and to run from several processes at once.
     pub async fn migrate(&self) -> Result<(), Error> {
-        self.migrate_schema("engine", &sqlx::migrate!("./migrations")).await
+        self.migrate_schema("engine", &sqlx::migrate!("./migrations")).await?;
+        self.make_history().await
     }
 
     /// Runs the migrations of a crate that keeps tables beside the engine's, inside a schema of its own.

@@ -10,6 +10,7 @@ mod complete;
 mod connection;
 mod enqueue;
 mod error;
+mod history;
 mod lease;
 mod logs;
 mod pages;

@@ -3,6 +3,8 @@
 //! A notification inside a transaction that carries work would make all commits wait for each other, so it is sent
 //! after the commit, on its own, and workers look by themselves from time to time anyway.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use sqlx::postgres::PgListener;
 
 use crate::{Error, Store};
@@ -15,8 +17,18 @@ pub struct Wakeups(PgListener);
 
 impl Store {
     /// Tells every worker that there is work. Call it after the commit; a failure costs latency only.
+    ///
+    /// Callers that come while one waits for a connection rely on that one: its message is still to be sent.
     pub async fn wake(&self) {
-        if let Err(error) = sqlx::query("SELECT pg_notify($1, '')").bind(CHANNEL).execute(&self.pool).await {
+        if self.wake_coming.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let coming = Coming(&self.wake_coming);
+        let connection = self.pool.acquire().await;
+        drop(coming);
+        let sent =
+            async { sqlx::query("SELECT pg_notify($1, '')").bind(CHANNEL).execute(&mut *connection?).await };
+        if let Err(error) = sent.await {
             tracing::debug!(%error, "a wake-up was not sent");
         }
     }
@@ -26,6 +38,15 @@ impl Store {
         let mut listener = PgListener::connect_with(&self.pool).await?;
         listener.listen(CHANNEL).await?;
         Ok(Wakeups(listener))
+    }
+}
+
+/// A wake-up that is about to be sent; taken back also when its sender is dropped on the way.
+struct Coming<'w>(&'w AtomicBool);
+
+impl Drop for Coming<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
     }
 }
 

@@ -1,4 +1,5 @@
 //! Schedules, workers, logs, the data clock, wake-ups.
+#![expect(clippy::unwrap_used, reason = "tests may unwrap")]
 
 mod world;
 

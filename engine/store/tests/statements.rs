@@ -1,4 +1,5 @@
 //! Every statement is one the migrated schema understands, and the hot ones stay on their indexes.
+#![expect(clippy::unwrap_used, reason = "tests may unwrap")]
 
 mod world;
 

@@ -1,4 +1,4 @@
-//! One registry per process, cheap to clone, rendered as OpenMetrics text.
+//! One registry per process, cheap to clone, rendered as `OpenMetrics` text.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -24,7 +24,7 @@ impl Registry {
         add(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// All metrics as OpenMetrics text.
+    /// All metrics as `OpenMetrics` text.
     pub fn render(&self) -> String {
         let mut out = String::new();
         let registry = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,5 +1,6 @@
 //! A store of its own for each test, and the few moves that every test makes.
 #![expect(dead_code, reason = "each test binary uses its part")]
+#![expect(clippy::unwrap_used, reason = "tests may unwrap")]
 
 use std::time::Duration;
 
