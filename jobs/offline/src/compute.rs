@@ -4,10 +4,18 @@
 //! correction has the same winner in the view as in the source. A derived view has one row for each moment of
 //! any input, computed from all inputs as of that moment; a late row computes its entity's later moments anew.
 
-use arrow::array::RecordBatch;
+use arrow::{
+    array::RecordBatch,
+    datatypes::{Field, Schema, SchemaRef},
+};
 use tidemill_core::Time;
+use tidemill_rows::{self as rows, DELETED, VALID_AT};
+use tidemill_spec::{Rule, Type, ViewKind};
 
-use crate::{CommitRange, Error, Lake, View};
+use crate::{
+    CommitRange, Error, KnownAt, Lake, PitRead, PitRequest, Table, View,
+    sql::{self, fill, list, quoted},
+};
 
 /// What computed rows that have no source row of their own carry: fixed with the job's target, so that a repeat
 /// writes the same.
@@ -40,38 +48,182 @@ impl Lake {
     /// `part`: of how many parts by entity which one, from 0; `(0, 1)` is everything.
     pub async fn compute_rows(
         &self,
-        _view: &View,
-        _commits: CommitRange,
-        _part: (u32, u32),
+        view: &View,
+        commits: CommitRange,
+        part: (u32, u32),
     ) -> Result<Computed, Error> {
-        todo!()
+        let features = view.definition.features.iter().filter_map(|(name, feature)| {
+            let expression = expression(&feature.rule)?;
+            let living = format!("CASE WHEN NOT {DELETED} THEN ({expression}) END");
+            Some(sql::feature(name, &living, feature.ty))
+        });
+        self.from_source(view, commits, part, &features.collect::<String>(), &view.schema()).await
     }
 
     /// The source rows that [`Lake::compute_rows`] would read, for Python to compute: all source columns and the
     /// system columns, sorted; null keys left out.
     pub async fn source_rows(
         &self,
-        _view: &View,
-        _commits: CommitRange,
-        _part: (u32, u32),
+        view: &View,
+        commits: CommitRange,
+        part: (u32, u32),
     ) -> Result<Computed, Error> {
-        todo!()
+        let source = view.source()?;
+        let others = source.columns.iter().filter(|(name, _)| !view.entity.keys.contains_key(*name));
+        let others: String =
+            others.map(|(name, column)| sql::feature(name, &quoted(name), column.ty)).collect();
+        let keys = view.entity.keys.iter().map(|(name, ty)| rows::field(name, *ty));
+        let rest = rows::source_schema(source);
+        let rest = rest.fields().iter().filter(|field| !view.entity.keys.contains_key(field.name()));
+        let schema = Schema::new(keys.chain(rest.map(|field| field.as_ref().clone())).collect::<Vec<_>>());
+        self.from_source(view, commits, part, &others, &schema.into()).await
+    }
+
+    async fn from_source(
+        &self,
+        view: &View,
+        commits: CommitRange,
+        part: (u32, u32),
+        features: &str,
+        schema: &SchemaRef,
+    ) -> Result<Computed, Error> {
+        let source = view.source()?;
+        let scan = self.scan(&Table::source(&source.name), commits).await?;
+        let rows = scan.rows(&rows::source_schema(source), "true");
+        let keys = view.keys();
+        let (present, part) = (sql::present(&keys), sql::part(&keys, part));
+        let computed = fill(
+            include_str!("../queries/compute/rows.sql"),
+            &[
+                ("rows", &rows),
+                ("present", &present),
+                ("part", &part),
+                ("keys", &typed_keys(view)),
+                ("key_columns", &list(&keys)),
+                ("features", features),
+            ],
+        );
+        let keyless = format!("SELECT count(*) AS n FROM {rows} WHERE NOT ({present}) AND {part}");
+        let schema = schema.clone();
+        self.duck
+            .run(format!("computing view {}", view.name()), move |session| {
+                Ok(Computed {
+                    rows: session.query_as(&computed, &schema)?,
+                    keyless: session.count(&keyless)?,
+                })
+            })
+            .await
     }
 
     /// The moments of a derived view to compute for what is new in `commits`, with its inputs' features as of
     /// each. `inputs`: the views it names, in its order.
+    ///
+    /// # Errors
+    /// An input whose entity lacks one of the view's keys, or two inputs with a feature of one name.
     pub async fn derived_inputs(
         &self,
-        _view: &View,
-        _inputs: &[View],
-        _commits: CommitRange,
-        _part: (u32, u32),
+        view: &View,
+        inputs: &[View],
+        commits: CommitRange,
+        part: (u32, u32),
     ) -> Result<Moments, Error> {
-        todo!()
+        let keys = view.keys();
+        let (mut all, mut changed) = (Vec::new(), Vec::new());
+        for input in inputs {
+            if !keys.iter().all(|key| input.entity.keys.contains_key(key)) {
+                let message =
+                    format!("view `{}` needs the keys of its entity from `{}`", view.name(), input.name());
+                return Err(Error::invalid(604, message));
+            }
+            // A window changes with every row of its source.
+            let (table, schema) = match &input.source {
+                Some(source) if input.kind() == ViewKind::Windows => {
+                    (Table::source(&source.name), rows::source_schema(source))
+                }
+                _ => (input.table(), input.schema()),
+            };
+            let moments = format!("SELECT {}, {VALID_AT} FROM ", list(&keys));
+            for (of, range) in [(&mut all, CommitRange::upto(commits.upto)), (&mut changed, commits)] {
+                of.push(moments.clone() + &self.scan(&table, range).await?.rows(&schema, "true"));
+            }
+        }
+        let moments = moments_sql(&keys, &all, &changed, part);
+        let schema = moment_schema(view);
+        let labels = self
+            .duck
+            .run(format!("finding the moments of view {}", view.name()), move |session| {
+                session.query_as(&moments, &schema)
+            })
+            .await?;
+        let request = PitRequest {
+            labels,
+            label_ts: VALID_AT.to_owned(),
+            reads: inputs.iter().cloned().map(PitRead::all).collect(),
+            version: commits.upto,
+            known_at: KnownAt::Any,
+        };
+        Ok(Moments { inputs: self.point_in_time(&request).await? })
     }
 
     /// Rows of a derived view in SQL from its moments.
-    pub async fn derive(&self, _view: &View, _moments: &Moments, _stamp: Stamp) -> Result<Computed, Error> {
-        todo!()
+    pub async fn derive(&self, view: &View, moments: &Moments, stamp: Stamp) -> Result<Computed, Error> {
+        let features =
+            view.definition.features.iter().filter_map(|(name, feature)| {
+                Some(sql::feature(name, &expression(&feature.rule)?, feature.ty))
+            });
+        let statement = fill(
+            include_str!("../queries/compute/derived.sql"),
+            &[
+                ("keys", &list(&view.keys())),
+                ("created_at", &sql::instant(stamp.created_at)),
+                ("seq", &stamp.seq.to_string()),
+                ("features", &features.collect::<String>()),
+            ],
+        );
+        let (schema, inputs) = (view.schema(), moments.inputs.clone());
+        self.duck
+            .run(format!("computing view {}", view.name()), move |session| {
+                session.load("moment", &inputs)?;
+                Ok(Computed { rows: session.query_as(&statement, &schema)?, keyless: 0 })
+            })
+            .await
     }
+}
+
+/// What a stored feature is computed by; `None` for what SQL over one row doesn't compute.
+fn expression(rule: &Rule) -> Option<String> {
+    match rule {
+        Rule::Last(column) => Some(quoted(column)),
+        Rule::Sql(sql) => Some(sql.clone()),
+        Rule::Age | Rule::Window { .. } | Rule::Python => None,
+    }
+}
+
+fn typed_keys(view: &View) -> String {
+    let typed = |(name, ty): (&String, &Type)| {
+        format!("CAST({name} AS {}) AS {name}", ty.duckdb(), name = quoted(name))
+    };
+    view.entity.keys.iter().map(typed).collect::<Vec<_>>().join(", ")
+}
+
+fn moments_sql(keys: &[String], all: &[String], changed: &[String], part: (u32, u32)) -> String {
+    let moment_keys: Vec<String> = keys.iter().map(|key| format!("moment.{}", quoted(key))).collect();
+    fill(
+        include_str!("../queries/compute/moments.sql"),
+        &[
+            ("all", &format!("({})", all.join(" UNION ALL "))),
+            ("changed", &format!("({})", changed.join(" UNION ALL "))),
+            ("key_columns", &list(keys)),
+            ("moment_keys", &moment_keys.join(", ")),
+            ("same_keys", &sql::equal_keys("moment", "since", keys)),
+            ("present", &sql::present(keys)),
+            ("part", &sql::part(keys, part)),
+        ],
+    )
+}
+
+fn moment_schema(view: &View) -> SchemaRef {
+    let mut fields: Vec<Field> = view.entity.keys.iter().map(|(name, ty)| rows::field(name, *ty)).collect();
+    fields.push(rows::field(VALID_AT, Type::Timestamp));
+    Schema::new(fields).into()
 }

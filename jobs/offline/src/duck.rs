@@ -2,11 +2,16 @@
 
 use std::{fmt, sync::Arc};
 
-use arrow::{array::RecordBatch, compute::concat_batches};
+use arrow::{
+    array::{RecordBatch, RecordBatchOptions},
+    compute::{cast, concat_batches},
+    datatypes::SchemaRef,
+};
 use duckdb::{
     Config, Connection,
     vtab::arrow::{ArrowVTab, arrow_recordbatch_to_query_params},
 };
+use tidemill_rows::row::column;
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::{Error, LakeOptions};
@@ -20,6 +25,7 @@ pub(crate) struct Duck {
     // `Connection` may move between threads but not be shared.
     root: Arc<Mutex<Connection>>,
     permits: Arc<Semaphore>,
+    options: LakeOptions,
 }
 
 /// One connection and what it is doing, for messages.
@@ -30,7 +36,11 @@ pub(crate) struct Session {
 impl Duck {
     pub(crate) fn open(options: &LakeOptions) -> Result<Self, Error> {
         let root = start(options).map_err(|source| Error::Query { doing: "starting".to_owned(), source })?;
-        Ok(Self { root: Arc::new(Mutex::new(root)), permits: Arc::new(Semaphore::new(STATEMENTS)) })
+        Ok(Self {
+            root: Arc::new(Mutex::new(root)),
+            permits: Arc::new(Semaphore::new(STATEMENTS)),
+            options: options.clone(),
+        })
     }
 
     /// Runs `work` on a connection of its own; temporary tables die with it.
@@ -39,9 +49,26 @@ impl Duck {
         doing: impl Into<String>,
         work: impl FnOnce(&Session) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Error> {
-        let doing = doing.into();
-        let permit = Arc::clone(&self.permits).acquire_owned().await;
         let connection = self.root.lock().await.try_clone();
+        self.on(connection, doing.into(), work).await
+    }
+
+    /// Runs `work` in a database of its own, which may lock itself up.
+    pub(crate) async fn apart<T: Send + 'static>(
+        &self,
+        doing: impl Into<String>,
+        work: impl FnOnce(&Session) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.on(start(&self.options), doing.into(), work).await
+    }
+
+    async fn on<T: Send + 'static>(
+        &self,
+        connection: duckdb::Result<Connection>,
+        doing: String,
+        work: impl FnOnce(&Session) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Error> {
+        let permit = Arc::clone(&self.permits).acquire_owned().await;
         let result = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             let session = Session { connection: connection? };
@@ -92,6 +119,37 @@ impl Session {
         let schema = rows.get_schema();
         let batches: Vec<RecordBatch> = rows.collect();
         Ok(concat_batches(&schema, &batches).map_err(tidemill_rows::Error::from)?)
+    }
+
+    /// The rows of a query in the columns of `schema`, by name.
+    pub(crate) fn query_as(&self, sql: &str, schema: &SchemaRef) -> Result<RecordBatch, Failure> {
+        let rows = self.query(sql)?;
+        let columns: Result<Vec<_>, tidemill_rows::Error> = schema
+            .fields()
+            .iter()
+            .map(|field| {
+                let array = column(&rows, field.name())?;
+                Ok(if array.data_type() == field.data_type() {
+                    array.clone()
+                } else {
+                    cast(array, field.data_type())?
+                })
+            })
+            .collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+        Ok(RecordBatch::try_new_with_options(schema.clone(), columns?, &options)
+            .map_err(tidemill_rows::Error::from)?)
+    }
+
+    /// The names of a subquery's columns.
+    pub(crate) fn columns(&self, rows: &str) -> Result<Vec<String>, Failure> {
+        let none = self.query(&format!("SELECT * FROM {rows} LIMIT 0"))?;
+        Ok(none.schema().fields().iter().map(|field| field.name().clone()).collect())
+    }
+
+    /// The one number that a query gives.
+    pub(crate) fn count(&self, sql: &str) -> Result<i64, Failure> {
+        Ok(self.connection.query_row(sql, [], |row| row.get(0))?)
     }
 
     /// Runs statements without rows.

@@ -1,10 +1,17 @@
 //! Label rows: what happened, and the moment at which it was asked.
 
-use arrow::array::RecordBatch;
+use arrow::{
+    array::RecordBatch,
+    datatypes::{Field, Schema, SchemaRef},
+};
 use tidemill_core::Time;
-use tidemill_spec::{Entity, Label, Source};
+use tidemill_rows::{field, source_schema};
+use tidemill_spec::{Entity, Label, Source, Type};
 
-use crate::{Error, Lake, Version};
+use crate::{
+    CommitRange, Error, Lake, Table, Version,
+    sql::{self, fill, list, quoted},
+};
 
 /// Which label rows.
 #[derive(Clone, Debug)]
@@ -37,7 +44,42 @@ pub struct Labels {
 
 impl Lake {
     /// Rows with `from <= event time < to` that have matured: the newest of each unique key, unless deleted.
-    pub async fn labels(&self, _request: &LabelRequest) -> Result<Labels, Error> {
-        todo!()
+    pub async fn labels(&self, request: &LabelRequest) -> Result<Labels, Error> {
+        let LabelRequest { label, entity, source, .. } = request;
+        let scan = self.scan(&Table::source(&source.name), CommitRange::upto(request.version)).await?;
+        let keys: Vec<String> = entity.keys.keys().cloned().collect();
+        let statement = fill(
+            include_str!("../queries/label/rows.sql"),
+            &[
+                ("rows", &scan.rows(&source_schema(source), "true")),
+                ("clock", &sql::instant(request.clock)),
+                ("newest", &sql::newest_of(&source.unique)),
+                ("keys", &list(&keys)),
+                ("event_time", &quoted(&source.event_time)),
+                ("from", &sql::instant(request.from)),
+                ("to", &sql::instant(request.to)),
+                ("answer", &quoted(&label.name)),
+                ("type", label.ty.duckdb()),
+                ("asked_at", &label.asked_at),
+                ("sql", &label.sql),
+            ],
+        );
+        let complete = sql::present(keys.iter().chain([&"label_ts".to_owned(), &label.name]));
+        let rows = format!("SELECT * FROM answer WHERE {complete} ORDER BY label_ts, {}, _seq", list(&keys));
+        let left_out = format!("SELECT count(*) FROM answer WHERE NOT ({complete})");
+        let schema = labels_schema(request);
+        self.duck
+            .run(format!("reading label {}", label.name), move |session| {
+                session.execute(&format!("CREATE TEMP TABLE answer AS {statement}"))?;
+                Ok(Labels { rows: session.query_as(&rows, &schema)?, left_out: session.count(&left_out)? })
+            })
+            .await
     }
+}
+
+fn labels_schema(request: &LabelRequest) -> SchemaRef {
+    let mut fields: Vec<Field> = request.entity.keys.iter().map(|(name, ty)| field(name, *ty)).collect();
+    fields.extend(["label_ts", "event_time", "matured_at"].map(|name| field(name, Type::Timestamp)));
+    fields.push(field(&request.label.name, request.label.ty));
+    Schema::new(fields).into()
 }

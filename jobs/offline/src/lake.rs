@@ -1,6 +1,7 @@
 //! The lake itself: stage files, publish them in the caller's transaction, list them at a version.
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use sqlx::{PgConnection, PgPool, migrate::Migrator};
@@ -11,7 +12,11 @@ use crate::{
     Commit, CommitKind, CommitRange, Error, LakeFile, Staged, Table, Version,
     duck::Duck,
     manifest::{self, Publication},
+    sql::Scan,
 };
+
+/// Files fetched at once.
+const FETCHES: usize = 16;
 
 static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
@@ -72,6 +77,20 @@ impl Lake {
         manifest::commits(&self.pool, table, range).await
     }
 
+    /// The rows of some commits of a table: its files, fetched to this machine. After a compaction a file may hold
+    /// rows of other commits too; the scan leaves those out.
+    pub(crate) async fn scan(&self, table: &Table, commits: CommitRange) -> Result<Scan, Error> {
+        let files = manifest::files(&self.pool, table, commits).await?;
+        let mut scan = Scan { whole: Vec::new(), partly: Vec::new(), commits };
+        let inside = |file: &LakeFile| file.first_commit > commits.after && file.last_commit <= commits.upto;
+        let fetched = files.iter().map(async |file| (inside(file), self.blobs.fetch(&file.path).await));
+        let mut fetched = futures::stream::iter(fetched).buffered(FETCHES);
+        while let Some((whole, path)) = fetched.next().await {
+            if whole { scan.whole.push(path?) } else { scan.partly.push(path?) }
+        }
+        Ok(scan)
+    }
+
     /// Writes rows to one file that no reader sees yet; `None` without rows. The file is sorted by `keys` and the
     /// total order. Safe to repeat: the same rows under the same `job_key` and `chunk` are the same file.
     pub async fn stage(
@@ -117,7 +136,7 @@ impl Lake {
         staged: &[Staged],
     ) -> Result<Version, Error> {
         let publication =
-            Publication { table, job_key, kind: CommitKind::Append, files: staged, commits: None };
+            Publication { table, job_key, kind: CommitKind::Append, files: staged, commits: &[] };
         Ok(manifest::publish(connection, &publication).await?.0)
     }
 }

@@ -22,17 +22,22 @@ queries! {
     INSERT_FILES = "file/insert.sql",
     LIST_FILES = "file/list.sql",
     END_FILES = "file/end.sql",
+    LIST_ENDED = "file/ended.sql",
+    FORGET_FILES = "file/forget.sql",
+    KNOWN_FILES = "file/known.sql",
+    EXTEND_FILES = "file/extend.sql",
     NAME_TABLE = "table/name.sql",
     TABLE_KEYS = "table/keys.sql",
 }
 
-/// Files that a commit brings, and the commits whose rows they hold (none given: this one).
+/// Files that a commit brings.
 pub(crate) struct Publication<'a> {
     pub(crate) table: &'a Table,
     pub(crate) job_key: &'a str,
     pub(crate) kind: CommitKind,
     pub(crate) files: &'a [Staged],
-    pub(crate) commits: Option<(Version, Version)>,
+    /// For each file the first and last commit whose rows it holds; empty: this one.
+    pub(crate) commits: &'a [(Version, Version)],
 }
 
 pub(crate) async fn head(pool: &PgPool) -> Result<Version, Error> {
@@ -62,14 +67,14 @@ pub(crate) async fn publish(
         .bind(rows)
         .execute(&mut *connection)
         .await?;
-    let (first, last) = commits.unwrap_or((version, version));
+    let of_file = |place: usize| commits.get(place).copied().unwrap_or((version, version));
     let least = |range: &Option<(Time, Time)>| range.map(|(least, _)| least);
     let greatest = |range: &Option<(Time, Time)>| range.map(|(_, greatest)| greatest);
     sqlx::query(INSERT_FILES)
         .bind(table_id)
         .bind(version)
-        .bind(first)
-        .bind(last)
+        .bind((0..files.len()).map(|place| of_file(place).0).collect::<Vec<_>>())
+        .bind((0..files.len()).map(|place| of_file(place).1).collect::<Vec<_>>())
         .bind(files.iter().map(|file| file.path.clone()).collect::<Vec<_>>())
         .bind(files.iter().map(|file| file.rows).collect::<Vec<_>>())
         .bind(files.iter().map(|file| file.size_bytes).collect::<Vec<_>>())
@@ -88,6 +93,24 @@ pub(crate) async fn end_files(
     paths: &[String],
 ) -> Result<u64, Error> {
     Ok(sqlx::query(END_FILES).bind(version).bind(paths).execute(connection).await?.rows_affected())
+}
+
+/// Forgets files that a compaction replaced before `before`, and has those that replaced them stand for them at
+/// every version; gives the paths.
+pub(crate) async fn forget_ended(connection: &mut PgConnection, before: Time) -> Result<Vec<String>, Error> {
+    let ended: Vec<(String, Version)> =
+        sqlx::query_as(LIST_ENDED).bind(before).fetch_all(&mut *connection).await?;
+    let mut versions: Vec<Version> = ended.iter().map(|(_, version)| *version).collect();
+    versions.dedup();
+    let paths: Vec<String> = ended.into_iter().map(|(path, _)| path).collect();
+    sqlx::query(FORGET_FILES).bind(&paths).execute(&mut *connection).await?;
+    sqlx::query(EXTEND_FILES).bind(&versions).execute(connection).await?;
+    Ok(paths)
+}
+
+/// Those of some paths that the manifest knows.
+pub(crate) async fn known(pool: &PgPool, paths: &[String]) -> Result<Vec<String>, Error> {
+    Ok(sqlx::query_scalar(KNOWN_FILES).bind(paths).fetch_all(pool).await?)
 }
 
 #[derive(FromRow)]

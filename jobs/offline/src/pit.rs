@@ -5,9 +5,18 @@
 //! nothing is found the feature's default is taken, or null; a winner's own null is a null. A null key joins
 //! nothing. Every label row is kept, in order, duplicates too. Windows see [`crate::window`].
 
-use arrow::array::RecordBatch;
+mod newest;
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{Array as _, ArrayRef, AsArray as _, Int64Array, RecordBatch, RecordBatchOptions},
+    compute,
+    datatypes::{Field, FieldRef, Schema, TimestampMicrosecondType},
+};
 use tidemill_core::Time;
-use tidemill_spec::{Hydration, KeyOrigin};
+use tidemill_rows::{self as rows, value::normal};
+use tidemill_spec::{Hydration, KeyOrigin, Type, ViewKind};
 
 use crate::{Error, Lake, Version, View};
 
@@ -90,7 +99,138 @@ impl Lake {
     ///
     /// # Errors
     /// A null moment, a key column that is not there, two columns of one name, `known_at` with a derived view.
-    pub async fn point_in_time(&self, _request: &PitRequest) -> Result<RecordBatch, Error> {
-        todo!()
+    pub async fn point_in_time(&self, request: &PitRequest) -> Result<RecordBatch, Error> {
+        let moments = moments_of(request)?;
+        let wanted = plan(request)?;
+        let mut found: Vec<Found> = Vec::new();
+        for (read, features) in request.reads.iter().zip(wanted) {
+            let asked = Asked { keys: keys_of(request, read, &found)?, moments: moments.clone() };
+            let columns = match read.view.kind() {
+                ViewKind::Windows => self.window_features(read, &features, &asked, request).await?,
+                ViewKind::Rows | ViewKind::Derived => {
+                    newest::features(self, read, &features, &asked, request).await?
+                }
+            };
+            found.push(Found { view: read.view.name().to_owned(), columns });
+        }
+        assemble(request, &found)
     }
+}
+
+/// The label rows' moments and keys, as one read asks for them.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    /// Key columns in the entity's order and types.
+    pub(crate) keys: Vec<(String, ArrayRef)>,
+    /// Each row's moment, never null.
+    pub(crate) moments: ArrayRef,
+}
+
+impl Asked {
+    /// The rows as a batch: `row`, `at`, then the keys by name.
+    pub(crate) fn batch(&self) -> Result<RecordBatch, Error> {
+        let count = i64::try_from(self.moments.len()).unwrap_or(i64::MAX);
+        let row: ArrayRef = Arc::new(Int64Array::from_iter_values(0..count));
+        let system = [("row", row), ("at", Arc::clone(&self.moments))];
+        let keys = self.keys.iter().map(|(name, array)| (name.as_str(), Arc::clone(array)));
+        let columns = system.into_iter().chain(keys).map(|(name, array)| (name, array, true));
+        Ok(RecordBatch::try_from_iter_with_nullable(columns).map_err(rows::Error::from)?)
+    }
+
+    /// First and last moment, in microseconds; `None` without rows.
+    pub(crate) fn span_us(&self) -> Option<(i64, i64)> {
+        let moments = self.moments.as_primitive::<TimestampMicrosecondType>();
+        compute::min(moments).zip(compute::max(moments))
+    }
+}
+
+/// What was read of one view: column name in the request's rows → values, and the same by feature for later keys.
+struct Found {
+    view: String,
+    columns: Vec<(String, ArrayRef)>,
+}
+
+/// The column that stands for when what was found was known.
+pub(crate) const FOUND_AT: &str = "found_at of the row";
+
+/// For each read the features to compute: those asked for and those that later reads take keys from.
+fn plan(request: &PitRequest) -> Result<Vec<Vec<String>>, Error> {
+    let needed = |read: &PitRead| {
+        let keys = request.reads.iter().flat_map(|later| &later.keys).filter_map(|origin| match origin {
+            KeyOrigin::Feature { view, feature } if view == read.view.name() => Some(feature),
+            _ => None,
+        });
+        let mut names: Vec<String> = Vec::new();
+        for name in read.features.iter().map(|(name, _)| name).chain(keys) {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        match names.iter().find(|name| !read.view.definition.features.contains_key(*name)) {
+            Some(name) => {
+                Err(Error::invalid(602, format!("view `{}` has no feature `{name}`", read.view.name())))
+            }
+            None => Ok(names),
+        }
+    };
+    request.reads.iter().map(needed).collect()
+}
+
+fn moments_of(request: &PitRequest) -> Result<ArrayRef, Error> {
+    let moments = normal(label_column(request, &request.label_ts)?, Type::Timestamp)?;
+    if moments.null_count() > 0 {
+        let message = format!("{} label rows have no `{}`", moments.null_count(), request.label_ts);
+        return Err(Error::invalid(606, message));
+    }
+    Ok(moments)
+}
+
+/// A read's keys: from label columns, or from what reads before it found.
+fn keys_of(request: &PitRequest, read: &PitRead, found: &[Found]) -> Result<Vec<(String, ArrayRef)>, Error> {
+    let origin = |origin: &KeyOrigin| match origin {
+        KeyOrigin::Request(name) => label_column(request, name).cloned(),
+        KeyOrigin::Feature { view, feature } => found
+            .iter()
+            .filter(|found| found.view == *view)
+            .find_map(|found| found.columns.iter().find(|(name, _)| name == feature))
+            .map(|(_, array)| Arc::clone(array))
+            .ok_or_else(|| {
+                let (reader, key) = (read.view.name(), format!("{view}.{feature}"));
+                Error::invalid(
+                    602,
+                    format!("view `{reader}` takes a key from `{key}`, which is not read before it"),
+                )
+            }),
+    };
+    let keys = read.view.entity.keys.iter().zip(&read.keys);
+    keys.map(|((name, ty), from)| Ok((name.clone(), normal(&origin(from)?, *ty)?))).collect()
+}
+
+fn label_column<'a>(request: &'a PitRequest, name: &str) -> Result<&'a ArrayRef, Error> {
+    request
+        .labels
+        .column_by_name(name)
+        .ok_or_else(|| Error::invalid(602, format!("the label rows have no column `{name}`")))
+}
+
+/// Label columns, then the features in the order they were asked for.
+fn assemble(request: &PitRequest, found: &[Found]) -> Result<RecordBatch, Error> {
+    let schema = request.labels.schema();
+    let mut fields: Vec<FieldRef> = schema.fields().iter().cloned().collect();
+    let mut columns = request.labels.columns().to_vec();
+    for (read, found) in request.reads.iter().zip(found) {
+        let features = read.features.iter().map(|(feature, name)| (feature.as_str(), name));
+        let wanted = features.chain(read.found_at.iter().map(|name| (FOUND_AT, name)));
+        for (feature, name) in wanted {
+            if fields.iter().any(|field| field.name() == name) {
+                return Err(Error::invalid(603, format!("two columns are named `{name}`")));
+            }
+            let Some((_, array)) = found.columns.iter().find(|(known, _)| known == feature) else { continue };
+            fields.push(Arc::new(Field::new(name, array.data_type().clone(), true)));
+            columns.push(Arc::clone(array));
+        }
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(request.labels.num_rows()));
+    let batch = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options);
+    Ok(batch.map_err(rows::Error::from)?)
 }

@@ -1,10 +1,16 @@
 //! Rows as they are: of a table, of an entity, by anyone's SQL.
 
-use arrow::array::RecordBatch;
+use std::{ffi::OsStr, fmt::Write as _, path::Path, sync::Arc};
+
+use arrow::{array::RecordBatch, datatypes::Schema};
 use tidemill_core::Time;
+use tidemill_rows::{CREATED_AT, SEQ, VALID_AT, source_schema, type_of, value::normal};
 use tidemill_spec::{Objects, Value};
 
-use crate::{CommitRange, Error, Lake, Table, Version, View};
+use crate::{
+    CommitRange, Error, Lake, Table, Version, View, manifest,
+    sql::{self, quoted},
+};
 
 /// Rows of a table to read.
 #[derive(Clone, Debug)]
@@ -40,38 +46,172 @@ impl Read {
 impl Lake {
     /// Rows of a table in the order `(keys it is sorted by, valid_at, created_at, seq)`; of tables without these
     /// columns, in the files' order. One batch; without columns if nothing was ever published.
-    pub async fn read(&self, _read: &Read) -> Result<RecordBatch, Error> {
-        todo!()
+    pub async fn read(&self, read: &Read) -> Result<RecordBatch, Error> {
+        let scan = self.scan(&read.table, read.commits).await?;
+        let Some(rows) = scan.any_rows() else { return Ok(nothing()) };
+        let keys = manifest::keys(&self.pool, &read.table).await?.unwrap_or_default();
+        let read = read.clone();
+        self.duck
+            .run(format!("reading {}", read.table), move |session| {
+                let columns = session.columns(&rows)?;
+                session.query(&statement(&read, &rows, &keys, &columns))
+            })
+            .await
     }
 
     /// Stored rows of one entity in a view's table as of a version, oldest first, at most the `last` ones.
     /// `key`: values of the entity's key columns, in declared order.
     pub async fn history(
         &self,
-        _view: &View,
-        _key: &[Value],
-        _version: Version,
-        _last: u32,
+        view: &View,
+        key: &[Value],
+        version: Version,
+        last: u32,
     ) -> Result<RecordBatch, Error> {
-        todo!()
+        let equal = view.entity.keys.keys().cloned().zip(key.iter().cloned()).collect();
+        let filter = Filter { equal, last: Some(last), ..Filter::default() };
+        self.read(&Read { filter, ..Read::all(view.table(), version) }).await
     }
 
     /// Rows of a file of labels or of rows to compare: Parquet, CSV or JSON lines, by its name's end. Naive
     /// instants are UTC.
-    pub async fn read_file(&self, _path: &std::path::Path) -> Result<RecordBatch, Error> {
-        todo!()
+    pub async fn read_file(&self, path: &Path) -> Result<RecordBatch, Error> {
+        let reader = match path.extension().and_then(OsStr::to_str) {
+            Some("parquet" | "pq") => "read_parquet",
+            Some("csv") => "read_csv",
+            Some("jsonl" | "ndjson" | "json") => "read_json",
+            _ => {
+                let message = format!("`{}` is neither .parquet, .csv nor .jsonl", path.display());
+                return Err(Error::invalid(608, message));
+            }
+        };
+        let statement = format!("SELECT * FROM {reader}({})", sql::text(&path.to_string_lossy()));
+        let rows = self
+            .duck
+            .run(format!("reading {}", path.display()), move |session| session.query(&statement))
+            .await?;
+        declared_types(&rows)
     }
 
     /// A query by a person or a step, in a database of its own that can read nothing but the lake as of `version`:
-    /// tables `source.NAME`, `view.NAME` (`views`: which versions), `dead.NAME`, `predictions.MODEL`; sources and views also by
-    /// their bare names.
+    /// tables `source.NAME`, `view.NAME` (`views`: which versions), `dead.NAME`, `predictions.MODEL`; sources and
+    /// views also by their bare names.
     pub async fn sql(
         &self,
-        _query: &str,
-        _objects: &Objects,
-        _views: &[View],
-        _version: Version,
+        query: &str,
+        objects: &Objects,
+        views: &[View],
+        version: Version,
     ) -> Result<RecordBatch, Error> {
-        todo!()
+        let mut tables: Vec<(&str, &str, Table)> = Vec::new();
+        tables.extend(objects.sources.keys().map(|name| ("source", name.as_str(), Table::source(name))));
+        tables.extend(views.iter().map(|view| ("view", view.name(), view.table())));
+        tables.extend(objects.sources.keys().map(|name| ("dead", name.as_str(), Table::dead(name))));
+        tables.extend(
+            objects.models.keys().map(|name| ("predictions", name.as_str(), Table::predictions(name))),
+        );
+        let mut script =
+            "CREATE SCHEMA source; CREATE SCHEMA \"view\"; CREATE SCHEMA dead; CREATE SCHEMA predictions;\n"
+                .to_owned();
+        let mut paths = Vec::new();
+        for (schema, name, table) in tables {
+            let scan = self.scan(&table, CommitRange::upto(version)).await?;
+            let declared = match schema {
+                "source" => objects.sources.get(name).map(source_schema),
+                "view" => views.iter().find(|view| view.name() == name).map(View::schema),
+                _ => None,
+            };
+            let Some(rows) = declared.map(|schema| scan.rows(&schema, "true")).or_else(|| scan.any_rows())
+            else {
+                continue;
+            };
+            let _ =
+                writeln!(script, "CREATE VIEW {}.{} AS SELECT * FROM {rows};", quoted(schema), quoted(name));
+            if matches!(schema, "source" | "view") {
+                let _ = writeln!(
+                    script,
+                    "CREATE VIEW {name} AS FROM {}.{name};",
+                    quoted(schema),
+                    name = quoted(name)
+                );
+            }
+            paths.extend(scan.whole.into_iter().chain(scan.partly));
+        }
+        let paths: Vec<String> = paths.iter().map(|path| sql::text(&path.to_string_lossy())).collect();
+        let _ = writeln!(
+            script,
+            "SET allowed_paths = [{}]; SET enable_external_access = false;",
+            paths.join(", ")
+        );
+        script.push_str("SET lock_configuration = true;");
+        let query = query.to_owned();
+        self.duck
+            .apart("running the query", move |session| {
+                session.execute(&script)?;
+                session.query(&query)
+            })
+            .await
     }
+}
+
+fn nothing() -> RecordBatch {
+    RecordBatch::new_empty(Arc::new(Schema::empty()))
+}
+
+fn statement(read: &Read, rows: &str, keys: &[String], columns: &[String]) -> String {
+    let known = |name: &&str| columns.iter().any(|column| column == name);
+    let order: Vec<&str> = [VALID_AT, CREATED_AT, SEQ].into_iter().filter(known).collect();
+    let directed = |direction: &str| {
+        let order: Vec<String> = order.iter().map(|name| format!("{}{direction}", quoted(name))).collect();
+        order.join(", ")
+    };
+    let selected = read.columns.as_ref().map_or("*".to_owned(), |names| sql::list(names));
+    let mut statement = format!("SELECT {selected} FROM {rows} WHERE {}", condition(&read.filter));
+    if let Some(last) = read.filter.last
+        && !order.is_empty()
+    {
+        // Which rows are the last is decided before they are put in order.
+        let newest = format!(
+            "FROM {rows} WHERE {} ORDER BY {} LIMIT {last}",
+            condition(&read.filter),
+            directed(" DESC")
+        );
+        statement = format!("SELECT {selected} FROM (SELECT * {newest})");
+    }
+    let sorted: Vec<String> = keys.iter().map(|key| quoted(key)).filter(|_| !order.is_empty()).collect();
+    let sorted = sorted.into_iter().chain(order.iter().map(|name| quoted(name))).collect::<Vec<_>>();
+    if sorted.is_empty() { statement } else { format!("{statement} ORDER BY {}", sorted.join(", ")) }
+}
+
+fn condition(filter: &Filter) -> String {
+    let mut conditions = vec!["true".to_owned()];
+    if let Some((column, from, to)) = &filter.between {
+        let column = quoted(column);
+        conditions.push(format!("{column} >= {} AND {column} < {}", sql::instant(*from), sql::instant(*to)));
+    }
+    conditions.extend(filter.equal.iter().map(|(name, value)| {
+        let value = if value.is_null() { "NULL".to_owned() } else { sql::text(&value.to_string()) };
+        // Compared in the column's own type, so that `2013-06-01` meets a date.
+        format!("{name} IS NOT DISTINCT FROM {value}", name = quoted(name))
+    }));
+    conditions.join(" AND ")
+}
+
+/// Columns in the types that can be declared; others as they are.
+fn declared_types(batch: &RecordBatch) -> Result<RecordBatch, Error> {
+    let columns = batch
+        .schema()
+        .fields()
+        .iter()
+        .zip(batch.columns())
+        .map(|(field, array)| {
+            let array =
+                type_of(array.data_type()).map_or_else(|| Ok(Arc::clone(array)), |ty| normal(array, ty))?;
+            Ok((field.name().clone(), array, true))
+        })
+        .collect::<Result<Vec<_>, tidemill_rows::Error>>()?;
+    if columns.is_empty() {
+        return Ok(batch.clone());
+    }
+    Ok(RecordBatch::try_from_iter_with_nullable(columns).map_err(tidemill_rows::Error::from)?)
 }

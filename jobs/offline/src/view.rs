@@ -1,9 +1,9 @@
 //! A version of a view with what is needed to read and compute it.
 
 use arrow::datatypes::SchemaRef;
-use tidemill_spec::{Entity, FeatureView, Objects, Rule, Source, ViewInput, ViewKind};
+use tidemill_spec::{Entity, FeatureView, Objects, Source, ViewInput, ViewKind};
 
-use crate::{Table, table::Version};
+use crate::{Error, Table, table::Version};
 
 /// One version of a view, its entity, and the source it reads.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,14 +42,17 @@ impl View {
 
     /// How it is computed.
     pub fn kind(&self) -> ViewKind {
-        let windows = |rule: &Rule| matches!(rule, Rule::Window { .. });
-        match &self.definition.input {
-            ViewInput::Views(_) => ViewKind::Derived,
-            ViewInput::Source(_) if self.definition.features.values().any(|f| windows(&f.rule)) => {
-                ViewKind::Windows
-            }
-            ViewInput::Source(_) => ViewKind::Rows,
-        }
+        self.definition.kind()
+    }
+
+    /// The source it reads.
+    ///
+    /// # Errors
+    /// It is a derived view.
+    pub(crate) fn source(&self) -> Result<&Source, Error> {
+        self.source
+            .as_ref()
+            .ok_or_else(|| Error::invalid(605, format!("view `{}` reads no source", self.name())))
     }
 
     /// Columns of its lake table.

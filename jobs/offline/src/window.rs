@@ -2,13 +2,24 @@
 //!
 //! A window at `t` counts rows with `valid_at` in `(floor(t - window, hop), t]`. Of rows that share the source's
 //! `unique` columns only the newest with `valid_at <= t` counts: a correction replaces, a tombstone removes.
-//! Offline values come from source rows, so they are exact for any moment; tiles hold the same sums in the same
-//! order (rows within a tile, then tiles).
+//! Offline values come from source rows, so they are exact for any moment, corrected or not; tiles hold the same
+//! sums in the same order (rows within a tile, then tiles), so both agree to the bit.
 
-use arrow::array::RecordBatch;
+mod events;
+mod fold;
+mod tiles;
+
+use arrow::array::{ArrayRef, RecordBatch};
 use tidemill_core::Time;
+use tidemill_spec::{Aggregate, Rule, Type, Value};
 
-use crate::{CommitRange, Error, Lake, View, compute::Stamp};
+use crate::{
+    CommitRange, Error, Lake, PitRead, PitRequest, View,
+    compute::Stamp,
+    pit::{Asked, FOUND_AT},
+    sql::micros,
+};
+use events::Events;
 
 /// Which changes of a source tiles are wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,17 +32,77 @@ pub struct TileRange {
     pub clock: Time,
 }
 
+/// One windowed feature.
+#[derive(Clone, Debug)]
+pub(crate) struct Window {
+    name: String,
+    ty: Type,
+    default: Value,
+    aggregate: Aggregate,
+    column: Option<String>,
+    window_us: i64,
+    hop_us: i64,
+}
+
+impl Window {
+    /// The feature `name` of a view, if it is windowed.
+    fn of(view: &View, name: &str) -> Option<Self> {
+        let feature = view.definition.features.get(name)?;
+        let Rule::Window { aggregate, column, window, hop } = &feature.rule else { return None };
+        Some(Self {
+            name: name.to_owned(),
+            ty: feature.ty,
+            default: feature.default.clone().unwrap_or(Value::Null),
+            aggregate: *aggregate,
+            column: column.clone(),
+            window_us: micros(*window),
+            hop_us: micros(*hop),
+        })
+    }
+
+    /// The tile that a row lies in: `k` of `(k·hop, (k+1)·hop]`.
+    fn tile(&self, valid_us: i64) -> i64 {
+        (valid_us - 1).div_euclid(self.hop_us)
+    }
+
+    /// The oldest tile of the window that ends at a moment.
+    fn first_tile(&self, at_us: i64) -> i64 {
+        (at_us - self.window_us).div_euclid(self.hop_us)
+    }
+
+    /// No row at or before this counts at that moment.
+    fn tail_us(&self, at_us: i64) -> i64 {
+        self.first_tile(at_us) * self.hop_us
+    }
+}
+
 impl Lake {
+    /// The windowed features of one view for the asked rows, in their order, and [`FOUND_AT`].
+    pub(crate) async fn window_features(
+        &self,
+        read: &PitRead,
+        features: &[String],
+        asked: &Asked,
+        request: &PitRequest,
+    ) -> Result<Vec<(String, ArrayRef)>, Error> {
+        let windows: Vec<Window> = features.iter().filter_map(|name| Window::of(&read.view, name)).collect();
+        let events = self.events(&read.view, &windows, asked, request.version, request.known_at).await?;
+        let moments = asked.clone();
+        let evaluated = tokio::task::spawn_blocking(move || fold::evaluate(&windows, &events, &moments));
+        let (columns, found_at) = evaluated.await??;
+        Ok(features.iter().cloned().zip(columns).chain([(FOUND_AT.to_owned(), found_at)]).collect())
+    }
+
     /// All tiles that a window at `range.clock` may need, of every entity that the range touches, computed anew
     /// from all rows as of `range.commits.upto`. Columns as in [`View::schema`]; tiles without rows are left out,
     /// but an entity left with none has one deleted row (tile and counts 0).
     /// Sorted by (keys, `hop_us`, `tile`).
     pub async fn tiles_touched(
         &self,
-        _view: &View,
-        _range: TileRange,
-        _stamp: Stamp,
+        view: &View,
+        range: TileRange,
+        stamp: Stamp,
     ) -> Result<RecordBatch, Error> {
-        todo!()
+        tiles::touched(self, view, range, stamp).await
     }
 }

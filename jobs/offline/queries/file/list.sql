@@ -1,4 +1,5 @@
--- Files of a table as of a version that hold rows of commits after another, in the order of their commits.
+-- Files of a table as of a version that hold rows of commits (after, up to], in the order of their commits.
+-- A merged file may begin to count before all of its commits do: readers leave the later rows out.
 -- $1 table, $2 after, $3 up to
 SELECT
     lake_file.path, lake_file.first_commit, lake_file.last_commit, lake_file.rows, lake_file.size_bytes,

@@ -1,0 +1,3 @@
+-- $1 paths
+DELETE FROM lake.lake_file
+WHERE path = ANY($1)

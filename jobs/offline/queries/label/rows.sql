@@ -1,0 +1,22 @@
+-- Label rows that have matured.
+-- In:    {rows}: source rows; {clock}: the data clock; {newest}: keeps the newest row of each unique key
+-- Grain: one row for each source row that counts
+-- Out:   {keys}, label_ts, event_time, matured_at, the answer as {answer}; nulls are the caller's to leave out
+-- Ties:  the newest by (valid_at, created_at, seq) of those that have matured
+WITH counting AS (
+    SELECT *
+    FROM {rows}
+    WHERE valid_at <= {clock}
+    {newest}
+)
+SELECT
+    {keys},
+    CAST(({asked_at}) AS TIMESTAMPTZ) AS label_ts,
+    {event_time} AS event_time,
+    valid_at AS matured_at,
+    CAST(({sql}) AS {type}) AS {answer},
+    seq AS _seq
+FROM counting
+WHERE NOT deleted
+  AND {event_time} >= {from}
+  AND {event_time} < {to}

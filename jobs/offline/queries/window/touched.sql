@@ -1,0 +1,15 @@
+-- The entities whose tiles change: those of new rows, of rows that the clock passed and, with unique columns, of all
+-- rows that one of these replaces.
+-- In:    {rows}: all source rows; {changed}: the new ones; {clock}; {passed}: whether the clock passed a row;
+--        {same}: whether `earlier` and `cause` share the unique columns, or are the same row
+-- Grain: one row for each entity
+-- Out:   its keys
+WITH cause AS MATERIALIZED (
+    SELECT * FROM {changed} WHERE valid_at <= {clock}
+    UNION ALL
+    SELECT * FROM {rows} WHERE valid_at <= {clock} AND {passed}
+)
+SELECT DISTINCT {key_columns}
+FROM {touched}
+WHERE {present}
+ORDER BY {key_columns}

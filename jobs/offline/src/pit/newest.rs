@@ -1,0 +1,132 @@
+//! The join with views that have rows: one statement a view, over a struct key.
+
+use arrow::{
+    array::ArrayRef,
+    datatypes::{Schema, SchemaRef},
+};
+use tidemill_core::Time;
+use tidemill_rows::{VALID_AT, field, view_schema};
+use tidemill_spec::{Feature, Rule, Type, Value, ViewKind};
+
+use super::{Asked, FOUND_AT, KnownAt, PitRead, PitRequest};
+use crate::{
+    CommitRange, Error, Lake,
+    sql::{self, fill, list, quoted},
+};
+
+/// The features of one view for the asked rows, in their order, and [`FOUND_AT`].
+pub(super) async fn features(
+    lake: &Lake,
+    read: &PitRead,
+    features: &[String],
+    asked: &Asked,
+    request: &PitRequest,
+) -> Result<Vec<(String, ArrayRef)>, Error> {
+    let view = &read.view;
+    if view.kind() == ViewKind::Derived && request.known_at != KnownAt::Any {
+        let message = format!("`known_at` with the derived view `{}` is not supported yet", view.name());
+        return Err(Error::invalid(607, message));
+    }
+    let scan = lake.scan(&view.table(), CommitRange::upto(request.version)).await?;
+    let rows = scan.rows(&columns_of(read, features), &condition(read, asked, request.known_at));
+    let statement = statement(read, features, &rows, request.known_at);
+    let schema = result_schema(read, features);
+    let labels = asked.batch()?;
+    let batch = lake
+        .duck
+        .run(format!("joining view {}", view.name()), move |session| {
+            session.load("label", &labels)?;
+            session.query_as(&statement, &schema)
+        })
+        .await?;
+    let names = features.iter().cloned().chain([FOUND_AT.to_owned()]);
+    Ok(names.zip(batch.columns().iter().cloned()).collect())
+}
+
+/// Keys, stored features among those asked for, and the system columns.
+fn columns_of(read: &PitRead, features: &[String]) -> SchemaRef {
+    let schema = view_schema(&read.view.definition, &read.view.entity);
+    let declared = &read.view.definition.features;
+    let kept = schema.fields().iter().filter(|field| {
+        !declared.contains_key(field.name()) || features.iter().any(|name| name == field.name())
+    });
+    Schema::new(kept.map(|field| field.as_ref().clone()).collect::<Vec<_>>()).into()
+}
+
+/// Rows that can't be found by any label are not even read: those of a later moment, those too old for the
+/// ttl at the first moment, those accepted too late.
+fn condition(read: &PitRead, asked: &Asked, known_at: KnownAt) -> String {
+    let at = |us: i64| Time::from_timestamp_micros(us).map(sql::instant);
+    let Some((first, last)) = asked.span_us() else { return "false".to_owned() };
+    let mut conditions = vec!["true".to_owned()];
+    conditions.extend(at(last).map(|last| format!("{VALID_AT} <= {last}")));
+    if let Some(ttl) = read.view.definition.ttl {
+        let oldest = at(first.saturating_sub(sql::micros(ttl)));
+        conditions.extend(oldest.map(|oldest| format!("{VALID_AT} >= {oldest}")));
+    }
+    if let KnownAt::Time(time) = known_at {
+        conditions.push(format!("created_at <= {}", sql::instant(time)));
+    }
+    conditions.join(" AND ")
+}
+
+fn statement(read: &PitRead, features: &[String], rows: &str, known_at: KnownAt) -> String {
+    let (candidate, template) = match known_at {
+        KnownAt::Label => ("known.candidate", include_str!("../../queries/join/newest_known.sql")),
+        KnownAt::Any | KnownAt::Time(_) => ("candidate", include_str!("../../queries/join/newest.sql")),
+    };
+    let found = found(read, candidate);
+    let mut outputs: Vec<String> = features
+        .iter()
+        .filter_map(|name| Some((name, read.view.definition.features.get(name)?)))
+        .map(|(name, feature)| output(name, feature, candidate, &found))
+        .collect();
+    outputs.push(format!("CASE WHEN {found} THEN {candidate}.valid_at END AS {}", quoted(FOUND_AT)));
+    let keys = read.view.keys();
+    let joined = if known_at == KnownAt::Label { "known" } else { "candidate" };
+    let stored = features.iter().filter(|name| {
+        read.view.definition.features.get(*name).is_some_and(|feature| feature.rule != Rule::Age)
+    });
+    let packed = ["valid_at", "created_at", "seq", "deleted"]
+        .into_iter()
+        .map(quoted)
+        .chain(stored.map(|name| quoted(name)))
+        .map(|column| format!("{column} := {column}"))
+        .collect::<Vec<_>>();
+    fill(
+        template,
+        &[
+            ("rows", rows),
+            ("keys", &sql::equal_keys("label", joined, &keys)),
+            ("key_columns", &list(&keys)),
+            ("packed", &format!("struct_pack({})", packed.join(", "))),
+            ("outputs", &outputs.join(", ")),
+        ],
+    )
+}
+
+/// Whether the winner counts: it is there, not a deletion, and within the ttl, both ends included.
+fn found(read: &PitRead, candidate: &str) -> String {
+    let ttl = read.view.definition.ttl.map_or(String::new(), |ttl| {
+        format!(" AND epoch_us(label.at) - epoch_us({candidate}.valid_at) <= {}", sql::micros(ttl))
+    });
+    format!("({candidate}.seq IS NOT NULL AND NOT {candidate}.deleted{ttl})")
+}
+
+fn output(name: &str, feature: &Feature, candidate: &str, found: &str) -> String {
+    let default = sql::literal(feature.default.as_ref().unwrap_or(&Value::Null), feature.ty);
+    let minutes = format!("(epoch_us(label.at) - epoch_us({candidate}.valid_at)) / 60e6");
+    let value = match (&feature.rule, feature.ty) {
+        (Rule::Age, Type::Int) => format!("floor({minutes})"),
+        (Rule::Age, _) => minutes,
+        _ => format!("{candidate}.{}", quoted(name)),
+    };
+    let ty = feature.ty.duckdb();
+    format!("CASE WHEN {found} THEN CAST({value} AS {ty}) ELSE {default} END AS {}", quoted(name))
+}
+
+fn result_schema(read: &PitRead, features: &[String]) -> SchemaRef {
+    let typed =
+        features.iter().filter_map(|name| Some(field(name, read.view.definition.features.get(name)?.ty)));
+    Schema::new(typed.chain([field(FOUND_AT, Type::Timestamp)]).collect::<Vec<_>>()).into()
+}

@@ -1,0 +1,177 @@
+//! Tiles: what is kept online of a windowed view, computed anew for every entity that a change touches.
+//!
+//! Absolute, never incremented, so that computing them twice is harmless. They hold what a window that ends at the
+//! data clock counts: rows up to the clock, of each unique key the newest of those.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{RecordBatch, TimestampMicrosecondArray},
+    datatypes::{Schema, SchemaRef},
+};
+use tidemill_core::Time;
+use tidemill_rows::{
+    CREATED_AT, DELETED, Row, SEQ, VALID_AT, batch_of, field,
+    schema::{HOP_US, NEWEST, TILE, counted, partial_type, source_schema},
+    value_at,
+};
+use tidemill_spec::{Source, Value};
+
+use super::{Events, TileRange, Window, fold};
+use crate::{
+    CommitRange, Error, KnownAt, Lake, Table, View,
+    compute::Stamp,
+    pit::Asked,
+    sql::{self, fill, list, quoted},
+};
+
+pub(super) async fn touched(
+    lake: &Lake,
+    view: &View,
+    range: TileRange,
+    stamp: Stamp,
+) -> Result<RecordBatch, Error> {
+    let entities = touched_entities(lake, view, range).await?;
+    let windows: Vec<Window> =
+        view.definition.features.keys().filter_map(|name| Window::of(view, name)).collect();
+    let at = vec![range.clock.timestamp_micros(); entities.num_rows()];
+    let moments = TimestampMicrosecondArray::from(at).with_timezone("UTC");
+    let names = view.entity.keys.keys().cloned();
+    let asked =
+        Asked { keys: names.zip(entities.columns().iter().cloned()).collect(), moments: Arc::new(moments) };
+    let events = lake.events(view, &windows, &asked, range.commits.upto, KnownAt::Any).await?;
+    let schema = view.schema();
+    let rows = tokio::task::spawn_blocking(move || {
+        let tiles = Tiles { windows: &windows, events: &events, asked: &asked, clock: range.clock, stamp };
+        batch_of(&schema, &tiles.rows())
+    });
+    Ok(rows.await??)
+}
+
+async fn touched_entities(lake: &Lake, view: &View, range: TileRange) -> Result<RecordBatch, Error> {
+    let source = view.source()?;
+    let (table, schema) = (Table::source(&source.name), source_schema(source));
+    let rows = lake.scan(&table, CommitRange::upto(range.commits.upto)).await?.rows(&schema, "true");
+    let changed = lake.scan(&table, range.commits).await?.rows(&schema, "true");
+    let passed = range
+        .clock_before
+        .map_or("false".to_owned(), |before| format!("{VALID_AT} > {}", sql::instant(before)));
+    let keys = view.keys();
+    let statement = fill(
+        include_str!("../../queries/window/touched.sql"),
+        &[
+            ("touched", &touched_rows(source)),
+            ("key_columns", &list(&keys)),
+            ("present", &sql::present(&keys)),
+            ("passed", &passed),
+            ("clock", &sql::instant(range.clock)),
+            ("changed", &changed),
+            ("rows", &rows),
+        ],
+    );
+    let schema: SchemaRef =
+        Schema::new(view.entity.keys.iter().map(|(name, ty)| field(name, *ty)).collect::<Vec<_>>()).into();
+    lake.duck
+        .run(format!("finding what changed in view {}", view.name()), move |session| {
+            session.query_as(&statement, &schema)
+        })
+        .await
+}
+
+/// The rows whose entities change: the causes, and what they replace.
+fn touched_rows(source: &Source) -> String {
+    if source.unique.is_empty() {
+        return "cause".to_owned();
+    }
+    let same = source.unique.iter().map(|column| {
+        let column = quoted(column);
+        format!("earlier.{column} IS NOT DISTINCT FROM cause.{column}")
+    });
+    let same = same.collect::<Vec<_>>().join(" AND ");
+    format!(
+        "(SELECT earlier.* FROM {{rows}} AS earlier SEMI JOIN cause ON {same} WHERE earlier.{VALID_AT} <= {{clock}})"
+    )
+}
+
+struct Tiles<'a> {
+    windows: &'a [Window],
+    events: &'a Events,
+    asked: &'a Asked,
+    clock: Time,
+    stamp: Stamp,
+}
+
+impl Tiles<'_> {
+    fn rows(&self) -> Vec<Row> {
+        let mut hops: Vec<i64> = self.windows.iter().map(|window| window.hop_us).collect();
+        hops.sort_unstable();
+        hops.dedup();
+        let mut rows = Vec::new();
+        // Asked rows are the touched entities, one each, sorted by key.
+        for (place, entity) in self.events.entity_of.iter().enumerate() {
+            let Some(entity) = *entity else { continue };
+            let before = rows.len();
+            for hop in &hops {
+                self.of_hop(place, entity, *hop, &mut rows);
+            }
+            if rows.len() == before {
+                rows.extend(hops.first().map(|hop| self.emptied(place, *hop)));
+            }
+        }
+        rows
+    }
+
+    /// One row for each tile of a hop in which the entity has a row that counts.
+    fn of_hop(&self, place: usize, entity: usize, hop_us: i64, rows: &mut Vec<Row>) {
+        let clock_us = self.clock.timestamp_micros();
+        let of_hop: Vec<(usize, &Window)> =
+            self.windows.iter().enumerate().filter(|(_, window)| window.hop_us == hop_us).collect();
+        let Some((_, longest)) = of_hop.iter().max_by_key(|(_, window)| window.window_us) else { return };
+        let mut left = self.events.between(entity, longest.tail_us(clock_us), clock_us);
+        while let Some(first) = left.next() {
+            let tile = longest.tile(self.events.valid_us[first]);
+            while left.start < left.end && longest.tile(self.events.valid_us[left.start]) == tile {
+                left.start += 1;
+            }
+            let span = first..left.start;
+            let counted_rows = span.clone().rev().find(|row| self.events.counts(*row, clock_us));
+            let Some(newest) = counted_rows else { continue };
+            let mut row = self.row(place, hop_us, tile, Some(self.events.valid_us[newest]));
+            for (slot, window) in &of_hop {
+                let folded =
+                    fold::aggregate(window, &self.events.values[*slot], self.events, span.clone(), clock_us);
+                row.insert(counted(&window.name), Value::Int(folded.rows));
+                if partial_type(window.aggregate, window.ty).is_some() {
+                    row.insert(window.name.clone(), folded.value);
+                }
+            }
+            rows.push(row);
+        }
+    }
+
+    /// What says that an entity has no tile any more.
+    fn emptied(&self, place: usize, hop_us: i64) -> Row {
+        let mut row = self.row(place, hop_us, 0, None);
+        row.insert(DELETED.to_owned(), Value::Bool(true));
+        row.extend(self.windows.iter().map(|window| (counted(&window.name), Value::Int(0))));
+        row
+    }
+
+    fn row(&self, place: usize, hop_us: i64, tile: i64, newest_us: Option<i64>) -> Row {
+        let keys = self.asked.keys.iter();
+        let mut row: Row = keys.map(|(name, array)| (name.clone(), value_at(array, place))).collect();
+        let end = Time::from_timestamp_micros((tile + 1).saturating_mul(hop_us));
+        let newest = newest_us.and_then(Time::from_timestamp_micros).map_or(Value::Null, Value::Timestamp);
+        let valid_at = end.filter(|_| newest_us.is_some()).map_or(self.clock, |end| end.min(self.clock));
+        row.extend([
+            (HOP_US.to_owned(), Value::Int(hop_us)),
+            (TILE.to_owned(), Value::Int(tile)),
+            (NEWEST.to_owned(), newest),
+            (VALID_AT.to_owned(), Value::Timestamp(valid_at)),
+            (CREATED_AT.to_owned(), Value::Timestamp(self.stamp.created_at)),
+            (SEQ.to_owned(), Value::Int(self.stamp.seq)),
+            (DELETED.to_owned(), Value::Bool(false)),
+        ]);
+        row
+    }
+}
