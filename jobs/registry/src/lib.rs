@@ -1,1 +1,62 @@
-//! Model versions and aliases; publishes the live set to Redis.
+//! Model versions: registered, compared, promoted, rolled back, asked for whole tables, published to serving.
+//!
+//! Reading order: [`folder`] (what a model folder must say), `register` (it becomes an immutable version),
+//! [`Warm`] (a version made ready to predict, by the code that serving uses), [`score`] (AUC and log loss, pure),
+//! `evaluate` and `compare` (figures of versions on datasets), [`promote`] and [`rollback`], [`publish`] (what serving
+//! may be asked). Versions never change; only aliases move.
+
+mod compare;
+mod error;
+mod evaluate;
+pub mod folder;
+mod live;
+mod predict;
+mod promote;
+mod register;
+pub mod score;
+#[cfg(test)]
+mod testing;
+mod warm;
+
+pub use error::Error;
+pub use evaluate::{Evaluation, evaluate};
+pub use live::publish;
+pub use promote::{promote, rollback};
+pub use warm::Warm;
+
+use std::path::PathBuf;
+
+use tidemill_blobs::Blobs;
+use tidemill_catalog::Catalog;
+use tidemill_offline::Lake;
+use tidemill_online::Online;
+use tidemill_pyrun::PyOptions;
+use tidemill_runtime::JobEntry;
+
+/// What the jobs of models need.
+#[derive(Clone, Debug)]
+pub struct Deps {
+    /// Versions, aliases, figures, datasets.
+    pub catalog: Catalog,
+    /// Where predictions are appended.
+    pub lake: Lake,
+    /// Artifacts and datasets.
+    pub blobs: Blobs,
+    /// Where the live set is published.
+    pub online: Online,
+    /// How Python is started; the code is each version's own.
+    pub python: PyOptions,
+    /// Where code and artifacts are unpacked.
+    pub cache: PathBuf,
+}
+
+/// The jobs of models.
+pub fn jobs(deps: &Deps) -> Vec<JobEntry> {
+    vec![
+        JobEntry::new(register::RegisterJob::new(deps.clone())),
+        JobEntry::new(compare::CompareJob::new(deps.clone())),
+        JobEntry::new(evaluate::EvaluateJob::new(deps.clone())),
+        JobEntry::new(predict::PredictJob::new(deps.clone())),
+        JobEntry::new(promote::PromoteJob::new(deps.clone())),
+    ]
+}

@@ -16,8 +16,6 @@ pub const INGEST_REPLAY: Kind = Kind::new("ingest.replay");
 pub const MONITOR_SCAN: Kind = Kind::new("monitor.scan");
 /// Kind of [`Notify`].
 pub const NOTIFY: Kind = Kind::new("notify");
-/// Kind of [`LiveSetPublish`].
-pub const LIVE_SET_PUBLISH: Kind = Kind::new("liveset.publish");
 
 /// Brings one view up to the lake's head and the data clock. Enqueued with the unique key
 /// `features.update/VIEW`, so that requests made while one waits are one.
@@ -70,8 +68,3 @@ pub struct Notify {
     /// The notifier.
     pub notifier: String,
 }
-
-/// Publishes what serving reads (models, aliases, view versions, data clock) as the catalog has it when the job
-/// runs. Enqueued with its kind as the unique key, in the transaction that changes any of it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LiveSetPublish {}

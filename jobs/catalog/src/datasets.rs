@@ -1,0 +1,174 @@
+//! Registered training sets: what was asked, what was pinned, what came out.
+//!
+//! Built by `training`, read by the registry, monitors and the CLI. A dataset never changes; a repeat of the
+//! job that built it finds the first row.
+
+use std::{collections::BTreeMap, fmt, str::FromStr};
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use sqlx::types::Json;
+use tidemill_core::{DatasetId, RunId, Time, ids::InvalidId};
+use tidemill_spec::Type;
+use tidemill_store::Tx;
+
+use crate::{Catalog, Error};
+
+/// A training set. Stored as JSON, so fields are only ever added, with a default.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Dataset {
+    /// Its id; also names its files.
+    pub id: DatasetId,
+    /// The label asked for; for a labels file, its name.
+    pub label: String,
+    /// The model whose inputs were asked for, where one was named.
+    #[serde(default)]
+    pub model: Option<String>,
+    /// Feature columns in the vector's order, with their types.
+    pub columns: IndexMap<String, Type>,
+    /// First event time taken.
+    pub from: Option<Time>,
+    /// First event time not taken.
+    pub to: Option<Time>,
+    /// First event time of the holdout, where one was split off.
+    pub holdout_from: Option<Time>,
+    /// What the data clock showed: later labels had not matured.
+    pub clock: Time,
+    /// Lake version that every read was pinned to.
+    pub lake_version: i64,
+    /// Version of each view that was read.
+    pub view_versions: BTreeMap<String, i32>,
+    /// Views read whose declared leak is allowed.
+    #[serde(default)]
+    pub leak_allowed: Vec<String>,
+    /// The rows to train on.
+    pub train: DatasetPart,
+    /// The rows that training never sees.
+    #[serde(default)]
+    pub holdout: Option<DatasetPart>,
+    /// Rows of both parts that would change under `known_at: label`; none where a view cannot say.
+    #[serde(default)]
+    pub changed_under_known_at: Option<u64>,
+    /// The run that built it.
+    #[serde(default)]
+    pub run: Option<RunId>,
+    /// Hash of the project's code at the time.
+    #[serde(default)]
+    pub code_hash: Option<String>,
+}
+
+/// One Parquet file of a dataset.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DatasetPart {
+    /// Where it lies on the object store.
+    pub path: String,
+    /// Rows.
+    pub rows: u64,
+    /// Mean of a bool or numeric label.
+    pub label_rate: Option<f64>,
+    /// SHA-256 of the file, in hex.
+    pub sha256: String,
+}
+
+/// Names one part of a dataset: `dst_…` is what to train on, `dst_….holdout` what training never sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DatasetPartRef {
+    /// The dataset.
+    pub id: DatasetId,
+    /// Its holdout instead of its training part.
+    pub holdout: bool,
+}
+
+impl fmt::Display for DatasetPartRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.id, if self.holdout { ".holdout" } else { "" })
+    }
+}
+
+impl FromStr for DatasetPartRef {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        Ok(match text.strip_suffix(".holdout") {
+            Some(id) => Self { id: id.parse()?, holdout: true },
+            None => Self { id: text.parse()?, holdout: false },
+        })
+    }
+}
+
+impl Catalog {
+    /// Registers a dataset under the key of the work that built it; a repeat returns the first one's id.
+    pub async fn insert_dataset(
+        &self,
+        tx: &mut Tx,
+        job_key: &str,
+        dataset: &Dataset,
+    ) -> Result<DatasetId, Error> {
+        let id: (uuid::Uuid,) = sqlx::query_as(include_str!("../queries/dataset/insert.sql"))
+            .bind(dataset.id.as_uuid())
+            .bind(job_key)
+            .bind(&dataset.label)
+            .bind(&dataset.model)
+            .bind(dataset.lake_version)
+            .bind(Json(dataset))
+            .fetch_one(tx.conn())
+            .await?;
+        Ok(id.0.into())
+    }
+
+    /// One dataset.
+    pub async fn dataset(&self, id: DatasetId) -> Result<Option<Dataset>, Error> {
+        let row: Option<(Json<Dataset>,)> = sqlx::query_as("SELECT body FROM catalog.dataset WHERE id = $1")
+            .bind(id.as_uuid())
+            .fetch_optional(self.pool())
+            .await?;
+        Ok(row.map(|(Json(dataset),)| dataset))
+    }
+
+    /// A dataset and the part of it that is named.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] where there is no such dataset, or it has no holdout.
+    pub async fn dataset_part(&self, reference: DatasetPartRef) -> Result<(Dataset, DatasetPart), Error> {
+        let missing = || Error::Missing(format!("dataset {reference}"));
+        let dataset = self.dataset(reference.id).await?.ok_or_else(missing)?;
+        let part = if reference.holdout { dataset.holdout.clone() } else { Some(dataset.train.clone()) };
+        Ok((dataset, part.ok_or_else(missing)?))
+    }
+
+    /// All datasets, newest first, at most `limit`.
+    pub async fn datasets(&self, limit: u32) -> Result<Vec<DatasetRow>, Error> {
+        let rows: Vec<(Json<Dataset>, Time)> = sqlx::query_as(
+            "SELECT body, created_at FROM catalog.dataset ORDER BY created_at DESC, id DESC LIMIT $1",
+        )
+        .bind(i64::from(limit))
+        .fetch_all(self.pool())
+        .await?;
+        Ok(rows.into_iter().map(|(Json(dataset), created_at)| DatasetRow { dataset, created_at }).collect())
+    }
+}
+
+/// A dataset as listed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DatasetRow {
+    /// The dataset.
+    #[serde(flatten)]
+    pub dataset: Dataset,
+    /// When it was registered, real time.
+    pub created_at: Time,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_reads_back_what_it_prints() {
+        let id = DatasetId::generate();
+        for holdout in [false, true] {
+            let part = DatasetPartRef { id, holdout };
+            assert_eq!(part.to_string().parse::<DatasetPartRef>().unwrap(), part);
+        }
+        assert!("dst_1".parse::<DatasetPartRef>().is_err());
+    }
+}

@@ -1,0 +1,33 @@
+//! Step `export`: a table to a file.
+
+use serde_json::json;
+use tidemill_core::{JobError, Kind};
+use tidemill_runtime::{Context, Job, Outcome};
+use tidemill_spec::steps::{EXPORT, Export};
+
+use crate::{Deps, tables};
+
+/// Exports.
+#[derive(Clone, Debug)]
+pub(crate) struct ExportJob {
+    deps: Deps,
+}
+
+impl ExportJob {
+    pub(crate) fn new(deps: Deps) -> Self {
+        Self { deps }
+    }
+}
+
+impl Job for ExportJob {
+    type Args = Export;
+    type Checkpoint = ();
+    const KIND: Kind = EXPORT;
+
+    async fn run(&self, args: &Export, _: &mut Context<()>) -> Result<Outcome, JobError> {
+        let rows = tables::read(&self.deps, &args.table).await?;
+        let count = rows.num_rows();
+        tables::write(rows, &args.path).await?;
+        Ok(Outcome::Completed(json!({ "rows": count, "path": args.path })))
+    }
+}

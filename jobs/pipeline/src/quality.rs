@@ -1,0 +1,94 @@
+//! Step `quality.check`: conditions that the rows of a table must hold; too many that don't fail the run.
+
+use arrow::{
+    array::AsArray as _,
+    compute::cast,
+    datatypes::{DataType, Int64Type},
+};
+use serde_json::json;
+use tidemill_core::{Fault, JobError, Kind};
+use tidemill_runtime::{Context, Job, Outcome};
+use tidemill_spec::steps::{QUALITY_CHECK, QualityCheck};
+
+use crate::{Deps, tables};
+
+/// Checks.
+#[derive(Clone, Debug)]
+pub(crate) struct QualityJob {
+    deps: Deps,
+}
+
+impl QualityJob {
+    pub(crate) fn new(deps: Deps) -> Self {
+        Self { deps }
+    }
+}
+
+impl Job for QualityJob {
+    type Args = QualityCheck;
+    type Checkpoint = ();
+    const KIND: Kind = QUALITY_CHECK;
+
+    async fn run(&self, args: &QualityCheck, cx: &mut Context<()>) -> Result<Outcome, JobError> {
+        let counts = tables::query(&self.deps, &statement(&args.table, &args.conditions)).await?;
+        let count = |column: usize| -> Result<i64, JobError> {
+            let counts = cast(counts.column(column), &DataType::Int64).map_err(JobError::discard)?;
+            Ok(counts.as_primitive::<Int64Type>().value(0))
+        };
+        let (rows, failed) = (count(0)?, count(1)?);
+        for (number, condition) in args.conditions.iter().enumerate() {
+            cx.log(format!("{} of {rows} rows fail `{condition}`", count(number + 2)?));
+        }
+        if !tolerable(rows, failed, args.tolerance) {
+            let message =
+                format!("{failed} of {rows} rows of `{}` fail: {}", args.table, args.conditions.join("; "));
+            return Err(JobError::Discard(
+                Fault::coded(326, message).hint("tidemill logs RUN says how many fail each condition"),
+            ));
+        }
+        Ok(Outcome::Completed(json!({ "rows": rows, "failed": failed })))
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "shares of row counts")]
+fn tolerable(rows: i64, failed: i64, tolerance: f64) -> bool {
+    failed as f64 <= tolerance * rows as f64
+}
+
+/// Counts all rows, rows that fail any condition, and rows that fail each. A condition that is null fails.
+fn statement(table: &str, conditions: &[String]) -> String {
+    let fails = |condition: &str| format!("count(*) FILTER (WHERE NOT coalesce({condition}, false))");
+    let all = conditions.iter().map(|condition| format!("({condition})")).collect::<Vec<_>>().join(" AND ");
+    let all = if all.is_empty() { "true".to_owned() } else { all };
+    let each: String =
+        conditions.iter().map(|condition| format!(", {}", fails(&format!("({condition})")))).collect();
+    let name = table
+        .split('/')
+        .map(|part| format!("\"{}\"", part.replace('"', "\"\"")))
+        .collect::<Vec<_>>()
+        .join(".");
+    format!("SELECT count(*), {}{each} FROM {name}", fails(&all))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_null_condition_fails_its_row() {
+        assert_eq!(
+            statement("source/weather", &["temp < 120".to_owned(), "wind_speed >= 0".to_owned()]),
+            "SELECT count(*), \
+             count(*) FILTER (WHERE NOT coalesce((temp < 120) AND (wind_speed >= 0), false)), \
+             count(*) FILTER (WHERE NOT coalesce((temp < 120), false)), \
+             count(*) FILTER (WHERE NOT coalesce((wind_speed >= 0), false)) FROM \"source\".\"weather\""
+        );
+    }
+
+    #[test]
+    fn tolerance_is_a_share_of_all_rows() {
+        assert!(tolerable(100, 0, 0.0) && !tolerable(100, 1, 0.0));
+        assert!(tolerable(100, 5, 0.05) && !tolerable(100, 6, 0.05));
+        assert!(tolerable(0, 0, 0.0));
+    }
+}

@@ -1,0 +1,138 @@
+//! Step `model.compare`: two versions on the same holdout, by the same code.
+
+use serde_json::{Value as Json, json};
+use tidemill_catalog::{Catalog, DatasetPartRef, ModelVersion};
+use tidemill_core::{JobError, Kind};
+use tidemill_runtime::{Context, Job, Outcome};
+use tidemill_spec::steps::{MODEL_COMPARE, ModelCompare};
+
+use crate::{
+    Deps, Error, Evaluation,
+    evaluate::{evaluate, named_version},
+};
+
+/// Compares.
+#[derive(Clone, Debug)]
+pub(crate) struct CompareJob {
+    deps: Deps,
+}
+
+impl CompareJob {
+    pub(crate) fn new(deps: Deps) -> Self {
+        Self { deps }
+    }
+}
+
+impl Job for CompareJob {
+    type Args = ModelCompare;
+    type Checkpoint = ();
+    const KIND: Kind = MODEL_COMPARE;
+
+    async fn run(&self, args: &ModelCompare, cx: &mut Context<()>) -> Result<Outcome, JobError> {
+        let catalog = &self.deps.catalog;
+        let dataset: DatasetPartRef = args.dataset.parse().map_err(JobError::discard)?;
+        let model = match &args.model {
+            Some(model) => model.clone(),
+            None => model_of(catalog, dataset).await?,
+        };
+        let candidate = named_version(catalog, &model, Some(args.candidate), "").await?;
+        let against = other_version(catalog, &model, &args.against).await?;
+
+        let new = evaluate(&self.deps, &candidate, dataset).await?;
+        let old = match &against {
+            None => None,
+            Some(version) => Some(evaluate(&self.deps, version, dataset).await?),
+        };
+        let outputs = outputs(&args.metric, &new, old.as_ref())?;
+        let mut tx = cx.begin().await?;
+        for evaluation in [Some(&new), old.as_ref()].into_iter().flatten() {
+            evaluation.keep(catalog, &mut tx).await?;
+        }
+        cx.commit(tx, outputs).await
+    }
+}
+
+/// The model whose inputs the dataset was built from.
+async fn model_of(catalog: &Catalog, dataset: DatasetPartRef) -> Result<String, Error> {
+    let (dataset, _) = catalog.dataset_part(dataset).await?;
+    let none = || {
+        Error::Metric(format!("dataset {} was not built from a model's inputs: name the model", dataset.id))
+    };
+    dataset.model.clone().ok_or_else(none)
+}
+
+/// What to compare with: a number names a version, anything else an alias; an alias that names nothing yet is none.
+async fn other_version(catalog: &Catalog, model: &str, against: &str) -> Result<Option<ModelVersion>, Error> {
+    if let Ok(number) = against.parse::<u32>() {
+        return named_version(catalog, model, Some(number), "").await.map(Some);
+    }
+    match named_version(catalog, model, None, against).await {
+        Err(Error::UnknownAlias { .. }) => Ok(None),
+        found => found.map(Some),
+    }
+}
+
+/// `delta` is how much better the candidate is, whichever way the metric runs; 0 where there is no other.
+fn outputs(metric: &str, new: &Evaluation, old: Option<&Evaluation>) -> Result<Json, Error> {
+    let (candidate, against) = (figure(metric, new)?, old.map(|old| figure(metric, old)).transpose()?);
+    let sign = if metric == "log_loss" { -1.0 } else { 1.0 };
+    Ok(json!({
+        "metric": metric,
+        "rows": new.rows,
+        "candidate": candidate,
+        "against": against,
+        "against_version": old.map(|old| old.version),
+        "delta": against.map_or(0.0, |against| sign * (candidate - against)),
+    }))
+}
+
+fn figure(metric: &str, evaluation: &Evaluation) -> Result<f64, Error> {
+    let value = match metric {
+        "auc" => evaluation.auc,
+        "log_loss" => evaluation.log_loss,
+        _ => {
+            return Err(Error::Metric(format!(
+                "`{metric}` is not supported yet; metrics are auc and log_loss"
+            )));
+        }
+    };
+    let none =
+        || Error::Metric(format!("{metric} needs labels of both classes; {} has not", evaluation.dataset));
+    value.ok_or_else(none)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn evaluation(version: i32, auc: Option<f64>, log_loss: Option<f64>) -> Evaluation {
+        let (model, dataset) = ("late_flight".to_owned(), "dst_1.holdout".to_owned());
+        let rest = Evaluation {
+            model,
+            version,
+            dataset,
+            rows: 4,
+            auc,
+            log_loss,
+            label_rate: None,
+            mean_prediction: None,
+        };
+        Evaluation { ..rest }
+    }
+
+    #[test]
+    fn delta_is_positive_where_the_candidate_is_better() {
+        let (new, old) = (evaluation(2, Some(0.75), Some(0.5)), evaluation(1, Some(0.5), Some(0.75)));
+        let delta = |metric, old| outputs(metric, &new, old).unwrap()["delta"].as_f64().unwrap();
+        assert_eq!(delta("auc", Some(&old)).to_bits(), 0.25_f64.to_bits());
+        assert_eq!(delta("log_loss", Some(&old)).to_bits(), 0.25_f64.to_bits());
+        assert_eq!(delta("auc", None).to_bits(), 0.0_f64.to_bits());
+    }
+
+    #[test]
+    fn a_holdout_of_one_class_has_no_auc() {
+        let error = outputs("auc", &evaluation(2, None, Some(0.5)), None).unwrap_err();
+        assert_eq!(error.to_string(), "auc needs labels of both classes; dst_1.holdout has not");
+        assert!(outputs("f1", &evaluation(2, None, None), None).is_err());
+    }
+}

@@ -1,0 +1,123 @@
+//! What can go wrong with a model version, by what a caller may do about it.
+
+use tidemill_core::{Fault, JobError};
+
+/// Why a version was not registered, scored or promoted.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No model of this name is declared.
+    #[error("there is no model `{name}`")]
+    UnknownModel {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// The model has no such version.
+    #[error("model `{model}` has no version {version}")]
+    UnknownVersion {
+        /// The model.
+        model: String,
+        /// What was asked for.
+        version: i32,
+    },
+    /// The alias names no version.
+    #[error("model `{model}` has no alias `{alias}`")]
+    UnknownAlias {
+        /// The model.
+        model: String,
+        /// What was asked for.
+        alias: String,
+    },
+    /// The alias was never moved, or was rolled back already.
+    #[error("alias `{alias}` of model `{model}` has no version to return to")]
+    NothingToRollBack {
+        /// The model.
+        model: String,
+        /// The alias.
+        alias: String,
+    },
+    /// The artifact isn't what the model declares.
+    #[error("artifact doesn't fit model `{model}`: {mismatch}")]
+    Mismatch {
+        /// The model.
+        model: String,
+        /// What differs.
+        mismatch: String,
+    },
+    /// A metric that isn't known, or can't be computed for this model or these rows.
+    #[error("{0}")]
+    Metric(String),
+    /// The model did not load, or did not answer.
+    #[error(transparent)]
+    Inference(#[from] tidemill_inference::Error),
+    /// The catalog could not be read or written.
+    #[error("catalog")]
+    Catalog(#[from] tidemill_catalog::Error),
+    /// The engine could not be read or written.
+    #[error("engine")]
+    Store(#[from] tidemill_store::Error),
+    /// The artifact or dataset could not be fetched.
+    #[error("object store")]
+    Blobs(#[from] tidemill_blobs::Error),
+    /// The lake could not be read or written.
+    #[error("lake")]
+    Lake(#[from] tidemill_offline::Error),
+    /// The live set could not be published.
+    #[error("redis")]
+    Online(#[from] tidemill_online::Error),
+    /// A dataset could not be read.
+    #[error("dataset")]
+    Rows(#[from] tidemill_rows::Error),
+    /// Columns could not be converted.
+    #[error("columns")]
+    Arrow(#[from] arrow::error::ArrowError),
+    /// The local disk.
+    #[error("local disk")]
+    Io(#[from] std::io::Error),
+}
+
+impl Error {
+    /// What a person is told.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::UnknownModel { known, .. } => {
+                Fault::coded(801, self.to_string()).hint(format!("models: {}", known.join(", ")))
+            }
+            Self::UnknownVersion { .. } | Self::UnknownAlias { .. } => {
+                Fault::coded(802, self.to_string()).hint("tidemill models list")
+            }
+            Self::NothingToRollBack { .. } => {
+                Fault::coded(803, self.to_string()).hint("tidemill models list")
+            }
+            Self::Mismatch { .. } => {
+                Fault::coded(804, self.to_string()).hint("train on a dataset built from the model's inputs")
+            }
+            Self::Metric(_) => Fault::coded(805, self.to_string()),
+            Self::Inference(error) => error.fault(),
+            _ => Fault::from_error(self),
+        }
+    }
+}
+
+/// What is declared or written wrongly stays so; servers and disks may come back.
+impl From<Error> for JobError {
+    fn from(error: Error) -> Self {
+        use tidemill_inference::Error as Inference;
+        match error {
+            Error::Catalog(error) => error.into(),
+            Error::Store(error) => error.into(),
+            Error::Inference(Inference::Python(error)) => error.into(),
+            Error::Inference(
+                Inference::Folder { .. } | Inference::Golden { .. } | Inference::Rows { .. },
+            )
+            | Error::UnknownModel { .. }
+            | Error::UnknownVersion { .. }
+            | Error::UnknownAlias { .. }
+            | Error::NothingToRollBack { .. }
+            | Error::Mismatch { .. }
+            | Error::Metric(_) => Self::Discard(error.fault()),
+            _ => Self::Retry(error.fault()),
+        }
+    }
+}

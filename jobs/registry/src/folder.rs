@@ -1,0 +1,152 @@
+//! What a model folder must say before it becomes a version: MLflow's `MLmodel` with flavors and a signature, and
+//! columns that are the model's own, in order and type. Pure but for reading one small file.
+
+use std::path::Path;
+
+use indexmap::IndexMap;
+use serde::Deserialize;
+use tidemill_inference::Signature;
+use tidemill_spec::Type;
+
+/// The parts of `MLmodel` that matter here; it may say more.
+#[derive(Debug, Deserialize)]
+struct MlModel {
+    #[serde(default)]
+    flavors: IndexMap<String, serde_json::Value>,
+    #[serde(default)]
+    signature: Option<MlSignature>,
+}
+
+#[derive(Debug, Deserialize)]
+struct MlSignature {
+    /// A JSON list of `{name, type}`, as text.
+    inputs: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct MlColumn {
+    name: String,
+}
+
+/// Checks `MLmodel` against the signature beside it; the message says what is missing.
+///
+/// # Errors
+/// No such file, no flavor, no signature, or other columns than `signature` has.
+pub fn check_mlmodel(folder: &Path, signature: &Signature) -> Result<(), String> {
+    let text =
+        std::fs::read_to_string(folder.join("MLmodel")).map_err(|error| format!("MLmodel: {error}"))?;
+    let model: MlModel = serde_saphyr::from_str(&text).map_err(|error| format!("MLmodel: {error}"))?;
+    if model.flavors.is_empty() {
+        return Err("MLmodel names no flavor".to_owned());
+    }
+    let Some(declared) = model.signature else {
+        return Err("MLmodel has no signature".to_owned());
+    };
+    let columns: Vec<MlColumn> =
+        serde_json::from_str(&declared.inputs).map_err(|error| format!("signature of MLmodel: {error}"))?;
+    let names = columns.iter().map(|column| column.name.as_str());
+    if !names.eq(signature.columns.iter().map(|column| column.name.as_str())) {
+        return Err("MLmodel and tidemill.json name other columns".to_owned());
+    }
+    Ok(())
+}
+
+/// Compares what an artifact takes and gives with what the model declares; the message names the first difference.
+///
+/// # Errors
+/// Another flavor, column, order, type or output.
+pub fn check_signature(
+    signature: &Signature,
+    runtime: &str,
+    columns: &IndexMap<String, Type>,
+    outputs: &IndexMap<String, Type>,
+) -> Result<(), String> {
+    if signature.flavor != runtime {
+        return Err(format!("its flavor is {}, the model's runtime is {runtime}", signature.flavor));
+    }
+    let taken = signature.columns.iter().map(|column| (column.name.as_str(), column.ty));
+    same("column", taken, columns)?;
+    same("output", signature.outputs.iter().map(|(name, ty)| (name.as_str(), *ty)), outputs)
+}
+
+fn same<'a>(
+    what: &str,
+    has: impl Iterator<Item = (&'a str, Type)>,
+    wanted: &IndexMap<String, Type>,
+) -> Result<(), String> {
+    let has: Vec<_> = has.collect();
+    let wanted: Vec<_> = wanted.iter().map(|(name, ty)| (name.as_str(), *ty)).collect();
+    let difference = has.iter().zip(&wanted).enumerate().find(|(_, (has, wanted))| has != wanted);
+    if let Some((index, ((name, ty), (wanted_name, wanted_ty)))) = difference {
+        return Err(format!("{what} {} is `{name}` ({ty}), wanted `{wanted_name}` ({wanted_ty})", index + 1));
+    }
+    match has.len().cmp(&wanted.len()) {
+        std::cmp::Ordering::Equal => Ok(()),
+        std::cmp::Ordering::Less => Err(format!("{what} `{}` is missing", wanted[has.len()].0)),
+        std::cmp::Ordering::Greater => Err(format!("{what} `{}` is not the model's", has[wanted.len()].0)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidemill_inference::InputColumn;
+
+    use super::*;
+
+    fn columns(list: &[(&str, Type)]) -> IndexMap<String, Type> {
+        list.iter().map(|(name, ty)| ((*name).to_owned(), *ty)).collect()
+    }
+
+    fn signature(list: &[(&str, Type)]) -> Signature {
+        let columns = list
+            .iter()
+            .map(|(name, ty)| InputColumn { name: (*name).to_owned(), ty: *ty, categories: None })
+            .collect();
+        Signature { flavor: "lightgbm".into(), columns, outputs: self::columns(&[("p", Type::Float)]) }
+    }
+
+    #[test]
+    fn the_first_difference_is_named() {
+        let wanted = columns(&[("carrier", Type::String), ("hour", Type::Int)]);
+        let check = |has: &[(&str, Type)]| {
+            check_signature(&signature(has), "lightgbm", &wanted, &columns(&[("p", Type::Float)]))
+        };
+        assert_eq!(check(&[("carrier", Type::String), ("hour", Type::Int)]), Ok(()));
+        for (has, message) in [
+            (
+                vec![("hour", Type::Int), ("carrier", Type::String)],
+                "column 1 is `hour` (int), wanted `carrier` (string)",
+            ),
+            (
+                vec![("carrier", Type::String), ("hour", Type::Float)],
+                "column 2 is `hour` (float), wanted `hour` (int)",
+            ),
+            (vec![("carrier", Type::String)], "column `hour` is missing"),
+            (
+                vec![("carrier", Type::String), ("hour", Type::Int), ("late", Type::Bool)],
+                "column `late` is not the model's",
+            ),
+        ] {
+            assert_eq!(check(&has).unwrap_err(), message);
+        }
+    }
+
+    #[test]
+    fn a_folder_without_a_signature_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let signature = signature(&[("hour", Type::Int)]);
+        let mut check = |text: &str| {
+            std::fs::write(folder.path().join("MLmodel"), text).unwrap();
+            check_mlmodel(folder.path(), &signature)
+        };
+        let inputs = r#"signature: { inputs: '[{"name": "hour", "type": "long"}]', outputs: '[]' }"#;
+        assert_eq!(check(&format!("flavors: {{ lightgbm: {{ data: model.txt }} }}\n{inputs}\n")), Ok(()));
+        assert_eq!(check("flavors: { lightgbm: {} }\n").unwrap_err(), "MLmodel has no signature");
+        assert_eq!(check(&format!("{inputs}\n")).unwrap_err(), "MLmodel names no flavor");
+        assert_eq!(
+            check(&format!("flavors: {{ lightgbm: {{}} }}\n{}\n", inputs.replace("hour", "day")))
+                .unwrap_err(),
+            "MLmodel and tidemill.json name other columns"
+        );
+    }
+}

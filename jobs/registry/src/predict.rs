@@ -1,0 +1,177 @@
+//! Step `model.predict_batch`: predictions of a version for the rows of a dataset, appended to the model's table.
+//!
+//! The table keeps the rows as they were asked (keys, features, label) beside the outputs, so that monitors read one
+//! table. Keyed by version and dataset: however often it is asked for, a row is predicted once.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{
+        Array as _, ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    },
+    datatypes::{DataType, Field, Schema, TimeUnit},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tidemill_catalog::{DatasetPartRef, Edge, ModelVersion, Node};
+use tidemill_core::{JobError, Kind, Time};
+use tidemill_offline::{Staged, Table};
+use tidemill_rows::{CREATED_AT, DELETED, SEQ, VALID_AT};
+use tidemill_runtime::{Context, Job, Outcome};
+use tidemill_spec::steps::{PREDICT_BATCH, PredictBatch};
+
+use crate::{
+    Deps, Error, Warm,
+    evaluate::{named_version, read_part},
+};
+
+/// Column of a dataset that holds each row's moment.
+const LABEL_TS: &str = "label_ts";
+/// Column of the table that holds the version.
+const MODEL_VERSION: &str = "model_version";
+/// Column of the table that holds the dataset's part.
+const DATASET: &str = "dataset";
+
+/// What was fixed by the first attempt.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Fixed {
+    version: i32,
+    created_at: Time,
+}
+
+/// Predicts.
+#[derive(Clone, Debug)]
+pub(crate) struct PredictJob {
+    deps: Deps,
+}
+
+impl PredictJob {
+    pub(crate) fn new(deps: Deps) -> Self {
+        Self { deps }
+    }
+}
+
+impl Job for PredictJob {
+    type Args = PredictBatch;
+    /// An alias may move between attempts.
+    type Checkpoint = Fixed;
+    const KIND: Kind = PREDICT_BATCH;
+
+    async fn run(&self, args: &PredictBatch, cx: &mut Context<Fixed>) -> Result<Outcome, JobError> {
+        let Deps { catalog, lake, .. } = &self.deps;
+        let dataset: DatasetPartRef = args.dataset.parse().map_err(JobError::discard)?;
+        let fixed = match cx.checkpoint() {
+            Some(fixed) => fixed.clone(),
+            None => {
+                let named = named_version(catalog, &args.model, args.version, &args.alias).await?;
+                let fixed = Fixed { version: named.version, created_at: cx.now_data().await? };
+                cx.save_checkpoint(fixed.clone()).await?;
+                fixed
+            }
+        };
+        let version =
+            named_version(catalog, &args.model, Some(fixed.version.unsigned_abs()), &args.alias).await?;
+        let rows = self.predict(&version, dataset, fixed.created_at).await?;
+
+        let table = Table::predictions(&args.model);
+        let key = format!("{}/{dataset}", fixed.version);
+        let staged = self.stage(&table, &key, &version, rows.clone()).await?;
+        let node = Node::Predictions(args.model.clone(), fixed.version);
+        let origins = [Node::Model(args.model.clone(), fixed.version), Node::Dataset(dataset.id)];
+        let mut tx = cx.begin().await?;
+        let edges = origins.map(|from| Edge { run: Some(cx.run()), ..Edge::new(from, node.clone()) });
+        catalog.lineage(&mut tx, &edges).await?;
+        let lake_version = lake.publish(tx.conn(), &table, &key, &staged).await?;
+        let outputs =
+            json!({ "rows": rows.num_rows(), "version": fixed.version, "lake_version": lake_version });
+        cx.commit(tx, outputs).await
+    }
+}
+
+impl PredictJob {
+    async fn predict(
+        &self,
+        version: &ModelVersion,
+        dataset: DatasetPartRef,
+        created_at: Time,
+    ) -> Result<RecordBatch, Error> {
+        let (_, asked) = read_part(&self.deps, dataset).await?;
+        let predicted = Warm::load_version(&self.deps, version).await?.predict(&asked).await?;
+        Ok(table_rows(&asked, &predicted, version.version, &dataset.to_string(), created_at)?)
+    }
+
+    async fn stage(
+        &self,
+        table: &Table,
+        key: &str,
+        version: &ModelVersion,
+        rows: RecordBatch,
+    ) -> Result<Vec<Staged>, Error> {
+        let keys: Vec<String> = version.keys.keys().cloned().collect();
+        let staged = self.deps.lake.stage(table, key, 0, &keys, &rows.schema(), vec![rows]).await?;
+        Ok(staged.into_iter().collect())
+    }
+}
+
+/// Rows of the table: what was asked, what came out, which version said so, and the columns of every lake table.
+/// A prediction is valid at the moment it was asked for.
+fn table_rows(
+    asked: &RecordBatch,
+    predicted: &RecordBatch,
+    version: i32,
+    dataset: &str,
+    created_at: Time,
+) -> Result<RecordBatch, arrow::error::ArrowError> {
+    let rows = asked.num_rows();
+    let mut columns: Vec<(Arc<Field>, ArrayRef)> = Vec::new();
+    for batch in [asked, predicted] {
+        let schema = batch.schema();
+        columns.extend(schema.fields().iter().cloned().zip(batch.columns().iter().cloned()));
+    }
+    let moment = asked.column_by_name(LABEL_TS).cloned();
+    let created =
+        TimestampMicrosecondArray::from_value(created_at.timestamp_micros(), rows).with_timezone("UTC");
+    let numbers = Int64Array::from_iter_values((0_i64..).take(rows));
+    let instant = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    let mut add = |name: &str, array: ArrayRef| {
+        columns.push((Arc::new(Field::new(name, array.data_type().clone(), false)), array));
+    };
+    add(MODEL_VERSION, Arc::new(Int64Array::from_value(i64::from(version), rows)));
+    add(DATASET, Arc::new(StringArray::from_iter_values(std::iter::repeat_n(dataset, rows))));
+    add(
+        VALID_AT,
+        match moment {
+            Some(moment) => arrow::compute::cast(&moment, &instant)?,
+            None => Arc::new(created.clone()),
+        },
+    );
+    add(CREATED_AT, Arc::new(created));
+    add(SEQ, Arc::new(numbers));
+    add(DELETED, Arc::new(BooleanArray::from(vec![false; rows])));
+    let (fields, arrays): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::Float64Array;
+
+    use super::*;
+
+    #[test]
+    fn a_prediction_is_valid_at_the_moment_it_was_asked_for() {
+        let batch = |name: &str, array: ArrayRef| RecordBatch::try_from_iter([(name, array)]).unwrap();
+        let moments = TimestampMicrosecondArray::from(vec![5, 7]).with_timezone("UTC");
+        let asked = batch(LABEL_TS, Arc::new(moments));
+        let predicted = batch("p", Arc::new(Float64Array::from(vec![0.25, 0.5])));
+        let created_at = Time::from_timestamp_micros(9).unwrap();
+        let rows = table_rows(&asked, &predicted, 3, "dst_1", created_at).unwrap();
+        let names: Vec<_> = rows.schema().fields().iter().map(|field| field.name().clone()).collect();
+        assert_eq!(
+            names,
+            ["label_ts", "p", "model_version", "dataset", "valid_at", "created_at", "seq", "deleted"]
+        );
+        assert_eq!(rows["valid_at"].as_ref(), rows["label_ts"].as_ref());
+        assert_eq!(rows["seq"].as_ref(), &Int64Array::from(vec![0, 1]) as &dyn arrow::array::Array);
+    }
+}

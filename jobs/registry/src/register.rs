@@ -1,0 +1,174 @@
+//! Step `model.register`: an artifact becomes the model's next immutable version.
+//!
+//! Checked first, written once: the row is keyed by the step, so a repeat finds the version it gave before.
+
+use indexmap::IndexMap;
+use serde_json::{Map, Value as Json, json};
+use tidemill_catalog::{Dataset, DatasetPartRef, Edge, ModelMetric, ModelVersion, Node};
+use tidemill_core::{JobError, Kind, RunId};
+use tidemill_inference::Signature;
+use tidemill_runtime::{Context, Job, Outcome};
+use tidemill_spec::{
+    Objects,
+    steps::{MODEL_REGISTER, ModelRegister},
+};
+
+use crate::{Deps, Error, folder, live::publish, warm, warm::Warm};
+
+/// Registers.
+#[derive(Clone, Debug)]
+pub(crate) struct RegisterJob {
+    deps: Deps,
+}
+
+impl RegisterJob {
+    pub(crate) fn new(deps: Deps) -> Self {
+        Self { deps }
+    }
+}
+
+impl Job for RegisterJob {
+    type Args = ModelRegister;
+    /// The number it was given: what follows the commit is only a publication.
+    type Checkpoint = i32;
+    const KIND: Kind = MODEL_REGISTER;
+
+    async fn run(&self, args: &ModelRegister, cx: &mut Context<i32>) -> Result<Outcome, JobError> {
+        let number = match cx.checkpoint() {
+            Some(number) => *number,
+            None => self.register(args, cx).await?,
+        };
+        // The newest version is kept warm, so that it can be asked for by number before any alias names it.
+        publish(&self.deps.catalog, &self.deps.online).await?;
+        Ok(Outcome::Completed(json!({ "model": args.model, "version": number })))
+    }
+}
+
+impl RegisterJob {
+    async fn register(&self, args: &ModelRegister, cx: &mut Context<i32>) -> Result<i32, JobError> {
+        let catalog = &self.deps.catalog;
+        let objects = catalog.objects().await?;
+        let training = Training::of(&self.deps, cx.run(), &args.artifact).await?;
+        let version = self.version(&objects, args, &training, cx.run()).await?;
+        Warm::load_version(&self.deps, &version).await?;
+        cx.log(format!("the golden rows of {} predict what was recorded", args.artifact));
+
+        let key = format!("{}/{}", cx.run(), cx.step().unwrap_or(MODEL_REGISTER.as_str()));
+        let mut tx = cx.begin().await?;
+        let number = catalog.insert_model_version(&mut tx, &key, &version).await?;
+        for (metric, value) in training.figures() {
+            let subject = "training".to_owned();
+            let figure =
+                ModelMetric { model: args.model.clone(), version: number, subject, metric, value, rows: 0 };
+            catalog.set_model_metric(&mut tx, &figure).await?;
+        }
+        catalog.lineage(&mut tx, &edges(&version, number)).await?;
+        cx.commit_checkpoint(tx, number).await?;
+        Ok(number)
+    }
+
+    async fn version(
+        &self,
+        objects: &Objects,
+        args: &ModelRegister,
+        training: &Training,
+        run: RunId,
+    ) -> Result<ModelVersion, Error> {
+        let unknown = || Error::UnknownModel {
+            name: args.model.clone(),
+            known: objects.models.keys().cloned().collect(),
+        };
+        let model = objects.models.get(&args.model).ok_or_else(unknown)?;
+        let hydration = objects.hydration(&args.model).ok_or_else(unknown)?;
+        let local = warm::fetch(&self.deps, &args.artifact).await?;
+        let signature = Signature::read(&local)?;
+        let mut columns = hydration.columns.clone();
+        columns.extend(model.request.clone());
+        folder::check_mlmodel(&local, &signature)
+            .and_then(|()| folder::check_signature(&signature, &model.runtime, &columns, &model.outputs))
+            .map_err(|mismatch| Error::Mismatch { model: args.model.clone(), mismatch })?;
+        let views: Vec<String> = hydration.rounds.iter().flatten().map(|read| read.view.clone()).collect();
+        let dataset = training.dataset.as_ref();
+        let mut view_versions = dataset.map(|dataset| dataset.view_versions.clone()).unwrap_or_default();
+        for view in &views {
+            if !view_versions.contains_key(view)
+                && let Some(current) = self.deps.catalog.current_view(view).await?
+            {
+                view_versions.insert(view.clone(), current.version);
+            }
+        }
+        Ok(ModelVersion {
+            model: args.model.clone(),
+            version: 0,
+            artifact: args.artifact.clone(),
+            runtime: model.runtime.clone(),
+            keys: objects.entities.get(&model.entity).map(|entity| entity.keys.clone()).unwrap_or_default(),
+            hydration,
+            request: model.request.clone(),
+            outputs: model.outputs.clone(),
+            fail_on_missing: model.fail_on_missing,
+            processes: model.processes,
+            categories: categories(&signature),
+            view_versions,
+            leak_allowed: dataset
+                .map_or_else(|| objects.leaks(&views), |dataset| dataset.leak_allowed.clone()),
+            dataset: dataset.map(|dataset| dataset.id),
+            params: training.params.clone(),
+            run: Some(run),
+            code_hash: self.deps.catalog.code_hash().await?,
+        })
+    }
+}
+
+fn categories(signature: &Signature) -> IndexMap<String, Vec<String>> {
+    let columns = signature.columns.iter();
+    columns.filter_map(|column| Some((column.name.clone(), column.categories.clone()?))).collect()
+}
+
+fn edges(version: &ModelVersion, number: i32) -> Vec<Edge> {
+    let model = Node::Model(version.model.clone(), number);
+    let mut origins: Vec<Node> = version.dataset.map(Node::Dataset).into_iter().collect();
+    origins.extend(version.view_versions.iter().map(|(view, version)| Node::View(view.clone(), *version)));
+    let edge = |from| Edge {
+        run: version.run,
+        code_hash: version.code_hash.clone(),
+        ..Edge::new(from, model.clone())
+    };
+    origins.into_iter().map(edge).collect()
+}
+
+/// What the run says of how the artifact was made; empty for an artifact from elsewhere.
+#[derive(Debug, Default)]
+struct Training {
+    dataset: Option<Dataset>,
+    params: Map<String, Json>,
+    metrics: Map<String, Json>,
+}
+
+impl Training {
+    /// Looks for the step of the same run that left the artifact.
+    async fn of(deps: &Deps, run: RunId, artifact: &str) -> Result<Self, Error> {
+        let page = deps.catalog.store().run(run).await?;
+        let made = |outputs: &Json| outputs.get("artifact").and_then(Json::as_str) == Some(artifact);
+        let Some(step) = page.step_list.into_iter().find(|step| step.outputs.as_ref().is_some_and(made))
+        else {
+            return Ok(Self::default());
+        };
+        let reference =
+            step.outputs.as_ref().and_then(|outputs| outputs.get("dataset")?.as_str()?.parse().ok());
+        let dataset = match reference {
+            Some(DatasetPartRef { id, .. }) => deps.catalog.dataset(id).await?,
+            None => None,
+        };
+        let map = |json: Option<Json>| match json {
+            Some(Json::Object(map)) => map,
+            _ => Map::new(),
+        };
+        Ok(Self { dataset, params: map(step.params), metrics: map(step.metrics) })
+    }
+
+    /// Logged metrics that are numbers.
+    fn figures(&self) -> impl Iterator<Item = (String, f64)> {
+        self.metrics.iter().filter_map(|(name, value)| Some((name.clone(), value.as_f64()?)))
+    }
+}

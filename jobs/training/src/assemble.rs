@@ -1,0 +1,104 @@
+//! The point-in-time join of label rows with their features, and what is reported of it.
+
+use arrow::{
+    array::{Array as _, AsArray as _, RecordBatch},
+    compute::{cast, kernels::cmp::distinct},
+    datatypes::{DataType, Float64Type},
+};
+use tidemill_offline::{KnownAt, Lake, PitRequest, Version};
+use tidemill_spec::{ViewKind, steps};
+
+use crate::{Error, inputs::Inputs};
+
+/// Column that holds each label row's moment.
+pub(crate) const LABEL_TS: &str = "label_ts";
+
+/// Label rows with their features.
+#[derive(Clone, Debug)]
+pub(crate) struct Assembled {
+    /// The label rows in their order, all columns kept, then the features.
+    pub(crate) rows: RecordBatch,
+    /// Rows that would change if each saw only what was accepted by its own moment; none where a derived view is
+    /// read, which cannot say.
+    pub(crate) changed: Option<u64>,
+}
+
+/// Joins `labels` with `inputs` as of a lake version.
+pub(crate) async fn assemble(
+    lake: &Lake,
+    labels: RecordBatch,
+    inputs: &Inputs,
+    version: Version,
+    known_at: Option<steps::KnownAt>,
+) -> Result<Assembled, Error> {
+    let known_at = match known_at {
+        None => KnownAt::Any,
+        Some(steps::KnownAt::Label) => KnownAt::Label,
+        Some(steps::KnownAt::Time(time)) => KnownAt::Time(time),
+    };
+    let view = |name: &str| inputs.views.get(name).cloned();
+    let request = PitRequest::hydrating(labels, LABEL_TS, &inputs.hydration, view, version)?;
+    let request = PitRequest { known_at, ..request };
+    let rows = lake.point_in_time(&request).await?;
+    let derived = inputs.views.values().any(|view| view.kind() == ViewKind::Derived);
+    let changed = match known_at {
+        KnownAt::Label => Some(0),
+        _ if derived => None,
+        _ => {
+            let strict = lake.point_in_time(&PitRequest { known_at: KnownAt::Label, ..request }).await?;
+            Some(rows_that_differ(&rows, &strict)?)
+        }
+    };
+    Ok(Assembled { rows, changed })
+}
+
+/// Rows of which any column differs; two nulls are equal.
+fn rows_that_differ(a: &RecordBatch, b: &RecordBatch) -> Result<u64, Error> {
+    let mut differs = vec![false; a.num_rows()];
+    for (left, right) in a.columns().iter().zip(b.columns()) {
+        for (row, unlike) in distinct(left, right)?.iter().enumerate() {
+            differs[row] |= unlike.unwrap_or(false);
+        }
+    }
+    Ok(differs.into_iter().filter(|differs| *differs).count() as u64)
+}
+
+/// Mean of a bool or numeric column over its values; none without any.
+pub(crate) fn rate(rows: &RecordBatch, column: &str) -> Option<f64> {
+    let values = cast(rows.column_by_name(column)?, &DataType::Float64).ok()?;
+    let values = values.as_primitive::<Float64Type>();
+    let known = values.len() - values.null_count();
+    #[expect(clippy::cast_precision_loss, reason = "row counts are far below 2^52")]
+    let mean = values.iter().flatten().sum::<f64>() / known as f64;
+    (known > 0).then_some(mean)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{BooleanArray, Float64Array};
+
+    use super::*;
+
+    #[test]
+    fn a_row_differs_where_any_column_does_and_nulls_are_equal() {
+        let batch = |a: [Option<f64>; 3], b: [Option<f64>; 3]| {
+            let column = |values: [Option<f64>; 3]| Arc::new(Float64Array::from(values.to_vec())) as _;
+            RecordBatch::try_from_iter([("a", column(a)), ("b", column(b))]).unwrap()
+        };
+        let one = batch([Some(1.0), None, Some(3.0)], [None, None, Some(f64::NAN)]);
+        assert_eq!(rows_that_differ(&one, &one).unwrap(), 0);
+        let other = batch([Some(1.0), Some(2.0), Some(3.0)], [Some(0.0), Some(2.0), Some(f64::NAN)]);
+        assert_eq!(rows_that_differ(&one, &other).unwrap(), 2);
+    }
+
+    #[test]
+    fn the_rate_leaves_unknown_labels_out() {
+        let column = BooleanArray::from(vec![Some(true), None, Some(false), Some(true), Some(false)]);
+        let rows = RecordBatch::try_from_iter([("late", Arc::new(column) as _)]).unwrap();
+        assert_eq!(rate(&rows, "late"), Some(0.5));
+        assert_eq!(rate(&rows, "none"), None);
+        assert_eq!(rate(&rows.slice(1, 1), "late"), None);
+    }
+}

@@ -1,0 +1,262 @@
+//! Step `dataset.build`: a training set and its holdout, pinned, registered, repeatable.
+//!
+//! The first attempt fixes the id, the data clock and the lake's head; the step then waits until its views hold what
+//! was in the lake by then, and pins the head once more, since the rows they computed meanwhile lie behind it. What
+//! follows is a function of what is fixed: a repeat writes the same files and finds the same row.
+
+use arrow::{
+    array::{Array as _, ArrayRef, AsArray as _, BooleanArray, RecordBatch},
+    compute::filter_record_batch,
+    datatypes::TimestampMicrosecondType,
+};
+use chrono::TimeDelta;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tidemill_blobs::BlobRef;
+use tidemill_catalog::{Dataset, DatasetPart, DatasetPartRef, Edge, Node};
+use tidemill_core::{DatasetId, JobError, Kind, Time};
+use tidemill_offline::{LabelRequest, Version};
+use tidemill_runtime::{Context, Job, Outcome};
+use tidemill_spec::{
+    Label, Objects,
+    steps::{DATASET_BUILD, DatasetBuild},
+};
+
+use crate::{
+    Deps, Error,
+    assemble::{assemble, rate},
+    inputs::{Inputs, unknown},
+    wait,
+};
+
+/// Column of label rows that holds when it happened.
+const EVENT_TIME: &str = "event_time";
+/// How long the step sleeps while its views catch up.
+const SNOOZE: TimeDelta = TimeDelta::milliseconds(300);
+
+/// What the first attempt fixed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Fixed {
+    id: DatasetId,
+    clock: Time,
+    head: Version,
+    /// The version that is read, once the views have reached `head`.
+    #[serde(default)]
+    pinned: Option<Version>,
+}
+
+/// Builds.
+#[derive(Clone, Debug)]
+pub struct DatasetJob {
+    deps: Deps,
+}
+
+impl DatasetJob {
+    /// With what it needs.
+    pub fn new(deps: Deps) -> Self {
+        Self { deps }
+    }
+}
+
+impl Job for DatasetJob {
+    type Args = DatasetBuild;
+    type Checkpoint = Fixed;
+    const KIND: Kind = DATASET_BUILD;
+
+    async fn run(&self, args: &DatasetBuild, cx: &mut Context<Fixed>) -> Result<Outcome, JobError> {
+        let Deps { catalog, lake, .. } = &self.deps;
+        let objects = catalog.objects().await?;
+        let label = label_of(&objects, args)?;
+        let keys: Vec<String> = objects.entities[&label.entity].keys.keys().cloned().collect();
+        let inputs = Inputs::resolve(catalog, &objects, &args.inputs, &keys).await?;
+        let holdout_from = check(args, &objects, label, &inputs)?;
+
+        let fixed = self.fix(cx).await?;
+        let (version, fixed) = self.pin(&inputs, fixed, cx).await?;
+
+        let request = LabelRequest {
+            label: label.clone(),
+            entity: objects.entities[&label.entity].clone(),
+            source: objects.sources[&label.source].clone(),
+            from: args.from,
+            to: args.to,
+            clock: fixed.clock,
+            version,
+        };
+        let labels = lake.labels(&request).await?;
+        if labels.rows.num_rows() == 0 {
+            return Err(Error::NoRows { label: label.name.clone() }.into());
+        }
+        cx.log(format!(
+            "{} labels have matured by {}; {} left out",
+            labels.rows.num_rows(),
+            fixed.clock,
+            labels.left_out
+        ));
+        let assembled = assemble(lake, labels.rows, &inputs, version, args.known_at).await?;
+        let (train, holdout) = split(&assembled.rows, holdout_from)?;
+        let dataset = Dataset {
+            id: fixed.id,
+            label: label.name.clone(),
+            model: inputs.model.clone(),
+            columns: inputs.columns(),
+            from: Some(args.from),
+            to: Some(args.to),
+            holdout_from,
+            clock: fixed.clock,
+            lake_version: version,
+            view_versions: inputs.view_versions(),
+            leak_allowed: inputs.leak_allowed.clone(),
+            train: self.keep(fixed.id, "train", &train, &label.name).await?,
+            holdout: match holdout {
+                None => None,
+                Some(rows) => Some(self.keep(fixed.id, "holdout", &rows, &label.name).await?),
+            },
+            changed_under_known_at: assembled.changed,
+            run: Some(cx.run()),
+            code_hash: catalog.code_hash().await?,
+        };
+        self.register(&dataset, label, cx).await
+    }
+}
+
+impl DatasetJob {
+    async fn fix(&self, cx: &mut Context<Fixed>) -> Result<Fixed, JobError> {
+        if let Some(fixed) = cx.checkpoint() {
+            return Ok(fixed.clone());
+        }
+        let (clock, head) = (cx.now_data().await?, self.deps.lake.head().await?);
+        let fixed = Fixed { id: DatasetId::generate(), clock, head, pinned: None };
+        cx.save_checkpoint(fixed.clone()).await?;
+        Ok(fixed)
+    }
+
+    /// The version to read; snoozes while a view is behind.
+    async fn pin(
+        &self,
+        inputs: &Inputs,
+        fixed: Fixed,
+        cx: &mut Context<Fixed>,
+    ) -> Result<(Version, Fixed), JobError> {
+        if let Some(version) = fixed.pinned {
+            return Ok((version, fixed));
+        }
+        let behind = wait::behind(&self.deps.catalog, &inputs.waits_for, fixed.head).await?;
+        if !behind.is_empty() {
+            wait::ask_for_updates(&self.deps.catalog, &behind).await?;
+            let reason = format!("waits for {} to reach lake version {}", behind.join(", "), fixed.head);
+            return Err(JobError::Snooze { until: cx.clock().now() + SNOOZE, reason });
+        }
+        let version = self.deps.lake.head().await?;
+        let fixed = Fixed { pinned: Some(version), ..fixed };
+        cx.save_checkpoint(fixed.clone()).await?;
+        Ok((version, fixed))
+    }
+
+    /// Writes one file; the same rows are the same bytes.
+    async fn keep(
+        &self,
+        id: DatasetId,
+        name: &str,
+        rows: &RecordBatch,
+        label: &str,
+    ) -> Result<DatasetPart, Error> {
+        let bytes = tidemill_rows::parquet::write(rows)?;
+        let part = DatasetPart {
+            path: format!("dataset/{id}/{name}.parquet"),
+            rows: rows.num_rows() as u64,
+            label_rate: rate(rows, label),
+            sha256: BlobRef::of(&bytes).to_string(),
+        };
+        self.deps.blobs.put_at(&part.path, bytes).await?;
+        Ok(part)
+    }
+
+    async fn register(
+        &self,
+        dataset: &Dataset,
+        label: &Label,
+        cx: &mut Context<Fixed>,
+    ) -> Result<Outcome, JobError> {
+        let key = format!("{}/{}", cx.run(), cx.step().unwrap_or(DATASET_BUILD.as_str()));
+        let mut tx = cx.begin().await?;
+        let id = self.deps.catalog.insert_dataset(&mut tx, &key, dataset).await?;
+        self.deps.catalog.lineage(&mut tx, &edges(dataset, label)).await?;
+        let holdout = dataset.holdout.as_ref();
+        let outputs = json!({
+            "dataset": id,
+            "holdout": holdout.map(|_| DatasetPartRef { id, holdout: true }.to_string()),
+            "rows": dataset.train.rows,
+            "holdout_rows": holdout.map_or(0, |part| part.rows),
+            "label_rate": dataset.train.label_rate,
+            "lake_version": dataset.lake_version,
+            "leak_allowed": dataset.leak_allowed,
+            "changed_under_known_at": dataset.changed_under_known_at,
+        });
+        cx.commit(tx, outputs).await
+    }
+}
+
+fn label_of<'a>(objects: &'a Objects, args: &DatasetBuild) -> Result<&'a Label, Error> {
+    objects.labels.get(&args.label).ok_or_else(|| unknown("label", &args.label, objects.labels.keys()))
+}
+
+/// Refuses what can't be built; returns where the holdout starts.
+fn check(
+    args: &DatasetBuild,
+    objects: &Objects,
+    label: &Label,
+    inputs: &Inputs,
+) -> Result<Option<Time>, Error> {
+    if let Some(model) = inputs.model.as_ref().and_then(|name| objects.models.get(name))
+        && model.entity != label.entity
+    {
+        return Err(Error::OtherEntity {
+            label: label.name.clone(),
+            label_entity: label.entity.clone(),
+            model: model.name.clone(),
+            model_entity: model.entity.clone(),
+        });
+    }
+    if let Some(column) = inputs.request.keys().next() {
+        let purpose = "known only to the caller: build the dataset from a labels file that has it";
+        return Err(Error::MissingColumn { column: column.clone(), purpose });
+    }
+    if args.from >= args.to {
+        return Err(Error::EmptyRange(format!("from {} to {} there is nothing", args.from, args.to)));
+    }
+    let Some(length) = args.holdout else { return Ok(None) };
+    let length = TimeDelta::from_std(length).unwrap_or(TimeDelta::MAX);
+    let start = args.to.checked_sub_signed(length).filter(|start| *start > args.from);
+    start.map(Some).ok_or_else(|| Error::EmptyRange("the holdout leaves nothing to train on".to_owned()))
+}
+
+/// Rows before and from an event time on.
+fn split(
+    rows: &RecordBatch,
+    holdout_from: Option<Time>,
+) -> Result<(RecordBatch, Option<RecordBatch>), Error> {
+    let Some(start) = holdout_from else { return Ok((rows.clone(), None)) };
+    let missing = || Error::MissingColumn { column: EVENT_TIME.to_owned(), purpose: "when it happened" };
+    let column: &ArrayRef = rows.column_by_name(EVENT_TIME).ok_or_else(missing)?;
+    let times = column.as_primitive_opt::<TimestampMicrosecondType>().ok_or_else(missing)?;
+    let late = |time: Option<i64>| time.is_some_and(|time| time >= start.timestamp_micros());
+    let held: BooleanArray = times.iter().map(|time| Some(late(time))).collect();
+    let kept: BooleanArray = held.iter().map(|held| held.map(|held| !held)).collect();
+    debug_assert_eq!(held.len(), rows.num_rows());
+    Ok((filter_record_batch(rows, &kept)?, Some(filter_record_batch(rows, &held)?)))
+}
+
+fn edges(dataset: &Dataset, label: &Label) -> Vec<Edge> {
+    let made = Node::Dataset(dataset.id);
+    let views = dataset.view_versions.iter().map(|(view, version)| Node::View(view.clone(), *version));
+    let origins = views.chain([Node::Label(label.name.clone())]).map(|from| (from, made.clone()));
+    let asked = (Node::Source(label.source.clone()), Node::Label(label.name.clone()));
+    let edge = |(from, to)| Edge {
+        run: dataset.run,
+        code_hash: dataset.code_hash.clone(),
+        lake_version: Some(dataset.lake_version),
+        ..Edge::new(from, to)
+    };
+    origins.chain([asked]).map(edge).collect()
+}

@@ -1,0 +1,128 @@
+//! What can go wrong with a training set, by what a caller may do about it.
+
+use tidemill_core::{Fault, JobError};
+
+/// Why a training set was not built.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nothing of this kind and name is declared.
+    #[error("there is no {kind} `{name}`")]
+    Unknown {
+        /// `label`, `model` or `view`.
+        kind: &'static str,
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// The label and the model are asked of different entities.
+    #[error("label `{label}` is asked of entity `{label_entity}`, model `{model}` of `{model_entity}`")]
+    OtherEntity {
+        /// The label.
+        label: String,
+        /// Its entity.
+        label_entity: String,
+        /// The model.
+        model: String,
+        /// Its entity.
+        model_entity: String,
+    },
+    /// A key of a view is neither a column of the labels nor a feature of another view.
+    #[error(
+        "key `{key}` of view `{view}` is neither a column of the labels nor a feature of a view that is read"
+    )]
+    UnresolvedKey {
+        /// The view.
+        view: String,
+        /// The key.
+        key: String,
+    },
+    /// Two inputs give a column of the same name.
+    #[error("column `{0}` would come twice")]
+    DoubleColumn(String),
+    /// The label rows lack a column.
+    #[error("the labels have no column `{column}`")]
+    MissingColumn {
+        /// Which.
+        column: String,
+        /// What it is for.
+        purpose: &'static str,
+    },
+    /// The range holds no instant, or the holdout takes all of it.
+    #[error("{0}")]
+    EmptyRange(String),
+    /// No label has matured in the range.
+    #[error("label `{label}` has no matured row in the range")]
+    NoRows {
+        /// The label.
+        label: String,
+    },
+    /// The views did not reach the lake's head in time.
+    #[error("{} did not reach the lake's head in time", .0.join(", "))]
+    Behind(Vec<String>),
+    /// The catalog could not be read or written.
+    #[error("catalog")]
+    Catalog(#[from] tidemill_catalog::Error),
+    /// The engine could not be read or written.
+    #[error("engine")]
+    Store(#[from] tidemill_store::Error),
+    /// The lake could not be read.
+    #[error("lake")]
+    Lake(#[from] tidemill_offline::Error),
+    /// The files could not be written.
+    #[error("object store")]
+    Blobs(#[from] tidemill_blobs::Error),
+    /// Rows could not be written as Parquet.
+    #[error("rows")]
+    Rows(#[from] tidemill_rows::Error),
+    /// Columns could not be converted.
+    #[error("columns")]
+    Arrow(#[from] arrow::error::ArrowError),
+}
+
+impl Error {
+    /// What a person is told.
+    pub fn fault(&self) -> Fault {
+        let message = self.to_string();
+        match self {
+            Self::Unknown { known, .. } if known.is_empty() => {
+                Fault::coded(810, message).hint("tidemill apply")
+            }
+            Self::Unknown { known, .. } => {
+                Fault::coded(810, message).hint(format!("there are: {}", known.join(", ")))
+            }
+            Self::OtherEntity { .. } => {
+                Fault::coded(811, message).hint("name a label and a model of one entity")
+            }
+            Self::UnresolvedKey { .. } => Fault::coded(812, message)
+                .hint("add the view that has it to the inputs, or the column to the labels"),
+            Self::DoubleColumn(_) => {
+                Fault::coded(813, message).hint("name a model whose inputs choose the features")
+            }
+            Self::MissingColumn { purpose, .. } => {
+                Fault::coded(814, message).hint(format!("it is {purpose}"))
+            }
+            Self::EmptyRange(_) => Fault::coded(815, message).hint("check `from`, `to` and `holdout`"),
+            Self::NoRows { .. } => Fault::coded(816, message)
+                .hint("labels mature by the data clock: tidemill clock, tidemill sources show"),
+            Self::Behind(views) => Fault::coded(817, message)
+                .hint(format!("tidemill why, tidemill features freshness {}", views.join(" "))),
+            Self::Lake(error) => error.fault(),
+            _ => Fault::from_error(self),
+        }
+    }
+}
+
+/// What was asked wrongly stays wrong; servers may come back.
+impl From<Error> for JobError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Catalog(error) => error.into(),
+            Error::Store(error) => error.into(),
+            Error::Lake(error) => error.into(),
+            Error::Blobs(error) => error.into(),
+            Error::Behind(_) => Self::Retry(error.fault()),
+            _ => Self::Discard(error.fault()),
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! A training set waits until its views hold every row that was in the lake when it was asked for.
+
+use tidemill_catalog::Catalog;
+use tidemill_offline::Version;
+use tidemill_runtime::job_new;
+use tidemill_spec::args::{FEATURES_UPDATE, FeaturesUpdate};
+use tidemill_store::NewJob;
+
+use crate::Error;
+
+/// Views among these whose current version has not reached `head`.
+pub(crate) async fn behind(catalog: &Catalog, views: &[String], head: Version) -> Result<Vec<String>, Error> {
+    let mut behind = Vec::new();
+    for view in views {
+        let Some(current) = catalog.current_view(view).await? else { continue };
+        let reached = catalog.position(view, current.version).await?.map_or(-1, |position| position.reached);
+        if reached < head {
+            behind.push(view.clone());
+        }
+    }
+    Ok(behind)
+}
+
+/// Asks for updates of views. Safe to repeat: what waits already is not asked for twice.
+pub(crate) async fn ask_for_updates(catalog: &Catalog, views: &[String]) -> Result<(), Error> {
+    let store = catalog.store();
+    let mut tx = store.begin().await?;
+    for view in views {
+        store.enqueue(&mut tx, update(view)).await?;
+    }
+    tx.commit().await?;
+    store.wake().await;
+    Ok(())
+}
+
+fn update(view: &str) -> NewJob {
+    NewJob {
+        key: Some(format!("{FEATURES_UPDATE}/{view}")),
+        concurrency_key: Some(format!("features/{view}")),
+        ..job_new(FEATURES_UPDATE, &FeaturesUpdate { view: view.to_owned() })
+    }
+}
