@@ -68,6 +68,7 @@ mod code_text {
     use serde::{Deserialize as _, Deserializer, Serializer, de};
     use tidemill_core::Code;
 
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
     pub(super) fn serialize<S: Serializer>(code: &Code, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(code)
     }

@@ -115,6 +115,9 @@ fn is_yaml(path: &str) -> bool {
 }
 
 fn read(files: Vec<SourceFile>, options: &LoadOptions, report: Report) -> Loaded {
+    // `--with leak/` means the folder `leak`.
+    let named = options.overlays.iter().map(|overlay| overlay.trim_end_matches('/').to_owned()).collect();
+    let options = &LoadOptions { overlays: named, ..options.clone() };
     let mut objects = Objects::default();
     let overlays = overlays(&files, options, &report);
     let mut documents: Vec<Document> = Vec::new();

@@ -56,16 +56,20 @@ pub(crate) fn document(at: &At<'_>, objects: &mut Objects) -> Option<(ObjectKind
     match kind {
         ObjectKind::Project => objects.project = source::project(&mut fields, name, meta),
         ObjectKind::Entity => {
-            keep(&mut objects.entities, source::entity(&mut fields, name, meta), key.clone())
+            keep(&mut objects.entities, source::entity(&mut fields, name, meta), key.clone());
         }
         ObjectKind::Source => {
-            keep(&mut objects.sources, source::source(&mut fields, name, meta), key.clone())
+            keep(&mut objects.sources, Some(source::source(&mut fields, name, meta)), key.clone());
         }
-        ObjectKind::View => keep(&mut objects.views, view::view(&mut fields, name, meta), key.clone()),
-        ObjectKind::Label => keep(&mut objects.labels, model::label(&mut fields, name, meta), key.clone()),
-        ObjectKind::Model => keep(&mut objects.models, model::model(&mut fields, name, meta), key.clone()),
+        ObjectKind::View => keep(&mut objects.views, Some(view::view(&mut fields, name, meta)), key.clone()),
+        ObjectKind::Label => {
+            keep(&mut objects.labels, Some(model::label(&mut fields, name, meta)), key.clone());
+        }
+        ObjectKind::Model => {
+            keep(&mut objects.models, Some(model::model(&mut fields, name, meta)), key.clone());
+        }
         ObjectKind::Monitor => {
-            keep(&mut objects.monitors, monitor::monitor(&mut fields, name, meta), key.clone())
+            keep(&mut objects.monitors, monitor::monitor(&mut fields, name, meta), key.clone());
         }
         ObjectKind::Notifier => {
             keep(&mut objects.notifiers, monitor::notifier(&mut fields, name, meta), key.clone());

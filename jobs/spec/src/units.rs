@@ -72,7 +72,6 @@ pub mod duration_option {
     use serde::{Deserialize as _, Deserializer, Serializer, de};
 
     /// Writes `14d`.
-    #[expect(clippy::ref_option, reason = "serde's signature")]
     pub fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
         match duration {
             Some(duration) => serializer.serialize_str(&super::format_duration(*duration)),

@@ -208,12 +208,9 @@ impl<'a, T: serde_saphyr::granit_parser::BorrowedInput<'a>> Tree<'a, T> {
                 break;
             }
             let key_span = span_of(&range);
-            let key = match self.node(event, range)?.data {
-                Data::Scalar { text, .. } => text,
-                _ => {
-                    self.report.error(202, "a key must be text").at(self.file, key_span, "");
-                    return Err(Stop);
-                }
+            let Data::Scalar { text: key, .. } = self.node(event, range)?.data else {
+                self.report.error(202, "a key must be text").at(self.file, key_span, "");
+                return Err(Stop);
             };
             let Some((event, range)) = self.event()? else { return Err(Stop) };
             let value = self.node(event, range)?;

@@ -2,7 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use tidemill_spec::{KeyOrigin, LoadOptions, Objects, ViewKind, diagnostic::render, load, load_with};
+use proptest::prelude::*;
+use tidemill_spec::{
+    KeyOrigin, LoadOptions, Objects, ViewKind,
+    diagnostic::{SourceFile, render},
+    load, load_files, load_with,
+};
 
 fn flights() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../pipelines/flights")
@@ -53,4 +58,30 @@ fn the_leak_is_rejected_unless_it_is_allowed() {
     assert_eq!(allowed.diagnostics.len(), 3, "leaks that are allowed are still said");
     let views = ["aircraft_delay_leak".to_owned(), "weather_now".to_owned()];
     assert_eq!(allowed.objects.leaks(&views), ["aircraft_delay_leak"]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Whatever a slip of the editor does to the files, there are answers, and every place in them exists.
+    #[test]
+    fn a_damaged_project_is_told_what_is_wrong_without_a_panic(
+        file in 0_usize..32, at in 0_usize..4_000, cut in 0_usize..40, put in "[-:{}\\[\\]\"'#|> \\n\t$a1é]{0,6}",
+    ) {
+        let mut files = load(&flights()).unwrap().files;
+        let count = files.len();
+        let damaged = &mut files[file % count];
+        let mut text: Vec<char> = damaged.text.chars().collect();
+        let start = at.min(text.len());
+        let end = (start + cut).min(text.len());
+        text.splice(start..end, put.chars());
+        damaged.text = text.into_iter().collect();
+        let loaded = load_files(files, &LoadOptions::default());
+        let shown = render(&loaded.diagnostics, &loaded.files, false);
+        prop_assert!(shown.is_empty() == loaded.diagnostics.is_empty());
+        for place in loaded.diagnostics.iter().flat_map(|found| &found.labels) {
+            let file = loaded.files.iter().find(|SourceFile { path, .. }| *path == place.file).unwrap();
+            prop_assert!(place.line <= file.text.lines().count() + 1, "{place:?}");
+        }
+    }
 }

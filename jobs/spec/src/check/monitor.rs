@@ -48,13 +48,15 @@ fn one(
         Check::Drift { measure, columns: watched, .. } => {
             for (index, column) in watched.iter().enumerate() {
                 let at = at.find(&[measure, &index.to_string()]);
-                columns.into_iter().for_each(|columns| watch(world, &at, target, columns, column));
+                if let Some(columns) = columns {
+                    watch(world, &at, target, columns, column);
+                }
             }
         }
         Check::NullRate { column, .. } => {
-            columns
-                .into_iter()
-                .for_each(|columns| watch(world, &at.find(&["null_rate"]), target, columns, column));
+            if let Some(columns) = columns {
+                watch(world, &at.find(&["null_rate"]), target, columns, column);
+            }
         }
         Check::LabelRate { label, .. } => judged(world, monitor, &at.find(&["label_rate"]), label),
         Check::Auc { label, .. } => judged(world, monitor, &at.find(&["auc"]), label),

@@ -125,7 +125,7 @@ fn name(at: &At<'_>, path: &[&str], scope: &InScope<'_>) {
         }
     };
     match path {
-        ["params"] | ["run", "date" | "id"] => {}
+        ["params"] | ["run", "date" | "id"] | [] => {}
         ["params", param, ..] => {
             if !scope.pipeline.params.contains_key(*param) {
                 let known = scope.pipeline.params.keys().map(String::as_str).collect();
@@ -168,8 +168,7 @@ fn name(at: &At<'_>, path: &[&str], scope: &InScope<'_>) {
             },
         },
         [root, ..] => {
-            missing(format!("there is no `{root}` in an expression"), root, vec!["params", "run", "steps"])
+            missing(format!("there is no `{root}` in an expression"), root, vec!["params", "run", "steps"]);
         }
-        [] => {}
     }
 }

@@ -36,7 +36,9 @@ pub(super) fn with(world: &World<'_>, step: &Step, at: &At<'_>) {
     let Some(mut fields) = at.find(&["with"]).fields(format!("`with` of `{}`", step.uses)) else { return };
     for (name, arg, needed) in kind.args {
         let found = if *needed { fields.need(name) } else { fields.get(name) };
-        found.iter().for_each(|at| value(world, at, *arg));
+        if let Some(at) = found {
+            value(world, &at, *arg);
+        }
     }
     fields.finish();
 }

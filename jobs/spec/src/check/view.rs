@@ -105,16 +105,16 @@ fn over_source(world: &World<'_>, view: &FeatureView, source: &str, at: &At<'_>)
                 }
             }
             Rule::Sql(sql) => {
-                expression::sql(world, &at.find(&["sql"]), sql, &of, &columns, Some(feature.ty))
+                expression::sql(world, &at.find(&["sql"]), sql, &of, &columns, Some(feature.ty));
             }
             Rule::Age if feature.ty != Type::Float => {
                 at.find(&["type"]).error(304, format!("`{name}` is an age in minutes: a float"));
             }
             Rule::Window { aggregate, column: Some(column), .. } => {
-                let word = ["count", "sum", "mean", "min", "max"]
+                let given = ["count", "sum", "mean", "min", "max"]
                     .into_iter()
-                    .find(|word| at.node.get(word).is_some());
-                let place = at.find(&[word.unwrap_or("count")]);
+                    .find(|rule| at.node.get(rule).is_some());
+                let place = at.find(&[given.unwrap_or("count")]);
                 let Some(found) = world.column(&place, &of, &columns, column) else { continue };
                 match aggregate_type(*aggregate, found) {
                     None => {

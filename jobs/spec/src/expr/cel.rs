@@ -168,6 +168,7 @@ fn evaluate(expression: &str, scope: &Scope) -> Result<Value, InvalidCel> {
     program.execute(&context).map_err(|error| failed(&error))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the signature of a function of CEL")]
 fn days(count: Value) -> Result<Value, ExecutionError> {
     let days = match count {
         Value::Int(days) => Some(days),

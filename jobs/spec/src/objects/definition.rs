@@ -1,5 +1,7 @@
 //! Objects as the catalog keeps them: one JSON body each, with a hash of what it means.
 
+use std::fmt::Write as _;
+
 use indexmap::IndexMap;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value as Json;
@@ -77,7 +79,11 @@ fn hash(body: &Json) -> String {
         fields.shift_remove("meta");
     }
     prune(&mut meaning);
-    Sha256::digest(meaning.to_string()).iter().map(|byte| format!("{byte:02x}")).collect()
+    let digest = Sha256::digest(meaning.to_string());
+    digest.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 fn prune(json: &mut Json) {

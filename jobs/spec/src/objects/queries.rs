@@ -158,7 +158,7 @@ fn of_view(view: &FeatureView) -> Vec<ObjectRef> {
     match &view.input {
         ViewInput::Source(source) => named.push(ObjectRef::new(ObjectKind::Source, source)),
         ViewInput::Views(views) => {
-            named.extend(views.iter().map(|view| ObjectRef::new(ObjectKind::View, view)))
+            named.extend(views.iter().map(|view| ObjectRef::new(ObjectKind::View, view)));
         }
     }
     named

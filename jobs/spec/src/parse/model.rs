@@ -13,7 +13,7 @@ use crate::{
 const RUNTIMES: [&str; 5] = ["lightgbm", "xgboost", "onnx", "sklearn", "python"];
 const LATER_RUNTIMES: [&str; 3] = ["torch", "transformers", "remote"];
 
-pub(super) fn label(fields: &mut Fields<'_>, name: String, meta: Meta) -> Option<Label> {
+pub(super) fn label(fields: &mut Fields<'_>, name: String, meta: Meta) -> Label {
     let entity = fields.need("entity").and_then(|at| at.name());
     let source = fields.need("source").and_then(|at| at.name());
     let value = fields.need("value").and_then(|at| {
@@ -27,10 +27,10 @@ pub(super) fn label(fields: &mut Fields<'_>, name: String, meta: Meta) -> Option
     let (ty, sql) = value.unwrap_or((Type::Bool, String::new()));
     let (entity, source, asked_at) =
         (entity.unwrap_or_default(), source.unwrap_or_default(), asked_at.unwrap_or_default());
-    Some(Label { name, meta, entity, source, ty, sql, asked_at })
+    Label { name, meta, entity, source, ty, sql, asked_at }
 }
 
-pub(super) fn model(fields: &mut Fields<'_>, name: String, meta: Meta) -> Option<Model> {
+pub(super) fn model(fields: &mut Fields<'_>, name: String, meta: Meta) -> Model {
     for later in ["canary", "shadow", "rollback", "staleness"] {
         fields.later(later);
     }
@@ -53,7 +53,7 @@ pub(super) fn model(fields: &mut Fields<'_>, name: String, meta: Meta) -> Option
     }
     let on_missing = fields.get("on_missing").and_then(|at| at.choice(&["allow", "fail"]));
     let processes = fields.get("scale").and_then(|at| scale(&at)).unwrap_or(2);
-    Some(Model {
+    Model {
         name,
         meta,
         runtime: runtime.unwrap_or_default(),
@@ -63,7 +63,7 @@ pub(super) fn model(fields: &mut Fields<'_>, name: String, meta: Meta) -> Option
         outputs: outputs.unwrap_or_default(),
         fail_on_missing: on_missing == Some("fail"),
         processes,
-    })
+    }
 }
 
 fn runtime(at: &At<'_>) -> Option<String> {

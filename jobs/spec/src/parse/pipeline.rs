@@ -64,9 +64,10 @@ fn step(at: &At<'_>, name: &str) -> Option<Step> {
     let uses = fields.need("uses").and_then(|at| at.text());
     let needs = fields.get("needs").and_then(|at| at.names()).unwrap_or_default();
     let condition = fields.get("if").and_then(|at| at.text());
-    let with = fields.get("with").and_then(|at| match at.node.to_json() {
-        Json::Object(with) => Some(with),
-        _ => {
+    let with = fields.get("with").and_then(|at| {
+        if let Json::Object(with) = at.node.to_json() {
+            Some(with)
+        } else {
             at.error(208, "`with` is a map");
             None
         }
@@ -96,7 +97,7 @@ pub(crate) fn unwrap_expression(text: &str) -> &str {
 }
 
 fn retry(at: &At<'_>) -> Option<RetryPolicy> {
-    const MAX_DELAY: Duration = Duration::from_secs(300);
+    const MAX_DELAY: Duration = Duration::from_mins(5);
     let mut fields = at.fields("the retry policy")?;
     let attempts = fields.need("max").and_then(|at| at.int(1, 100));
     let first = fields.get("backoff").and_then(|at| at.duration()).unwrap_or(Duration::from_secs(1));

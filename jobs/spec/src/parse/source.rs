@@ -52,7 +52,7 @@ pub(super) fn entity(fields: &mut Fields<'_>, name: String, meta: Meta) -> Optio
     Some(Entity { name, meta, keys })
 }
 
-pub(super) fn source(fields: &mut Fields<'_>, name: String, meta: Meta) -> Option<Source> {
+pub(super) fn source(fields: &mut Fields<'_>, name: String, meta: Meta) -> Source {
     fields.later("stream");
     fields.later("retention");
     let columns = fields.need("columns").and_then(|at| at.named_entries());
@@ -66,7 +66,7 @@ pub(super) fn source(fields: &mut Fields<'_>, name: String, meta: Meta) -> Optio
         .into_iter()
         .filter_map(|(name, at)| Some((name.clone(), column(&at, &name)?)))
         .collect();
-    Some(Source {
+    Source {
         name,
         meta,
         columns,
@@ -75,7 +75,7 @@ pub(super) fn source(fields: &mut Fields<'_>, name: String, meta: Meta) -> Optio
         created_time,
         deleted,
         unique,
-    })
+    }
 }
 
 /// Names that every lake table has already.

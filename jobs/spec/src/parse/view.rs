@@ -1,4 +1,4 @@
-//! FeatureView.
+//! `FeatureView`.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ enum Short {
     None,
 }
 
-pub(super) fn view(fields: &mut Fields<'_>, name: String, meta: Meta) -> Option<FeatureView> {
+pub(super) fn view(fields: &mut Fields<'_>, name: String, meta: Meta) -> FeatureView {
     for later in ["stream", "retention", "shards"] {
         fields.later(later);
     }
@@ -50,19 +50,7 @@ pub(super) fn view(fields: &mut Fields<'_>, name: String, meta: Meta) -> Option<
     // What could not be read is empty: it was reported, and nothing refers to it.
     let (entity, features) = (entity.unwrap_or_default(), features.unwrap_or_default());
     let input = input.unwrap_or(ViewInput::Source(String::new()));
-    Some(FeatureView {
-        name,
-        meta,
-        entity,
-        input,
-        ttl,
-        features,
-        python,
-        batch,
-        online,
-        freshness,
-        leak_allowed,
-    })
+    FeatureView { name, meta, entity, input, ttl, features, python, batch, online, freshness, leak_allowed }
 }
 
 fn input(fields: &mut Fields<'_>) -> Option<ViewInput> {

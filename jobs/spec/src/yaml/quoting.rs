@@ -11,11 +11,11 @@ pub(crate) const BLOT: char = '\u{E000}';
 
 /// The text with every unquoted `${{ }}` that YAML would misread replaced by [`BLOT`]s of the same length.
 pub(super) fn repair(file: &str, text: &str, report: &Report) -> String {
-    let mut scan = Scan::default();
+    let mut open = Scan::default();
     let mut repaired = String::with_capacity(text.len());
     for (index, line) in text.split_inclusive('\n').enumerate() {
         let mut chars: Vec<char> = line.chars().collect();
-        for (start, length) in scan.line(&chars) {
+        for (start, length) in open.line(&chars) {
             chars[start..start + length].fill(BLOT);
             let span = Span { line: index + 1, column: start + 1, length };
             report
@@ -76,7 +76,7 @@ impl Scan {
         let before = chars[..at].iter().rev().find(|c| !c.is_whitespace());
         match c {
             '"' | '\'' if before.is_none_or(|c| matches!(c, ':' | ',' | '[' | '{' | '-' | '?')) => {
-                self.quote = Some(c)
+                self.quote = Some(c);
             }
             '#' if at == 0 || chars[at - 1].is_whitespace() => return chars.len(),
             '{' | '[' => self.depth += 1,

@@ -89,9 +89,9 @@ fn walk(expr: &IdedExpr, names: &mut Names, bound: &mut Vec<String>) {
             let before = bound.len();
             bound.extend([each.iter_var.clone(), each.accu_var.clone()]);
             bound.extend(each.iter_var2.clone());
-            [&each.loop_cond, &each.loop_step, &each.result]
-                .into_iter()
-                .for_each(|part| walk(part, names, bound));
+            for part in [&each.loop_cond, &each.loop_step, &each.result] {
+                walk(part, names, bound);
+            }
             bound.truncate(before);
         }
         _ => {}
