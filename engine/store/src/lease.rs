@@ -103,7 +103,7 @@ impl Store {
         lease: Duration,
     ) -> Result<Vec<Claimed>, Error> {
         let mut tx = self.begin().await?;
-        sqlx::query("SET LOCAL synchronous_commit = off").execute(tx.conn()).await?;
+        sqlx::query(include_str!("../queries/job/claim_settings.sql")).execute(tx.conn()).await?;
         let claimed = sqlx::query(include_str!("../queries/job/claim.sql"))
             .bind(kinds)
             .bind(i64::try_from(slots).unwrap_or(i64::MAX))
