@@ -1,5 +1,7 @@
 //! Taking back what dead workers held.
 
+use std::time::Duration;
+
 use sqlx::Row as _;
 use tidemill_core::{Fault, JobId, LeaseToken};
 use uuid::Uuid;
@@ -17,15 +19,29 @@ pub struct Rescued {
     pub settled: Settled,
 }
 
+/// A worker whose lock is free and that was silent for so long is dead. Its connection may have been replaced a
+/// moment ago; a living worker then takes its lock again with its next heartbeat.
+const SILENT: Duration = Duration::from_secs(3);
+
 impl Store {
-    /// Takes back up to `limit` expired leases, by the database's clock. Safe to run from any number of processes.
+    /// Takes back up to `limit` leases that have expired, by the database's clock, or whose workers' processes are
+    /// gone. Safe to run from any number of processes.
     ///
     /// # Errors
     /// When the database can't be reached: nothing was changed.
     pub async fn rescue_expired(&self, limit: i64) -> Result<Rescued, Error> {
+        self.rescue(limit, SILENT).await
+    }
+
+    /// [`Self::rescue_expired`] with another silence than three seconds.
+    pub async fn rescue(&self, limit: i64, silent: Duration) -> Result<Rescued, Error> {
+        let silent = silent.as_secs_f64();
         let mut tx = self.begin().await?;
-        let poison =
-            sqlx::query(include_str!("../queries/job/poison.sql")).bind(limit).fetch_all(tx.conn()).await?;
+        let poison = sqlx::query(include_str!("../queries/job/poison.sql"))
+            .bind(limit)
+            .bind(silent)
+            .fetch_all(tx.conn())
+            .await?;
         let mut endings = Vec::new();
         for row in poison {
             let lease =
@@ -36,8 +52,11 @@ impl Store {
             endings.push((lease, Ending::Discard(fault)));
         }
         let settled = self.settle_in(&mut tx, &endings).await?;
-        let rescued =
-            sqlx::query(include_str!("../queries/job/rescue.sql")).bind(limit).fetch_all(tx.conn()).await?;
+        let rescued = sqlx::query(include_str!("../queries/job/rescue.sql"))
+            .bind(limit)
+            .bind(silent)
+            .fetch_all(tx.conn())
+            .await?;
         tx.commit().await?;
         Ok(Rescued { jobs: rescued.len(), poisoned: endings.len(), settled })
     }

@@ -44,11 +44,10 @@ pub struct WorkerRow {
 }
 
 impl Store {
-    /// Says that a worker is there.
+    /// Says that a worker is there, for as long as this process holds the connection: call it, and
+    /// [`Self::worker_heartbeat`], on a store of one connection of its own ([`Self::apart`]).
     pub async fn register_worker(&self, worker: &NewWorker) -> Result<(), Error> {
-        let insert = "INSERT INTO worker (id, name, pid, slots, kinds) VALUES ($1, $2, $3, $4, $5)
-                      ON CONFLICT (id) DO UPDATE SET seen_at = now()";
-        sqlx::query(insert)
+        sqlx::query(include_str!("../queries/worker/register.sql"))
             .bind(worker.id.as_uuid())
             .bind(&worker.name)
             .bind(i32::try_from(worker.pid).unwrap_or(0))
@@ -56,14 +55,21 @@ impl Store {
             .bind(&worker.kinds)
             .execute(&self.pool)
             .await?;
-        Ok(())
+        self.hold_presence(worker.id).await
     }
 
     /// Says that a worker is still there; returns whether it was asked to drain.
     pub async fn worker_heartbeat(&self, worker: WorkerId) -> Result<bool, Error> {
-        let beat = sqlx::query("UPDATE worker SET seen_at = now() WHERE id = $1 RETURNING draining");
-        let row = beat.bind(worker.as_uuid()).fetch_optional(&self.pool).await?;
+        self.hold_presence(worker).await?;
+        let beat = sqlx::query(include_str!("../queries/worker/beat.sql")).bind(worker.as_uuid());
+        let row = beat.fetch_optional(&self.pool).await?;
         Ok(row.map(|row| row.try_get(0)).transpose()?.unwrap_or(false))
+    }
+
+    async fn hold_presence(&self, worker: WorkerId) -> Result<(), Error> {
+        let hold = sqlx::query(include_str!("../queries/worker/hold_presence.sql")).bind(worker.as_uuid());
+        hold.execute(&self.pool).await?;
+        Ok(())
     }
 
     /// Says that a worker has ended in order.

@@ -7,7 +7,7 @@ use std::{collections::HashSet, time::Duration};
 use chrono::TimeDelta;
 use serde_json::json;
 use tidemill_core::{AttemptPolicy, RunState, WorkerId};
-use tidemill_store::{Ending, Error, NewJob};
+use tidemill_store::{Ending, Error, NewJob, NewWorker};
 use world::{LEASE, fault, job, names, world};
 
 #[tokio::test]
@@ -273,6 +273,24 @@ async fn a_rescued_job_keeps_its_checkpoint_and_is_not_charged() {
     assert_eq!(world.store.rescue_expired(10).await.unwrap().jobs, 1);
     let next = world.claim_one().await;
     assert_eq!((next.attempt, next.charged, next.checkpoint), (2, 0, Some(json!({ "tree": 120 }))));
+}
+
+#[tokio::test]
+async fn jobs_of_a_process_that_died_need_not_wait_for_their_leases() {
+    let world = world().await;
+    world.enqueue(job("a")).await;
+    let worker = NewWorker { id: WorkerId::generate(), name: "w".into(), pid: 1, slots: 1, kinds: vec![] };
+    let presence = world.store.apart(1);
+    presence.register_worker(&worker).await.unwrap();
+    presence.worker_heartbeat(worker.id).await.unwrap();
+    world.store.claim(worker.id, &["a".into()], 1, LEASE).await.unwrap();
+    assert_eq!(world.store.rescue(10, Duration::ZERO).await.unwrap().jobs, 0, "it lives");
+
+    // What the end of the process does: the server closes the connection and frees its lock.
+    presence.pool().close().await;
+    assert_eq!(world.store.rescue_expired(10).await.unwrap().jobs, 0, "it was heard of a moment ago");
+    while world.store.rescue(10, Duration::ZERO).await.unwrap().jobs == 0 {}
+    assert_eq!(world.claim_one().await.attempt, 2);
 }
 
 #[tokio::test]
