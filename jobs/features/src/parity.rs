@@ -120,39 +120,49 @@ async fn entities(deps: &Deps, subject: &Subject, head: i64) -> Result<Vec<Vec<V
     Ok((0..rows.num_rows()).map(key).collect::<BTreeSet<_>>().into_iter().collect())
 }
 
-/// Waits until the view has everything that is in the lake now, up to the data clock.
+/// Waits until the view, and what it is computed from, has everything that is in the lake now, up to the data
+/// clock.
 async fn drained(deps: &Deps, subject: &Subject) -> Result<Position, Error> {
-    let store = deps.catalog.store();
-    let head = deps.lake.head().await?;
-    let now = store.data_clock().await?.at(SystemClock.now());
+    let now = deps.catalog.store().data_clock().await?.at(SystemClock.now());
     let objects = deps.catalog.objects().await?;
-    let mut tx = store.begin().await?;
-    for view in objects.views_with_inputs(&[subject.name().to_owned()]) {
-        store.enqueue(&mut tx, update_new(&view)).await?;
-    }
-    tx.commit().await?;
-    store.wake().await;
-    let reached = async {
-        let mut looks = tokio::time::interval(DRAIN_LOOK);
-        loop {
-            looks.tick().await;
-            let position = deps.catalog.position(subject.name(), subject.version.version).await?;
-            match position {
-                Some(position) if position.reached >= head && position.data_clock >= now => {
-                    return Ok(position);
-                }
-                _ => {}
+    let views = objects.views_with_inputs(&[subject.name().to_owned()]);
+    if behind(deps, &views, now).await? {
+        let store = deps.catalog.store();
+        let mut tx = store.begin().await?;
+        for view in &views {
+            store.enqueue(&mut tx, update_new(view)).await?;
+        }
+        tx.commit().await?;
+        store.wake().await;
+        let caught_up = async {
+            let mut looks = tokio::time::interval(DRAIN_LOOK);
+            while behind(deps, &views, now).await? {
+                looks.tick().await;
             }
-        }
-    };
-    match tokio::time::timeout(DRAIN_TIMEOUT, reached).await {
-        Ok(position) => position,
-        Err(_) => {
-            let fault =
-                Fault::coded(608, format!("view `{}` is not up to date after a minute", subject.name()));
-            Err(Error::Invalid(fault.hint("see why: tidemill runs list --pipeline features.update")))
+            Ok::<_, Error>(())
+        };
+        tokio::time::timeout(DRAIN_TIMEOUT, caught_up).await.map_err(|_| never_caught_up(subject))??;
+    }
+    let position = deps.catalog.position(subject.name(), subject.version.version).await?;
+    position.ok_or_else(|| never_caught_up(subject))
+}
+
+fn never_caught_up(subject: &Subject) -> Error {
+    let fault = Fault::coded(608, format!("view `{}` is not up to date after a minute", subject.name()));
+    Error::Invalid(fault.hint("see why: tidemill runs list"))
+}
+
+/// Whether one of the views has something to consume, or has not been brought to `now`.
+async fn behind(deps: &Deps, views: &[String], now: Time) -> Result<bool, Error> {
+    for view in views {
+        let subject = Subject::current(deps, view).await?;
+        let target = subject.target(deps, now).await?;
+        let at_clock = target.clock_before.is_some_and(|clock| clock >= now);
+        if !at_clock || !subject.commits(&deps.lake, &target).await?.is_empty() {
+            return Ok(true);
         }
     }
+    Ok(false)
 }
 
 fn equal(rule: &Rule, online: &Value, offline: &Value) -> bool {

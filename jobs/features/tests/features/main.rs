@@ -1,0 +1,9 @@
+//! Features against real servers: what comes into the lake, in whatever order, is what Redis and the point-in-time
+//! join both say.
+
+mod backfill;
+mod faults;
+mod parity;
+mod python;
+mod update;
+mod world;

@@ -1,0 +1,105 @@
+//! Online equals offline after anything that may happen.
+
+use proptest::prelude::*;
+use tidemill_features::{behind_in_redis, publish_live};
+use tidemill_spec::Value;
+
+use crate::world::{Departure, World, departure};
+
+#[derive(Clone, Debug)]
+enum Event {
+    Depart(Vec<Departure>),
+    Observe(Vec<(&'static str, i64, f64)>),
+    Clock(i64),
+    Drain,
+}
+
+fn origin() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec!["JFK", "EWR", "LGA"])
+}
+
+/// Few flights and round minutes, so that corrections, ties and ends of windows are met.
+fn one_departure() -> impl Strategy<Value = Departure> {
+    let delay = prop::option::weighted(0.8, -20.0..300.0_f64);
+    (origin(), 0..6_i64, 80..150_i64, delay, prop::bool::weighted(0.15)).prop_map(
+        |(origin, flight, five, delay, gone)| Departure { origin, flight, minute: five * 5, delay, gone },
+    )
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let observation =
+        (origin(), 80..150_i64, 0.0..40.0_f64).prop_map(|(origin, five, wind)| (origin, five * 5, wind));
+    prop_oneof![
+        4 => prop::collection::vec(one_departure(), 1..5).prop_map(Event::Depart),
+        2 => prop::collection::vec(observation, 1..4).prop_map(Event::Observe),
+        2 => (120..170_i64).prop_map(|five| Event::Clock(five * 5)),
+        2 => Just(Event::Drain),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, max_shrink_iters: 60, ..ProptestConfig::default() })]
+    #[test]
+    fn online_equals_offline_after_any_sequence_of_events(events in prop::collection::vec(event(), 1..10)) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        runtime.block_on(async {
+            let world = World::new().await;
+            let mut clock = 600;
+            for event in events {
+                match event {
+                    Event::Depart(departures) => world.depart(&departures).await,
+                    Event::Observe(observations) => world.observe(&observations).await,
+                    Event::Clock(minute) => {
+                        clock = clock.max(minute);
+                        world.clock(clock).await;
+                    }
+                    Event::Drain => world.drain().await,
+                }
+            }
+            world.check_parity().await;
+        });
+    }
+}
+
+#[tokio::test]
+async fn a_redis_that_lost_everything_is_written_again_from_the_lake() {
+    let world = World::new().await;
+    world.depart(&[departure("JFK", 1, 590, 10.0), departure("EWR", 2, 595, 5.0)]).await;
+    world.observe(&[("JFK", 580, 3.0)]).await;
+    world.drain().await;
+    assert_eq!(behind_in_redis(&world.deps).await.unwrap().len(), 0);
+    for view in world.objects.views.keys() {
+        world.deps.online.drop_version(view, 1).await.unwrap();
+    }
+    assert_eq!(world.now("newest", "JFK").await.values["delay"], Value::Float(-1.0));
+    let wishes = behind_in_redis(&world.deps).await.unwrap();
+    assert_eq!(wishes.len(), 4);
+    world.enqueue(wishes).await;
+    world.drain().await;
+    assert_eq!(behind_in_redis(&world.deps).await.unwrap().len(), 0);
+    assert_eq!(world.now("newest", "JFK").await.values["delay"], Value::Float(10.0));
+    let entities: Vec<_> = world.check_parity().await.into_iter().map(|parity| parity.entities).collect();
+    assert_eq!(entities, [2, 2, 1, 2]);
+}
+
+#[tokio::test]
+async fn an_update_notices_by_itself_that_redis_lost_values() {
+    let world = World::new().await;
+    world.depart(&[departure("JFK", 1, 590, 10.0)]).await;
+    world.drain().await;
+    world.deps.online.drop_version("newest", 1).await.unwrap();
+    world.depart(&[departure("EWR", 2, 595, 5.0)]).await;
+    world.drain().await;
+    assert_eq!(world.now("newest", "JFK").await.values["delay"], Value::Float(10.0));
+}
+
+#[tokio::test]
+async fn the_live_set_holds_the_clock_and_every_online_view() {
+    let world = World::new().await;
+    publish_live(&world.deps).await.unwrap();
+    let live = world.deps.online.live().await.unwrap().unwrap();
+    let names: Vec<_> = live.views.keys().map(String::as_str).collect();
+    assert_eq!(names, ["load", "newest", "stress", "weather_now"]);
+    assert_eq!(live.clock, world.deps.catalog.store().data_clock().await.unwrap());
+    assert_eq!(live.views["load"].version(None).unwrap().keys().len(), 1);
+}

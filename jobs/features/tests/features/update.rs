@@ -1,0 +1,119 @@
+//! Rows that come late, twice, ahead of time, or to be taken back.
+
+use tidemill_online::Status;
+use tidemill_spec::Value;
+
+use crate::world::{Departure, World, at, departure};
+
+#[tokio::test]
+async fn the_newest_row_is_served_whatever_the_order_of_arrival() {
+    let world = World::new().await;
+    world.depart(&[departure("JFK", 1, 590, 10.0), departure("EWR", 2, 580, 3.0)]).await;
+    world.drain().await;
+    world.depart(&[departure("JFK", 3, 570, 99.0)]).await;
+    world.drain().await;
+    let jfk = world.now("newest", "JFK").await;
+    assert_eq!((&jfk.values["delay"], &jfk.values["twice"]), (&Value::Float(10.0), &Value::Float(20.0)));
+    assert_eq!((&jfk.values["minutes"], jfk.valid_at), (&Value::Float(10.0), Some(at(590))));
+    // The late row is known to the past it belongs to.
+    assert_eq!(world.as_of("newest", "JFK", 575).await.values["delay"], Value::Float(99.0));
+    assert_eq!(world.now("newest", "LGA").await.status, Status::Absent);
+}
+
+#[tokio::test]
+async fn a_correction_wins_and_a_deletion_leaves_the_default() {
+    let world = World::new().await;
+    world.depart(&[departure("JFK", 1, 590, 10.0)]).await;
+    world.drain().await;
+    world.depart(&[departure("JFK", 1, 590, 11.0)]).await;
+    world.drain().await;
+    assert_eq!(world.now("newest", "JFK").await.values["delay"], Value::Float(11.0));
+    assert_eq!(world.now("load", "JFK").await.values["flights_2h"], Value::Int(1));
+    world.depart(&[Departure { gone: true, ..departure("JFK", 1, 591, 0.0) }]).await;
+    world.drain().await;
+    let gone = world.now("newest", "JFK").await;
+    assert_eq!((gone.status, &gone.values["delay"]), (Status::Absent, &Value::Float(-1.0)));
+    let load = world.now("load", "JFK").await;
+    assert_eq!((&load.values["flights_2h"], &load.values["mean_2h"]), (&Value::Int(0), &Value::Null));
+    world.check_parity().await;
+}
+
+#[tokio::test]
+async fn a_row_ahead_of_its_time_waits_for_the_clock() {
+    let world = World::new().await;
+    world.depart(&[departure("JFK", 1, 590, 10.0), departure("JFK", 2, 630, 20.0)]).await;
+    world.drain().await;
+    assert_eq!(world.now("newest", "JFK").await.values["delay"], Value::Float(10.0));
+    assert_eq!(world.now("load", "JFK").await.values["flights_2h"], Value::Int(1));
+    assert_eq!(world.as_of("newest", "JFK", 640).await.values["delay"], Value::Float(20.0));
+    world.clock(629).await;
+    world.drain().await;
+    assert_eq!(world.now("newest", "JFK").await.values["delay"], Value::Float(10.0));
+    world.clock(630).await;
+    world.drain().await;
+    assert_eq!(world.now("newest", "JFK").await.values["delay"], Value::Float(20.0));
+    assert_eq!(world.now("load", "JFK").await.values["flights_2h"], Value::Int(2));
+    world.check_parity().await;
+}
+
+#[tokio::test]
+async fn windows_forget_without_new_events_and_ttl_expires() {
+    let world = World::new().await;
+    world.depart(&[departure("JFK", 1, 500, 10.0), departure("JFK", 2, 590, 30.0)]).await;
+    world.drain().await;
+    let load = world.now("load", "JFK").await;
+    assert_eq!(
+        (&load.values["mean_2h"], &load.values["worst_13h"]),
+        (&Value::Float(20.0), &Value::Float(30.0))
+    );
+    world.clock(640).await;
+    world.drain().await;
+    assert_eq!(world.now("load", "JFK").await.values["mean_2h"], Value::Float(30.0));
+    world.clock(711).await;
+    world.drain().await;
+    let expired = world.now("newest", "JFK").await;
+    assert_eq!((expired.status, &expired.values["delay"]), (Status::Expired, &Value::Float(-1.0)));
+    world.check_parity().await;
+}
+
+#[tokio::test]
+async fn a_late_row_shows_in_every_later_row_of_a_derived_view() {
+    let world = World::new().await;
+    world.depart(&[departure("JFK", 1, 540, 10.0), departure("JFK", 2, 560, 20.0)]).await;
+    world.observe(&[("JFK", 550, 2.0)]).await;
+    world.drain().await;
+    assert_eq!(world.now("stress", "JFK").await.values["stress"], Value::Float(40.0));
+    world.depart(&[departure("JFK", 3, 530, 50.0)]).await;
+    world.drain().await;
+    assert_eq!(world.now("stress", "JFK").await.values["stress"], Value::Float(100.0));
+    assert_eq!(world.as_of("stress", "JFK", 555).await.values["stress"], Value::Float(100.0));
+    assert_eq!(world.as_of("stress", "JFK", 545).await.values["stress"], Value::Null);
+    world.check_parity().await;
+}
+
+#[tokio::test]
+async fn the_history_of_an_entity_tells_what_was_known_when() {
+    let world = World::new().await;
+    world.depart(&[departure("JFK", 1, 590, 10.0)]).await;
+    world.drain().await;
+    world.depart(&[departure("JFK", 1, 590, 11.0), departure("EWR", 2, 591, 1.0)]).await;
+    world.drain().await;
+    let entity = serde_json::json!({ "origin": "JFK" }).as_object().unwrap().clone();
+    let history = tidemill_features::history(&world.deps, "newest", &entity, 10).await.unwrap();
+    let delays: Vec<_> = history.iter().map(|row| row["delay"].as_f64().unwrap()).collect();
+    assert_eq!(delays, [10.0, 11.0]);
+}
+
+#[tokio::test]
+async fn freshness_tells_age_and_what_is_left_to_do() {
+    let world = World::new().await;
+    world.depart(&[departure("JFK", 1, 590, 10.0), departure("JFK", 2, 900, 10.0)]).await;
+    let report = tidemill_features::freshness(&world.deps).await.unwrap();
+    let of = |name: &str| report.iter().find(|view| view.view == name).unwrap().clone();
+    assert_eq!((of("newest").status, of("newest").commits_behind), ("empty", 1));
+    world.drain().await;
+    let report = tidemill_features::freshness(&world.deps).await.unwrap();
+    let newest = report.iter().find(|view| view.view == "newest").unwrap();
+    assert_eq!((newest.newest_at, newest.age_seconds), (Some(at(590)), Some(600.0)));
+    assert_eq!((newest.status, newest.commits_behind), ("fresh", 0));
+}

@@ -1,0 +1,307 @@
+//! A small airport: departures and weather, a view of each kind over them, a frozen data clock.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, json};
+use tempfile::TempDir;
+use tidemill_blobs::{BlobOptions, Blobs};
+use tidemill_catalog::{Catalog, CodeArchive};
+use tidemill_core::{DataClock, RunState, Time};
+use tidemill_features::{Deps, GetRequest, Parity, get, jobs, parity, update_new, updates_of_source};
+use tidemill_offline::{Lake, LakeOptions, Table};
+use tidemill_online::{Online, OnlineOptions, ViewFeatures};
+use tidemill_pyrun::{PyOptions, PyPools};
+use tidemill_rows::{Row, batch_of, source_schema};
+use tidemill_spec::{LoadOptions, Objects, Value, diagnostic::SourceFile, load_files};
+use tidemill_store::{NewJob, RunQuery};
+use tidemill_testkit::{Engine, engine_with, redis, run_until_idle};
+
+pub(crate) const PROJECT: &str = r#"
+apiVersion: tidemill/v1
+kind: Project
+name: airport
+clock: { replay: { start: "2013-06-01T00:00:00Z", speed: 0 } }
+---
+apiVersion: tidemill/v1
+kind: Entity
+name: airport
+keys: { origin: string }
+---
+apiVersion: tidemill/v1
+kind: Source
+name: departures
+columns:
+  origin: { type: string, nullable: true }
+  flight: int
+  departed_at: timestamp
+  delay: { type: float, nullable: true }
+  gone: bool
+event_time: departed_at
+available_time: departed_at
+deleted: gone
+unique: [flight]
+---
+apiVersion: tidemill/v1
+kind: Source
+name: weather
+columns:
+  origin: string
+  observed_at: timestamp
+  wind: { type: float, nullable: true }
+event_time: observed_at
+available_time: observed_at
+---
+apiVersion: tidemill/v1
+kind: FeatureView
+name: newest
+entity: airport
+source: departures
+ttl: 2h
+features:
+  delay: { type: float, last: delay, default: -1 }
+  twice: { type: float, sql: delay * 2 }
+  minutes: { type: float, age: true }
+online: true
+---
+apiVersion: tidemill/v1
+kind: FeatureView
+name: load
+entity: airport
+source: departures
+features:
+  mean_2h: { type: float, mean: delay, window: 2h }
+  sum_2h: { type: float, sum: delay, window: 2h }
+  worst_13h: { type: float, max: delay, window: 13h }
+  flights_2h: { type: int, count: "*", window: 2h }
+online: true
+---
+apiVersion: tidemill/v1
+kind: FeatureView
+name: weather_now
+entity: airport
+source: weather
+ttl: 3h
+features: { wind: float }
+online: true
+---
+apiVersion: tidemill/v1
+kind: FeatureView
+name: stress
+entity: airport
+inputs: [load, weather_now]
+features: { stress: { type: float, sql: worst_13h * wind } }
+online: true
+"#;
+
+/// One departure: origin, flight, minute it departed, delay.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Departure {
+    pub(crate) origin: &'static str,
+    pub(crate) flight: i64,
+    pub(crate) minute: i64,
+    pub(crate) delay: Option<f64>,
+    pub(crate) gone: bool,
+}
+
+pub(crate) fn departure(origin: &'static str, flight: i64, minute: i64, delay: f64) -> Departure {
+    Departure { origin, flight, minute, delay: Some(delay), gone: false }
+}
+
+/// Minutes of the first of June 2013.
+pub(crate) fn at(minute: i64) -> Time {
+    "2013-06-01T00:00:00Z".parse::<Time>().unwrap() + chrono::TimeDelta::minutes(minute)
+}
+
+pub(crate) struct World {
+    pub(crate) deps: Deps,
+    pub(crate) objects: Objects,
+    _engine: Engine,
+    _folder: TempDir,
+    commits: std::sync::atomic::AtomicI64,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        Self::with(PROJECT, &[]).await
+    }
+
+    /// A project and the Python beside it.
+    pub(crate) async fn with(yaml: &str, python: &[(&str, &str)]) -> Self {
+        let engine = engine_with("features", async |store| {
+            Catalog::new(store.clone()).migrate().await?;
+            let folder = tempfile::tempdir()?;
+            let blobs = Blobs::open(&BlobOptions::folder(folder.path()))?;
+            Lake::open(&LakeOptions::default(), store.pool().clone(), blobs)?.migrate().await?;
+            Ok(())
+        })
+        .await
+        .unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(&BlobOptions::folder(folder.path().join("blobs"))).unwrap();
+        let prefix = redis::prefix().await.unwrap();
+        let deps = Deps {
+            catalog: Catalog::new(engine.store.clone()),
+            lake: Lake::open(&LakeOptions::default(), engine.store.pool().clone(), blobs.clone()).unwrap(),
+            online: Online::connect(&OnlineOptions { url: prefix.url, prefix: prefix.prefix }).unwrap(),
+            blobs,
+            python: PyPools::new(python_options()),
+            cache: folder.path().join("cache"),
+        };
+        let objects = Objects::default();
+        let mut world = Self {
+            deps,
+            objects,
+            _engine: engine,
+            _folder: folder,
+            commits: std::sync::atomic::AtomicI64::new(0),
+        };
+        world.apply(yaml, python).await;
+        world.clock(600).await;
+        world
+    }
+
+    pub(crate) async fn apply(&mut self, yaml: &str, python: &[(&str, &str)]) {
+        let file = |path: &str, text: &str| SourceFile { path: path.to_owned(), text: text.to_owned() };
+        let mut files = vec![file("tidemill.yaml", yaml)];
+        files.extend(python.iter().map(|(path, text)| file(path, text)));
+        let loaded = load_files(files, &LoadOptions::default());
+        assert!(!loaded.failed(), "{:#?}", loaded.diagnostics);
+        self.objects = loaded.objects;
+        let files = python.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
+        let code = CodeArchive { files };
+        code.store(&self.deps.blobs).await.unwrap();
+        let store = self.deps.catalog.store();
+        let mut tx = store.begin().await.unwrap();
+        self.deps.catalog.apply(&mut tx, &self.objects, &code, at(0)).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    /// Sets the frozen data clock and asks for the updates that this makes necessary.
+    pub(crate) async fn clock(&self, minute: i64) {
+        let store = self.deps.catalog.store();
+        let mut tx = store.begin().await.unwrap();
+        let clock = DataClock::Replay { start: at(minute), speed: 0.0, anchored_at: at(0) };
+        store.set_data_clock(&mut tx, clock).await.unwrap();
+        tx.commit().await.unwrap();
+        self.enqueue(tidemill_features::clock_moved(&self.deps.catalog).await.unwrap()).await;
+    }
+
+    pub(crate) async fn depart(&self, departures: &[Departure]) {
+        let row = |departure: &Departure| {
+            Row::from_iter([
+                ("origin".to_owned(), Value::String(departure.origin.to_owned())),
+                ("flight".to_owned(), Value::Int(departure.flight)),
+                ("departed_at".to_owned(), Value::Timestamp(at(departure.minute))),
+                ("delay".to_owned(), departure.delay.map_or(Value::Null, Value::Float)),
+                ("gone".to_owned(), Value::Bool(departure.gone)),
+            ])
+        };
+        let rows = departures.iter().map(|departure| (departure.minute, departure.gone, row(departure)));
+        self.ingest("departures", rows.collect()).await;
+    }
+
+    pub(crate) async fn observe(&self, observations: &[(&str, i64, f64)]) {
+        let row = |(origin, minute, wind): &(&str, i64, f64)| {
+            Row::from_iter([
+                ("origin".to_owned(), Value::String((*origin).to_owned())),
+                ("observed_at".to_owned(), Value::Timestamp(at(*minute))),
+                ("wind".to_owned(), Value::Float(*wind)),
+            ])
+        };
+        let rows = observations.iter().map(|observation| (observation.1, false, row(observation)));
+        self.ingest("weather", rows.collect()).await;
+    }
+
+    /// Publishes rows as an upload would: accepted later than everything before.
+    async fn ingest(&self, source: &str, rows: Vec<(i64, bool, Row)>) {
+        let commit = self.commits.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let rows: Vec<Row> = rows
+            .into_iter()
+            .zip(0..)
+            .map(|((minute, gone, mut row), index)| {
+                row.insert("valid_at".to_owned(), Value::Timestamp(at(minute)));
+                row.insert("created_at".to_owned(), Value::Timestamp(at(10_000 + commit)));
+                row.insert("seq".to_owned(), Value::Int((commit << 40) + index));
+                row.insert("deleted".to_owned(), Value::Bool(gone));
+                row
+            })
+            .collect();
+        let schema = source_schema(&self.objects.sources[source]);
+        let (table, key) = (Table::source(source), format!("upload {commit}"));
+        let batch = batch_of(&schema, &rows).unwrap();
+        let staged = self.deps.lake.stage(&table, &key, 0, &[], &schema, vec![batch]).await.unwrap();
+        let store = self.deps.catalog.store();
+        let mut tx = store.begin().await.unwrap();
+        self.deps.lake.publish(tx.conn(), &table, &key, &[staged.unwrap()]).await.unwrap();
+        tx.commit().await.unwrap();
+        self.enqueue(updates_of_source(&self.objects, source)).await;
+    }
+
+    pub(crate) async fn enqueue(&self, wishes: Vec<NewJob>) {
+        let store = self.deps.catalog.store();
+        let mut tx = store.begin().await.unwrap();
+        for wish in wishes {
+            store.enqueue(&mut tx, wish).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+    }
+
+    /// Runs every job that waits, and those they wish for.
+    pub(crate) async fn drain(&self) {
+        run_until_idle(self.deps.catalog.store(), jobs(&self.deps)).await.unwrap();
+        let failed = RunQuery {
+            state: Some(RunState::Failed),
+            pipeline: None,
+            all: true,
+            finished_since: None,
+            limit: 9,
+        };
+        let failed = self.deps.catalog.store().runs(&failed).await.unwrap();
+        let faults: Vec<_> = failed.iter().map(|run| (&run.pipeline, &run.fault)).collect();
+        assert!(faults.is_empty(), "{faults:#?}");
+    }
+
+    /// An airport's features in a view now, as Redis has them.
+    pub(crate) async fn now(&self, view: &str, origin: &str) -> ViewFeatures {
+        self.get(view, origin, None).await
+    }
+
+    /// The same as of a minute, from the lake.
+    pub(crate) async fn as_of(&self, view: &str, origin: &str, minute: i64) -> ViewFeatures {
+        self.get(view, origin, Some(at(minute))).await
+    }
+
+    async fn get(&self, view: &str, origin: &str, at: Option<Time>) -> ViewFeatures {
+        let entity: Map<_, _> = json!({ "origin": origin }).as_object().unwrap().clone();
+        let request = GetRequest {
+            entities: vec![entity],
+            features: vec![view.to_owned()],
+            at,
+            ..GetRequest::default()
+        };
+        get(&self.deps, &request).await.unwrap().remove(0).remove(0).features
+    }
+
+    /// Online equals offline, for every entity of every online view.
+    pub(crate) async fn check_parity(&self) -> Vec<Parity> {
+        self.enqueue(self.objects.views.keys().map(|view| update_new(view)).collect()).await;
+        self.drain().await;
+        let mut all = Vec::new();
+        for view in self.objects.views.keys() {
+            let parity = parity(&self.deps, view).await.unwrap();
+            assert_eq!((parity.equal, &parity.differing), (parity.entities, &Vec::new()), "{view}");
+            all.push(parity);
+        }
+        all
+    }
+}
+
+fn python_options() -> PyOptions {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let venv = || std::env::home_dir().unwrap().join(".cache/tidemill/venv/bin/python");
+    PyOptions {
+        python: std::env::var_os("TIDEMILL_PYTHON").map_or_else(venv, PathBuf::from),
+        package: Some(here.join("../../workers/python/src").canonicalize().unwrap()),
+        ..PyOptions::default()
+    }
+}
