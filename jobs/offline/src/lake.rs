@@ -83,7 +83,10 @@ impl Lake {
         let files = manifest::files(&self.pool, table, commits).await?;
         let mut scan = Scan { whole: Vec::new(), partly: Vec::new(), commits };
         let inside = |file: &LakeFile| file.first_commit > commits.after && file.last_commit <= commits.upto;
-        let fetched = files.iter().map(async |file| (inside(file), self.blobs.fetch(&file.path).await));
+        // Owned files: a future that borrows from a closure's argument isn't `Send` enough for jobs.
+        let fetched = files.into_iter().map(|file| async move {
+            (inside(&file), self.blobs.fetch(&file.path).await)
+        });
         let mut fetched = futures::stream::iter(fetched).buffered(FETCHES);
         while let Some((whole, path)) = fetched.next().await {
             if whole { scan.whole.push(path?) } else { scan.partly.push(path?) }
