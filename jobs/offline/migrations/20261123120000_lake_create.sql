@@ -3,7 +3,7 @@
 -- One row: the newest version of the whole lake. Taken last in a publishing transaction, so versions become
 -- visible in their order.
 CREATE TABLE lake_head (
-    only boolean PRIMARY KEY DEFAULT true CHECK (only),
+    one_row boolean PRIMARY KEY DEFAULT true CHECK (one_row),
     head bigint NOT NULL
 );
 INSERT INTO lake_head (head) VALUES (0);

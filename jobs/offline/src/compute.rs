@@ -10,7 +10,7 @@ use arrow::{
 };
 use tidemill_core::Time;
 use tidemill_rows::{self as rows, DELETED, VALID_AT};
-use tidemill_spec::{Rule, Type, ViewKind};
+use tidemill_spec::{Rule, Source, Type, ViewKind};
 
 use crate::{
     CommitRange, Error, KnownAt, Lake, PitRead, PitRequest, Table, View,
@@ -136,16 +136,17 @@ impl Lake {
                 return Err(Error::invalid(604, message));
             }
             // A window changes with every row of its source.
-            let (table, schema) = match &input.source {
-                Some(source) if input.kind() == ViewKind::Windows => {
-                    (Table::source(&source.name), rows::source_schema(source))
-                }
-                _ => (input.table(), input.schema()),
+            let windowed = input.source.as_ref().filter(|_| input.kind() == ViewKind::Windows);
+            let (table, schema) = match windowed {
+                Some(source) => (Table::source(&source.name), rows::source_schema(source)),
+                None => (input.table(), input.schema()),
             };
-            let moments = format!("SELECT {}, {VALID_AT} FROM ", list(&keys));
-            for (of, range) in [(&mut all, CommitRange::upto(commits.upto)), (&mut changed, commits)] {
-                of.push(moments.clone() + &self.scan(&table, range).await?.rows(&schema, "true"));
-            }
+            let rows = self.scan(&table, CommitRange::upto(commits.upto)).await?.rows(&schema, "true");
+            let fresh = self.scan(&table, commits).await?.rows(&schema, "true");
+            let columns = format!("{}, {VALID_AT}", list(&keys));
+            all.push(format!("SELECT {columns} FROM {rows}"));
+            changed.push(format!("SELECT {columns} FROM {fresh}"));
+            changed.extend(windowed.and_then(|source| replaced(&keys, source, &rows, &fresh)));
         }
         let moments = moments_sql(&keys, &all, &changed, part);
         let schema = moment_schema(view);
@@ -220,6 +221,14 @@ fn moments_sql(keys: &[String], all: &[String], changed: &[String], part: (u32, 
             ("part", &sql::part(keys, part)),
         ],
     )
+}
+
+/// New rows also change the windows of the entities whose rows they replace, from their own moments on.
+fn replaced(keys: &[String], source: &Source, rows: &str, fresh: &str) -> Option<String> {
+    let same = sql::same("earlier", "cause", &source.unique)?;
+    let keys: Vec<String> = keys.iter().map(|key| format!("earlier.{}", quoted(key))).collect();
+    let keys = keys.join(", ");
+    Some(format!("SELECT {keys}, cause.{VALID_AT} FROM {rows} AS earlier JOIN {fresh} AS cause ON {same}"))
 }
 
 fn moment_schema(view: &View) -> SchemaRef {

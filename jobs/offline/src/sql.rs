@@ -60,6 +60,14 @@ pub(crate) fn equal_keys<'a>(left: &str, right: &str, keys: impl IntoIterator<It
     keys.into_iter().map(equal).collect::<Vec<_>>().join(" AND ")
 }
 
+/// Two rows share the unique columns, where a null is a value like others; `None` without such columns.
+pub(crate) fn same(left: &str, right: &str, unique: &[String]) -> Option<String> {
+    let same = |column: &String| {
+        format!("{left}.{column} IS NOT DISTINCT FROM {right}.{column}", column = quoted(column))
+    };
+    (!unique.is_empty()).then(|| unique.iter().map(same).collect::<Vec<_>>().join(" AND "))
+}
+
 /// No key is null.
 pub(crate) fn present<'a>(keys: impl IntoIterator<Item = &'a String>) -> String {
     let present = |key: &String| format!("{} IS NOT NULL", quoted(key));
@@ -87,10 +95,9 @@ pub(crate) fn newest_of(unique: &[String]) -> String {
     )
 }
 
-/// Microseconds, as whole numbers of SQL.
+/// In whole microseconds.
 pub(crate) fn micros(duration: Duration) -> i64 {
-    // `check` refuses windows and hops of less than a second or more than a century.
-    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX).max(1)
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// Rows of a table's files, local by now.

@@ -56,7 +56,8 @@ impl Window {
             aggregate: *aggregate,
             column: column.clone(),
             window_us: micros(*window),
-            hop_us: micros(*hop),
+            // `check` refuses hops below a second; none at all would be no tiles at all.
+            hop_us: micros(*hop).max(1),
         })
     }
 

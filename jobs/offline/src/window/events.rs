@@ -64,10 +64,10 @@ impl Lake {
         let rows = scan.rows(&columns_of(view, source, windows), &condition(windows, asked, known_at));
         let keys = view.keys();
         let entities = format!(
-            "CREATE TEMP TABLE asked AS SELECT row_number() OVER (ORDER BY ALL) - 1 AS key, * \
-             FROM (SELECT DISTINCT {} FROM label WHERE {})",
-            list(&keys),
-            sql::present(&keys)
+            "CREATE TEMP TABLE asked AS SELECT row_number() OVER (ORDER BY {keys}) - 1 AS key, * \
+             FROM (SELECT DISTINCT {keys} FROM label WHERE {})",
+            sql::present(&keys),
+            keys = list(&keys),
         );
         let entity_of = format!(
             "SELECT asked.key AS key FROM label LEFT JOIN asked ON {} ORDER BY label.row",

@@ -22,7 +22,7 @@ use crate::{
     CommitRange, Error, KnownAt, Lake, Table, View,
     compute::Stamp,
     pit::Asked,
-    sql::{self, fill, list, quoted},
+    sql::{self, fill, list},
 };
 
 pub(super) async fn touched(
@@ -80,14 +80,7 @@ async fn touched_entities(lake: &Lake, view: &View, range: TileRange) -> Result<
 
 /// The rows whose entities change: the causes, and what they replace.
 fn touched_rows(source: &Source) -> String {
-    if source.unique.is_empty() {
-        return "cause".to_owned();
-    }
-    let same = source.unique.iter().map(|column| {
-        let column = quoted(column);
-        format!("earlier.{column} IS NOT DISTINCT FROM cause.{column}")
-    });
-    let same = same.collect::<Vec<_>>().join(" AND ");
+    let Some(same) = sql::same("earlier", "cause", &source.unique) else { return "cause".to_owned() };
     format!(
         "(SELECT earlier.* FROM {{rows}} AS earlier SEMI JOIN cause ON {same} WHERE earlier.{VALID_AT} <= {{clock}})"
     )

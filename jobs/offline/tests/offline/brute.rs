@@ -1,0 +1,140 @@
+//! The contract in plain Rust, by looking at every row: no SQL, no order, no index.
+
+use tidemill_core::Time;
+use tidemill_offline::KnownAt;
+use tidemill_spec::{Aggregate, Value};
+
+/// A key of two parts; a row or label with a null in it joins nothing.
+pub(crate) type Key = (Option<String>, Option<i64>);
+
+/// One source row.
+#[derive(Clone, Debug)]
+pub(crate) struct Event {
+    pub(crate) key: Key,
+    /// The source's unique column.
+    pub(crate) id: i64,
+    pub(crate) valid_at: Time,
+    pub(crate) created_at: Time,
+    pub(crate) seq: i64,
+    pub(crate) deleted: bool,
+    pub(crate) x: Option<f64>,
+    pub(crate) n: Option<i64>,
+}
+
+impl Event {
+    fn order(&self) -> (Time, Time, i64) {
+        (self.valid_at, self.created_at, self.seq)
+    }
+}
+
+pub(crate) fn complete(key: &Key) -> bool {
+    key.0.is_some() && key.1.is_some()
+}
+
+fn known(event: &Event, t: Time, known_at: KnownAt) -> bool {
+    event.valid_at <= t
+        && match known_at {
+            KnownAt::Any => true,
+            KnownAt::Label => event.created_at <= t,
+            KnownAt::Time(limit) => event.created_at <= limit,
+        }
+}
+
+/// The newest row of a key at a moment, if it is neither deleted nor older than the ttl (both ends included).
+pub(crate) fn newest<'a>(
+    events: &'a [Event],
+    key: &Key,
+    t: Time,
+    ttl_seconds: Option<i64>,
+    known_at: KnownAt,
+) -> Option<&'a Event> {
+    events
+        .iter()
+        .filter(|event| complete(key) && event.key == *key && known(event, t, known_at))
+        .max_by_key(|event| event.order())
+        .filter(|event| !event.deleted)
+        .filter(|event| {
+            ttl_seconds.is_none_or(|ttl| (t - event.valid_at).num_seconds() <= ttl && exact(event, t, ttl))
+        })
+}
+
+/// Below a second too.
+fn exact(event: &Event, t: Time, ttl: i64) -> bool {
+    (t - event.valid_at).num_microseconds().unwrap() <= ttl * 1_000_000
+}
+
+/// A window's value at a moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    pub(crate) seconds: i64,
+    pub(crate) hop: i64,
+    pub(crate) unique: bool,
+}
+
+impl Window {
+    /// The rows that count, oldest first.
+    pub(crate) fn rows<'a>(
+        &self,
+        events: &'a [Event],
+        key: &Key,
+        t: Time,
+        known_at: KnownAt,
+    ) -> Vec<&'a Event> {
+        let tail = (t.timestamp_micros() - self.seconds * 1_000_000).div_euclid(self.hop * 1_000_000)
+            * self.hop
+            * 1_000_000;
+        let known: Vec<&Event> = events.iter().filter(|event| known(event, t, known_at)).collect();
+        let replaced = |event: &Event| {
+            self.unique && known.iter().any(|other| other.id == event.id && other.order() > event.order())
+        };
+        let mut rows: Vec<&Event> = known
+            .iter()
+            .copied()
+            .filter(|event| complete(key) && event.key == *key)
+            .filter(|event| !event.deleted && !replaced(event))
+            .filter(|event| event.valid_at.timestamp_micros() > tail)
+            .collect();
+        rows.sort_by_key(|event| event.order());
+        rows
+    }
+
+    pub(crate) fn value(
+        &self,
+        events: &[Event],
+        key: &Key,
+        t: Time,
+        known_at: KnownAt,
+        aggregate: Aggregate,
+        column: Option<&str>,
+    ) -> Value {
+        let rows = self.rows(events, key, t, known_at);
+        let Some(column) = column else { return Value::Int(rows.len() as i64) };
+        let floats: Vec<f64> = match column {
+            "x" => rows.iter().filter_map(|event| event.x).collect(),
+            _ => rows.iter().filter_map(|event| event.n).map(|n| n as f64).collect(),
+        };
+        let whole = |value: Option<f64>| match (value, column) {
+            (None, _) => Value::Null,
+            (Some(value), "n") => Value::Int(value as i64),
+            (Some(value), _) => Value::Float(value),
+        };
+        match aggregate {
+            Aggregate::Count => Value::Int(floats.len() as i64),
+            _ if floats.is_empty() => Value::Null,
+            Aggregate::Sum => whole(Some(floats.iter().sum())),
+            Aggregate::Mean => Value::Float(floats.iter().sum::<f64>() / floats.len() as f64),
+            Aggregate::Min => whole(floats.iter().copied().reduce(f64::min)),
+            Aggregate::Max => whole(floats.iter().copied().reduce(f64::max)),
+        }
+    }
+}
+
+/// Equal, but for the last bits of a sum.
+pub(crate) fn agree(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Float(a), Value::Float(b)) => {
+            a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= 1e-12 * a.abs().max(b.abs()).max(1e-300)
+        }
+        (a, b) => a == b,
+    }
+}

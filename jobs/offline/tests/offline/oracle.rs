@@ -1,0 +1,384 @@
+//! Random worlds against the brute force: the join, its ties, ttl, deletions, corrections, nulls and cut-offs;
+//! windows, tiles and derived views; before and after compaction.
+//!
+//! `TIDEMILL_ORACLE_SEED` and `TIDEMILL_ORACLE_WORLDS` choose other worlds; a failure names its seed.
+
+use std::{sync::Arc, time::Duration};
+
+use arrow::{
+    array::RecordBatch,
+    datatypes::{Schema, SchemaRef},
+};
+use tidemill_core::Time;
+use tidemill_offline::{CommitRange, KnownAt, PitRead, PitRequest, Stamp, Table, TileRange, Version, View};
+use tidemill_rows::{Row, batch_of, field, rows_of};
+use tidemill_spec::{Aggregate, Feature, Rule, Source, Type, Value};
+
+use crate::{
+    brute::{Event, Key, Window, agree, complete, newest},
+    generate::{Dice, key_values, source_row},
+    world::{World, entity, feature, row, source, view},
+};
+
+/// Everything one random world declares.
+pub(crate) struct Declared {
+    pub(crate) source: Source,
+    pub(crate) last: View,
+    pub(crate) ttl: Option<i64>,
+    pub(crate) windows: View,
+    pub(crate) derived: View,
+}
+
+#[derive(Clone)]
+struct Label {
+    key: Key,
+    at: Time,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_value_is_what_looking_at_every_row_gives() {
+    let number =
+        |name: &str, otherwise: u64| std::env::var(name).map_or(otherwise, |text| text.parse().unwrap());
+    let first = number("TIDEMILL_ORACLE_SEED", 1);
+    let world = World::new().await;
+    let mut checks = 0;
+    for seed in first..first + number("TIDEMILL_ORACLE_WORLDS", 16) {
+        println!("seed {seed}");
+        checks += check_world(&world, seed).await;
+    }
+    println!("{checks} checks");
+    assert!(checks >= 10_000, "only {checks} checks");
+}
+
+async fn check_world(world: &World, seed: u64) -> usize {
+    let mut dice = Dice(seed);
+    let declared = declare(seed, &mut dice);
+    let table = Table::source(&declared.source.name);
+    let inputs = [declared.last.clone(), declared.windows.clone()];
+    let (mut events, mut before, mut checks): (Vec<Event>, Version, usize) = (Vec::new(), 0, 0);
+    let mut pinned: Option<(PitRequest, RecordBatch)> = None;
+    for batch in 0..3 {
+        let fresh: Vec<Event> =
+            (0..10 + dice.roll(30)).map(|row| dice.event((batch << 40) + row as i64)).collect();
+        let rows: Vec<Row> = fresh.iter().map(source_row).collect();
+        let version = world.append(&declared.source, &format!("batch/{batch}"), &rows).await;
+        events.extend(fresh);
+        world.cover(&declared.last, CommitRange::one(version)).await;
+        // Usually both inputs are new to it, sometimes several commits at once.
+        if batch != 1 || dice.chance(50) {
+            let head = world.lake.head().await.unwrap();
+            before =
+                world.derive(&declared.derived, &inputs, CommitRange { after: before, upto: head }).await;
+        } else {
+            continue;
+        }
+        let head = world.lake.head().await.unwrap();
+        let labels: Vec<Label> = (0..40).map(|_| Label { key: dice.key(), at: dice.moment() }).collect();
+        let limit = dice.moment();
+        for known_at in [KnownAt::Any, KnownAt::Label, KnownAt::Time(limit)] {
+            let request = request(&declared, &labels, head, known_at);
+            let answer = world.lake.point_in_time(&request).await.unwrap();
+            checks += compare(seed, &declared, &events, &labels, known_at, &answer);
+            pinned.get_or_insert((request, answer));
+        }
+    }
+    let (request, answer) = pinned.unwrap();
+    for table in [&table, &declared.last.table(), &declared.derived.table()] {
+        world.lake.compact(table).await.unwrap();
+    }
+    let now = PitRequest { version: world.lake.head().await.unwrap(), ..request.clone() };
+    let labels: Vec<Label> = labels_of(&request);
+    for _ in 0..2 {
+        assert_eq!(world.lake.point_in_time(&request).await.unwrap(), answer, "seed {seed}: pinned");
+        let answer = world.lake.point_in_time(&now).await.unwrap();
+        checks += compare(seed, &declared, &events, &labels, KnownAt::Any, &answer);
+        // The second time the merged files stand for the replaced ones, which are gone.
+        world.lake.collect_garbage(Time::MAX_UTC).await.unwrap();
+    }
+    checks
+}
+
+pub(crate) fn declare(seed: u64, dice: &mut Dice) -> Declared {
+    let pair = entity("pair", &[("a", Type::String), ("b", Type::Int)]);
+    let columns =
+        [("a", Type::String), ("b", Type::Int), ("id", Type::Int), ("x", Type::Float), ("n", Type::Int)];
+    let unique: &[&str] = if dice.chance(60) { &["id"] } else { &[] };
+    let source = source(&format!("events_{seed}"), &columns, unique);
+    let ttl = dice.pick(&[None, Some(60), Some(300), Some(0)]);
+    let last = |column: &str| Rule::Last(column.to_owned());
+    let with_default = |feature: Feature, value| Feature { default: Some(value), ..feature };
+    let mut last_view = view(
+        &format!("last_{seed}"),
+        &pair,
+        Ok(&source),
+        vec![
+            ("last_x", feature(Type::Float, last("x"))),
+            ("last_n", with_default(feature(Type::Int, last("n")), Value::Int(77))),
+            ("double_n", feature(Type::Float, Rule::Sql("n * 2 + coalesce(x, 0)".to_owned()))),
+            ("age", feature(Type::Float, Rule::Age)),
+        ],
+    );
+    last_view.definition.ttl = ttl.map(|seconds| Duration::from_secs(seconds as u64));
+    let mut windowed = |aggregate, column: Option<&str>, ty| {
+        let (window, hop) = dice.pick(&[(180, 60), (420, 60), (600, 300), (60, 30), (300, 300)]);
+        let rule = Rule::Window {
+            aggregate,
+            column: column.map(str::to_owned),
+            window: Duration::from_secs(window),
+            hop: Duration::from_secs(hop),
+        };
+        feature(ty, rule)
+    };
+    let windows = vec![
+        ("rows", windowed(Aggregate::Count, None, Type::Int)),
+        ("count_x", windowed(Aggregate::Count, Some("x"), Type::Int)),
+        ("sum_n", windowed(Aggregate::Sum, Some("n"), Type::Int)),
+        ("sum_x", windowed(Aggregate::Sum, Some("x"), Type::Float)),
+        ("mean_n", with_default(windowed(Aggregate::Mean, Some("n"), Type::Float), Value::Float(-1.0))),
+        ("min_x", windowed(Aggregate::Min, Some("x"), Type::Float)),
+        ("max_n", windowed(Aggregate::Max, Some("n"), Type::Int)),
+    ];
+    let windows = view(&format!("windows_{seed}"), &pair, Ok(&source), windows);
+    let names = [last_view.name().to_owned(), windows.name().to_owned()];
+    let derived = view(
+        &format!("derived_{seed}"),
+        &pair,
+        Err(&[&names[0], &names[1]]),
+        vec![
+            ("stress", feature(Type::Float, Rule::Sql("last_x * rows + mean_n".to_owned()))),
+            ("copy_n", feature(Type::Int, Rule::Last("last_n".to_owned()))),
+        ],
+    );
+    Declared { source, last: last_view, ttl, windows, derived }
+}
+
+fn label_schema() -> SchemaRef {
+    let fields = vec![field("a", Type::String), field("b", Type::Int), field("label_ts", Type::Timestamp)];
+    Arc::new(Schema::new(fields))
+}
+
+fn request(declared: &Declared, labels: &[Label], version: Version, known_at: KnownAt) -> PitRequest {
+    let rows: Vec<Row> = labels
+        .iter()
+        .map(|label| {
+            let [a, b] = key_values(&label.key);
+            row([("a", a), ("b", b), ("label_ts", Value::Timestamp(label.at))])
+        })
+        .collect();
+    let mut reads = vec![PitRead::all(declared.last.clone()), PitRead::all(declared.windows.clone())];
+    if known_at == KnownAt::Any {
+        reads.push(PitRead::all(declared.derived.clone()));
+    }
+    let labels = batch_of(&label_schema(), &rows).unwrap();
+    PitRequest { labels, label_ts: "label_ts".to_owned(), reads, version, known_at }
+}
+
+fn labels_of(request: &PitRequest) -> Vec<Label> {
+    let label = |row: Row| match (&row["a"], &row["b"], &row["label_ts"]) {
+        (a, b, Value::Timestamp(at)) => {
+            let a = if let Value::String(a) = a { Some(a.clone()) } else { None };
+            let b = if let Value::Int(b) = b { Some(*b) } else { None };
+            Label { key: (a, b), at: *at }
+        }
+        other => panic!("{other:?}"),
+    };
+    rows_of(&request.labels).unwrap().into_iter().map(label).collect()
+}
+
+fn compare(
+    seed: u64,
+    declared: &Declared,
+    events: &[Event],
+    labels: &[Label],
+    known_at: KnownAt,
+    answer: &RecordBatch,
+) -> usize {
+    let rows = rows_of(answer).unwrap();
+    assert_eq!(rows.len(), labels.len(), "seed {seed}: every label row is kept");
+    let mut checks = 0;
+    for (place, (label, found)) in labels.iter().zip(rows).enumerate() {
+        let mut wanted = last_values(declared, events, &label.key, label.at, known_at);
+        wanted.extend(window_values(declared, events, &label.key, label.at, known_at));
+        if known_at == KnownAt::Any {
+            wanted.extend(derived_values(declared, events, &label.key, label.at));
+        }
+        for (name, value) in wanted {
+            assert!(
+                agree(&found[&name], &value),
+                "seed {seed}, label {place} ({:?} at {}), {known_at:?}, ttl {:?}: `{name}` is {:?}, should be {value:?}\n\
+                 {found:?}\n{}",
+                label.key,
+                label.at,
+                declared.ttl,
+                found[&name],
+                told(events, &label.key),
+            );
+            checks += 1;
+        }
+    }
+    checks
+}
+
+fn told(events: &[Event], key: &Key) -> String {
+    let mut rows: Vec<&Event> = events.iter().filter(|event| event.key == *key).collect();
+    rows.sort_by_key(|event| (event.valid_at, event.created_at, event.seq));
+    rows.into_iter().map(|event| format!("  {event:?}\n")).collect()
+}
+
+fn last_values(
+    declared: &Declared,
+    events: &[Event],
+    key: &Key,
+    t: Time,
+    known_at: KnownAt,
+) -> Vec<(String, Value)> {
+    let found = newest(events, key, t, declared.ttl, known_at);
+    let float = |value: Option<f64>| value.map_or(Value::Null, Value::Float);
+    let named = |name: &str, value| (name.to_owned(), value);
+    let Some(event) = found else {
+        let absent = ["last_x", "double_n", "age"].map(|name| named(name, Value::Null));
+        return absent.into_iter().chain([named("last_n", Value::Int(77))]).collect();
+    };
+    let minutes = (t - event.valid_at).num_microseconds().unwrap() as f64 / 60e6;
+    vec![
+        named("last_x", float(event.x)),
+        named("last_n", event.n.map_or(Value::Null, Value::Int)),
+        named("double_n", float(event.n.map(|n| (n * 2) as f64 + event.x.unwrap_or(0.0)))),
+        named("age", Value::Float(minutes)),
+    ]
+}
+
+pub(crate) fn window_values(
+    declared: &Declared,
+    events: &[Event],
+    key: &Key,
+    t: Time,
+    known_at: KnownAt,
+) -> Vec<(String, Value)> {
+    let features = declared.windows.definition.features.iter();
+    features
+        .map(|(name, feature)| {
+            let Rule::Window { aggregate, column, window, hop } = &feature.rule else { panic!("{name}") };
+            let unique = !declared.source.unique.is_empty();
+            let window = Window { seconds: window.as_secs() as i64, hop: hop.as_secs() as i64, unique };
+            let value = window.value(events, key, t, known_at, *aggregate, column.as_deref());
+            let value = if value.is_null() { feature.default.clone().unwrap_or(Value::Null) } else { value };
+            (name.clone(), value)
+        })
+        .collect()
+}
+
+/// The newest moment of any input not after `t`, and the expressions over what the inputs were then.
+fn derived_values(declared: &Declared, events: &[Event], key: &Key, t: Time) -> Vec<(String, Value)> {
+    let moments = events.iter().filter(|event| complete(key) && event.key == *key && event.valid_at <= t);
+    let Some(moment) = moments.map(|event| event.valid_at).max() else {
+        return vec![("stress".to_owned(), Value::Null), ("copy_n".to_owned(), Value::Null)];
+    };
+    let mut inputs = last_values(declared, events, key, moment, KnownAt::Any);
+    inputs.extend(window_values(declared, events, key, moment, KnownAt::Any));
+    let value = |name: &str| inputs.iter().find(|(known, _)| known == name).unwrap().1.clone();
+    let stress = match (value("last_x"), value("rows"), value("mean_n")) {
+        (Value::Float(x), Value::Int(rows), Value::Float(mean)) => Value::Float(x * rows as f64 + mean),
+        _ => Value::Null,
+    };
+    vec![("stress".to_owned(), stress), ("copy_n".to_owned(), value("last_n"))]
+}
+
+/// What Redis would hold of an entity: `(hop, tile)` → the tile's row.
+type Kept = std::collections::BTreeMap<(i64, i64), Row>;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tiles_add_up_to_the_windows_of_the_clock_when_only_touched_entities_are_replaced() {
+    let world = World::new().await;
+    let mut checks = 0;
+    for seed in 1_000..1_008 {
+        println!("seed {seed}");
+        checks += check_tiles(&world, seed).await;
+    }
+    println!("{checks} checks");
+}
+
+async fn check_tiles(world: &World, seed: u64) -> usize {
+    let mut dice = Dice(seed);
+    let declared = declare(seed, &mut dice);
+    let mut kept: std::collections::BTreeMap<Key, Kept> = std::collections::BTreeMap::new();
+    let mut events: Vec<Event> = Vec::new();
+    let (mut after, mut clock_before, mut checks) = (0, None, 0);
+    let mut clocks: Vec<Time> = (0..5).map(|_| dice.moment()).collect();
+    clocks.sort();
+    for (batch, clock) in (0..).zip(clocks) {
+        let fresh: Vec<Event> =
+            (0..dice.roll(25)).map(|row| dice.event((batch << 40) + row as i64)).collect();
+        let rows: Vec<Row> = fresh.iter().map(source_row).collect();
+        let upto = world.append(&declared.source, &format!("batch/{batch}"), &rows).await;
+        events.extend(fresh);
+        let range = TileRange { commits: CommitRange { after, upto }, clock_before, clock };
+        let stamp = Stamp { created_at: clock, seq: upto };
+        let tiles = world.lake.tiles_touched(&declared.windows, range, stamp).await.unwrap();
+        replace(&mut kept, &rows_of(&tiles).unwrap());
+        (after, clock_before) = (upto, Some(clock));
+        let keys: std::collections::BTreeSet<&Key> = events.iter().map(|event| &event.key).collect();
+        for key in keys.into_iter().filter(|key| complete(key)) {
+            let nothing = Kept::new();
+            let tiles = kept.get(key).unwrap_or(&nothing);
+            for (name, value) in window_values(&declared, &events, key, clock, KnownAt::Any) {
+                let found = merged(&declared.windows, &name, tiles, clock);
+                assert!(
+                    agree(&found, &value),
+                    "seed {seed}, batch {batch}, {key:?} at {clock}: `{name}` is {found:?}, should be {value:?}\n\
+                     {tiles:?}\n{}",
+                    told(&events, key)
+                );
+                checks += 1;
+            }
+        }
+    }
+    checks
+}
+
+fn replace(kept: &mut std::collections::BTreeMap<Key, Kept>, rows: &[Row]) {
+    let key = |row: &Row| match (&row["a"], &row["b"]) {
+        (Value::String(a), Value::Int(b)) => (Some(a.clone()), Some(*b)),
+        other => panic!("{other:?}"),
+    };
+    for row in rows {
+        kept.remove(&key(row));
+    }
+    for row in rows.iter().filter(|row| row["deleted"] == Value::Bool(false)) {
+        let (Value::Int(hop), Value::Int(tile)) = (&row["hop_us"], &row["tile"]) else { panic!("{row:?}") };
+        kept.entry(key(row)).or_default().insert((*hop, *tile), row.clone());
+    }
+}
+
+/// A window's value from tiles, as a reader of Redis adds them up.
+fn merged(view: &View, name: &str, tiles: &Kept, clock: Time) -> Value {
+    let feature = &view.definition.features[name];
+    let Rule::Window { aggregate, window, hop, .. } = &feature.rule else { panic!("{name}") };
+    let hop_us = hop.as_micros() as i64;
+    let first = (clock.timestamp_micros() - window.as_micros() as i64).div_euclid(hop_us);
+    let of_hop = tiles.iter().filter(|((hop, tile), _)| *hop == hop_us && *tile >= first).map(|(_, row)| row);
+    let mut rows = 0;
+    let mut total: Option<f64> = None;
+    for row in of_hop {
+        let Value::Int(counted) = row[&format!("{name}__n")] else { panic!("{row:?}") };
+        rows += counted;
+        let value = match row.get(name) {
+            Some(Value::Float(value)) => *value,
+            Some(Value::Int(value)) => *value as f64,
+            _ => continue,
+        };
+        total = Some(match (aggregate, total) {
+            (_, None) => value,
+            (Aggregate::Min, Some(total)) => total.min(value),
+            (Aggregate::Max, Some(total)) => total.max(value),
+            (_, Some(total)) => total + value,
+        });
+    }
+    let value = match (aggregate, total) {
+        (Aggregate::Count, _) => return Value::Int(rows),
+        (_, None) => return feature.default.clone().unwrap_or(Value::Null),
+        (Aggregate::Mean, Some(total)) => total / rows as f64,
+        (_, Some(total)) => total,
+    };
+    if feature.ty == Type::Int { Value::Int(value as i64) } else { Value::Float(value) }
+}

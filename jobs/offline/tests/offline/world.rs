@@ -1,0 +1,135 @@
+//! A lake of its own for each test, and short ways to fill it.
+
+use arrow::array::RecordBatch;
+use indexmap::IndexMap;
+use tidemill_blobs::{BlobOptions, Blobs};
+use tidemill_core::Time;
+use tidemill_offline::{CommitRange, Lake, LakeOptions, Stamp, Table, Version, View};
+use tidemill_rows::{Row, batch_of, source_schema};
+use tidemill_spec::{
+    Column, Entity, Feature, FeatureView, Meta, OnlineFeatures, Rule, Source, Type, Value, ViewInput,
+};
+use tidemill_testkit::postgres::{Database, database};
+
+pub(crate) struct World {
+    pub(crate) lake: Lake,
+    pub(crate) database: Database,
+    pub(crate) folder: tempfile::TempDir,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let open = |database: &Database, folder: &tempfile::TempDir| {
+            let blobs = Blobs::open(&BlobOptions::folder(folder.path())).unwrap();
+            Lake::open(&LakeOptions::default(), database.pool.clone(), blobs).unwrap()
+        };
+        let database =
+            database("lake", async |database| Ok(open(database, &folder).migrate().await?)).await.unwrap();
+        Self { lake: open(&database, &folder), database, folder }
+    }
+
+    /// Publishes a batch under a job key; without rows too.
+    pub(crate) async fn publish(
+        &self,
+        table: &Table,
+        job_key: &str,
+        keys: &[String],
+        batch: RecordBatch,
+    ) -> Version {
+        let staged = self.lake.stage(table, job_key, 0, keys, &batch.schema(), vec![batch]).await.unwrap();
+        let mut tx = self.database.pool.begin().await.unwrap();
+        let version = self.lake.publish(&mut tx, table, job_key, staged.as_slice()).await.unwrap();
+        tx.commit().await.unwrap();
+        version
+    }
+
+    pub(crate) async fn append(&self, source: &Source, job_key: &str, rows: &[Row]) -> Version {
+        let batch = batch_of(&source_schema(source), rows).unwrap();
+        self.publish(&Table::source(&source.name), job_key, &[], batch).await
+    }
+
+    /// Brings a row view up to a range of source commits.
+    pub(crate) async fn cover(&self, view: &View, commits: CommitRange) -> Version {
+        let computed = self.lake.compute_rows(view, commits, (0, 1)).await.unwrap();
+        let job_key = format!("cover/{}", commits.upto);
+        self.publish(&view.table(), &job_key, &view.keys(), computed.rows).await
+    }
+
+    /// Brings a derived view up to what its inputs hold.
+    pub(crate) async fn derive(&self, view: &View, inputs: &[View], commits: CommitRange) -> Version {
+        let moments = self.lake.derived_inputs(view, inputs, commits, (0, 1)).await.unwrap();
+        let stamp = Stamp { created_at: at(0), seq: commits.upto };
+        let computed = self.lake.derive(view, &moments, stamp).await.unwrap();
+        self.publish(&view.table(), &format!("derive/{}", commits.upto), &view.keys(), computed.rows).await
+    }
+}
+
+/// Seconds after a round moment.
+pub(crate) fn at(seconds: i64) -> Time {
+    Time::from_timestamp(1_370_000_000 - 1_370_000_000 % 86_400 + seconds, 0).unwrap()
+}
+
+pub(crate) fn instant(seconds: i64) -> Value {
+    Value::Timestamp(at(seconds))
+}
+
+pub(crate) fn text(value: &str) -> Value {
+    Value::String(value.to_owned())
+}
+
+pub(crate) fn row<const N: usize>(columns: [(&str, Value); N]) -> Row {
+    columns.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+pub(crate) fn entity(name: &str, keys: &[(&str, Type)]) -> Entity {
+    let keys = keys.iter().map(|(name, ty)| ((*name).to_owned(), *ty)).collect();
+    Entity { name: name.to_owned(), meta: Meta::default(), keys }
+}
+
+/// A source whose every column may be null, with `happened_at` as event and available time.
+pub(crate) fn source(name: &str, columns: &[(&str, Type)], unique: &[&str]) -> Source {
+    let column = |ty| Column { ty, nullable: true, unit: None, min: None, max: None, known_at: None };
+    let columns = columns.iter().chain(&[("happened_at", Type::Timestamp)]);
+    Source {
+        name: name.to_owned(),
+        meta: Meta::default(),
+        columns: columns.map(|(name, ty)| ((*name).to_owned(), column(*ty))).collect(),
+        event_time: "happened_at".to_owned(),
+        available_time: "happened_at".to_owned(),
+        created_time: None,
+        deleted: None,
+        unique: unique.iter().map(|name| (*name).to_owned()).collect(),
+    }
+}
+
+pub(crate) fn feature(ty: Type, rule: Rule) -> Feature {
+    Feature { ty, rule, default: None }
+}
+
+pub(crate) fn view(
+    name: &str,
+    entity: &Entity,
+    input: Result<&Source, &[&str]>,
+    features: Vec<(&str, Feature)>,
+) -> View {
+    let features: IndexMap<String, Feature> =
+        features.into_iter().map(|(name, feature)| (name.to_owned(), feature)).collect();
+    let definition = FeatureView {
+        name: name.to_owned(),
+        meta: Meta::default(),
+        entity: entity.name.clone(),
+        input: match input {
+            Ok(source) => ViewInput::Source(source.name.clone()),
+            Err(views) => ViewInput::Views(views.iter().map(|view| (*view).to_owned()).collect()),
+        },
+        ttl: None,
+        features,
+        python: None,
+        batch: false,
+        online: OnlineFeatures::None,
+        freshness: None,
+        leak_allowed: false,
+    };
+    View { definition, entity: entity.clone(), source: input.ok().cloned(), version: 1 }
+}
