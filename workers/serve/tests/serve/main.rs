@@ -1,0 +1,293 @@
+//! The role against a real Redis, real models and real callers.
+
+mod world;
+
+use std::{
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+use futures::future::join_all;
+use prost_types::{Struct, Value as Wire, value::Kind};
+use serde_json::{Value as Json, json};
+use tidemill_proto::serving::v1::PredictRequest;
+use tidemill_testkit::redis;
+use tonic::Code;
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+};
+
+use world::{World, plane, string};
+
+fn entities() -> Json {
+    json!([{"carrier": "UA", "flight": 1}])
+}
+
+fn request(model: &str, carrier: &str, flight: f64) -> PredictRequest {
+    let wire = |kind| Wire { kind: Some(kind) };
+    let fields = [
+        ("carrier".to_owned(), wire(Kind::StringValue(carrier.to_owned()))),
+        ("flight".to_owned(), wire(Kind::NumberValue(flight))),
+    ];
+    let entity = Struct { fields: fields.into() };
+    PredictRequest { model: model.to_owned(), entities: vec![entity], ..PredictRequest::default() }
+}
+
+async fn world() -> World {
+    let world = redis::prefix().await.unwrap();
+    World::start(&world.url, &world.prefix).await
+}
+
+async fn with_model(kind: &[&str]) -> World {
+    let mut world = world().await;
+    world.add("late", 1, kind).await;
+    world.promote("late", 1).await;
+    world.ready().await;
+    world
+}
+
+#[tokio::test]
+async fn both_doors_give_the_same_answer() {
+    let world = with_model(&["lightgbm"]).await;
+    let body = json!({"entities": entities(), "want_features": true});
+    let (status, reply) = world.rest("late", body).await;
+    assert_eq!(status, 200, "{reply}");
+    assert_eq!((&reply["model"], &reply["version"]), (&json!("late"), &json!(1)));
+    let told = &reply["predictions"][0];
+    assert!(told["prediction_id"].as_str().unwrap().starts_with("prd_"));
+    assert_eq!(told["features"], json!({"carrier": "UA", "hour": 9, "distance": 250.0}));
+    assert_eq!(told["defaulted"], json!([]));
+    let views = json!([
+        {"view": "schedule", "version": 1, "valid_at": "2013-05-25T04:00:00Z", "age_seconds": 604_800.0, "status": "fresh"},
+        {"view": "plane", "version": 1, "valid_at": "2013-06-01T03:00:00Z", "age_seconds": 3600.0, "status": "stale"},
+    ]);
+    assert_eq!(told["views"], views);
+
+    let wire = world.predictor().await.predict(request("late", "UA", 1.0)).await.unwrap().into_inner();
+    let Some(Kind::NumberValue(probability)) =
+        wire.predictions[0].outputs.as_ref().unwrap().fields["late_probability"].kind
+    else {
+        panic!("{wire:?}")
+    };
+    assert_eq!(json!(probability), told["outputs"]["late_probability"]);
+    assert_eq!((wire.version, wire.predictions[0].views[1].status.as_str()), (1, "stale"));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn an_unknown_entity_is_absent_and_its_features_null() {
+    let mut world = with_model(&["lightgbm"]).await;
+    let body = json!({"entities": [{"carrier": "ZZ", "flight": 7}], "want_features": true});
+    let (status, reply) = world.rest("late", body.clone()).await;
+    assert_eq!(status, 200, "{reply}");
+    let told = &reply["predictions"][0];
+    assert_eq!(told["defaulted"], json!(["hour", "distance"]));
+    assert_eq!(told["features"], json!({"carrier": "ZZ", "hour": null, "distance": null}));
+    let statuses: Vec<&Json> = told["views"].as_array().unwrap().iter().map(|view| &view["status"]).collect();
+    assert_eq!(statuses, ["absent", "absent"]);
+
+    for version in world.live.models["late"].versions.values_mut() {
+        version.fail_on_missing = true;
+    }
+    world.publish().await;
+    let refused = async {
+        loop {
+            let (status, reply) = world.rest("late", body.clone()).await;
+            if status != 200 {
+                return (status, reply);
+            }
+        }
+    };
+    let (status, reply) = tokio::time::timeout(Duration::from_secs(10), refused).await.unwrap();
+    assert_eq!((status, &reply["error"]["code"]), (422, &json!(835)));
+    assert_eq!(reply["error"]["message"], "entity 0: no value of hour, distance");
+}
+
+#[tokio::test]
+async fn each_mistake_is_told() {
+    let world = with_model(&["constant", "0.5"]).await;
+    let takes = "`late` takes carrier: string, flight: int";
+    let cases = [
+        ("early", json!({"entities": entities()}), 404, 830, "unknown model `early`; there is late".to_owned()),
+        ("late", json!({"entities": entities(), "version": 9}), 404, 831, "model `late` has no live version 9; there is 1".to_owned()),
+        ("late", json!({"entities": entities(), "alias": "x"}), 404, 831, "model `late` has no alias `x`; there is champion".to_owned()),
+        ("late", json!({"entities": [{"carrier": "UA"}]}), 400, 832, format!("entity 0: `flight` is missing; {takes}")),
+        ("late", json!({"entities": [{"carrier": "UA", "flight": 1, "x": 1}]}), 400, 832, format!("entity 0: unknown column `x`; {takes}")),
+        ("late", json!({"entities": [{"carrier": "UA", "flight": "one"}]}), 400, 833, "entity 0: `flight`: expected int, got \"one\"".to_owned()),
+        ("late", json!({"entities": []}), 400, 834, "`entities` is empty; give the key columns of at least one".to_owned()),
+        ("late", json!({"entities": entities(), "request": [{"hour": 1}]}), 400, 832, "entity 0: unknown column `hour`; `late` takes ".to_owned()),
+        ("late", json!({"entities": entities(), "version": 1, "alias": "champion"}), 400, 834, "give `version` or `alias`, not both".to_owned()),
+    ];
+    for (model, body, status, code, message) in cases {
+        let (got, reply) = world.rest(model, body.clone()).await;
+        assert_eq!((got, &reply["error"]["code"]), (status, &json!(code)), "{body}: {reply}");
+        assert_eq!(reply["error"]["message"], message);
+    }
+    let mut client = world.predictor().await;
+    let error = client.predict(request("early", "UA", 1.0)).await.unwrap_err();
+    assert_eq!(error.code(), Code::NotFound);
+    assert!(error.message().starts_with("[TM0830] unknown model `early`; there is late"), "{}", error.message());
+    let error = client.predict(request("late", "UA", 1.5)).await.unwrap_err();
+    assert_eq!(error.code(), Code::InvalidArgument);
+    assert_eq!(error.message(), "[TM0833] entity 0: `flight`: expected int, got 1.5");
+}
+
+#[tokio::test]
+async fn a_promoted_version_takes_over_without_a_failed_request() {
+    let mut world = with_model(&["constant", "0.1"]).await;
+    world.add("late", 2, &["constant", "0.9"]).await;
+    let (done, failed, first, second) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+    let client = world.predictor().await;
+    let load = join_all((0..8).map(|_| {
+        let mut client = client.clone();
+        let (done, failed, first, second) = (&done, &failed, &first, &second);
+        async move {
+            while !done.load(Ordering::Relaxed) {
+                match client.predict(request("late", "UA", 1.0)).await {
+                    Ok(reply) if reply.get_ref().version == 1 => first.fetch_add(1, Ordering::Relaxed),
+                    Ok(_) => second.fetch_add(1, Ordering::Relaxed),
+                    Err(_) => failed.fetch_add(1, Ordering::Relaxed),
+                };
+            }
+        }
+    }));
+    let switch = async {
+        world.promote("late", 2).await;
+        let wait = async {
+            while second.load(Ordering::Relaxed) < 200 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), wait).await.unwrap();
+        // The old version leaves the live set: its processes end, and nobody notices.
+        world.live.models["late"].versions.shift_remove(&1);
+        world.publish().await;
+        let more = second.load(Ordering::Relaxed) + 200;
+        let wait = async {
+            while second.load(Ordering::Relaxed) < more {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), wait).await.unwrap();
+        done.store(true, Ordering::Relaxed);
+    };
+    tokio::join!(load, switch);
+    assert_eq!(failed.into_inner(), 0);
+    assert!(first.into_inner() > 0);
+    let (status, _) = world.rest("late", json!({"entities": entities(), "version": 1})).await;
+    assert_eq!(status, 404);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_version_that_does_not_load_takes_nothing_over() {
+    let mut world = with_model(&["constant", "0.1"]).await;
+    world.add("late", 2, &["constant", "0.9"]).await;
+    world.live.models["late"].versions[&2].artifact = "artifacts/gone".to_owned();
+    world.promote("late", 2).await;
+    let failing = async {
+        loop {
+            let (status, reply) = world.rest("late", json!({"entities": entities(), "version": 2})).await;
+            if status == 503 && reply["error"]["message"].as_str().unwrap().contains("artifacts/gone") {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), failing).await.unwrap();
+    let (status, reply) = world.rest("late", json!({"entities": entities()})).await;
+    assert_eq!((status, &reply["version"]), (200, &json!(1)));
+    world.ready().await;
+}
+
+#[tokio::test]
+async fn redis_may_go_and_come_back() {
+    let mut server = redis::Server::start().unwrap();
+    let mut world = World::start(&server.url(), "test").await;
+    world.add("late", 1, &["constant", "0.5"]).await;
+    world.promote("late", 1).await;
+    world.ready().await;
+    server.stop();
+    let (status, reply) = world.rest("late", json!({"entities": entities()})).await;
+    assert_eq!((status, &reply["error"]["code"]), (503, &json!(838)), "{reply}");
+    server.resume().unwrap();
+    let back = async { while world.rest("late", json!({"entities": entities()})).await.0 != 200 {} };
+    tokio::time::timeout(Duration::from_secs(30), back).await.unwrap();
+}
+
+#[tokio::test]
+async fn metrics_statistics_health_and_reflection_are_there() {
+    let world = with_model(&["constant", "0.5"]).await;
+    world.put(&plane(), vec![string("N1")], vec![tidemill_spec::Value::Float(1.0)], world::NOW).await;
+    for _ in 0..3 {
+        assert_eq!(world.rest("late", json!({"entities": entities()})).await.0, 200);
+    }
+    let get = async |path: &str| world.client.get(format!("{}{path}", world.http)).send().await.unwrap().text().await.unwrap();
+    let metrics = get("/metrics").await;
+    for line in [
+        r#"tidemill_predictions_total{model="late",version="1"} 3"#,
+        r#"tidemill_predict_requests_total{model="late",version="1",code="ok"} 3"#,
+        r#"tidemill_predict_latency_seconds_bucket{le="30.0",model="late",version="1"}"#,
+        r#"tidemill_models_loaded{model="late",version="1"} 1"#,
+    ] {
+        assert!(metrics.contains(line), "{line} in\n{metrics}");
+    }
+    let stats: Json = serde_json::from_str(&get("/v1/stats").await).unwrap();
+    assert_eq!(stats["versions"][0]["model"], "late");
+    assert!(stats["versions"][0]["p99_ms"].as_f64().unwrap() >= stats["versions"][0]["p50_ms"].as_f64().unwrap());
+    assert_eq!(get("/healthz").await, "ok\n");
+
+    let service = "tidemill.serving.v1.PredictionService";
+    let check = HealthCheckRequest { service: service.to_owned() };
+    let health = HealthClient::new(world.channel().await).check(check).await.unwrap();
+    assert_eq!(health.get_ref().status, 1);
+    let list = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let mut reflection = ServerReflectionClient::new(world.channel().await);
+    let mut replies = reflection.server_reflection_info(tokio_stream::once(list)).await.unwrap().into_inner();
+    let Some(MessageResponse::ListServicesResponse(list)) = replies.message().await.unwrap().unwrap().message_response
+    else {
+        panic!("no list")
+    };
+    assert!(list.service.iter().any(|listed| listed.name == service));
+}
+
+#[tokio::test]
+async fn a_role_that_starts_again_is_ready_by_itself() {
+    let mut world = with_model(&["constant", "0.5"]).await;
+    world.restart().await;
+    world.ready().await;
+    assert_eq!(world.rest("late", json!({"entities": entities()})).await.0, 200);
+}
+
+/// `cargo test -p tidemill-serve --test serve -- --ignored --nocapture`
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn measure_predict() {
+    let world = with_model(&["lightgbm"]).await;
+    let client = world.predictor().await;
+    for concurrency in [1, 8] {
+        let started = Instant::now();
+        let took = join_all((0..concurrency).map(|_| {
+            let mut client = client.clone();
+            async move {
+                let mut took = Vec::new();
+                for _ in 0..1000 {
+                    let began = Instant::now();
+                    client.predict(request("late", "UA", 1.0)).await.unwrap();
+                    took.push(began.elapsed());
+                }
+                took
+            }
+        }))
+        .await;
+        let seconds = started.elapsed().as_secs_f64();
+        let mut took: Vec<_> = took.concat();
+        took.sort();
+        let at = |share: usize| took[took.len() * share / 100];
+        println!("{concurrency} callers: p50 {:?} p95 {:?} p99 {:?}, {:.0} a second", at(50), at(95), at(99), took.len() as f64 / seconds);
+    }
+}
