@@ -88,15 +88,16 @@ impl Predictor {
         answer
     }
 
-    /// What is missing before requests can be answered; empty when ready. Ready with no models: none is live.
+    /// What is missing before requests can be answered; empty when ready. Ready with no models if none is live.
     pub(crate) async fn unready(&self) -> Vec<String> {
         let live = self.live.borrow().clone();
-        match live {
-            Some(live) => self.warm.missing(&live),
-            None => match self.online.ping().await {
-                Ok(()) => Vec::new(),
-                Err(error) => vec![format!("live set: {error}")],
-            },
+        if let Some(live) = live {
+            return self.warm.missing(&live);
+        }
+        match self.online.live().await {
+            Ok(None) => Vec::new(),
+            Ok(Some(_)) => vec!["live set: being read".to_owned()],
+            Err(error) => vec![format!("live set: {error}")],
         }
     }
 

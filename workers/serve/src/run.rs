@@ -1,6 +1,6 @@
 //! Puts the parts together: binds, watches, warms, serves, drains.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use axum::serve::ListenerExt as _;
@@ -9,7 +9,7 @@ use tidemill_core::SystemClock;
 use tidemill_online::Online;
 use tidemill_proto::{DESCRIPTORS, serving::v1::prediction_service_server::PredictionServiceServer};
 use tidemill_telemetry::Registry;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::interval};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
 use tonic_health::{ServingStatus, server::HealthReporter};
@@ -21,6 +21,8 @@ use crate::{
     rest,
     warm::{Loader, Warm},
 };
+
+const HEALTH_EVERY: Duration = Duration::from_millis(500);
 
 /// Serves predictions until `shutdown`, then answers what has begun.
 ///
@@ -79,10 +81,8 @@ impl Server {
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let Self { grpc, http, predictor, loader, registry } = self;
         let (reporter, health) = tonic_health::server::health_reporter();
-        report(&reporter, false).await;
-        let follow = predictor.warm.follow(predictor.live.clone(), loader, shutdown.clone(), async || {
-            report(&reporter, predictor.unready().await.is_empty()).await;
-        });
+        let reports = shutdown.clone().run_until_cancelled_owned(report(reporter, Arc::clone(&predictor)));
+        let follow = predictor.warm.follow(predictor.live.clone(), loader, shutdown.clone());
         let reflection =
             tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(DESCRIPTORS);
         let grpc = tonic::transport::Server::builder()
@@ -104,13 +104,19 @@ impl Server {
             tokio::try_join!(async { Ok(grpc.await?) }, async { anyhow::Ok(http.await?) })?;
             Ok(())
         };
-        let ((), served) = tokio::join!(follow, served);
+        let ((), _, served) = tokio::join!(follow, reports, served);
         served
     }
 }
 
-async fn report(reporter: &HealthReporter, ready: bool) {
-    let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
-    reporter.set_service_status("", status).await;
-    reporter.set_service_status("tidemill.serving.v1.PredictionService", status).await;
+/// Keeps what `grpc.health.v1` says in step with what is warm.
+async fn report(reporter: HealthReporter, predictor: Arc<Predictor>) {
+    let mut ticks = interval(HEALTH_EVERY);
+    loop {
+        ticks.tick().await;
+        let ready = predictor.unready().await.is_empty();
+        let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
+        reporter.set_service_status("", status).await;
+        reporter.set_service_status("tidemill.serving.v1.PredictionService", status).await;
+    }
 }

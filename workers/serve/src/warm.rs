@@ -4,11 +4,7 @@
 //! it keeps the version it had. A version that left the live set is dropped; requests that still hold it end
 //! first, since they share it.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use indexmap::IndexMap;
 use tidemill_blobs::Blobs;
@@ -47,7 +43,7 @@ type Name = (String, u32);
 /// All that is loaded. Read by every request, replaced as a whole by [`Warm::follow`].
 #[derive(Debug, Default)]
 pub(crate) struct Warm {
-    state: RwLock<Arc<State>>,
+    state: watch::Sender<Arc<State>>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -110,19 +106,17 @@ impl Warm {
         missing
     }
 
-    /// Keeps what is loaded in step with the live set, one load at a time; calls `changed` after each step.
+    /// Keeps what is loaded in step with the live set, one load at a time.
     pub(crate) async fn follow(
         &self,
         mut live: watch::Receiver<Option<Arc<LiveSet>>>,
         loader: Loader,
         shutdown: CancellationToken,
-        changed: impl AsyncFn(),
     ) {
         let mut retry_at: HashMap<Name, Instant> = HashMap::new();
         loop {
             let now = live.borrow_and_update().clone();
             let next = now.as_ref().and_then(|live| self.settle(live, &loader.metrics, &retry_at));
-            changed().await;
             if let (Some(name), Some(live)) = (next, now) {
                 let loading = self.load(&live, &name, &loader);
                 tokio::select! {
@@ -199,11 +193,11 @@ impl Warm {
     }
 
     fn state(&self) -> Arc<State> {
-        Arc::clone(&self.state.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.state.borrow())
     }
 
     fn replace(&self, state: State) {
-        *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
+        self.state.send_replace(Arc::new(state));
     }
 }
 

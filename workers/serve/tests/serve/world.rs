@@ -94,31 +94,20 @@ impl World {
         self.online.publish_models(order, &self.live.models).await.unwrap();
     }
 
-    /// Waits until every alias has a version that answers.
+    /// Waits until the role has read the live set and every alias has a version that answers.
     pub async fn ready(&self) {
-        self.until("/readyz", |status, _| status == 200).await;
-    }
-
-    /// Asks until the answer is as wanted.
-    pub async fn until(&self, path: &str, wanted: impl Fn(u16, &str) -> bool) {
-        let asks = async {
-            loop {
-                let reply = self.client.get(format!("{}{path}", self.http)).send().await.unwrap();
-                let (status, text) = (reply.status().as_u16(), reply.text().await.unwrap());
-                if wanted(status, &text) && !self.live.models.is_empty() && self.seen().await {
-                    return;
-                }
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(60), asks).await.expect("in time");
+        soon(async || {
+            let reply = self.client.get(format!("{}/readyz", self.http)).send().await.unwrap();
+            reply.status() == 200 && self.seen().await
+        })
+        .await;
     }
 
     /// Whether the role has read a live set with models.
     async fn seen(&self) -> bool {
         let model = self.live.models.keys().next().unwrap();
         let (status, reply) = self.rest(model, json!({"entities": []})).await;
-        status != 503 && !reply["error"]["code"].as_str().unwrap_or_default().ends_with("0830")
+        status != 503 && reply["error"]["code"] != json!(830)
     }
 
     /// Calls the REST twin: status and body.
@@ -154,6 +143,17 @@ impl World {
         self.shutdown.cancel();
         self.task.await.unwrap().unwrap();
     }
+}
+
+/// Asks every 20 ms until the answer is yes.
+pub async fn soon(mut asked: impl AsyncFnMut() -> bool) {
+    let waits = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(20));
+        while !asked().await {
+            ticks.tick().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(120), waits).await.expect("in time");
 }
 
 async fn serve(options: &Options) -> (String, String, CancellationToken, JoinHandle<anyhow::Result<()>>) {
