@@ -44,7 +44,11 @@ async fn load(folder: &TempDir) -> ModelPool {
 }
 
 fn distance(signature: &Signature, distance: f64) -> RecordBatch {
-    let row = [("carrier", Value::String("UA".into())), ("hour", Value::Int(9)), ("distance", Value::Float(distance))];
+    let row = [
+        ("carrier", Value::String("UA".into())),
+        ("hour", Value::Int(9)),
+        ("distance", Value::Float(distance)),
+    ];
     let row = row.map(|(name, value)| (name.to_owned(), value));
     signature.vectorise(&[IndexMap::from(row)]).unwrap()
 }
@@ -58,7 +62,12 @@ async fn a_model_is_ready_when_its_golden_rows_predict_what_was_recorded() {
     let folder = model("lightgbm");
     let pool = load(&folder).await;
     let rows: Vec<_> = ["UA", "ZZ"]
-        .map(|carrier| IndexMap::from([("carrier".to_owned(), Value::String(carrier.into())), ("hour".to_owned(), Value::Int(20))]))
+        .map(|carrier| {
+            IndexMap::from([
+                ("carrier".to_owned(), Value::String(carrier.into())),
+                ("hour".to_owned(), Value::Int(20)),
+            ])
+        })
         .into();
     let batch = pool.signature().vectorise(&rows).unwrap();
     let together = probabilities(&pool.predict(batch.clone(), SOON).await.unwrap());

@@ -106,15 +106,69 @@ async fn each_mistake_is_told() {
     let world = with_model(&["constant", "0.5"]).await;
     let takes = "`late` takes carrier: string, flight: int";
     let cases = [
-        ("early", json!({"entities": entities()}), 404, 830, "unknown model `early`; there is late".to_owned()),
-        ("late", json!({"entities": entities(), "version": 9}), 404, 831, "model `late` has no live version 9; there is 1".to_owned()),
-        ("late", json!({"entities": entities(), "alias": "x"}), 404, 831, "model `late` has no alias `x`; there is champion".to_owned()),
-        ("late", json!({"entities": [{"carrier": "UA"}]}), 400, 832, format!("entity 0: `flight` is missing; {takes}")),
-        ("late", json!({"entities": [{"carrier": "UA", "flight": 1, "x": 1}]}), 400, 832, format!("entity 0: unknown column `x`; {takes}")),
-        ("late", json!({"entities": [{"carrier": "UA", "flight": "one"}]}), 400, 833, "entity 0: `flight`: expected int, got \"one\"".to_owned()),
-        ("late", json!({"entities": []}), 400, 834, "`entities` is empty; give the key columns of at least one".to_owned()),
-        ("late", json!({"entities": entities(), "request": [{"hour": 1}]}), 400, 832, "entity 0: unknown column `hour`; `late` takes ".to_owned()),
-        ("late", json!({"entities": entities(), "version": 1, "alias": "champion"}), 400, 834, "give `version` or `alias`, not both".to_owned()),
+        (
+            "early",
+            json!({"entities": entities()}),
+            404,
+            830,
+            "unknown model `early`; there is late".to_owned(),
+        ),
+        (
+            "late",
+            json!({"entities": entities(), "version": 9}),
+            404,
+            831,
+            "model `late` has no live version 9; there is 1".to_owned(),
+        ),
+        (
+            "late",
+            json!({"entities": entities(), "alias": "x"}),
+            404,
+            831,
+            "model `late` has no alias `x`; there is champion".to_owned(),
+        ),
+        (
+            "late",
+            json!({"entities": [{"carrier": "UA"}]}),
+            400,
+            832,
+            format!("entity 0: `flight` is missing; {takes}"),
+        ),
+        (
+            "late",
+            json!({"entities": [{"carrier": "UA", "flight": 1, "x": 1}]}),
+            400,
+            832,
+            format!("entity 0: unknown column `x`; {takes}"),
+        ),
+        (
+            "late",
+            json!({"entities": [{"carrier": "UA", "flight": "one"}]}),
+            400,
+            833,
+            "entity 0: `flight`: expected int, got \"one\"".to_owned(),
+        ),
+        (
+            "late",
+            json!({"entities": []}),
+            400,
+            834,
+            "`entities` is empty; give the key columns of at least one".to_owned(),
+        ),
+        (
+            "late",
+            json!({"entities": entities(), "request": [{"hour": 1}]}),
+            400,
+            832,
+            "entity 0: unknown column `hour`; `late` takes ".to_owned(),
+        ),
+        (
+            "late",
+            json!({"entities": entities(), "version": 1, "alias": "champion"}),
+            400,
+            834,
+            "give `version` or `alias`, not both".to_owned(),
+        ),
     ];
     for (model, body, status, code, message) in cases {
         let (got, reply) = world.rest(model, body.clone()).await;
@@ -124,7 +178,11 @@ async fn each_mistake_is_told() {
     let mut client = world.predictor().await;
     let error = client.predict(request("early", "UA", 1.0)).await.unwrap_err();
     assert_eq!(error.code(), Code::NotFound);
-    assert!(error.message().starts_with("[TM0830] unknown model `early`; there is late"), "{}", error.message());
+    assert!(
+        error.message().starts_with("[TM0830] unknown model `early`; there is late"),
+        "{}",
+        error.message()
+    );
     let error = client.predict(request("late", "UA", 1.5)).await.unwrap_err();
     assert_eq!(error.code(), Code::InvalidArgument);
     assert_eq!(error.message(), "[TM0833] entity 0: `flight`: expected int, got 1.5");
@@ -208,7 +266,9 @@ async fn metrics_statistics_health_and_reflection_are_there() {
     for _ in 0..3 {
         assert_eq!(world.rest("late", json!({"entities": entities()})).await.0, 200);
     }
-    let get = async |path: &str| world.client.get(format!("{}{path}", world.http)).send().await.unwrap().text().await.unwrap();
+    let get = async |path: &str| {
+        world.client.get(format!("{}{path}", world.http)).send().await.unwrap().text().await.unwrap()
+    };
     let metrics = get("/metrics").await;
     for line in [
         r#"tidemill_predictions_total{model="late",version="1"} 3"#,
@@ -220,7 +280,9 @@ async fn metrics_statistics_health_and_reflection_are_there() {
     }
     let stats: Json = serde_json::from_str(&get("/v1/stats").await).unwrap();
     assert_eq!(stats["versions"][0]["model"], "late");
-    assert!(stats["versions"][0]["p99_ms"].as_f64().unwrap() >= stats["versions"][0]["p50_ms"].as_f64().unwrap());
+    assert!(
+        stats["versions"][0]["p99_ms"].as_f64().unwrap() >= stats["versions"][0]["p50_ms"].as_f64().unwrap()
+    );
     assert_eq!(get("/healthz").await, "ok\n");
 
     let service = "tidemill.serving.v1.PredictionService";
@@ -233,7 +295,8 @@ async fn metrics_statistics_health_and_reflection_are_there() {
     };
     let mut reflection = ServerReflectionClient::new(world.channel().await);
     let mut replies = reflection.server_reflection_info(tokio_stream::once(list)).await.unwrap().into_inner();
-    let Some(MessageResponse::ListServicesResponse(list)) = replies.message().await.unwrap().unwrap().message_response
+    let Some(MessageResponse::ListServicesResponse(list)) =
+        replies.message().await.unwrap().unwrap().message_response
     else {
         panic!("no list")
     };
@@ -273,6 +336,12 @@ async fn measure_predict() {
         let mut took: Vec<_> = took.concat();
         took.sort();
         let at = |share: usize| took[took.len() * share / 100];
-        println!("{concurrency} callers: p50 {:?} p95 {:?} p99 {:?}, {:.0} a second", at(50), at(95), at(99), took.len() as f64 / seconds);
+        println!(
+            "{concurrency} callers: p50 {:?} p95 {:?} p99 {:?}, {:.0} a second",
+            at(50),
+            at(95),
+            at(99),
+            took.len() as f64 / seconds
+        );
     }
 }

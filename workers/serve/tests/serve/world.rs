@@ -3,7 +3,10 @@
 use std::{
     path::{Path, PathBuf},
     process::Command,
-    sync::{Arc, atomic::{AtomicI64, Ordering}},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
@@ -14,13 +17,14 @@ use tempfile::TempDir;
 use tidemill_blobs::{BlobOptions, Blobs};
 use tidemill_core::{DataClock, Time};
 use tidemill_online::{
-    Body, Entry, LiveModel, LiveModelVersion, LiveSet, LiveView, Online, OnlineOptions, OnlineView, Order, Stored,
+    Body, Entry, LiveModel, LiveModelVersion, LiveSet, LiveView, Online, OnlineOptions, OnlineView, Order,
+    Stored,
 };
 use tidemill_proto::serving::v1::prediction_service_client::PredictionServiceClient;
 use tidemill_serve::{Options, Server};
 use tidemill_spec::{
-    Feature, FeatureView, Freshness, Hydration, HydrationRead, KeyOrigin, Meta, OnlineFeatures, Rule, Type, Value,
-    ViewInput,
+    Feature, FeatureView, Freshness, Hydration, HydrationRead, KeyOrigin, Meta, OnlineFeatures, Rule, Type,
+    Value, ViewInput,
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -56,14 +60,23 @@ impl World {
         options.watch_every = Duration::from_millis(20);
         options.python.package = Some(package());
         let (grpc, http, shutdown, task) = serve(&options).await;
-        let clock = DataClock::Replay { start: time(NOW), speed: 0.0, anchored_at: time("2020-01-01T00:00:00Z") };
-        let live = LiveSet { clock, views: [schedule(), plane()].map(live_view).into(), ..LiveSet::default() };
+        let clock =
+            DataClock::Replay { start: time(NOW), speed: 0.0, anchored_at: time("2020-01-01T00:00:00Z") };
+        let live =
+            LiveSet { clock, views: [schedule(), plane()].map(live_view).into(), ..LiveSet::default() };
         let order = AtomicI64::new(1);
         let blobs = Blobs::open(&blob_options).unwrap();
         let client = Client::builder().build().unwrap();
         let world =
             Self { online, blobs, grpc, http, client, live, order, options, shutdown, task, _folder: folder };
-        world.put(&schedule(), vec![string("UA"), Value::Int(1)], vec![Value::Int(9), string("N1")], "2013-05-25T04:00:00Z").await;
+        world
+            .put(
+                &schedule(),
+                vec![string("UA"), Value::Int(1)],
+                vec![Value::Int(9), string("N1")],
+                "2013-05-25T04:00:00Z",
+            )
+            .await;
         world.put(&plane(), vec![string("N1")], vec![Value::Float(250.0)], "2013-06-01T03:00:00Z").await;
         world
     }
@@ -183,7 +196,12 @@ pub fn plane() -> OnlineView {
     view("plane", &[("distance", Type::Float)], keys.into(), Some(Duration::from_secs(1800)))
 }
 
-fn view(name: &str, features: &[(&str, Type)], keys: IndexMap<String, Type>, fail: Option<Duration>) -> OnlineView {
+fn view(
+    name: &str,
+    features: &[(&str, Type)],
+    keys: IndexMap<String, Type>,
+    fail: Option<Duration>,
+) -> OnlineView {
     let feature = |ty, name: &str| Feature { ty, rule: Rule::Last(name.to_owned()), default: None };
     let definition = FeatureView {
         name: name.to_owned(),
