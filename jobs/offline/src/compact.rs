@@ -6,7 +6,7 @@
 use tidemill_core::Time;
 
 use crate::{
-    CommitKind, CommitRange, Error, Lake, LakeFile, Staged, Table, Version,
+    CommitKind, Error, Lake, LakeFile, Staged, Table, Version,
     manifest::{self, Publication},
     sql::{LAKE_COMMIT, text},
 };
@@ -86,14 +86,13 @@ impl Lake {
     /// instant of real time; leave a day, so that no reader or job still has them in hand. Returns how many.
     pub async fn collect_garbage(&self, before: Time) -> Result<usize, Error> {
         let mut tx = self.pool.begin().await?;
-        let ended = manifest::forget_ended(&mut tx, before).await?;
+        manifest::forget_ended(&mut tx, before).await?;
         tx.commit().await?;
         let stored = self.blobs.list("lake/").await?;
         let old = stored.into_iter().filter(|entry| entry.modified_at < before).map(|entry| entry.path);
         let old: Vec<String> = old.collect();
         let known = manifest::known(&self.pool, &old).await?;
-        let garbage: Vec<String> =
-            old.into_iter().filter(|path| !known.contains(path) || ended.contains(path)).collect();
+        let garbage: Vec<String> = old.into_iter().filter(|path| !known.contains(path)).collect();
         for path in &garbage {
             self.blobs.delete_at(path).await?;
         }

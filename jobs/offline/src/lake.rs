@@ -55,11 +55,7 @@ impl Lake {
 
     /// Makes or updates the manifest's tables, in the schema `lake`. Safe to repeat.
     pub async fn migrate(&self) -> Result<(), Error> {
-        let mut connection = self.pool.acquire().await?.detach();
-        sqlx::raw_sql("CREATE SCHEMA IF NOT EXISTS lake; SET search_path TO lake")
-            .execute(&mut connection)
-            .await?;
-        Ok(MIGRATOR.run(&mut connection).await?)
+        migrate(&self.pool).await
     }
 
     /// The newest version.
@@ -84,9 +80,8 @@ impl Lake {
         let mut scan = Scan { whole: Vec::new(), partly: Vec::new(), commits };
         let inside = |file: &LakeFile| file.first_commit > commits.after && file.last_commit <= commits.upto;
         // Owned files: a future that borrows from a closure's argument isn't `Send` enough for jobs.
-        let fetched = files.into_iter().map(|file| async move {
-            (inside(&file), self.blobs.fetch(&file.path).await)
-        });
+        let fetched =
+            files.into_iter().map(|file| async move { (inside(&file), self.blobs.fetch(&file.path).await) });
         let mut fetched = futures::stream::iter(fetched).buffered(FETCHES);
         while let Some((whole, path)) = fetched.next().await {
             if whole { scan.whole.push(path?) } else { scan.partly.push(path?) }
@@ -142,6 +137,15 @@ impl Lake {
             Publication { table, job_key, kind: CommitKind::Append, files: staged, commits: &[] };
         Ok(manifest::publish(connection, &publication).await?.0)
     }
+}
+
+pub(crate) async fn migrate(pool: &PgPool) -> Result<(), Error> {
+    // A connection of its own, closed afterwards: nobody inherits its search path.
+    let mut connection = pool.acquire().await?.detach();
+    sqlx::raw_sql("CREATE SCHEMA IF NOT EXISTS lake; SET search_path TO lake")
+        .execute(&mut connection)
+        .await?;
+    Ok(MIGRATOR.run(&mut connection).await?)
 }
 
 /// Where a staged file goes. Its content is part of the name, so that a late repeat by a worker that lost its

@@ -95,17 +95,14 @@ pub(crate) async fn end_files(
     Ok(sqlx::query(END_FILES).bind(version).bind(paths).execute(connection).await?.rows_affected())
 }
 
-/// Forgets files that a compaction replaced before `before`, and has those that replaced them stand for them at
-/// every version; gives the paths.
-pub(crate) async fn forget_ended(connection: &mut PgConnection, before: Time) -> Result<Vec<String>, Error> {
+/// Forgets files that compactions replaced before an instant; what replaced them stands for them at every version.
+pub(crate) async fn forget_ended(connection: &mut PgConnection, before: Time) -> Result<(), Error> {
     let ended: Vec<(String, Version)> =
         sqlx::query_as(LIST_ENDED).bind(before).fetch_all(&mut *connection).await?;
-    let mut versions: Vec<Version> = ended.iter().map(|(_, version)| *version).collect();
-    versions.dedup();
-    let paths: Vec<String> = ended.into_iter().map(|(path, _)| path).collect();
-    sqlx::query(FORGET_FILES).bind(&paths).execute(&mut *connection).await?;
-    sqlx::query(EXTEND_FILES).bind(&versions).execute(connection).await?;
-    Ok(paths)
+    let (paths, versions): (Vec<String>, Vec<Version>) = ended.into_iter().unzip();
+    sqlx::query(FORGET_FILES).bind(paths).execute(&mut *connection).await?;
+    sqlx::query(EXTEND_FILES).bind(versions).execute(connection).await?;
+    Ok(())
 }
 
 /// Those of some paths that the manifest knows.
@@ -160,4 +157,24 @@ pub(crate) async fn commits(pool: &PgPool, table: &Table, range: CommitRange) ->
 /// What a table's files are sorted by; `None` if nothing of it was ever published.
 pub(crate) async fn keys(pool: &PgPool, table: &Table) -> Result<Option<Vec<String>>, Error> {
     Ok(sqlx::query_scalar(TABLE_KEYS).bind(table.as_str()).fetch_optional(pool).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use tidemill_testkit::postgres::database;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn every_statement_fits_the_migrated_tables() {
+        let database =
+            database("lake_statements", async |database| Ok(crate::lake::migrate(&database.pool).await?));
+        let database = database.await.unwrap();
+        for (file, statement) in ALL {
+            let prepared = sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
+                "PREPARE statement AS {statement}; DEALLOCATE statement"
+            )));
+            prepared.execute(&database.pool).await.unwrap_or_else(|error| panic!("{file}: {error}"));
+        }
+    }
 }

@@ -1,1 +1,196 @@
+//! The life of rows and files: staged, published once, read at a version, merged, collected.
 
+use std::sync::Arc;
+
+use tidemill_core::Time;
+use tidemill_offline::{CommitRange, Filter, LabelRequest, Read, Table};
+use tidemill_rows::{Row, batch_of, rows_of, source_schema};
+use tidemill_spec::{Label, Meta, Objects, Source, Type, Value};
+
+use crate::world::{World, at, entity, instant, row, source, text};
+
+fn events() -> Source {
+    source("events", &[("k", Type::String), ("n", Type::Int)], &["k"])
+}
+
+fn event(k: &str, seconds: i64, n: i64) -> Row {
+    row([
+        ("k", text(k)),
+        ("n", Value::Int(n)),
+        ("happened_at", instant(seconds)),
+        ("valid_at", instant(seconds)),
+        ("created_at", instant(seconds)),
+        ("seq", Value::Int(seconds)),
+        ("deleted", Value::Bool(false)),
+    ])
+}
+
+async fn numbers(world: &World, commits: CommitRange) -> Vec<Value> {
+    let read = Read { commits, ..Read::all(Table::source("events"), 0) };
+    let rows = rows_of(&world.lake.read(&read).await.unwrap()).unwrap();
+    rows.into_iter().map(|row| row["n"].clone()).collect()
+}
+
+fn ints<const N: usize>(values: [i64; N]) -> Vec<Value> {
+    values.map(Value::Int).to_vec()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_publish_changes_nothing_and_gives_the_first_version() {
+    let world = World::new().await;
+    let first = world.append(&events(), "one", &[event("a", 1, 1)]).await;
+    assert_eq!(world.append(&events(), "two", &[event("a", 2, 2)]).await, first + 1);
+    assert_eq!(world.append(&events(), "one", &[event("a", 1, 1)]).await, first);
+    assert_eq!(world.lake.head().await.unwrap(), first + 1);
+    assert_eq!(numbers(&world, CommitRange::upto(first + 1)).await, ints([1, 2]));
+    assert_eq!(numbers(&world, CommitRange::upto(first)).await, ints([1]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_staged_or_rolled_back_is_never_seen() {
+    let world = World::new().await;
+    let batch = batch_of(&source_schema(&events()), &[event("a", 1, 1)]).unwrap();
+    let table = Table::source("events");
+    let staged = world.lake.stage(&table, "one", 0, &[], &batch.schema(), vec![batch]).await.unwrap();
+    let mut tx = world.database.pool.begin().await.unwrap();
+    world.lake.publish(&mut tx, &table, "one", staged.as_slice()).await.unwrap();
+    tx.rollback().await.unwrap();
+    assert_eq!((world.lake.head().await.unwrap(), numbers(&world, CommitRange::upto(9)).await), (0, vec![]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn eight_writers_of_the_same_keys_publish_each_once_in_versions_without_gaps() {
+    let world = Arc::new(World::new().await);
+    let writers = (0..8).map(|_| {
+        let world = Arc::clone(&world);
+        tokio::spawn(async move {
+            for key in 0..6 {
+                world.append(&events(), &key.to_string(), &[event("a", key, key)]).await;
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap();
+    }
+    let commits = world.lake.commits(&Table::source("events"), CommitRange::upto(99)).await.unwrap();
+    assert_eq!(commits.iter().map(|commit| commit.version).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
+    assert_eq!(numbers(&world, CommitRange::upto(6)).await, ints([0, 1, 2, 3, 4, 5]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn compaction_and_collection_change_no_version_and_no_range_of_commits() {
+    let world = World::new().await;
+    for n in 1..=5 {
+        world.append(&events(), &n.to_string(), &[event("a", 10 - n, n)]).await;
+    }
+    let ranges = (0..=5).flat_map(|after| (after..=5).map(move |upto| CommitRange { after, upto }));
+    let ranges: Vec<CommitRange> = ranges.collect();
+    let mut before = Vec::new();
+    for range in &ranges {
+        before.push(numbers(&world, *range).await);
+    }
+    let table = Table::source("events");
+    for round in ["merged", "collected", "merged again", "collected again"] {
+        if round.starts_with("merged") {
+            world.lake.compact(&table).await.unwrap().unwrap();
+        } else {
+            assert!(world.lake.collect_garbage(Time::MAX_UTC).await.unwrap() > 0);
+            assert_eq!(world.lake.files(&table, 99).await.unwrap().len(), 1);
+        }
+        for (range, before) in ranges.iter().zip(&before) {
+            assert_eq!(numbers(&world, *range).await, *before, "{round}: {range:?}");
+        }
+        if round == "collected" {
+            world.append(&events(), "6", &[event("a", 4, 6)]).await;
+        }
+    }
+    assert_eq!(world.lake.compact(&table).await.unwrap(), None);
+    assert_eq!(std::fs::read_dir(world.folder.path().join("lake/source/events")).unwrap().count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_filter_and_a_column_that_came_later_is_null_before() {
+    let world = World::new().await;
+    let version =
+        world.append(&events(), "one", &[event("a", 1, 1), event("b", 2, 2), event("a", 3, 3)]).await;
+    let filter = Filter { equal: vec![("k".to_owned(), text("a"))], last: Some(1), between: None };
+    let read =
+        Read { filter, columns: Some(vec!["n".to_owned()]), ..Read::all(Table::source("events"), version) };
+    assert_eq!(rows_of(&world.lake.read(&read).await.unwrap()).unwrap(), [row([("n", Value::Int(3))])]);
+    let filter = Filter { between: Some(("happened_at".to_owned(), at(2), at(3))), ..Filter::default() };
+    let read = Read { filter, ..Read::all(Table::source("events"), version) };
+    assert_eq!(rows_of(&world.lake.read(&read).await.unwrap()).unwrap()[0]["n"], Value::Int(2));
+    let mut objects = Objects::default();
+    let wider = source("events", &[("k", Type::String), ("n", Type::Int), ("m", Type::Date)], &[]);
+    objects.sources.insert("events".to_owned(), wider);
+    let found =
+        world.lake.sql("SELECT sum(n)::BIGINT AS n, count(m) AS m FROM events", &objects, &[], version);
+    let found = rows_of(&found.await.unwrap()).unwrap();
+    assert_eq!(found, [row([("n", Value::Int(6)), ("m", Value::Int(0))])]);
+    let outside = world.lake.sql("FROM read_text('/etc/hostname')", &objects, &[], version).await;
+    assert!(outside.is_err(), "a query reads nothing but the lake");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn labels_are_the_newest_matured_rows_of_each_key() {
+    let world = World::new().await;
+    let mut deleted = event("gone", 20, 0);
+    deleted.insert("deleted".to_owned(), Value::Bool(true));
+    let mut unknown = event("unknown", 15, 0);
+    unknown.insert("n".to_owned(), Value::Null);
+    let rows = [
+        event("a", 10, 1),
+        event("a", 12, 9),
+        event("b", 11, 1),
+        event("b", 40, 9),
+        event("gone", 10, 9),
+        deleted,
+        unknown,
+        event("early", 4, 9),
+        event("end", 30, 9),
+    ];
+    let version = world.append(&events(), "rows", &rows).await;
+    let label = Label {
+        name: "late".to_owned(),
+        meta: Meta::default(),
+        entity: "key".to_owned(),
+        source: "events".to_owned(),
+        ty: Type::Bool,
+        sql: "n > 5".to_owned(),
+        asked_at: "happened_at - INTERVAL 2 SECOND".to_owned(),
+    };
+    let request = LabelRequest {
+        label,
+        entity: entity("key", &[("k", Type::String)]),
+        source: events(),
+        from: at(5),
+        to: at(30),
+        clock: at(39),
+        version,
+    };
+    let labels = world.lake.labels(&request).await.unwrap();
+    let expected = |k: &str, seconds: i64, late: bool| {
+        row([
+            ("k", text(k)),
+            ("label_ts", instant(seconds - 2)),
+            ("event_time", instant(seconds)),
+            ("matured_at", instant(seconds)),
+            ("late", Value::Bool(late)),
+        ])
+    };
+    assert_eq!(rows_of(&labels.rows).unwrap(), [expected("b", 11, false), expected("a", 12, true)]);
+    assert_eq!(labels.left_out, 1, "the unknown answer");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_labels_is_read_by_its_name_and_naive_instants_are_utc() {
+    let world = World::new().await;
+    let path = world.folder.path().join("labels.csv");
+    std::fs::write(&path, "k,label_ts,n\na,2013-06-01 00:00:00,7\n").unwrap();
+    let rows = rows_of(&world.lake.read_file(&path).await.unwrap()).unwrap();
+    let midnight = tidemill_spec::value::parse_time("2013-06-01T00:00:00Z").unwrap();
+    let expected = row([("k", text("a")), ("label_ts", Value::Timestamp(midnight)), ("n", Value::Int(7))]);
+    assert_eq!(rows, [expected]);
+    let error = world.lake.read_file(&world.folder.path().join("labels.xlsx")).await.unwrap_err();
+    assert!(error.fault().to_string().starts_with("[TM0608]"), "{error}");
+}

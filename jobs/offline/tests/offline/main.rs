@@ -1,6 +1,7 @@
 //! The lake against real servers: an oracle in plain Rust, named scenarios, and the life of files.
 
 mod brute;
+mod flights;
 mod generate;
 mod life;
 mod oracle;
