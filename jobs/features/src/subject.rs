@@ -1,7 +1,9 @@
 //! A version of a view with everything it is computed from and read by.
 
+use std::collections::HashSet;
+
 use indexmap::IndexMap;
-use tidemill_catalog::{Catalog, ViewState, ViewVersion};
+use tidemill_catalog::{Catalog, ModelVersion, ViewState, ViewVersion};
 use tidemill_core::Time;
 use tidemill_offline::{Commit, Lake, Table, View};
 use tidemill_online::OnlineView;
@@ -120,12 +122,33 @@ pub(crate) fn online_view(view: &View) -> Option<OnlineView> {
     any.then_some(online)
 }
 
-/// The versions that are kept up to date, of one view or of all.
+/// The versions that are kept up to date, of one view or of all: what is current, and what a model reads that an
+/// alias names or a rollback would return to.
 pub(crate) async fn maintained_versions(
     catalog: &Catalog,
     view: Option<&str>,
 ) -> Result<Vec<ViewVersion>, Error> {
     let mut versions = catalog.view_versions(view).await?;
-    versions.retain(|version| version.state == ViewState::Current);
+    if versions.iter().any(|version| version.state == ViewState::Retired) {
+        let read = read_by_models(catalog).await?;
+        let kept = |version: &ViewVersion| {
+            version.state == ViewState::Retired && read.contains(&(version.view.clone(), version.version))
+        };
+        versions.retain(|version| version.state == ViewState::Current || kept(version));
+    } else {
+        versions.retain(|version| version.state == ViewState::Current);
+    }
     Ok(versions)
+}
+
+async fn read_by_models(catalog: &Catalog) -> Result<HashSet<(String, i32)>, Error> {
+    let aliases = catalog.model_aliases(None).await?;
+    let named = |model: &ModelVersion| {
+        let number = model.version;
+        aliases.iter().any(|alias| {
+            alias.model == model.model && (alias.version == number || alias.previous == Some(number))
+        })
+    };
+    let models = catalog.model_versions(None).await?.into_iter().map(|row| row.version);
+    Ok(models.filter(named).flat_map(|model| model.view_versions).collect())
 }
