@@ -9,14 +9,12 @@ use serde::{Deserialize, Serialize};
 use tidemill_blobs::Blobs;
 use tidemill_catalog::{Catalog, ChunkPlan, Edge, Format, Node, Publication, Upload};
 use tidemill_core::{Clock, RunId, Time, UploadId};
+use tidemill_features::updates_of_source;
 use tidemill_offline::{
     Lake, Staged, Table, Version,
     upload::{ChunkInput, DeadRow, Digest, Stamp, dead_batch},
 };
-use tidemill_spec::{
-    Objects, ViewInput,
-    args::{FEATURES_UPDATE, FeaturesUpdate},
-};
+use tidemill_spec::Objects;
 use tidemill_store::Tx;
 
 use crate::{Error, Limits, accept::place, split};
@@ -80,7 +78,8 @@ impl Ingest {
         &self.lake
     }
 
-    pub(crate) fn blobs(&self) -> &Blobs {
+    /// Where files are kept.
+    pub fn blobs(&self) -> &Blobs {
         &self.blobs
     }
 
@@ -90,6 +89,11 @@ impl Ingest {
 
     pub(crate) async fn now_data(&self) -> Result<Time, Error> {
         Ok(self.catalog.store().data_clock().await?.at(self.clock.now()))
+    }
+
+    /// Bytes of an accepted file.
+    pub async fn size_of(&self, id: UploadId) -> Result<u64, Error> {
+        Ok(u64::try_from(self.upload(id).await?.size_bytes).unwrap_or(0))
     }
 
     pub(crate) async fn upload(&self, id: UploadId) -> Result<Upload, Error> {
@@ -219,18 +223,16 @@ impl Ingest {
         Ok(version)
     }
 
-    /// Views on views follow their inputs by themselves.
+    /// Asks for the features that read a source. After the lake's head was taken: whoever holds both takes them in
+    /// this order.
     pub(crate) async fn update_features(
         &self,
         tx: &mut Tx,
         objects: &Objects,
         source: &str,
     ) -> Result<(), Error> {
-        for view in objects.views.values().filter(|view| view.input == ViewInput::Source(source.to_owned())) {
-            let args = FeaturesUpdate { view: view.name.clone() };
-            let mut job = tidemill_runtime::job_new(FEATURES_UPDATE, &args);
-            job.key = Some(format!("{FEATURES_UPDATE}/{}", view.name));
-            self.catalog.store().enqueue(tx, job).await?;
+        for wish in updates_of_source(objects, source) {
+            self.catalog.store().enqueue(tx, wish).await?;
         }
         Ok(())
     }

@@ -1,0 +1,136 @@
+//! One upload: announced, staged while it streams, accepted when all of it is here.
+//!
+//! What arrived is kept when the caller goes away: parts are durable as they come, and the last one is written though
+//! nobody waits any more. A repeat goes on from there or starts over; either way the file is one ingest.
+
+use bytes::{Bytes, BytesMut};
+use tidemill_ingest::{Accepted, Error, FileClaim, Ingest, Staging, Start};
+use tidemill_proto::ingest::v1::{
+    GetUploadRequest, GetUploadResponse, UploadOpen, UploadRequest, UploadResponse,
+    ingest_service_server::IngestService, upload_request::Part,
+};
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::status::status;
+
+/// Bytes that are kept at once.
+const PART_BYTES: usize = 4 << 20;
+
+/// Answers `IngestService`.
+#[derive(Clone, Debug)]
+pub(crate) struct Door {
+    pub(crate) ingest: Ingest,
+    pub(crate) staging: Staging,
+}
+
+#[tonic::async_trait]
+impl IngestService for Door {
+    async fn upload(
+        &self,
+        request: Request<Streaming<UploadRequest>>,
+    ) -> Result<Response<UploadResponse>, Status> {
+        let door = self.clone();
+        // A task of its own: a caller that goes away must not take with it what it has sent.
+        let done = tokio::spawn(async move { door.take(request.into_inner()).await });
+        let accepted = done.await.map_err(|_| Status::internal("the upload was interrupted"))??;
+        Ok(Response::new(UploadResponse {
+            upload_id: accepted.upload.to_string(),
+            run_id: accepted.run.map(|run| run.to_string()).unwrap_or_default(),
+            duplicate: accepted.duplicate,
+        }))
+    }
+
+    async fn get_upload(
+        &self,
+        request: Request<GetUploadRequest>,
+    ) -> Result<Response<GetUploadResponse>, Status> {
+        let GetUploadRequest { source, sha256 } = request.into_inner();
+        let claim = FileClaim {
+            source,
+            format: "csv".to_owned(),
+            sha256,
+            size_bytes: 0,
+            file_name: String::new(),
+            force: false,
+        };
+        self.ingest.check(&claim).await.map_err(|error| status(&error))?;
+        let found = self.ingest.find(&claim).await.map_err(|error| status(&error))?;
+        let received_bytes = match found {
+            Some(found) => self.ingest.size_of(found.upload).await,
+            None => self.staging.received(&claim).await,
+        };
+        let id = |id: Option<String>| id.unwrap_or_default();
+        Ok(Response::new(GetUploadResponse {
+            received_bytes: received_bytes.map_err(|error| status(&error))?,
+            upload_id: id(found.map(|found| found.upload.to_string())),
+            run_id: id(found.and_then(|found| found.run).map(|run| run.to_string())),
+        }))
+    }
+}
+
+impl Door {
+    async fn take(&self, mut stream: Streaming<UploadRequest>) -> Result<Accepted, Status> {
+        let Some(UploadRequest { part: Some(Part::Open(open)) }) = stream.message().await? else {
+            return Err(Status::invalid_argument("the first message of an upload opens it"));
+        };
+        let (claim, offset) = claim_of(open);
+        let fail = |error: Error| status(&error);
+        self.ingest.check(&claim).await.map_err(fail)?;
+        if let Some(found) = self.ingest.find(&claim).await.map_err(fail)?.filter(|_| !claim.force) {
+            return Ok(found);
+        }
+        let received = self.staging.received(&claim).await.map_err(fail)?;
+        if offset > received {
+            return Err(fail(Error::Mismatch(format!("{received} bytes are here, not {offset}"))));
+        }
+        self.stage(&claim, offset, &mut stream).await?;
+        let file = self.staging.assemble(&claim).await.map_err(fail)?;
+        let accepted = self.ingest.accept(&claim, file.path(), Start::Run).await;
+        // Also a file that was refused: what was staged of it is of no use.
+        if !matches!(&accepted, Err(error) if error.fault().is_none()) {
+            self.staging.clear(&claim).await.map_err(fail)?;
+        }
+        accepted.map_err(fail)
+    }
+
+    /// Keeps what comes until the stream ends, well or not.
+    async fn stage(
+        &self,
+        claim: &FileClaim,
+        mut offset: u64,
+        stream: &mut Streaming<UploadRequest>,
+    ) -> Result<(), Status> {
+        let fail = |error: Error| status(&error);
+        let mut part = BytesMut::new();
+        let ended = loop {
+            match stream.message().await {
+                Ok(Some(UploadRequest { part: Some(Part::Data(bytes)) })) => part.extend_from_slice(&bytes),
+                Ok(None) => break Ok(()),
+                Ok(Some(_)) => break Err(Status::invalid_argument("an upload is opened once")),
+                Err(cut_off) => break Err(cut_off),
+            }
+            if offset + part.len() as u64 > claim.size_bytes {
+                let announced = claim.size_bytes;
+                return Err(fail(Error::Mismatch(format!("more than the announced {announced} bytes came"))));
+            }
+            if part.len() >= PART_BYTES {
+                offset += self.keep(claim, offset, part.split().freeze()).await.map_err(fail)?;
+            }
+        };
+        self.keep(claim, offset, part.freeze()).await.map_err(fail)?;
+        ended
+    }
+
+    async fn keep(&self, claim: &FileClaim, offset: u64, part: Bytes) -> Result<u64, Error> {
+        let length = part.len() as u64;
+        if length > 0 {
+            self.staging.write(claim, offset, part).await?;
+        }
+        Ok(length)
+    }
+}
+
+fn claim_of(open: UploadOpen) -> (FileClaim, u64) {
+    let UploadOpen { source, format, sha256, size_bytes, offset, file_name, force } = open;
+    (FileClaim { source, format, sha256, size_bytes, file_name, force }, offset)
+}
