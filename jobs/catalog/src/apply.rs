@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
-use sqlx::types::Json;
 use tidemill_core::{Time, schedule::Schedule};
 use tidemill_spec::{
     Definition, Every, Feature, FeatureView, Meta, Monitor, ObjectKind, ObjectRef, Objects, OnlineFeatures,
@@ -17,6 +16,7 @@ use tidemill_store::{NewSchedule, Tx};
 use crate::{
     Catalog, CodeArchive, Edge, Error, Node, ViewState, ViewVersion,
     code::hex_sha256,
+    connection::ordered_json,
     lineage, objects,
     views::{ViewRow, insert_view, retire_views},
 };
@@ -172,7 +172,7 @@ async fn put(
         .bind(definition.object.kind.as_str())
         .bind(&definition.object.name)
         .bind(version)
-        .bind(Json(&definition.body))
+        .bind(definition.body.to_string())
         .bind(&hash)
         .bind(position)
         .execute(tx.conn())
@@ -233,7 +233,7 @@ async fn put_view(
         sqlx::query(include_str!("../queries/view/redefine.sql"))
             .bind(&view.name)
             .bind(same.version)
-            .bind(Json(view))
+            .bind(ordered_json(view))
             .bind(code_hash)
             .bind(state.as_str())
             .execute(tx.conn())

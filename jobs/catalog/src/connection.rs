@@ -1,5 +1,6 @@
 //! The catalog's place in Postgres.
 
+use serde::Serialize;
 use sqlx::PgPool;
 use tidemill_store::Store;
 
@@ -31,4 +32,10 @@ impl Catalog {
     pub fn pool(&self) -> &PgPool {
         self.store.pool()
     }
+}
+
+/// JSON as text, to be cast in the statement: the driver's own JSON goes through `jsonb`, which would lose the order
+/// of keys, columns and features.
+pub(crate) fn ordered_json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("declared objects are plain data with string keys")
 }

@@ -12,7 +12,7 @@ use tidemill_spec::Source;
 use tidemill_store::Tx;
 use uuid::Uuid;
 
-use crate::{Catalog, Error};
+use crate::{Catalog, Error, connection::ordered_json};
 
 /// How a file is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -203,8 +203,8 @@ impl Catalog {
             .bind(upload.format.as_str())
             .bind(&upload.file_name)
             .bind(signed(upload.size_bytes))
-            .bind(Json(&upload.source))
-            .bind(Json(&upload.header))
+            .bind(ordered_json(&upload.source))
+            .bind(ordered_json(&upload.header))
             .bind(upload.created_at)
             .fetch_optional(tx.conn())
             .await?;

@@ -9,7 +9,7 @@ use tidemill_core::Time;
 use tidemill_spec::FeatureView;
 use tidemill_store::Tx;
 
-use crate::{Catalog, Error};
+use crate::{Catalog, Error, connection::ordered_json};
 
 /// The life of a view version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -166,7 +166,7 @@ pub(crate) async fn insert_view(tx: &mut Tx, version: &ViewVersion) -> Result<()
         .bind(&version.view)
         .bind(version.version)
         .bind(version.state.as_str())
-        .bind(Json(&version.definition))
+        .bind(ordered_json(&version.definition))
         .bind(&version.hash)
         .bind(&version.code_hash)
         .execute(tx.conn())

@@ -130,7 +130,7 @@ impl Ingest {
             newest_event_at: digest.newest_event_at,
             naive_timestamps: digest.naive_timestamps,
             staged: self.stage(upload, &key, number, digest.rows).await?,
-            staged_dead: self.stage_dead(upload, &key, number, &dead, upload.created_at, false).await?,
+            staged_dead: self.stage_dead(upload, &key, number, &dead, upload.accepted_at, false).await?,
         })
     }
 
@@ -153,7 +153,8 @@ impl Ingest {
         Ok(staged.into_iter().collect())
     }
 
-    /// Stages dead letters; `deleted` says that they are letters no more.
+    /// Stages dead letters; `deleted` says that they are letters no more. `told_at` is real time: a frozen data clock
+    /// would not tell a letter from the one that replaces it.
     pub(crate) async fn stage_dead(
         &self,
         upload: &Upload,

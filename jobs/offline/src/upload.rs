@@ -182,7 +182,8 @@ pub fn files_of(pattern: &str) -> Result<Vec<String>, duckdb::Error> {
         .collect()
 }
 
-/// Dead letters as rows of their lake table. `told_at` orders what is said of one row; `deleted` takes it back.
+/// Dead letters as rows of their lake table. `told_at` (real time) orders what is said of one row;
+/// `deleted` takes it back.
 pub fn dead_batch(
     upload: &str,
     stamp: Stamp,
@@ -227,7 +228,8 @@ fn statement(input: &ChunkInput, source: &Source) -> String {
     let text = |name: &str| format!("_text.{}", quoted(name));
     let timestamps = columns().filter(|(_, column)| column.ty == Type::Timestamp);
     let naive = timestamps.map(|(name, _)| {
-        format!("coalesce(NOT regexp_matches(trim({}), '(Z|UTC|[+-]\\d\\d(:?\\d\\d)?)$'), false)", text(name))
+        let zone = format!("regexp_matches(trim({}), '(Z|UTC|[+-]\\d\\d(:?\\d\\d)?)$')", text(name));
+        format!("coalesce({} IS NOT NULL AND NOT {zone}, false)", quoted(name))
     });
     let firsts = list(&|name, _| format!("CASE WHEN {} IS NOT NULL THEN {} END", fault(name), literal(name)));
     include_str!("../queries/upload/digest.sql")
@@ -328,17 +330,14 @@ fn timestamp(text: &str) -> String {
 fn judged(name: &str, column: &Column, source: &Source) -> String {
     let (text, value) = (text_of(name, column, "_text"), quoted(name));
     let words = |words: &str| literal(&format!("`{name}` {words}"));
-    let mut sql = "CASE".to_owned();
+    let mut cases = Vec::new();
     if column.ty != Type::String {
-        let _ = write!(
-            sql,
-            " WHEN {text} IS NOT NULL AND {value} IS NULL THEN {} || left({text}, 40) || '`'",
-            words(&format!("should be {}, but is `", column.ty))
-        );
+        let reason = words(&format!("should be {}, but is `", column.ty));
+        cases.push(format!("WHEN {text} IS NOT NULL AND {value} IS NULL THEN {reason} || left({text}, 40) || '`'"));
     }
-    let time = [Some(&source.event_time), Some(&source.available_time), source.created_time.as_ref()];
-    if !column.nullable || time.into_iter().flatten().any(|time| time == name) {
-        let _ = write!(sql, " WHEN {value} IS NULL THEN {}", words("is null"));
+    let times = [Some(&source.event_time), Some(&source.available_time), source.created_time.as_ref()];
+    if !column.nullable || times.into_iter().flatten().any(|time| time == name) {
+        cases.push(format!("WHEN {value} IS NULL THEN {}", words("is null")));
     }
     for (bound, operator, side) in
         [(&column.min, '<', "below the minimum"), (&column.max, '>', "above the maximum")]
@@ -346,10 +345,10 @@ fn judged(name: &str, column: &Column, source: &Source) -> String {
         if let Some(bound) = bound {
             let limit = format!("CAST({} AS {})", literal(&bound.to_string()), column.ty.duckdb());
             let reason = words(&format!("is {side} {bound}: "));
-            let _ = write!(sql, " WHEN {value} {operator} {limit} THEN {reason} || left({text}, 40)");
+            cases.push(format!("WHEN {value} {operator} {limit} THEN {reason} || left({text}, 40)"));
         }
     }
-    sql + " ELSE NULL END"
+    if cases.is_empty() { "NULL::VARCHAR".to_owned() } else { format!("CASE {} END", cases.join(" ")) }
 }
 
 fn fault(name: &str) -> String {

@@ -1,3 +1,3 @@
 -- Adds a version.
 INSERT INTO catalog.view_version (view, version, state, definition, hash, code_hash)
-VALUES ($1, $2, $3, $4, $5, $6)
+VALUES ($1, $2, $3, CAST($4 AS json), $5, $6)

@@ -103,7 +103,7 @@ impl ReplayJob {
 
 impl Job for ReplayJob {
     type Args = IngestReplay;
-    /// When the letters were told again; fixed so that a retry stages the same.
+    /// When the letters were told again, real time; fixed so that a retry stages the same.
     type Checkpoint = Time;
     const KIND: Kind = INGEST_REPLAY;
 
@@ -111,7 +111,7 @@ impl Job for ReplayJob {
         let told_at = match cx.checkpoint() {
             Some(told_at) => *told_at,
             None => {
-                let told_at = cx.now_data().await?;
+                let told_at = cx.clock().now();
                 cx.save_checkpoint(told_at).await?;
                 told_at
             }

@@ -1,0 +1,192 @@
+use std::fmt::Write as _;
+
+use tidemill_ingest::jobs::ReplayJob;
+use tidemill_offline::Table;
+use tidemill_spec::steps::{self, INGEST};
+use tidemill_testkit::run_job;
+
+use crate::world::{PROJECT, World};
+
+const CSV: &str = "\
+origin,observed_at,hour,temp,windy,day
+JFK,2013-01-01T06:00:00Z,1,39.5,true,2013-01-01
+LGA,2013-01-01 06:00:00+00:00,2.0,,false,2013-01-01
+\"E\"\"WR,\nnorth\",2013-01-01T01:00:00-05:00,3,1e1,,
+JFK,2013-01-01T07:00:00Z,4,400,true,2013-01-01
+JFK,yesterday,5,40,true,2013-01-01
+,2013-01-01T08:00:00Z,six,40,true,2013-01-01
+JFK,2013-01-01T09:00:00Z,7
+JFK,2013-01-01T10:00:00Z,8,50,1,2013-01-01
+";
+
+const JSONL: &str = r#"{"origin":"JFK","observed_at":"2013-01-01T06:00:00Z","hour":1,"temp":39.5,"windy":true,"day":"2013-01-01"}
+{"origin":"LGA","observed_at":"2013-01-01T06:00:00Z","hour":2,"windy":false,"day":"2013-01-01"}
+{"origin":"E\"WR,\nnorth","observed_at":"2013-01-01T06:00:00Z","hour":3,"temp":10}
+"#;
+
+/// A Parquet file of the valid rows above, with the types that a data frame gives them.
+fn parquet(world: &World) -> Vec<u8> {
+    let path = world.file("rows.parquet", "");
+    let sql = format!(
+        "COPY (SELECT * FROM (VALUES
+            ('JFK', TIMESTAMP_NS '2013-01-01 06:00:00', 1.0::DOUBLE, 39.5::FLOAT, true, TIMESTAMP '2013-01-01'),
+            ('LGA', TIMESTAMP_NS '2013-01-01 06:00:00', 2.0, NULL, false, TIMESTAMP '2013-01-01'),
+            ('E\"WR,' || chr(10) || 'north', TIMESTAMP_NS '2013-01-01 06:00:00', 3.0, 10.0, NULL, NULL))
+         AS rows (origin, observed_at, hour, temp, windy, day)) TO '{}' (FORMAT parquet)",
+        path.display()
+    );
+    duckdb::Connection::open_in_memory().unwrap().execute_batch(&sql).unwrap();
+    std::fs::read(path).unwrap()
+}
+
+#[tokio::test]
+async fn good_rows_are_in_the_lake_and_bad_ones_are_told_with_place_and_reason() {
+    let world = World::new().await;
+    let accepted = world.upload("weather.csv", CSV).await.unwrap();
+    world.settle().await;
+    let rows = world.rows(Table::source("weather")).await;
+    insta::assert_snapshot!(world.digest().await);
+    let upload = world.catalog.upload(accepted.upload).await.unwrap().unwrap();
+    assert_eq!((upload.rows, upload.dead_letters, upload.naive_timestamps), (4, 4, false));
+    assert_eq!(rows[3]["seq"].as_i64().unwrap(), (upload.ordinal << 40) + 7);
+    assert_eq!(upload.newest_event_at, Some("2013-01-01T10:00:00Z".parse().unwrap()));
+    let dead = world.ingest.dead_letters("weather", 100).await.unwrap();
+    let places: Vec<_> = dead.iter().map(|dead| (dead.row, dead.line.unwrap(), dead.column.as_deref())).collect();
+    assert_eq!(places, [(4, 6, Some("temp")), (5, 7, Some("observed_at")), (6, 8, Some("origin")), (7, 9, None)]);
+    let lineage = world.catalog.lineage_down(&format!("upload/{}", accepted.upload)).await.unwrap();
+    assert_eq!(lineage[0].to, "source/weather");
+    assert_eq!(lineage[0].run, accepted.run);
+    assert!(lineage.iter().any(|edge| edge.to == "feature/weather_now.temp@1"));
+}
+
+#[tokio::test]
+async fn three_formats_give_the_same_rows() {
+    let mut worlds = Vec::new();
+    for format in ["csv", "jsonl", "parquet"] {
+        let world = World::new().await;
+        let bytes = match format {
+            "csv" => CSV.lines().take(5).collect::<Vec<_>>().join("\r\n").into_bytes(),
+            "jsonl" => JSONL.as_bytes().to_vec(),
+            _ => parquet(&world),
+        };
+        world.upload(&format!("weather.{format}"), bytes).await.unwrap();
+        world.settle().await;
+        worlds.push(world.rows(Table::source("weather")).await);
+    }
+    assert_eq!(worlds[0].len(), 3);
+    // A line end within quotes is taken as written.
+    worlds[0][2]["origin"] = "E\"WR,\nnorth".into();
+    assert_eq!(worlds[0], worlds[1]);
+    assert_eq!(worlds[1], worlds[2]);
+}
+
+#[tokio::test]
+async fn chunks_of_any_size_give_the_same_source() {
+    let mut lines = CSV.to_owned();
+    for hour in 0..40 {
+        let _ = writeln!(lines, "JFK,2013-02-01 00:{hour:02}:00,{hour},{hour},,");
+    }
+    let mut seen = Vec::new();
+    for chunk_rows in [1000, 7, 1] {
+        let world = World::with_chunks_of(chunk_rows).await;
+        let accepted = world.upload("weather.csv", &lines).await.unwrap();
+        world.settle().await;
+        let upload = world.catalog.upload(accepted.upload).await.unwrap().unwrap();
+        assert_eq!(upload.chunks, upload.chunks_done);
+        assert_eq!(upload.chunks, i64::try_from(48_u64.div_ceil(chunk_rows)).unwrap());
+        assert!(upload.naive_timestamps);
+        seen.push(world.digest().await);
+    }
+    assert_eq!(seen[0], seen[1]);
+    assert_eq!(seen[0], seen[2]);
+}
+
+#[tokio::test]
+async fn the_same_file_is_one_ingest_unless_forced() {
+    let world = World::new().await;
+    let first = world.upload("weather.csv", CSV).await.unwrap();
+    let again = world.upload("renamed.csv", CSV).await.unwrap();
+    assert!(again.duplicate && again.upload == first.upload && again.run == first.run);
+    world.settle().await;
+    let forced = world.claim("weather.csv", CSV, true).await.unwrap();
+    assert!(!forced.duplicate && forced.upload != first.upload);
+    world.settle().await;
+    assert_eq!(world.rows(Table::source("weather")).await.len(), 8);
+    assert_eq!(world.catalog.uploads(Some("weather"), 10).await.unwrap()[0].repeat_of, Some(first.upload));
+    assert!(world.upload("weather.csv", CSV).await.unwrap().duplicate);
+}
+
+#[tokio::test]
+async fn a_file_with_other_columns_is_refused_whole() {
+    let world = World::new().await;
+    let refused = world.upload("weather.csv", "origin,observed,temp\n").await.unwrap_err();
+    assert_eq!(refused.fault().unwrap().code.unwrap().to_string(), "TM0501");
+    let unknown = world.upload("weather.txt", "x").await.unwrap_err();
+    assert_eq!(unknown.fault().unwrap().code.unwrap().to_string(), "TM0503");
+    assert!(world.catalog.uploads(None, 10).await.unwrap().is_empty());
+    assert!(world.blobs.list("uploads/").await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_file_without_rows_is_an_upload_without_rows() {
+    let world = World::new().await;
+    let accepted = world.upload("weather.csv", "origin,observed_at\n").await.unwrap();
+    world.settle().await;
+    let upload = world.catalog.upload(accepted.upload).await.unwrap().unwrap();
+    assert!(upload.published_at.is_some() && upload.rows == 0 && upload.chunks == 0);
+}
+
+#[tokio::test]
+async fn publication_asks_for_the_views_that_read_the_source() {
+    let world = World::new().await;
+    world.upload("weather.csv", CSV).await.unwrap();
+    world.settle().await;
+    let waiting: Vec<String> = sqlx::query_scalar("SELECT key FROM engine.job WHERE kind = 'features.update'")
+        .fetch_all(world.engine.store.pool())
+        .await
+        .unwrap();
+    assert_eq!(waiting, ["features.update/weather_now"]);
+}
+
+#[tokio::test]
+async fn dead_letters_are_tried_again_after_the_declaration_was_corrected() {
+    let world = World::new().await;
+    let accepted = world.upload("weather.csv", CSV).await.unwrap();
+    world.settle().await;
+    world.apply(&PROJECT.replace("max: 140", "max: 500").replace("origin: string\n  obs", "origin: { type: string, nullable: true }\n  obs")).await;
+    for left in [3, 3] {
+        let mut tx = world.engine.store.begin().await.unwrap();
+        world.engine.store.enqueue(&mut tx, ReplayJob::of("weather")).await.unwrap();
+        tx.commit().await.unwrap();
+        world.settle().await;
+        assert_eq!(world.ingest.dead_letters("weather", 100).await.unwrap().len(), left);
+        assert_eq!(world.rows(Table::source("weather")).await.len(), 5);
+    }
+    let upload = world.catalog.upload(accepted.upload).await.unwrap().unwrap();
+    assert_eq!((upload.rows, upload.dead_letters), (5, 3));
+    // The hot row stands where it would have stood, the other one is told anew.
+    let rows = world.rows(Table::source("weather")).await;
+    assert_eq!(rows[3]["temp"], 400.0);
+    assert_eq!(rows[3]["created_at"], rows[0]["created_at"]);
+    let reasons: Vec<_> =
+        world.ingest.dead_letters("weather", 100).await.unwrap().into_iter().map(|dead| dead.reason).collect();
+    assert_eq!(reasons[1], "`hour` should be int, but is `six`");
+}
+
+#[tokio::test]
+async fn a_step_ingests_every_file_that_its_glob_names() {
+    let world = World::with_chunks_of(2).await;
+    let path = world.file("a.csv", CSV);
+    world.file("b.jsonl", JSONL);
+    let args = |path: String| steps::Ingest { source: "weather".to_owned(), path };
+    let job = || world.jobs().into_iter().find(|job| job.kind() == INGEST).unwrap();
+    let glob = path.with_file_name("[ab].*").display().to_string();
+    let outputs = run_job(&world.engine.store, job(), &args(glob.clone())).await.unwrap();
+    assert_eq!((&outputs["rows"], &outputs["dead_letters"]), (&7.into(), &4.into()));
+    let again = run_job(&world.engine.store, job(), &args(glob)).await.unwrap();
+    assert_eq!(outputs, again);
+    assert_eq!(world.rows(Table::source("weather")).await.len(), 7);
+    let nothing = run_job(&world.engine.store, job(), &args("/nowhere/*.csv".to_owned())).await.unwrap_err();
+    assert_eq!(nothing.to_string(), "[TM0506] no file matches `/nowhere/*.csv`");
+    assert!(run_job(&world.engine.store, job(), &args("s3://b/k.csv".to_owned())).await.is_err());
+}
