@@ -57,10 +57,12 @@ def test_what_was_not_declared_is_told() -> None:
 
 def test_days_and_instants_travel_as_themselves() -> None:
     moment = dt.datetime(2013, 6, 1, 4, tzinfo=dt.UTC)
-    table = pa.table({
-        "day": pa.array([dt.date(2013, 6, 1)]),
-        "at": pa.array([moment], types.ARROW["timestamp"]),
-    })
+    table = pa.table(
+        {
+            "day": pa.array([dt.date(2013, 6, 1)]),
+            "at": pa.array([moment], types.ARROW["timestamp"]),
+        }
+    )
 
     def same(row: dict[str, Any]) -> dict[str, Any]:
         assert row == {"day": dt.date(2013, 6, 1), "at": moment}

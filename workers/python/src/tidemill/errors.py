@@ -21,7 +21,7 @@ def user_frames(error: BaseException) -> list[traceback.FrameSummary]:
     frames = list(traceback.extract_tb(error.__traceback__))
     while frames and (frames[0].filename.startswith("<frozen") or _OURS in Path(frames[0].filename).parents):
         frames.pop(0)
-    inside = [frame for frame in frames if not _installed(frame.filename)]
+    inside = [frame for frame in frames if not installed(frame.filename)]
     return inside or frames[-1:]
 
 
@@ -42,5 +42,6 @@ def headline(error: BaseException) -> str:
     return f"{text} at {path.parent.name}/{path.name}:{frames[-1].lineno}"
 
 
-def _installed(filename: str) -> bool:
+def installed(filename: str) -> bool:
+    """Whether a file belongs to Python or to a library, not to the author."""
     return "site-packages" in filename or "/lib/python3" in filename or filename.startswith("<")

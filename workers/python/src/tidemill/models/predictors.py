@@ -7,6 +7,7 @@ or categories (frames); text that was not seen in training is null.
 from __future__ import annotations
 
 import pickle
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tidemill import types
+from tidemill.errors import installed
 from tidemill.models.folder import ModelError, Signature
 from tidemill.step import Dataset
 
@@ -82,7 +84,7 @@ def write(flavor: str, model: Any, out: Path) -> str:
     if flavor == "transformers":
         model.save_pretrained(str(out / "model"))
         return "model"
-    (out / "model.pkl").write_bytes(_pickler().dumps(model))
+    (out / "model.pkl").write_bytes(_pickled(model))
     return "model.pkl"
 
 
@@ -245,13 +247,23 @@ def _transformers(signature: Signature, file: Path) -> Predictor:
     return _Loaded(signature, lambda rows, _: rows, ask)
 
 
-def _pickler() -> Any:
-    """cloudpickle, which takes classes of the training script along, where it is installed."""
+def _pickled(model: Any) -> bytes:
+    """A pickle that takes the author's own class along, where cloudpickle is installed: the folder must not need
+    the project that trained it.
+    """
     try:
         import cloudpickle
     except ImportError:
-        return pickle
-    return cloudpickle
+        return pickle.dumps(model)
+    module = sys.modules[type(model).__module__]
+    file = getattr(module, "__file__", None)
+    if module.__name__ == "__main__" or file is None or installed(file):
+        return cloudpickle.dumps(model)  # type: ignore[no-any-return]
+    cloudpickle.register_pickle_by_value(module)
+    try:
+        return cloudpickle.dumps(model)  # type: ignore[no-any-return]
+    finally:
+        cloudpickle.unregister_pickle_by_value(module)
 
 
 _NUMPY = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(int64)": np.int64}
