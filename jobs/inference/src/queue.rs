@@ -123,7 +123,7 @@ mod tests {
         let column = Arc::new(Int64Array::from_iter_values(0..rows)) as ArrayRef;
         let (reply, answer) = oneshot::channel();
         let rows = RecordBatch::try_from_iter([("n", column)]).unwrap();
-        (Request { rows, deadline: Instant::now() + Duration::from_secs(60), alone, reply }, answer)
+        (Request { rows, deadline: Instant::now() + Duration::from_mins(1), alone, reply }, answer)
     }
 
     #[tokio::test]

@@ -1,4 +1,5 @@
 //! Model pools against real models in real processes.
+#![expect(clippy::unwrap_used, reason = "a failed set-up is a failed test")]
 
 use std::{
     path::{Path, PathBuf},

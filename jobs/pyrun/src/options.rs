@@ -32,7 +32,7 @@ impl Default for PyOptions {
             code: None,
             processes: 1,
             memory_bytes: 2 << 30,
-            time_limit: Duration::from_secs(60),
+            time_limit: Duration::from_mins(1),
             env: IndexMap::new(),
         }
     }

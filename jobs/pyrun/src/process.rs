@@ -196,7 +196,7 @@ impl Process {
                 PyError::Entry { entry: (*entry).to_owned(), message, traceback }
             }
             (Raised::Returned, _) => PyError::Returned { message },
-            (Raised::Raised | Raised::Entry, _) => PyError::Raised { message, traceback },
+            (Raised::ByUser | Raised::Entry, _) => PyError::Raised { message, traceback },
         }
     }
 

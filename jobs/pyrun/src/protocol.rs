@@ -81,7 +81,8 @@ pub(crate) enum Message {
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Raised {
-    Raised,
+    #[serde(rename = "raised")]
+    ByUser,
     Entry,
     Returned,
     Memory,

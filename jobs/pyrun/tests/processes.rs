@@ -1,4 +1,5 @@
 //! Pools against real Python processes.
+#![expect(clippy::unwrap_used, reason = "a failed set-up is a failed test")]
 
 use std::{
     path::{Path, PathBuf},
@@ -64,7 +65,9 @@ impl StepSink for Heard {
 
 impl Heard {
     fn lines(&self) -> Vec<&str> {
-        let line = |event| if let &StepEvent::Log(ref line) = event { Some(line.as_str()) } else { None };
+        fn line(event: &StepEvent) -> Option<&str> {
+            if let StepEvent::Log(line) = event { Some(line) } else { None }
+        }
         self.0.iter().filter_map(line).collect()
     }
 }

@@ -125,7 +125,10 @@ impl Error {
             Self::UnknownModel { .. } | Self::UnknownVersion { .. } | Self::UnknownAlias { .. } => {
                 Code::NotFound
             }
-            Self::Columns { .. } | Self::WrongType { .. } | Self::Malformed(_) => Code::InvalidArgument,
+            Self::Columns { .. }
+            | Self::WrongType { .. }
+            | Self::Malformed(_)
+            | Self::Inference(Inference::Rows { .. }) => Code::InvalidArgument,
             Self::Missing { .. } => Code::FailedPrecondition,
             Self::NotLoaded { .. } | Self::NoLiveSet | Self::ViewNotOnline { .. } | Self::Online(_) => {
                 Code::Unavailable
@@ -133,7 +136,6 @@ impl Error {
             Self::Inference(Inference::Overloaded { .. }) => Code::ResourceExhausted,
             Self::Inference(Inference::Deadline) => Code::DeadlineExceeded,
             Self::Inference(Inference::Closed) => Code::Unavailable,
-            Self::Inference(Inference::Rows { .. }) => Code::InvalidArgument,
             Self::Inference(_) => Code::Internal,
         }
     }

@@ -232,7 +232,7 @@ mod tests {
 
     use super::*;
 
-    fn check(given: Json, expected: &str) {
+    fn check(given: &Json, expected: &str) {
         let columns = [("carrier".to_owned(), Type::String), ("flight".to_owned(), Type::Int)].into();
         let given = given.as_object().unwrap().clone();
         let told = match rows(&[given], &columns, "late") {
@@ -245,18 +245,18 @@ mod tests {
     #[test]
     fn keys_are_named_and_typed() {
         let takes = "`late` takes carrier: string, flight: int";
-        check(json!({"carrier": "UA", "flight": 1}), r#"{"carrier": String("UA"), "flight": Int(1)}"#);
-        check(json!({"carrier": "UA"}), &format!("[TM0832] entity 0: `flight` is missing; {takes}"));
+        check(&json!({"carrier": "UA", "flight": 1}), r#"{"carrier": String("UA"), "flight": Int(1)}"#);
+        check(&json!({"carrier": "UA"}), &format!("[TM0832] entity 0: `flight` is missing; {takes}"));
         check(
-            json!({"carrier": "UA", "flight": null}),
+            &json!({"carrier": "UA", "flight": null}),
             &format!("[TM0832] entity 0: `flight` is missing; {takes}"),
         );
         check(
-            json!({"carrier": "UA", "flight": 1, "day": 2}),
+            &json!({"carrier": "UA", "flight": 1, "day": 2}),
             &format!("[TM0832] entity 0: unknown column `day`; {takes}"),
         );
         check(
-            json!({"carrier": "UA", "flight": "x"}),
+            &json!({"carrier": "UA", "flight": "x"}),
             "[TM0833] entity 0: `flight`: expected int, got \"x\"",
         );
     }

@@ -60,7 +60,7 @@ async fn predict(State(door): State<Door>, Path(call): Path<String>, body: Bytes
     };
     match ask(model, &body) {
         Ok(ask) => match door.predictor.predict(ask).await {
-            Ok(answer) => Json(answer_json(answer)).into_response(),
+            Ok(answer) => Json(answer_json(&answer)).into_response(),
             Err(error) => failure(&error),
         },
         Err(error) => failure(&error),
@@ -79,14 +79,13 @@ fn ask(model: &str, body: &[u8]) -> Result<Ask, Error> {
     Ok(Ask { model: model.to_owned(), which, entities, request, want_features })
 }
 
-fn answer_json(answer: Answer) -> Value {
+fn answer_json(answer: &Answer) -> Value {
     let now = answer.now;
-    let predictions: Vec<Value> =
-        answer.predictions.into_iter().map(|one| prediction_json(one, now)).collect();
+    let predictions: Vec<Value> = answer.predictions.iter().map(|one| prediction_json(one, now)).collect();
     json!({"model": answer.model, "version": answer.version, "predictions": predictions})
 }
 
-fn prediction_json(one: Prediction, now: Time) -> Value {
+fn prediction_json(one: &Prediction, now: Time) -> Value {
     let views: Vec<Value> = one
         .hydrated
         .views

@@ -121,7 +121,7 @@ impl Warm {
                 let loading = self.load(&live, &name, &loader);
                 tokio::select! {
                     () = shutdown.cancelled() => return,
-                    loaded = loading => if loaded { retry_at.remove(&name) } else { retry_at.insert(name, Instant::now() + RETRY_AFTER) },
+                    done = loading => if done { retry_at.remove(&name) } else { retry_at.insert(name, Instant::now() + RETRY_AFTER) },
                 };
                 continue;
             }
@@ -164,10 +164,10 @@ impl Warm {
     }
 
     /// Loads one version. False if that failed.
-    async fn load(&self, live: &LiveSet, name: &Name, loader: &Loader) -> bool {
+    async fn load(&self, live: &LiveSet, name: &Name, from: &Loader) -> bool {
         let Some(known) = live.models.get(&name.0) else { return true };
         let Some(version) = known.versions.get(&name.1) else { return true };
-        let pool = load(version, loader).await;
+        let pool = load(version, from).await;
         let mut state = State::clone(&self.state());
         let succeeded = pool.is_ok();
         match pool {

@@ -1,4 +1,5 @@
 //! The role against a real Redis, real models and real callers.
+#![expect(clippy::unwrap_used, reason = "a failed set-up is a failed test")]
 
 mod world;
 
@@ -336,12 +337,13 @@ async fn measure_predict() {
         let mut took: Vec<_> = took.concat();
         took.sort();
         let at = |share: usize| took[took.len() * share / 100];
+        let count = u32::try_from(took.len()).unwrap();
         println!(
             "{concurrency} callers: p50 {:?} p95 {:?} p99 {:?}, {:.0} a second",
             at(50),
             at(95),
             at(99),
-            took.len() as f64 / seconds
+            f64::from(count) / seconds
         );
     }
 }

@@ -31,15 +31,15 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
 /// What the data clock shows.
-pub const NOW: &str = "2013-06-01T04:00:00Z";
+pub(crate) const NOW: &str = "2013-06-01T04:00:00Z";
 
-pub struct World {
-    pub online: Online,
-    pub blobs: Blobs,
-    pub grpc: String,
-    pub http: String,
-    pub client: Client,
-    pub live: LiveSet,
+pub(crate) struct World {
+    pub(crate) online: Online,
+    pub(crate) blobs: Blobs,
+    pub(crate) grpc: String,
+    pub(crate) http: String,
+    pub(crate) client: Client,
+    pub(crate) live: LiveSet,
     order: AtomicI64,
     options: Options,
     shutdown: CancellationToken,
@@ -49,7 +49,7 @@ pub struct World {
 
 impl World {
     /// Two views with values for UA 1 and its plane; nothing is live yet.
-    pub async fn start(redis_url: &str, prefix: &str) -> Self {
+    pub(crate) async fn start(redis_url: &str, prefix: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let online_options = OnlineOptions { url: redis_url.to_owned(), prefix: prefix.to_owned() };
         let blob_options = BlobOptions::folder(folder.path());
@@ -82,7 +82,7 @@ impl World {
     }
 
     /// Adds a model version made by `make_model.py`; it is live after [`publish`](Self::publish).
-    pub async fn add(&mut self, model: &str, version: u32, kind: &[&str]) {
+    pub(crate) async fn add(&mut self, model: &str, version: u32, kind: &[&str]) {
         let folder = model_folder(kind);
         let artifact = self.blobs.put_folder("artifacts", folder.path()).await.unwrap();
         let keys = IndexMap::from([("carrier".to_owned(), Type::String), ("flight".to_owned(), Type::Int)]);
@@ -95,12 +95,12 @@ impl World {
     }
 
     /// Points an alias at a version and publishes everything.
-    pub async fn promote(&mut self, model: &str, version: u32) {
+    pub(crate) async fn promote(&mut self, model: &str, version: u32) {
         self.live.models[model].aliases.insert("champion".to_owned(), version);
         self.publish().await;
     }
 
-    pub async fn publish(&self) {
+    pub(crate) async fn publish(&self) {
         let order = self.order.fetch_add(1, Ordering::Relaxed);
         self.online.publish_clock(order, &self.live.clock).await.unwrap();
         self.online.publish_views(order, &self.live.views).await.unwrap();
@@ -108,7 +108,7 @@ impl World {
     }
 
     /// Waits until the role has read the live set and every alias has a version that answers.
-    pub async fn ready(&self) {
+    pub(crate) async fn ready(&self) {
         soon(async || {
             let reply = self.client.get(format!("{}/readyz", self.http)).send().await.unwrap();
             reply.status() == 200 && self.seen().await
@@ -124,49 +124,49 @@ impl World {
     }
 
     /// Calls the REST twin: status and body.
-    pub async fn rest(&self, model: &str, body: Json) -> (u16, Json) {
+    pub(crate) async fn rest(&self, model: &str, body: Json) -> (u16, Json) {
         let url = format!("{}/v1/models/{model}:predict", self.http);
         let reply = self.client.post(url).json(&body).send().await.unwrap();
         (reply.status().as_u16(), reply.json().await.unwrap())
     }
 
-    pub async fn channel(&self) -> Channel {
+    pub(crate) async fn channel(&self) -> Channel {
         Channel::from_shared(self.grpc.clone()).unwrap().connect().await.unwrap()
     }
 
-    pub async fn predictor(&self) -> PredictionServiceClient<Channel> {
+    pub(crate) async fn predictor(&self) -> PredictionServiceClient<Channel> {
         PredictionServiceClient::new(self.channel().await)
     }
 
-    pub async fn put(&self, view: &OnlineView, key: Vec<Value>, row: Vec<Value>, at: &str) {
+    pub(crate) async fn put(&self, view: &OnlineView, key: Vec<Value>, row: Vec<Value>, at: &str) {
         let order = Order::row(time(at), time(at), 1);
         let entry = Entry { key, stored: Stored { order, body: Body::Row(row) } };
         self.online.put(view, &[entry]).await.unwrap();
     }
 
     /// Ends the role and starts another one on the same Redis and folder.
-    pub async fn restart(&mut self) {
+    pub(crate) async fn restart(&mut self) {
         self.shutdown.cancel();
         (&mut self.task).await.unwrap().unwrap();
         (self.grpc, self.http, self.shutdown, self.task) = serve(&self.options).await;
     }
 
     /// Ends the role in good order.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.shutdown.cancel();
         self.task.await.unwrap().unwrap();
     }
 }
 
 /// Asks every 20 ms until the answer is yes.
-pub async fn soon(mut asked: impl AsyncFnMut() -> bool) {
+pub(crate) async fn soon(mut asked: impl AsyncFnMut() -> bool) {
     let waits = async {
         let mut ticks = tokio::time::interval(Duration::from_millis(20));
         while !asked().await {
             ticks.tick().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(120), waits).await.expect("in time");
+    tokio::time::timeout(Duration::from_mins(2), waits).await.expect("in time");
 }
 
 async fn serve(options: &Options) -> (String, String, CancellationToken, JoinHandle<anyhow::Result<()>>) {
@@ -178,7 +178,7 @@ async fn serve(options: &Options) -> (String, String, CancellationToken, JoinHan
     (grpc, http, shutdown, task)
 }
 
-pub fn string(text: &str) -> Value {
+pub(crate) fn string(text: &str) -> Value {
     Value::String(text.to_owned())
 }
 
@@ -186,14 +186,14 @@ fn time(text: &str) -> Time {
     tidemill_spec::value::parse_time(text).unwrap()
 }
 
-pub fn schedule() -> OnlineView {
+pub(crate) fn schedule() -> OnlineView {
     let keys = [("carrier".to_owned(), Type::String), ("flight".to_owned(), Type::Int)];
     view("schedule", &[("hour", Type::Int), ("tailnum", Type::String)], keys.into(), None)
 }
 
-pub fn plane() -> OnlineView {
+pub(crate) fn plane() -> OnlineView {
     let keys = [("tailnum".to_owned(), Type::String)];
-    view("plane", &[("distance", Type::Float)], keys.into(), Some(Duration::from_secs(1800)))
+    view("plane", &[("distance", Type::Float)], keys.into(), Some(Duration::from_mins(30)))
 }
 
 fn view(

@@ -248,9 +248,7 @@ def _transformers(signature: Signature, file: Path) -> Predictor:
 
 
 def _pickled(model: Any) -> bytes:
-    """A pickle that takes the author's own class along, where cloudpickle is installed: the folder must not need
-    the project that trained it.
-    """
+    """A pickle with the author's own class in it, so that the folder doesn't need the project that trained it."""
     try:
         import cloudpickle
     except ImportError:
