@@ -12,7 +12,7 @@ use tidemill_core::{DatasetId, RunId, Time, ids::InvalidId};
 use tidemill_spec::Type;
 use tidemill_store::Tx;
 
-use crate::{Catalog, Error};
+use crate::{Catalog, Error, connection::ordered_json};
 
 /// A training set. Stored as JSON, so fields are only ever added, with a default.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -110,7 +110,7 @@ impl Catalog {
             .bind(&dataset.label)
             .bind(&dataset.model)
             .bind(dataset.lake_version)
-            .bind(Json(dataset))
+            .bind(ordered_json(dataset))
             .fetch_one(tx.conn())
             .await?;
         Ok(id.0.into())

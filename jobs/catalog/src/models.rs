@@ -13,7 +13,7 @@ use tidemill_core::{DatasetId, RunId, Time};
 use tidemill_spec::{Hydration, Type};
 use tidemill_store::Tx;
 
-use crate::{Catalog, Error};
+use crate::{Catalog, Error, connection::ordered_json};
 
 /// What a registration writes down. Stored as JSON, so fields are only ever added, with a default.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -123,7 +123,7 @@ impl Catalog {
             .bind(job_key)
             .bind(&version.artifact)
             .bind(version.dataset.map(DatasetId::as_uuid))
-            .bind(types::Json(version))
+            .bind(ordered_json(version))
             .fetch_one(tx.conn())
             .await?;
         Ok(number.0)

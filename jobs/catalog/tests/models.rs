@@ -6,18 +6,13 @@ use indexmap::IndexMap;
 use tidemill_catalog::{Catalog, Dataset, DatasetPart, DatasetPartRef, ModelMetric, ModelVersion};
 use tidemill_core::DatasetId;
 use tidemill_spec::{Hydration, Type};
-use tidemill_store::{DatabaseOptions, Store};
-use tidemill_testkit::postgres::{Database, database};
+use tidemill_testkit::{Engine, engine_with};
 
-async fn catalog() -> (Database, Catalog) {
-    let database = database("catalog", async |database| {
-        let store = Store::connect(&DatabaseOptions::new(&database.url))?;
-        store.migrate().await?;
-        Ok(Catalog::new(store).migrate().await?)
-    });
-    let database = database.await.unwrap();
-    let store = Store::connect(&DatabaseOptions::new(&database.url)).unwrap();
-    (database, Catalog::new(store))
+async fn catalog() -> (Engine, Catalog) {
+    let engine = engine_with("catalog", async |store| Ok(Catalog::new(store.clone()).migrate().await?));
+    let engine = engine.await.unwrap();
+    let catalog = Catalog::new(engine.store.clone());
+    (engine, catalog)
 }
 
 fn version(artifact: &str, dataset: Option<DatasetId>) -> ModelVersion {
@@ -53,12 +48,13 @@ async fn register(catalog: &Catalog, key: &str, artifact: &str) -> i32 {
 
 #[tokio::test]
 async fn a_repeated_registration_finds_its_version() {
-    let (_database, catalog) = catalog().await;
+    let (_engine, catalog) = catalog().await;
     assert_eq!(register(&catalog, "run_1/register", "artifacts/a").await, 1);
     assert_eq!(register(&catalog, "run_2/register", "artifacts/b").await, 2);
     assert_eq!(register(&catalog, "run_1/register", "artifacts/other").await, 1);
     let kept = catalog.model_version("late_flight", 1).await.unwrap().unwrap();
     assert_eq!(kept, ModelVersion { version: 1, ..version("artifacts/a", None) });
+    assert_eq!(kept.hydration.columns.keys().collect::<Vec<_>>(), ["hour", "carrier"]);
     let numbers: Vec<i32> =
         catalog.model_versions(None).await.unwrap().iter().map(|row| row.version.version).collect();
     assert_eq!(numbers, [2, 1]);
@@ -66,7 +62,7 @@ async fn a_repeated_registration_finds_its_version() {
 
 #[tokio::test]
 async fn registrations_at_once_are_counted_one_by_one() {
-    let (_database, catalog) = catalog().await;
+    let (_engine, catalog) = catalog().await;
     let registrations = (0..8).map(|number| {
         let catalog = catalog.clone();
         tokio::spawn(async move { register(&catalog, &format!("run_{number}"), "artifacts/a").await })
@@ -81,7 +77,7 @@ async fn registrations_at_once_are_counted_one_by_one() {
 
 #[tokio::test]
 async fn a_rollback_returns_to_the_version_before_and_only_once() {
-    let (_database, catalog) = catalog().await;
+    let (_engine, catalog) = catalog().await;
     for key in ["run_1", "run_2"] {
         register(&catalog, key, "artifacts/a").await;
     }
@@ -107,7 +103,7 @@ async fn a_rollback_returns_to_the_version_before_and_only_once() {
 
 #[tokio::test]
 async fn a_figure_measured_again_overwrites_the_first() {
-    let (_database, catalog) = catalog().await;
+    let (_engine, catalog) = catalog().await;
     register(&catalog, "run_1", "artifacts/a").await;
     for value in [0.5, 0.75] {
         let (model, subject, metric) = ("late_flight".into(), "dst_1.holdout".into(), "auc".into());
@@ -121,7 +117,7 @@ async fn a_figure_measured_again_overwrites_the_first() {
 
 #[tokio::test]
 async fn a_repeated_build_finds_its_dataset() {
-    let (_database, catalog) = catalog().await;
+    let (_engine, catalog) = catalog().await;
     let time = "2013-06-01T04:00:00Z".parse().unwrap();
     let part =
         |path: &str| DatasetPart { path: path.into(), rows: 2, label_rate: Some(0.5), sha256: "00".into() };
@@ -149,7 +145,9 @@ async fn a_repeated_build_finds_its_dataset() {
         assert_eq!(catalog.insert_dataset(&mut tx, "run_1/data", &dataset(id)).await.unwrap(), first);
         tx.commit().await.unwrap();
     }
-    assert_eq!(catalog.dataset(first).await.unwrap(), Some(dataset(first)));
+    let kept = catalog.dataset(first).await.unwrap().unwrap();
+    assert_eq!(kept, dataset(first));
+    assert_eq!(kept.columns.keys().collect::<Vec<_>>(), ["hour", "carrier"]);
     assert_eq!(catalog.datasets(10).await.unwrap().len(), 1);
     let (_, train) = catalog.dataset_part(DatasetPartRef { id: first, holdout: false }).await.unwrap();
     assert_eq!(train.path, "dataset/1/train.parquet");

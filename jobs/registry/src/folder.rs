@@ -135,7 +135,7 @@ mod tests {
     fn a_folder_without_a_signature_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let signature = signature(&[("hour", Type::Int)]);
-        let mut check = |text: &str| {
+        let check = |text: &str| {
             std::fs::write(folder.path().join("MLmodel"), text).unwrap();
             check_mlmodel(folder.path(), &signature)
         };

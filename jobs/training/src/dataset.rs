@@ -5,7 +5,7 @@
 //! follows is a function of what is fixed: a repeat writes the same files and finds the same row.
 
 use arrow::{
-    array::{Array as _, ArrayRef, AsArray as _, BooleanArray, RecordBatch},
+    array::{ArrayRef, AsArray as _, BooleanArray, RecordBatch},
     compute::filter_record_batch,
     datatypes::TimestampMicrosecondType,
 };

@@ -4,7 +4,7 @@ WITH present AS (
 ),
 added AS (
     INSERT INTO catalog.model_version (model, version, job_key, artifact, dataset, body)
-    SELECT $1, coalesce(max(version), 0) + 1, $2, $3, $4, $5
+    SELECT $1, coalesce(max(version), 0) + 1, $2, $3, $4, CAST($5 AS json)
     FROM catalog.model_version
     WHERE model = $1
     HAVING NOT EXISTS (SELECT FROM present)

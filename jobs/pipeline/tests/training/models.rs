@@ -1,0 +1,140 @@
+//! Training, registration, the gate, promotion, rollback, scoring.
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+use serde_json::json;
+use tidemill_catalog::ModelVersion;
+use tidemill_core::{RunState, StepState};
+use tidemill_offline::{Read, Table};
+use tidemill_spec::{Hydration, Type};
+
+use crate::world::{VISITS, World, outputs};
+
+#[tokio::test]
+async fn a_first_version_becomes_champion_and_one_as_good_takes_over() {
+    let world = World::new().await;
+    let first = world.run("train", &[]).await;
+    assert_eq!(first.run.state, RunState::Completed, "{:#?}", first.step_list);
+    assert_eq!(outputs(&first, "register")["version"], 1);
+    let gate = outputs(&first, "gate");
+    assert_eq!((&gate["delta"], &gate["against"]), (&json!(0.0), &json!(null)));
+    assert!(gate["candidate"].as_f64().unwrap() > 0.7, "{gate}");
+
+    let version = world.catalog.model_version("buyer", 1).await.unwrap().unwrap();
+    assert_eq!(
+        Some(version.dataset.unwrap().to_string()),
+        outputs(&first, "data")["dataset"].as_str().map(str::to_owned)
+    );
+    assert_eq!(version.categories["landing"], ["offer", "search"]);
+    assert_eq!(version.view_versions["visit_pages"], 1);
+    assert_eq!(version.params["rows"], 27 * 12);
+    let figures = world.catalog.model_metrics("buyer").await.unwrap();
+    let holdout = outputs(&first, "data")["holdout"].as_str().unwrap();
+    let auc = figures.iter().find(|figure| figure.subject == holdout && figure.metric == "auc").unwrap();
+    assert_eq!((Some(auc.value), auc.rows), (gate["candidate"].as_f64(), VISITS - 27 * 12));
+    assert!(figures.iter().any(|figure| figure.subject == "training" && figure.metric == "trees"));
+
+    let second = world.run("train", &[]).await;
+    assert_eq!(outputs(&second, "register")["version"], 2);
+    let rematch = outputs(&second, "gate");
+    assert_eq!((&rematch["against"], &rematch["delta"]), (&gate["candidate"], &json!(0.0)));
+    let live = world.online.live().await.unwrap().unwrap();
+    let versions: Vec<u32> = live.models["buyer"].versions.keys().copied().collect();
+    assert_eq!((live.models["buyer"].aliases["champion"], versions), (2, vec![2, 1]));
+
+    let back = tidemill_registry::rollback(&world.catalog, &world.online, "buyer", "champion").await.unwrap();
+    assert_eq!(back, 1);
+    let live = world.online.live().await.unwrap().unwrap();
+    assert_eq!(live.models["buyer"].aliases["champion"], 1);
+    assert!(tidemill_registry::rollback(&world.catalog, &world.online, "buyer", "champion").await.is_err());
+    let up = world.catalog.lineage_up("model/buyer@2").await.unwrap();
+    assert!(up.iter().any(|edge| edge.from == "label/bought"), "{up:?}");
+}
+
+#[tokio::test]
+async fn a_worse_version_is_registered_but_not_promoted() {
+    let world = World::new().await;
+    world.run("train", &[]).await;
+    let page = world.run("train", &[("learning_rate", json!(0.4))]).await;
+    let delta = outputs(&page, "gate")["delta"].as_f64().unwrap();
+    assert!(delta < -0.005, "{delta}");
+    let rollout = page.step_list.iter().find(|step| step.name == "rollout").unwrap();
+    assert_eq!((page.run.state, rollout.state), (RunState::Completed, StepState::Skipped));
+    assert_eq!(rollout.reason.as_deref(), Some("`steps.gate.outputs.delta >= -0.005` is false"));
+    assert_eq!(world.catalog.model_alias("buyer", "champion").await.unwrap().unwrap().version, 1);
+}
+
+#[tokio::test]
+async fn a_failed_training_goes_on_from_its_checkpoint() {
+    let world = World::new().await;
+    let page = world.run("train", &[("fail_at", json!(6))]).await;
+    assert_eq!(page.run.state, RunState::Completed, "{:#?}", page.step_list);
+    for step in &page.step_list {
+        assert_eq!(step.attempts.len(), if step.name == "train" { 2 } else { 1 }, "{}", step.name);
+    }
+    assert_eq!(outputs(&page, "train")["trees"], 12);
+    let log = world.store().log(page.run.id, Some("train"), Some(2)).await.unwrap();
+    let trees: Vec<&str> =
+        log.iter().map(|line| line.line.as_str()).filter(|line| line.starts_with("tree")).collect();
+    assert_eq!((trees[0], trees.len()), ("tree 5", 8));
+    let train = page.step_list.iter().find(|step| step.name == "train").unwrap();
+    let fault = train.attempts[0].fault.as_ref().unwrap();
+    assert!(fault.message.contains("told to fail at tree 6"), "{fault}");
+}
+
+#[tokio::test]
+async fn a_version_is_scored_and_its_predictions_are_kept() {
+    let world = World::new().await;
+    world.run("train", &[]).await;
+    let page = world.run("score", &[]).await;
+    assert_eq!(page.run.state, RunState::Completed, "{:#?}", page.step_list);
+    let evaluation = outputs(&page, "evaluate");
+    assert_eq!((&evaluation["rows"], &evaluation["version"]), (&json!(VISITS), &json!(1)));
+    assert!(evaluation["auc"].as_f64().unwrap() > 0.7, "{evaluation}");
+    assert_eq!(outputs(&page, "predict")["rows"], VISITS);
+    assert_eq!(outputs(&page, "check"), &json!({ "rows": VISITS, "failed": 0 }));
+
+    let head = world.lake.head().await.unwrap();
+    let table = world.lake.read(&Read::all(Table::predictions("buyer"), head)).await.unwrap();
+    let rows = tidemill_rows::json_rows(&table).unwrap();
+    let mean = rows.iter().map(|row| row["probability"].as_f64().unwrap()).sum::<f64>() / rows.len() as f64;
+    assert!((mean - evaluation["mean_prediction"].as_f64().unwrap()).abs() < 1e-12);
+    assert_eq!((&rows[0]["model_version"], rows[0]["valid_at"].is_null()), (&json!(1), false));
+}
+
+#[tokio::test]
+async fn an_artifact_that_is_no_model_is_refused() {
+    let world = World::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("notes.txt"), "not a model").unwrap();
+    let artifact = world.blobs.put_folder("artifacts", folder.path()).await.unwrap();
+    let job = world.jobs().into_iter().find(|job| job.kind().as_str() == "model.register").unwrap();
+    let args = json!({ "model": "buyer", "artifact": artifact });
+    let fault = tidemill_testkit::run_job(world.store(), job, &args).await.unwrap_err();
+    assert_eq!(fault.code.unwrap().to_string(), "TM0820", "{fault}");
+    assert!(world.catalog.model_versions(None).await.unwrap().is_empty());
+}
+
+/// A version that nobody loads.
+pub(crate) fn version() -> ModelVersion {
+    ModelVersion {
+        model: "buyer".to_owned(),
+        version: 0,
+        artifact: "artifacts/none".to_owned(),
+        runtime: "lightgbm".to_owned(),
+        keys: IndexMap::from([("visit".to_owned(), Type::Int)]),
+        hydration: Hydration { rounds: Vec::new(), columns: IndexMap::new() },
+        request: IndexMap::new(),
+        outputs: IndexMap::from([("probability".to_owned(), Type::Float)]),
+        fail_on_missing: false,
+        processes: 2,
+        categories: IndexMap::new(),
+        view_versions: BTreeMap::new(),
+        leak_allowed: Vec::new(),
+        dataset: None,
+        params: serde_json::Map::new(),
+        run: None,
+        code_hash: None,
+    }
+}
