@@ -1,6 +1,9 @@
 //! A small airport: departures and weather, a view of each kind over them, a frozen data clock.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, AtomicI64, Ordering},
+};
 
 use serde_json::{Map, json};
 use tempfile::TempDir;
@@ -117,7 +120,8 @@ pub(crate) struct World {
     pub(crate) objects: Objects,
     _engine: Engine,
     _folder: TempDir,
-    commits: std::sync::atomic::AtomicI64,
+    commits: AtomicI64,
+    quiet: AtomicBool,
 }
 
 impl World {
@@ -153,7 +157,8 @@ impl World {
             objects,
             _engine: engine,
             _folder: folder,
-            commits: std::sync::atomic::AtomicI64::new(0),
+            commits: AtomicI64::new(0),
+            quiet: AtomicBool::new(false),
         };
         world.apply(yaml, python).await;
         world.clock(600).await;
@@ -214,7 +219,7 @@ impl World {
 
     /// Publishes rows as an upload would: accepted later than everything before.
     async fn ingest(&self, source: &str, rows: Vec<(i64, bool, Row)>) {
-        let commit = self.commits.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let commit = self.commits.fetch_add(1, Ordering::Relaxed);
         let rows: Vec<Row> = rows
             .into_iter()
             .zip(0..)
@@ -237,7 +242,15 @@ impl World {
         self.enqueue(updates_of_source(&self.objects, source)).await;
     }
 
+    /// From now on nothing that happens asks for jobs.
+    pub(crate) fn be_quiet(&self) {
+        self.quiet.store(true, Ordering::Relaxed);
+    }
+
     pub(crate) async fn enqueue(&self, wishes: Vec<NewJob>) {
+        if self.quiet.load(Ordering::Relaxed) {
+            return;
+        }
         let store = self.deps.catalog.store();
         let mut tx = store.begin().await.unwrap();
         for wish in wishes {
