@@ -1,0 +1,194 @@
+//! Projects come in, change and go, against a real database.
+#![expect(clippy::unwrap_used, reason = "tests may unwrap")]
+
+use std::{fs, path::Path};
+
+use sqlx::{Executor as _, SqlSafeStr as _};
+use tidemill_catalog::{Catalog, Change, ChangeKind, CodeArchive, Edge, Node, ViewState};
+use tidemill_core::Time;
+use tidemill_spec::{LoadOptions, Objects, diagnostic::SourceFile, load_files};
+use tidemill_testkit::{Engine, engine_with};
+
+const PROJECT: &str = r#"
+apiVersion: tidemill/v1
+kind: Project
+name: test
+---
+apiVersion: tidemill/v1
+kind: Entity
+name: airport
+keys: { origin: string }
+---
+apiVersion: tidemill/v1
+kind: Source
+name: weather
+columns: { origin: string, observed_at: timestamp, temp: { type: float, nullable: true }, gust: { type: float, nullable: true } }
+event_time: observed_at
+---
+apiVersion: tidemill/v1
+kind: FeatureView
+name: weather_now
+entity: airport
+source: weather
+ttl: 3h
+features: { temp: float }
+---
+apiVersion: tidemill/v1
+kind: FeatureView
+name: stress
+entity: airport
+inputs: [weather_now]
+python: transforms.airport:stress
+features: { stress: float }
+---
+apiVersion: tidemill/v1
+kind: Pipeline
+name: tidy
+schedule: { cron: "30 3 * * *", timezone: America/New_York, catchup: last, overlap: skip }
+steps:
+  one: { uses: sql, with: { query: SELECT 1 } }
+"#;
+
+struct World {
+    engine: Engine,
+    catalog: Catalog,
+}
+
+impl World {
+    async fn new() -> Self {
+        let engine =
+            engine_with("catalog", async |store| Ok(Catalog::new(store.clone()).migrate().await?)).await.unwrap();
+        let catalog = Catalog::new(engine.store.clone());
+        Self { engine, catalog }
+    }
+
+    /// Applies and returns what changed, without what didn't.
+    async fn apply(&self, yaml: &str, python: &str) -> Vec<Change> {
+        let code = CodeArchive { files: [("transforms/airport.py".to_owned(), python.to_owned())].into() };
+        let mut tx = self.engine.store.begin().await.unwrap();
+        let changes = self.catalog.apply(&mut tx, &objects(yaml), &code, Time::UNIX_EPOCH).await.unwrap();
+        tx.commit().await.unwrap();
+        changes.into_iter().filter(|change| change.change != ChangeKind::Unchanged || change.building.is_some()).collect()
+    }
+
+    async fn versions(&self, view: &str) -> Vec<(i32, ViewState)> {
+        let versions = self.catalog.view_versions(Some(view)).await.unwrap();
+        versions.into_iter().map(|version| (version.version, version.state)).collect()
+    }
+
+    async fn switch(&self, view: &str, version: i32) {
+        let mut tx = self.engine.store.begin().await.unwrap();
+        self.catalog.switch_view(&mut tx, view, version).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+}
+
+fn objects(yaml: &str) -> Objects {
+    let file = |path: &str, text: &str| SourceFile { path: path.to_owned(), text: text.to_owned() };
+    let files = vec![file("tidemill.yaml", yaml), file("transforms/airport.py", "def stress(row): ...")];
+    let loaded = load_files(files, &LoadOptions::default());
+    assert!(loaded.diagnostics.is_empty(), "{:?}", loaded.diagnostics);
+    loaded.objects
+}
+
+#[tokio::test]
+async fn applying_twice_changes_nothing_and_objects_come_back_in_order() {
+    let world = World::new().await;
+    assert_eq!(world.apply(PROJECT, "a").await.len(), 6);
+    assert_eq!(world.apply(PROJECT, "a").await, []);
+    let (declared, kept) = (objects(PROJECT), world.catalog.objects().await.unwrap());
+    assert_eq!(declared, kept);
+    assert!(declared.sources["weather"].columns.keys().eq(kept.sources["weather"].columns.keys()));
+    let schedules = world.engine.store.schedules().await.unwrap();
+    assert_eq!(schedules.len(), 1);
+    assert_eq!((schedules[0].name.as_str(), schedules[0].timezone.as_str()), ("pipeline/tidy", "America/New_York"));
+}
+
+#[tokio::test]
+async fn a_view_whose_values_change_is_built_beside_the_one_that_serves() {
+    use ViewState::{Building, Current, Retired};
+    let world = World::new().await;
+    world.apply(PROJECT, "a").await;
+    assert_eq!(world.versions("weather_now").await, [(1, Current)]);
+
+    // What people read is no reason to compute anything again.
+    let described = PROJECT.replace("ttl: 3h", "ttl: 3h\ndescription: The weather");
+    let changes = world.apply(&described, "a").await;
+    assert_eq!((changes.len(), changes[0].version, changes[0].building), (1, 2, None));
+    let current = world.catalog.current_view("weather_now").await.unwrap().unwrap();
+    assert_eq!((current.version, current.definition.meta.description.as_str()), (1, "The weather"));
+
+    // What a view is computed from is part of it.
+    let changed = PROJECT.replace("temp: float }", "temp: { type: float, last: gust } }");
+    let building: Vec<_> = world.apply(&changed, "a").await.into_iter().map(|change| change.building).collect();
+    assert_eq!(building, [Some(2), Some(2)]);
+    assert_eq!(world.versions("weather_now").await, [(2, Building), (1, Current)]);
+    world.switch("weather_now", 2).await;
+    world.switch("weather_now", 2).await;
+    assert_eq!(world.versions("weather_now").await, [(2, Current), (1, Retired)]);
+
+    // Going back before the switch leaves what serves.
+    world.apply(PROJECT, "a").await;
+    assert_eq!(world.versions("weather_now").await, [(3, Building), (2, Current), (1, Retired)]);
+    assert_eq!(world.versions("stress").await, [(2, Retired), (1, Current)]);
+    world.apply(&changed, "a").await;
+    assert_eq!(world.versions("weather_now").await[..2], [(3, Retired), (2, Current)]);
+}
+
+#[tokio::test]
+async fn a_changed_python_file_makes_a_new_version_of_the_views_that_name_it() {
+    let world = World::new().await;
+    world.apply(PROJECT, "a").await;
+    let before = world.catalog.code_hash().await.unwrap();
+    let changes = world.apply(PROJECT, "b").await;
+    assert_eq!(changes.len(), 1);
+    assert_eq!((changes[0].object.to_string().as_str(), changes[0].building), ("view/stress", Some(2)));
+    assert_ne!(world.catalog.code_hash().await.unwrap(), before);
+}
+
+#[tokio::test]
+async fn what_is_no_longer_declared_is_retired_and_may_come_back() {
+    let world = World::new().await;
+    world.apply(PROJECT, "a").await;
+    let fewer = PROJECT.split("---").filter(|part| !part.contains("stress") && !part.contains("tidy")).collect::<Vec<_>>();
+    let changes = world.apply(&fewer.join("---"), "a").await;
+    assert!(changes.iter().all(|change| change.change == ChangeKind::Removed) && changes.len() == 2);
+    assert_eq!(world.versions("stress").await, [(1, ViewState::Retired)]);
+    assert!(world.engine.store.schedules().await.unwrap().is_empty());
+    let back = world.apply(PROJECT, "a").await;
+    assert!(back.iter().all(|change| change.change == ChangeKind::Added && change.version == 1));
+    assert_eq!(world.versions("stress").await, [(1, ViewState::Current)]);
+}
+
+#[tokio::test]
+async fn lineage_is_read_both_ways_and_drawn_once() {
+    let world = World::new().await;
+    world.apply(PROJECT, "a").await;
+    let edge = Edge::new(Node::View("weather_now".into(), 1), Node::Model("late".into(), 1));
+    for lake_version in [None, Some(7)] {
+        let mut tx = world.engine.store.begin().await.unwrap();
+        let edge = Edge { lake_version, ..edge.clone() };
+        world.catalog.lineage(&mut tx, &[edge.clone(), edge]).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+    let up = world.catalog.lineage_up("model/late").await.unwrap();
+    assert_eq!((up[0].from.as_str(), up[0].lake_version), ("view/weather_now@1", Some(7)));
+    assert_eq!(up[1].from, "source/weather");
+    let down = world.catalog.lineage_down("column/weather.temp").await.unwrap();
+    assert_eq!(down.iter().map(|edge| edge.to.as_str()).collect::<Vec<_>>(), ["feature/weather_now.temp@1"]);
+}
+
+#[tokio::test]
+async fn every_statement_can_be_prepared() {
+    let world = World::new().await;
+    let mut connection = world.catalog.pool().acquire().await.unwrap();
+    for noun in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("queries")).unwrap() {
+        for file in fs::read_dir(noun.unwrap().path()).unwrap() {
+            let path = file.unwrap().path();
+            let sql = fs::read_to_string(&path).unwrap();
+            assert!(sql.starts_with("-- "), "{} begins with what it does", path.display());
+            let prepared = (&mut *connection).prepare(sqlx::AssertSqlSafe(sql).into_sql_str()).await;
+            prepared.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        }
+    }
+}

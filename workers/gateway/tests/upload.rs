@@ -1,0 +1,170 @@
+//! Uploads over the wire: whole, cut off, repeated, wrong.
+#![expect(clippy::unwrap_used, reason = "tests may unwrap")]
+
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+use tempfile::TempDir;
+use tidemill_blobs::{BlobOptions, Blobs};
+use tidemill_catalog::{Catalog, CodeArchive};
+use tidemill_core::{SystemClock, Time};
+use tidemill_gateway::{Options, Server};
+use tidemill_ingest::{Ingest, Limits};
+use tidemill_offline::{Lake, LakeOptions};
+use tidemill_proto::ingest::v1::{
+    GetUploadRequest, UploadOpen, UploadRequest, UploadResponse, ingest_service_client::IngestServiceClient,
+    upload_request::Part,
+};
+use tidemill_spec::{LoadOptions, diagnostic::SourceFile, load_files};
+use tidemill_testkit::{Engine, engine_with};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::{Code, Status, transport::Channel};
+
+const PROJECT: &str = "
+apiVersion: tidemill/v1
+kind: Project
+name: test
+---
+apiVersion: tidemill/v1
+kind: Source
+name: weather
+columns: { origin: string, observed_at: timestamp }
+event_time: observed_at
+";
+const PIECE: usize = 1 << 20;
+
+struct World {
+    client: IngestServiceClient<Channel>,
+    catalog: Catalog,
+    _stop: DropGuard,
+    _engine: Engine,
+    _folder: TempDir,
+}
+
+async fn world() -> World {
+    let engine = engine_with("gateway", async |store| Ok(Catalog::new(store.clone()).migrate().await?)).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let blobs = Blobs::open(&BlobOptions::folder(folder.path())).unwrap();
+    let catalog = Catalog::new(engine.store.clone());
+    let file = SourceFile { path: "tidemill.yaml".to_owned(), text: PROJECT.to_owned() };
+    let objects = load_files(vec![file], &LoadOptions::default()).objects;
+    let mut tx = engine.store.begin().await.unwrap();
+    catalog.apply(&mut tx, &objects, &CodeArchive::default(), Time::UNIX_EPOCH).await.unwrap();
+    tx.commit().await.unwrap();
+    let lake = Lake::open(&LakeOptions::default(), engine.store.pool().clone(), blobs.clone()).unwrap();
+    let ingest = Ingest::new(catalog.clone(), lake, blobs, Arc::new(SystemClock), Limits::default());
+    let options = Options { listen: ([127, 0, 0, 1], 0).into() };
+    let server = Server::bind(&options, ingest).await.unwrap();
+    let address = format!("http://{}", server.address().unwrap());
+    let stop = CancellationToken::new();
+    tokio::spawn(server.run(stop.clone()));
+    let client = IngestServiceClient::connect(address).await.unwrap();
+    World { client, catalog, _stop: stop.drop_guard(), _engine: engine, _folder: folder }
+}
+
+fn file() -> Vec<u8> {
+    let mut text = "origin,observed_at\n".to_owned();
+    while text.len() < 11 * PIECE {
+        text.push_str("JFK,2013-01-01T06:00:00Z\n");
+    }
+    text.into_bytes()
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn open(bytes: &[u8], offset: usize) -> UploadOpen {
+    UploadOpen {
+        source: "weather".to_owned(),
+        format: "csv".to_owned(),
+        sha256: sha256(bytes),
+        size_bytes: bytes.len() as u64,
+        offset: offset as u64,
+        file_name: "weather.csv".to_owned(),
+        force: false,
+    }
+}
+
+fn messages(open: UploadOpen, bytes: &[u8]) -> Vec<UploadRequest> {
+    let data = bytes.chunks(PIECE).map(|piece| Part::Data(piece.to_vec()));
+    std::iter::once(Part::Open(open)).chain(data).map(|part| UploadRequest { part: Some(part) }).collect()
+}
+
+impl World {
+    async fn send(&self, open: UploadOpen, bytes: &[u8]) -> Result<UploadResponse, Status> {
+        let stream = tokio_stream::iter(messages(open, bytes));
+        Ok(self.client.clone().upload(stream).await?.into_inner())
+    }
+
+    async fn received(&self, bytes: &[u8]) -> u64 {
+        let asked = GetUploadRequest { source: "weather".to_owned(), sha256: sha256(bytes) };
+        self.client.clone().get_upload(asked).await.unwrap().into_inner().received_bytes
+    }
+
+    /// Sends a part of a file and goes away, once the gateway has kept some of it.
+    async fn cut_off(&self, bytes: &[u8], at: usize) -> u64 {
+        let (sender, receiver) = mpsc::channel(1);
+        let mut client = self.client.clone();
+        let call = tokio::spawn(async move { client.upload(ReceiverStream::new(receiver)).await });
+        for message in messages(open(bytes, 0), &bytes[..at]) {
+            sender.send(message).await.unwrap();
+        }
+        let mut received = 0;
+        while received == 0 {
+            received = self.received(bytes).await;
+        }
+        call.abort();
+        received
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_was_cut_off_goes_on_from_what_is_here() {
+    let (world, bytes) = (world().await, file());
+    let received = usize::try_from(world.cut_off(&bytes, 9 * PIECE).await).unwrap();
+    assert!(received >= 4 * PIECE && received <= 9 * PIECE);
+    let response = world.send(open(&bytes, received), &bytes[received..]).await.unwrap();
+    assert!(!response.duplicate && response.run_id.starts_with("run_"));
+    let uploads = world.catalog.uploads(Some("weather"), 10).await.unwrap();
+    assert_eq!(uploads.len(), 1);
+    assert_eq!(usize::try_from(uploads[0].size_bytes).unwrap(), bytes.len());
+    assert!(uploads[0].chunks > 1);
+    assert_eq!(world.received(&bytes).await, bytes.len() as u64);
+}
+
+#[tokio::test]
+async fn an_upload_that_was_cut_off_may_start_over_and_a_repeat_is_a_duplicate() {
+    let (world, bytes) = (world().await, file());
+    world.cut_off(&bytes, 9 * PIECE).await;
+    let first = world.send(open(&bytes, 0), &bytes).await.unwrap();
+    let again = world.send(open(&bytes, 0), &bytes).await.unwrap();
+    assert!(!first.duplicate && again.duplicate);
+    assert_eq!((first.upload_id, first.run_id), (again.upload_id, again.run_id));
+    assert_eq!(world.catalog.uploads(Some("weather"), 10).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_wrong_upload_is_told_why_and_leaves_nothing() {
+    let world = world().await;
+    let bytes = b"origin,observed_at\nJFK,2013-01-01T06:00:00Z\n";
+    let check = async |open: UploadOpen, bytes: &[u8], code: Code, says: &str| {
+        let status = world.send(open, bytes).await.unwrap_err();
+        assert_eq!((status.code(), status.message().contains(says)), (code, true), "{status}");
+    };
+    let ok = open(bytes, 0);
+    check(UploadOpen { source: "wheather".into(), ..ok.clone() }, bytes, Code::NotFound, "did you mean `weather`?").await;
+    check(UploadOpen { format: "xlsx".into(), ..ok.clone() }, bytes, Code::InvalidArgument, "TM0503").await;
+    check(UploadOpen { sha256: sha256(b"other"), ..ok.clone() }, bytes, Code::FailedPrecondition, "TM0505").await;
+    check(UploadOpen { sha256: "../x".into(), ..ok.clone() }, bytes, Code::FailedPrecondition, "TM0505").await;
+    check(UploadOpen { size_bytes: 3, ..ok.clone() }, bytes, Code::FailedPrecondition, "announced 3 bytes").await;
+    check(UploadOpen { offset: 5, ..ok.clone() }, bytes, Code::FailedPrecondition, "0 bytes are here").await;
+    check(UploadOpen { size_bytes: u64::MAX, ..ok.clone() }, bytes, Code::ResourceExhausted, "TM0504").await;
+    check(UploadOpen { file_name: "x".repeat(300), ..ok.clone() }, bytes, Code::ResourceExhausted, "TM0504").await;
+    let other = b"origin,seen_at\n";
+    check(open(other, 0), other, Code::InvalidArgument, "[TM0501]").await;
+    assert!(world.catalog.uploads(None, 10).await.unwrap().is_empty());
+    world.send(ok, bytes).await.unwrap();
+}
