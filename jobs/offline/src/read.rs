@@ -8,7 +8,9 @@ use tidemill_rows::{CREATED_AT, SEQ, VALID_AT, source_schema, type_of, value::no
 use tidemill_spec::{Objects, Value};
 
 use crate::{
-    CommitRange, Error, Lake, Table, Version, View, manifest,
+    CommitRange, Error, Lake, LakeOptions, Table, Version, View,
+    duck::Duck,
+    manifest,
     sql::{self, quoted},
 };
 
@@ -73,24 +75,9 @@ impl Lake {
         self.read(&Read { filter, ..Read::all(view.table(), version) }).await
     }
 
-    /// Rows of a file of labels or of rows to compare: Parquet, CSV or JSON lines, by its name's end. Naive
-    /// instants are UTC.
+    /// Rows of a file of labels, as [`read_file`] has them.
     pub async fn read_file(&self, path: &Path) -> Result<RecordBatch, Error> {
-        let reader = match path.extension().and_then(OsStr::to_str) {
-            Some("parquet" | "pq") => "read_parquet",
-            Some("csv") => "read_csv",
-            Some("jsonl" | "ndjson" | "json") => "read_json",
-            _ => {
-                let message = format!("`{}` is neither .parquet, .csv nor .jsonl", path.display());
-                return Err(Error::invalid(608, message));
-            }
-        };
-        let statement = format!("SELECT * FROM {reader}({})", sql::text(&path.to_string_lossy()));
-        let rows = self
-            .duck
-            .run(format!("reading {}", path.display()), move |session| session.query(&statement))
-            .await?;
-        declared_types(&rows)
+        rows_of_file(&self.duck, path).await
     }
 
     /// A query by a person or a step, in a database of its own that can read nothing but the lake as of `version`:
@@ -152,6 +139,27 @@ impl Lake {
             })
             .await
     }
+}
+
+/// Rows of a file, without a lake: Parquet, CSV or JSON lines, by its name's end. Naive instants are UTC.
+pub async fn read_file(path: &Path) -> Result<RecordBatch, Error> {
+    rows_of_file(&Duck::open(&LakeOptions::default())?, path).await
+}
+
+async fn rows_of_file(duck: &Duck, path: &Path) -> Result<RecordBatch, Error> {
+    let reader = match path.extension().and_then(OsStr::to_str) {
+        Some("parquet" | "pq") => "read_parquet",
+        Some("csv") => "read_csv",
+        Some("jsonl" | "ndjson" | "json") => "read_json",
+        _ => {
+            let message = format!("`{}` is neither .parquet, .csv nor .jsonl", path.display());
+            return Err(Error::invalid(608, message));
+        }
+    };
+    let statement = format!("SELECT * FROM {reader}({})", sql::text(&path.to_string_lossy()));
+    let rows =
+        duck.run(format!("reading {}", path.display()), move |session| session.query(&statement)).await?;
+    declared_types(&rows)
 }
 
 fn nothing() -> RecordBatch {

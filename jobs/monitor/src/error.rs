@@ -1,0 +1,109 @@
+//! What can go wrong with a monitor, by what a caller may do about it.
+
+use tidemill_core::{Fault, JobError};
+
+/// Why a window was not scanned, or a table not compared.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nothing of this kind and name is declared.
+    #[error("there is no {kind} `{name}`")]
+    Unknown {
+        /// `monitor`, `notifier`, `label`, `source` or `view`.
+        kind: &'static str,
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// A side lacks a column.
+    #[error("there is no column `{column}`")]
+    MissingColumn {
+        /// Which.
+        column: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// What the window is compared with isn't there.
+    #[error("{0}")]
+    NoReference(String),
+    /// The text names no window, or an empty one.
+    #[error("`{0}` is no window")]
+    Window(String),
+    /// An address names a secret that isn't set.
+    #[error("secret `{0}` is not set")]
+    Secret(String),
+    /// A webhook refused, or couldn't be reached.
+    #[error("{0}")]
+    Delivery(String),
+    /// The catalog could not be read or written.
+    #[error("catalog")]
+    Catalog(#[from] tidemill_catalog::Error),
+    /// The engine could not be read or written.
+    #[error("engine")]
+    Store(#[from] tidemill_store::Error),
+    /// The lake, or a file, could not be read.
+    #[error("lake")]
+    Lake(#[from] tidemill_offline::Error),
+    /// The report could not be kept, or the dataset not be fetched.
+    #[error("object store")]
+    Blobs(#[from] tidemill_blobs::Error),
+    /// The model could not be asked.
+    #[error("model")]
+    Registry(#[from] tidemill_registry::Error),
+    /// The views could not be waited for.
+    #[error("views")]
+    Training(#[from] tidemill_training::Error),
+    /// The dataset could not be read.
+    #[error("rows")]
+    Rows(#[from] tidemill_rows::Error),
+    /// Columns could not be converted.
+    #[error("columns")]
+    Arrow(#[from] arrow::error::ArrowError),
+}
+
+impl Error {
+    /// What a person is told.
+    pub fn fault(&self) -> Fault {
+        let message = self.to_string();
+        match self {
+            Self::Unknown { known, .. } if known.is_empty() => {
+                Fault::coded(901, message).hint("tidemill apply")
+            }
+            Self::Unknown { known, .. } => {
+                Fault::coded(901, message).hint(format!("there are: {}", known.join(", ")))
+            }
+            Self::MissingColumn { known, .. } => {
+                Fault::coded(902, message).hint(format!("its columns are {}", known.join(", ")))
+            }
+            Self::NoReference(_) => {
+                Fault::coded(903, message).hint("promote a version that was trained on a dataset built here")
+            }
+            Self::Window(_) => Fault::coded(904, message)
+                .hint("a month (2013-09), a day (2013-09-01), or FROM..TO of two days or instants"),
+            Self::Secret(name) => {
+                Fault::coded(905, message).hint(format!("set the variable {name} for the workers"))
+            }
+            Self::Delivery(_) => Fault::coded(906, message).hint("tidemill retry --failed --since 24h"),
+            Self::Lake(error) => error.fault(),
+            Self::Registry(error) => error.fault(),
+            Self::Training(error) => error.fault(),
+            _ => Fault::from_error(self),
+        }
+    }
+}
+
+/// What was declared or asked wrongly stays wrong; servers, secrets and webhooks may come back.
+impl From<Error> for JobError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Catalog(error) => error.into(),
+            Error::Store(error) => error.into(),
+            Error::Lake(error) => error.into(),
+            Error::Blobs(error) => error.into(),
+            Error::Registry(error) => error.into(),
+            Error::Training(error) => error.into(),
+            Error::Secret(_) | Error::Delivery(_) => Self::Retry(error.fault()),
+            _ => Self::Discard(error.fault()),
+        }
+    }
+}
