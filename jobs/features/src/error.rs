@@ -30,7 +30,7 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn no_view(view: &str) -> Self {
-        let fault = Fault::coded(603, format!("there is no feature view `{view}`"));
+        let fault = Fault::coded(611, format!("there is no feature view `{view}`"));
         Self::Invalid(fault.hint("list them: tidemill features list"))
     }
 
@@ -41,7 +41,7 @@ impl Error {
             Self::Lake(error) => error.fault(),
             Self::Python(error) => error.fault(),
             Self::Online(tidemill_online::Error::Unavailable(_)) => {
-                Fault { code: Some(tidemill_core::Code(604)), ..Fault::from_error(self) }
+                Fault { code: Some(tidemill_core::Code(612)), ..Fault::from_error(self) }
                     .hint("start Redis again; jobs go on by themselves")
             }
             _ => Fault::from_error(self),

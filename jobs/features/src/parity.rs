@@ -59,7 +59,7 @@ pub struct Difference {
 pub async fn parity(deps: &Deps, view: &str) -> Result<Parity, Error> {
     let subject = Subject::current(deps, view).await?;
     let Some(online) = &subject.online else {
-        let fault = Fault::coded(607, format!("view `{view}` is not online"));
+        let fault = Fault::coded(614, format!("view `{view}` is not online"));
         return Err(Error::Invalid(fault.hint("declare `online: true` on it")));
     };
     let position = drained(deps, &subject).await?;
@@ -148,7 +148,7 @@ async fn drained(deps: &Deps, subject: &Subject) -> Result<Position, Error> {
 }
 
 fn never_caught_up(subject: &Subject) -> Error {
-    let fault = Fault::coded(608, format!("view `{}` is not up to date after a minute", subject.name()));
+    let fault = Fault::coded(615, format!("view `{}` is not up to date after a minute", subject.name()));
     Error::Invalid(fault.hint("see why: tidemill runs list"))
 }
 

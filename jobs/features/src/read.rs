@@ -126,7 +126,7 @@ async fn wanted(deps: &Deps, request: &GetRequest) -> Result<Vec<Wanted>, Error>
         let declared = &subject.view.definition.features;
         if let Some(unknown) = features.iter().flatten().find(|name| !declared.contains_key(*name)) {
             let names = declared.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-            let fault = Fault::coded(605, format!("view `{view}` has no feature `{unknown}`"));
+            let fault = Fault::coded(613, format!("view `{view}` has no feature `{unknown}`"));
             return Err(Error::Invalid(fault.hint(format!("its features are {names}"))));
         }
         wanted.push(Wanted { subject, features });
@@ -153,7 +153,7 @@ fn keys_of(
         };
         value.map_err(|wrong| {
             Error::Invalid(Fault::coded(
-                606,
+                616,
                 format!("key `{name}` of entity `{}`: {wrong}", subject.view.entity.name),
             ))
         })
@@ -165,7 +165,7 @@ fn missing_key(subject: &Subject, name: &str) -> Error {
     let entity = &subject.view.entity;
     let keys = entity.keys.keys().map(|key| format!("--entity {key}=…")).collect::<Vec<_>>().join(" ");
     let fault = Fault::coded(
-        606,
+        616,
         format!("view `{}` needs the key `{name}` of entity `{}`", subject.name(), entity.name),
     );
     Error::Invalid(fault.hint(keys))
