@@ -57,7 +57,7 @@ impl Lake {
             let living = format!("CASE WHEN NOT {DELETED} THEN ({expression}) END");
             Some(sql::feature(name, &living, feature.ty))
         });
-        self.from_source(view, commits, part, &features.collect::<String>(), &view.schema()).await
+        self.computed(view, commits, part, &features.collect::<String>(), &view.schema()).await
     }
 
     /// The source rows that [`Lake::compute_rows`] would read, for Python to compute: all source columns and the
@@ -76,10 +76,10 @@ impl Lake {
         let rest = rows::source_schema(source);
         let rest = rest.fields().iter().filter(|field| !view.entity.keys.contains_key(field.name()));
         let schema = Schema::new(keys.chain(rest.map(|field| field.as_ref().clone())).collect::<Vec<_>>());
-        self.from_source(view, commits, part, &others, &schema.into()).await
+        self.computed(view, commits, part, &others, &schema.into()).await
     }
 
-    async fn from_source(
+    async fn computed(
         &self,
         view: &View,
         commits: CommitRange,

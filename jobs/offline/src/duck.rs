@@ -1,6 +1,6 @@
 //! One DuckDB in this process. Statements run on connections of their own, off the async threads, two at a time.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, path::Path, sync::Arc};
 
 use arrow::{
     array::{RecordBatch, RecordBatchOptions},
@@ -11,6 +11,7 @@ use duckdb::{
     Config, Connection,
     vtab::arrow::{ArrowVTab, arrow_recordbatch_to_query_params},
 };
+use tempfile::TempDir;
 use tidemill_rows::row::column;
 use tokio::sync::{Mutex, Semaphore};
 
@@ -26,6 +27,8 @@ pub(crate) struct Duck {
     root: Arc<Mutex<Connection>>,
     permits: Arc<Semaphore>,
     options: LakeOptions,
+    // Where it spills; gone with the last handle.
+    spill: Arc<TempDir>,
 }
 
 /// One connection and what it is doing, for messages.
@@ -35,8 +38,12 @@ pub(crate) struct Session {
 
 impl Duck {
     pub(crate) fn open(options: &LakeOptions) -> Result<Self, Error> {
-        let root = start(options).map_err(|source| Error::Query { doing: "starting".to_owned(), source })?;
+        let failed = |source| Error::Query { doing: "starting".to_owned(), source };
+        let spill =
+            TempDir::new().map_err(|error| failed(duckdb::Error::ToSqlConversionFailure(error.into())))?;
+        let root = start(options, spill.path()).map_err(failed)?;
         Ok(Self {
+            spill: Arc::new(spill),
             root: Arc::new(Mutex::new(root)),
             permits: Arc::new(Semaphore::new(STATEMENTS)),
             options: options.clone(),
@@ -59,7 +66,7 @@ impl Duck {
         doing: impl Into<String>,
         work: impl FnOnce(&Session) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Error> {
-        self.on(start(&self.options), doing.into(), work).await
+        self.on(start(&self.options, self.spill.path()), doing.into(), work).await
     }
 
     async fn on<T: Send + 'static>(
@@ -167,14 +174,14 @@ impl Session {
     }
 }
 
-fn start(options: &LakeOptions) -> Result<Connection, duckdb::Error> {
+fn start(options: &LakeOptions, spill: &Path) -> Result<Connection, duckdb::Error> {
     let config = Config::default()
         .threads(i64::from(options.threads))?
         .max_memory(&format!("{}MiB", options.memory_bytes >> 20))?
         .enable_autoload_extension(false)?
-        .with("autoinstall_known_extensions", "false")?;
+        .with("autoinstall_known_extensions", "false")?
+        .with("temp_directory", spill.to_string_lossy())?;
     let connection = Connection::open_in_memory_with_flags(config)?;
-    connection.execute_batch("SET preserve_insertion_order = true")?;
     connection.register_table_function::<ArrowVTab>("arrow_rows")?;
     Ok(connection)
 }

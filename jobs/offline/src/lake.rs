@@ -1,5 +1,7 @@
 //! The lake itself: stage files, publish them in the caller's transaction, list them at a version.
 
+use std::fmt::Write as _;
+
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
@@ -156,8 +158,10 @@ pub(crate) fn path_of(table: &Table, job_key: &str, chunk: u32, bytes: &[u8]) ->
     hash.update([0]);
     hash.update(chunk.to_be_bytes());
     hash.update(bytes);
-    let name = hash.finalize();
-    let name: String = name.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let name = hash.finalize().iter().take(16).fold(String::new(), |mut name, byte| {
+        let _ = write!(name, "{byte:02x}");
+        name
+    });
     format!("lake/{table}/{name}.parquet")
 }
 

@@ -173,7 +173,7 @@ fn statement(read: &Read, rows: &str, keys: &[String], columns: &[String]) -> St
         let order: Vec<String> = order.iter().map(|name| format!("{}{direction}", quoted(name))).collect();
         order.join(", ")
     };
-    let selected = read.columns.as_ref().map_or("*".to_owned(), |names| sql::list(names));
+    let selected = read.columns.as_ref().map_or("*".to_owned(), sql::list);
     let mut statement = format!("SELECT {selected} FROM {rows} WHERE {}", condition(&read.filter));
     if let Some(last) = read.filter.last
         && !order.is_empty()

@@ -216,6 +216,7 @@ pub fn dead_batch(
     ])
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
 fn arrow_failed(error: ArrowError) -> duckdb::Error {
     duckdb::Error::ArrowTypeToDuckdbType(error.to_string(), DataType::Null)
 }
@@ -369,7 +370,7 @@ fn split(batch: &RecordBatch, source: &Source, stamp: Stamp) -> Result<Digest, A
         batch.column_by_name(name).ok_or_else(|| ArrowError::SchemaError(format!("no column {name}")))
     };
     let reasons = column("_column")?;
-    let good = BooleanArray::from_iter((0..batch.num_rows()).map(|row| Some(reasons.is_null(row))));
+    let good: BooleanArray = (0..batch.num_rows()).map(|row| Some(reasons.is_null(row))).collect();
     let kept = |name: &str, ty: &DataType| -> Result<ArrayRef, ArrowError> {
         compute::filter(&compute::cast(column(name)?, ty)?, &good)
     };

@@ -40,7 +40,7 @@ pub(crate) struct Window {
     default: Value,
     aggregate: Aggregate,
     column: Option<String>,
-    window_us: i64,
+    length_us: i64,
     hop_us: i64,
 }
 
@@ -55,7 +55,7 @@ impl Window {
             default: feature.default.clone().unwrap_or(Value::Null),
             aggregate: *aggregate,
             column: column.clone(),
-            window_us: micros(*window),
+            length_us: micros(*window),
             // `check` refuses hops below a second; none at all would be no tiles at all.
             hop_us: micros(*hop).max(1),
         })
@@ -68,7 +68,7 @@ impl Window {
 
     /// The oldest tile of the window that ends at a moment.
     fn first_tile(&self, at_us: i64) -> i64 {
-        (at_us - self.window_us).div_euclid(self.hop_us)
+        (at_us - self.length_us).div_euclid(self.hop_us)
     }
 
     /// No row at or before this counts at that moment.

@@ -126,7 +126,7 @@ mod tests {
         let rows = rows_of(&batch).unwrap();
         assert_eq!(rows_of(&read(write(&batch).unwrap()).unwrap()).unwrap(), rows);
         let (schema, batches) =
-            ipc::decode(&ipc::encode(&batch.schema(), &[batch.clone()]).unwrap()).unwrap();
+            ipc::decode(&ipc::encode(&batch.schema(), std::slice::from_ref(&batch)).unwrap()).unwrap();
         assert_eq!((schema, batches), (batch.schema(), vec![batch.clone()]));
         let range = time_range(&batch, "valid_at").unwrap().unwrap();
         assert_eq!((range.0.timestamp_micros(), range.1.timestamp_micros()), (1, 5));

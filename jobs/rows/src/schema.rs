@@ -38,8 +38,13 @@ pub fn arrow_type(ty: Type) -> DataType {
 pub fn type_of(arrow: &DataType) -> Option<Type> {
     Some(match arrow {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Type::String,
-        DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => Type::Int,
-        DataType::UInt8 | DataType::UInt16 | DataType::UInt32 => Type::Int,
+        DataType::Int8
+        | DataType::Int16
+        | DataType::Int32
+        | DataType::Int64
+        | DataType::UInt8
+        | DataType::UInt16
+        | DataType::UInt32 => Type::Int,
         DataType::Float16 | DataType::Float32 | DataType::Float64 => Type::Float,
         DataType::Boolean => Type::Bool,
         DataType::Date32 | DataType::Date64 => Type::Date,

@@ -88,7 +88,7 @@ pub(super) fn aggregate(
         }
         // Only least and greatest are left: there is no sum of these.
         (kind, _) => {
-            let get = |row| values.is_valid(row).then(|| row);
+            let get = |row| values.is_valid(row).then_some(row);
             let at = |row| tidemill_rows::value_at(values, row);
             let pick = |a: usize, b: usize| {
                 let less = at(b) < at(a);

@@ -119,7 +119,7 @@ impl Tiles<'_> {
         let clock_us = self.clock.timestamp_micros();
         let of_hop: Vec<(usize, &Window)> =
             self.windows.iter().enumerate().filter(|(_, window)| window.hop_us == hop_us).collect();
-        let Some((_, longest)) = of_hop.iter().max_by_key(|(_, window)| window.window_us) else { return };
+        let Some((_, longest)) = of_hop.iter().max_by_key(|(_, window)| window.length_us) else { return };
         let mut left = self.events.between(entity, longest.tail_us(clock_us), clock_us);
         while let Some(first) = left.next() {
             let tile = longest.tile(self.events.valid_us[first]);

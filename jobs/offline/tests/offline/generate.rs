@@ -12,7 +12,7 @@ use crate::{
 /// Moments lie within this many seconds.
 pub(crate) const SPAN: i64 = 1_200;
 
-/// A small random generator (SplitMix64), so that a seed printed by a failure says everything.
+/// A small random generator (the mixer of `SplitMix64`), so that a seed printed by a failure says everything.
 pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {

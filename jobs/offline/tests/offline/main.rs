@@ -1,5 +1,15 @@
 //! The lake against real servers: an oracle in plain Rust, named scenarios, and the life of files.
 
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests may, outside of test functions too")]
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    clippy::float_cmp,
+    reason = "the numbers are small and chosen"
+)]
+
 mod brute;
 mod flights;
 mod generate;
