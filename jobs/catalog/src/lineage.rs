@@ -112,14 +112,16 @@ impl Catalog {
             .fetch_all(self.pool())
             .await?;
         let named: Vec<String> = named.into_iter().map(|(object,)| object).collect();
-        let rows: Vec<(String, String, Option<Uuid>, Option<String>, Option<i64>, Time)> =
-            sqlx::query_as(statement).bind(named).fetch_all(self.pool()).await?;
+        let rows: Vec<StoredEdge> = sqlx::query_as(statement).bind(named).fetch_all(self.pool()).await?;
         let edge = |(from, to, run, code_hash, lake_version, updated_at): (_, _, Option<Uuid>, _, _, _)| {
             EdgeRow { from, to, run: run.map(RunId::from), code_hash, lake_version, updated_at }
         };
         Ok(rows.into_iter().map(edge).collect())
     }
 }
+
+/// From, to, run, code hash, lake version, time of the last drawing.
+type StoredEdge = (String, String, Option<Uuid>, Option<String>, Option<i64>, Time);
 
 pub(crate) async fn draw(tx: &mut Tx, edges: &[Edge]) -> Result<(), Error> {
     // One statement can't touch a row twice, and locks are taken in one order.

@@ -276,11 +276,10 @@ impl Catalog {
 
     /// Chunks of an upload in the file's order.
     pub async fn chunks<D: DeserializeOwned>(&self, upload: UploadId) -> Result<Vec<Chunk<D>>, Error> {
-        let rows: Vec<(i32, i64, i64, i64, i64, Option<Json<serde_json::Value>>)> =
-            sqlx::query_as(include_str!("../queries/chunk/select.sql"))
-                .bind(upload.as_uuid())
-                .fetch_all(self.pool())
-                .await?;
+        let rows: Vec<StoredChunk> = sqlx::query_as(include_str!("../queries/chunk/select.sql"))
+            .bind(upload.as_uuid())
+            .fetch_all(self.pool())
+            .await?;
         rows.into_iter()
             .map(|(number, start, end, rows_before, lines_before, digest)| {
                 let unsigned = |value: i64| u64::try_from(value).map_err(Error::inconsistent);
@@ -354,6 +353,9 @@ impl Catalog {
         Ok(())
     }
 }
+
+/// Number, start, end, rows before, lines before, digest.
+type StoredChunk = (i32, i64, i64, i64, i64, Option<Json<serde_json::Value>>);
 
 /// Postgres has no unsigned integers; no file is that long.
 fn signed(value: u64) -> i64 {

@@ -56,8 +56,9 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let engine =
-            engine_with("catalog", async |store| Ok(Catalog::new(store.clone()).migrate().await?)).await.unwrap();
+        let engine = engine_with("catalog", async |store| Ok(Catalog::new(store.clone()).migrate().await?))
+            .await
+            .unwrap();
         let catalog = Catalog::new(engine.store.clone());
         Self { engine, catalog }
     }
@@ -68,7 +69,10 @@ impl World {
         let mut tx = self.engine.store.begin().await.unwrap();
         let changes = self.catalog.apply(&mut tx, &objects(yaml), &code, Time::UNIX_EPOCH).await.unwrap();
         tx.commit().await.unwrap();
-        changes.into_iter().filter(|change| change.change != ChangeKind::Unchanged || change.building.is_some()).collect()
+        changes
+            .into_iter()
+            .filter(|change| change.change != ChangeKind::Unchanged || change.building.is_some())
+            .collect()
     }
 
     async fn versions(&self, view: &str) -> Vec<(i32, ViewState)> {
@@ -101,7 +105,10 @@ async fn applying_twice_changes_nothing_and_objects_come_back_in_order() {
     assert!(declared.sources["weather"].columns.keys().eq(kept.sources["weather"].columns.keys()));
     let schedules = world.engine.store.schedules().await.unwrap();
     assert_eq!(schedules.len(), 1);
-    assert_eq!((schedules[0].name.as_str(), schedules[0].timezone.as_str()), ("pipeline/tidy", "America/New_York"));
+    assert_eq!(
+        (schedules[0].name.as_str(), schedules[0].timezone.as_str()),
+        ("pipeline/tidy", "America/New_York")
+    );
 }
 
 #[tokio::test]
@@ -119,8 +126,9 @@ async fn a_view_whose_values_change_is_built_beside_the_one_that_serves() {
     assert_eq!((current.version, current.definition.meta.description.as_str()), (1, "The weather"));
 
     // What a view is computed from is part of it.
-    let changed = PROJECT.replace("temp: float }", "temp: { type: float, last: gust } }");
-    let building: Vec<_> = world.apply(&changed, "a").await.into_iter().map(|change| change.building).collect();
+    let from_gust = PROJECT.replace("temp: float }", "temp: { type: float, last: gust } }");
+    let building: Vec<_> =
+        world.apply(&from_gust, "a").await.into_iter().map(|change| change.building).collect();
     assert_eq!(building, [Some(2), Some(2)]);
     assert_eq!(world.versions("weather_now").await, [(2, Building), (1, Current)]);
     world.switch("weather_now", 2).await;
@@ -131,7 +139,7 @@ async fn a_view_whose_values_change_is_built_beside_the_one_that_serves() {
     world.apply(PROJECT, "a").await;
     assert_eq!(world.versions("weather_now").await, [(3, Building), (2, Current), (1, Retired)]);
     assert_eq!(world.versions("stress").await, [(2, Retired), (1, Current)]);
-    world.apply(&changed, "a").await;
+    world.apply(&from_gust, "a").await;
     assert_eq!(world.versions("weather_now").await[..2], [(3, Retired), (2, Current)]);
 }
 
@@ -150,7 +158,10 @@ async fn a_changed_python_file_makes_a_new_version_of_the_views_that_name_it() {
 async fn what_is_no_longer_declared_is_retired_and_may_come_back() {
     let world = World::new().await;
     world.apply(PROJECT, "a").await;
-    let fewer = PROJECT.split("---").filter(|part| !part.contains("stress") && !part.contains("tidy")).collect::<Vec<_>>();
+    let fewer = PROJECT
+        .split("---")
+        .filter(|part| !part.contains("stress") && !part.contains("tidy"))
+        .collect::<Vec<_>>();
     let changes = world.apply(&fewer.join("---"), "a").await;
     assert!(changes.iter().all(|change| change.change == ChangeKind::Removed) && changes.len() == 2);
     assert_eq!(world.versions("stress").await, [(1, ViewState::Retired)]);

@@ -1,4 +1,5 @@
 //! Versions, aliases, figures and datasets against a real Postgres.
+#![expect(clippy::unwrap_used, reason = "tests may unwrap")]
 
 use std::collections::BTreeMap;
 

@@ -83,7 +83,7 @@ fn closing_quote(bytes: &[u8], from: usize) -> Option<usize> {
 
 fn ended(bytes: &[u8], length: usize) -> Frame {
     let row = &bytes[..length];
-    let lines = row.iter().filter(|byte| **byte == b'\n').count() as u64;
+    let lines = row.split(|byte| *byte == b'\n').skip(1).map(|_| 1).sum();
     let content = row.strip_suffix(b"\n").unwrap_or(row);
     let content = content.strip_suffix(b"\r").unwrap_or(content).len();
     Frame { content, length, lines, broken: None }

@@ -74,10 +74,6 @@ impl Ingest {
         &self.catalog
     }
 
-    pub(crate) fn lake(&self) -> &Lake {
-        &self.lake
-    }
-
     /// Where files are kept.
     pub fn blobs(&self) -> &Blobs {
         &self.blobs

@@ -55,7 +55,7 @@ fn plan_parquet(path: &Path, source: &Source, limits: &Limits) -> Result<Plan, E
             match last {
                 Some(chunk) => chunk.end += taken,
                 None => {
-                    chunks.push(ChunkPlan { start, end: start + taken, rows_before: start, lines_before: 0 })
+                    chunks.push(ChunkPlan { start, end: start + taken, rows_before: start, lines_before: 0 });
                 }
             }
             start += taken;
@@ -119,6 +119,9 @@ fn csv_header(content: &[u8], frame: Frame) -> Result<Vec<String>, Error> {
     Ok(csv_fields(text).into_iter().map(|name| name.unwrap_or_default().trim().to_owned()).collect())
 }
 
+/// Where a frame begins in the file, its content, its extent.
+type FileFrame<'a> = (u64, &'a [u8], Frame);
+
 /// Frames of a file of any size, a window of it in memory.
 struct FileFrames {
     file: File,
@@ -140,8 +143,7 @@ impl FileFrames {
         Ok(Self { file: File::open(path)?, framing, window: Vec::new(), at: 0, offset: 0, complete: false })
     }
 
-    /// The next frame: where it begins in the file, its content, its extent.
-    fn next(&mut self) -> Result<Option<(u64, &[u8], Frame)>, Error> {
+    fn next(&mut self) -> Result<Option<FileFrame<'_>>, Error> {
         let frame = loop {
             match (self.framing)(&self.window[self.at..], self.complete) {
                 Some(frame) => break frame,

@@ -334,7 +334,9 @@ fn judged(name: &str, column: &Column, source: &Source) -> String {
     let mut cases = Vec::new();
     if column.ty != Type::String {
         let reason = words(&format!("should be {}, but is `", column.ty));
-        cases.push(format!("WHEN {text} IS NOT NULL AND {value} IS NULL THEN {reason} || left({text}, 40) || '`'"));
+        cases.push(format!(
+            "WHEN {text} IS NOT NULL AND {value} IS NULL THEN {reason} || left({text}, 40) || '`'"
+        ));
     }
     let times = [Some(&source.event_time), Some(&source.available_time), source.created_time.as_ref()];
     if !column.nullable || times.into_iter().flatten().any(|time| time == name) {

@@ -10,9 +10,10 @@ pub(crate) fn status(error: &Error) -> Status {
         Error::UnknownSource { .. } => Code::NotFound,
         Error::Limit(_) => Code::ResourceExhausted,
         Error::Mismatch(_) => Code::FailedPrecondition,
-        Error::Columns { .. } | Error::Unreadable { .. } | Error::UnknownFormat(_) | Error::LongRow { .. } => {
-            Code::InvalidArgument
-        }
+        Error::Columns { .. }
+        | Error::Unreadable { .. }
+        | Error::UnknownFormat(_)
+        | Error::LongRow { .. } => Code::InvalidArgument,
         _ => Code::Unavailable,
     };
     let fault = error.fault().unwrap_or_else(|| {

@@ -44,7 +44,8 @@ struct World {
 }
 
 async fn world() -> World {
-    let engine = engine_with("gateway", async |store| Ok(Catalog::new(store.clone()).migrate().await?)).await.unwrap();
+    let engine =
+        engine_with("gateway", async |store| Ok(Catalog::new(store.clone()).migrate().await?)).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let blobs = Blobs::open(&BlobOptions::folder(folder.path())).unwrap();
     let catalog = Catalog::new(engine.store.clone());
@@ -73,7 +74,11 @@ fn file() -> Vec<u8> {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    use std::fmt::Write as _;
+    Sha256::digest(bytes).iter().fold(String::new(), |mut hex, byte| {
+        write!(hex, "{byte:02x}").unwrap();
+        hex
+    })
 }
 
 fn open(bytes: &[u8], offset: usize) -> UploadOpen {
@@ -112,12 +117,12 @@ impl World {
         for message in messages(open(bytes, 0), &bytes[..at]) {
             sender.send(message).await.unwrap();
         }
-        let mut received = 0;
-        while received == 0 {
-            received = self.received(bytes).await;
+        let mut kept = 0;
+        while kept == 0 {
+            kept = self.received(bytes).await;
         }
         call.abort();
-        received
+        kept
     }
 }
 
@@ -125,7 +130,7 @@ impl World {
 async fn an_upload_that_was_cut_off_goes_on_from_what_is_here() {
     let (world, bytes) = (world().await, file());
     let received = usize::try_from(world.cut_off(&bytes, 9 * PIECE).await).unwrap();
-    assert!(received >= 4 * PIECE && received <= 9 * PIECE);
+    assert!((4 * PIECE..=9 * PIECE).contains(&received));
     let response = world.send(open(&bytes, received), &bytes[received..]).await.unwrap();
     assert!(!response.duplicate && response.run_id.starts_with("run_"));
     let uploads = world.catalog.uploads(Some("weather"), 10).await.unwrap();
@@ -155,14 +160,24 @@ async fn a_wrong_upload_is_told_why_and_leaves_nothing() {
         assert_eq!((status.code(), status.message().contains(says)), (code, true), "{status}");
     };
     let ok = open(bytes, 0);
-    check(UploadOpen { source: "wheather".into(), ..ok.clone() }, bytes, Code::NotFound, "did you mean `weather`?").await;
+    check(
+        UploadOpen { source: "wheather".into(), ..ok.clone() },
+        bytes,
+        Code::NotFound,
+        "did you mean `weather`?",
+    )
+    .await;
     check(UploadOpen { format: "xlsx".into(), ..ok.clone() }, bytes, Code::InvalidArgument, "TM0503").await;
-    check(UploadOpen { sha256: sha256(b"other"), ..ok.clone() }, bytes, Code::FailedPrecondition, "TM0505").await;
-    check(UploadOpen { sha256: "../x".into(), ..ok.clone() }, bytes, Code::FailedPrecondition, "TM0505").await;
-    check(UploadOpen { size_bytes: 3, ..ok.clone() }, bytes, Code::FailedPrecondition, "announced 3 bytes").await;
+    check(UploadOpen { sha256: sha256(b"other"), ..ok.clone() }, bytes, Code::FailedPrecondition, "TM0505")
+        .await;
+    check(UploadOpen { sha256: "../x".into(), ..ok.clone() }, bytes, Code::FailedPrecondition, "TM0505")
+        .await;
+    check(UploadOpen { size_bytes: 3, ..ok.clone() }, bytes, Code::FailedPrecondition, "announced 3 bytes")
+        .await;
     check(UploadOpen { offset: 5, ..ok.clone() }, bytes, Code::FailedPrecondition, "0 bytes are here").await;
     check(UploadOpen { size_bytes: u64::MAX, ..ok.clone() }, bytes, Code::ResourceExhausted, "TM0504").await;
-    check(UploadOpen { file_name: "x".repeat(300), ..ok.clone() }, bytes, Code::ResourceExhausted, "TM0504").await;
+    check(UploadOpen { file_name: "x".repeat(300), ..ok.clone() }, bytes, Code::ResourceExhausted, "TM0504")
+        .await;
     let other = b"origin,seen_at\n";
     check(open(other, 0), other, Code::InvalidArgument, "[TM0501]").await;
     assert!(world.catalog.uploads(None, 10).await.unwrap().is_empty());

@@ -108,13 +108,12 @@ impl Job for ReplayJob {
     const KIND: Kind = INGEST_REPLAY;
 
     async fn run(&self, args: &IngestReplay, cx: &mut Context<Time>) -> Result<Outcome, JobError> {
-        let told_at = match cx.checkpoint() {
-            Some(told_at) => *told_at,
-            None => {
-                let told_at = cx.clock().now();
-                cx.save_checkpoint(told_at).await?;
-                told_at
-            }
+        let told_at = if let Some(told_at) = cx.checkpoint() {
+            *told_at
+        } else {
+            let told_at = cx.clock().now();
+            cx.save_checkpoint(told_at).await?;
+            told_at
         };
         let catalog = self.ingest.catalog();
         let objects = catalog.objects().await.map_err(Error::from)?;

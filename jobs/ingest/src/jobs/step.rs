@@ -76,13 +76,12 @@ impl Job for StepJob {
     const KIND: Kind = INGEST;
 
     async fn run(&self, args: &steps::Ingest, cx: &mut Context<Progress>) -> Result<Outcome, JobError> {
-        let Progress { uploads, done } = match cx.checkpoint() {
-            Some(progress) => progress.clone(),
-            None => {
-                let progress = Progress { uploads: self.accept(args).await?, done: 0 };
-                cx.save_checkpoint(progress.clone()).await?;
-                progress
-            }
+        let Progress { uploads, done } = if let Some(progress) = cx.checkpoint() {
+            progress.clone()
+        } else {
+            let progress = Progress { uploads: self.accept(args).await?, done: 0 };
+            cx.save_checkpoint(progress.clone()).await?;
+            progress
         };
         for (place, id) in uploads.iter().enumerate().skip(done) {
             let upload = self.ingest.upload(*id).await?;

@@ -51,8 +51,12 @@ async fn good_rows_are_in_the_lake_and_bad_ones_are_told_with_place_and_reason()
     assert_eq!(rows[3]["seq"].as_i64().unwrap(), (upload.ordinal << 40) + 7);
     assert_eq!(upload.newest_event_at, Some("2013-01-01T10:00:00Z".parse().unwrap()));
     let dead = world.ingest.dead_letters("weather", 100).await.unwrap();
-    let places: Vec<_> = dead.iter().map(|dead| (dead.row, dead.line.unwrap(), dead.column.as_deref())).collect();
-    assert_eq!(places, [(4, 6, Some("temp")), (5, 7, Some("observed_at")), (6, 8, Some("origin")), (7, 9, None)]);
+    let places: Vec<_> =
+        dead.iter().map(|dead| (dead.row, dead.line.unwrap(), dead.column.as_deref())).collect();
+    assert_eq!(
+        places,
+        [(4, 6, Some("temp")), (5, 7, Some("observed_at")), (6, 8, Some("origin")), (7, 9, None)]
+    );
     let lineage = world.catalog.lineage_down(&format!("upload/{}", accepted.upload)).await.unwrap();
     assert_eq!(lineage[0].to, "source/weather");
     assert_eq!(lineage[0].run, accepted.run);
@@ -141,10 +145,11 @@ async fn publication_asks_for_the_views_that_read_the_source() {
     let world = World::new().await;
     world.upload("weather.csv", CSV).await.unwrap();
     world.settle().await;
-    let waiting: Vec<String> = sqlx::query_scalar("SELECT key FROM engine.job WHERE kind = 'features.update'")
-        .fetch_all(world.engine.store.pool())
-        .await
-        .unwrap();
+    let waiting: Vec<String> =
+        sqlx::query_scalar("SELECT key FROM engine.job WHERE kind = 'features.update'")
+            .fetch_all(world.engine.store.pool())
+            .await
+            .unwrap();
     assert_eq!(waiting, ["features.update/weather_now"]);
 }
 
@@ -153,7 +158,13 @@ async fn dead_letters_are_tried_again_after_the_declaration_was_corrected() {
     let world = World::new().await;
     let accepted = world.upload("weather.csv", CSV).await.unwrap();
     world.settle().await;
-    world.apply(&PROJECT.replace("max: 140", "max: 500").replace("origin: string\n  obs", "origin: { type: string, nullable: true }\n  obs")).await;
+    world
+        .apply(
+            &PROJECT
+                .replace("max: 140", "max: 500")
+                .replace("origin: string\n  obs", "origin: { type: string, nullable: true }\n  obs"),
+        )
+        .await;
     for left in [3, 3] {
         let mut tx = world.engine.store.begin().await.unwrap();
         world.engine.store.enqueue(&mut tx, ReplayJob::of("weather")).await.unwrap();
@@ -168,8 +179,14 @@ async fn dead_letters_are_tried_again_after_the_declaration_was_corrected() {
     let rows = world.rows(Table::source("weather")).await;
     assert_eq!(rows[3]["temp"], 400.0);
     assert_eq!(rows[3]["created_at"], rows[0]["created_at"]);
-    let reasons: Vec<_> =
-        world.ingest.dead_letters("weather", 100).await.unwrap().into_iter().map(|dead| dead.reason).collect();
+    let reasons: Vec<_> = world
+        .ingest
+        .dead_letters("weather", 100)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|dead| dead.reason)
+        .collect();
     assert_eq!(reasons[1], "`hour` should be int, but is `six`");
 }
 

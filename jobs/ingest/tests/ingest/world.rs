@@ -1,6 +1,6 @@
 //! A world of its own for each test: database, object store, lake, one source that a view reads.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{fmt::Write as _, path::PathBuf, sync::Arc};
 
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
@@ -76,8 +76,7 @@ impl World {
         let catalog = Catalog::new(store.clone());
         let lake = Lake::open(&LakeOptions::default(), store.pool().clone(), blobs.clone()).unwrap();
         let limits = Limits { chunk_rows, ..Limits::default() };
-        let ingest =
-            Ingest::new(catalog.clone(), lake.clone(), blobs.clone(), Arc::new(SystemClock), limits);
+        let ingest = Ingest::new(catalog.clone(), lake.clone(), blobs.clone(), Arc::new(SystemClock), limits);
         let world = Self { engine, catalog, lake, blobs, ingest, folder };
         world.apply(PROJECT).await;
         let start = NOW.parse().unwrap();
@@ -113,11 +112,14 @@ impl World {
         force: bool,
     ) -> Result<Accepted, Error> {
         let path = self.file(name, bytes.as_ref());
-        let hash = Sha256::digest(bytes.as_ref());
+        let sha256 = Sha256::digest(bytes.as_ref()).iter().fold(String::new(), |mut hex, byte| {
+            write!(hex, "{byte:02x}").unwrap();
+            hex
+        });
         let claim = FileClaim {
             source: "weather".to_owned(),
             format: name.rsplit('.').next().unwrap().to_owned(),
-            sha256: hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+            sha256,
             size_bytes: bytes.as_ref().len() as u64,
             file_name: name.to_owned(),
             force,
