@@ -322,7 +322,7 @@ fn monitor_schedule(monitor: &Monitor) -> NewSchedule {
     NewSchedule {
         name: ObjectRef::new(ObjectKind::Monitor, &monitor.name).to_string(),
         cron: monitor_cron(monitor.every),
-        timezone: "UTC".to_owned(),
+        timezone: monitor.timezone.clone(),
         // Every window is scanned, also those that passed while nothing ran.
         catchup: "all".to_owned(),
         overlap: "allow".to_owned(),

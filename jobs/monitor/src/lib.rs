@@ -1,18 +1,41 @@
 //! Drift, data quality and performance: counts, statistics, incidents, notifications, reports.
 //!
 //! Reading order: [`counts`] (bins frozen from a reference, exact counts in them), [`measure`] (PSI, JS, KS, Hellinger
-//! from counts), [`verdict`] (what a figure means), [`compare`] (two tables or files, without a server). All of these
-//! are pure.
+//! from counts), [`verdict`] and `judge` (what they mean), [`window`] (which instants), [`compare`] (two tables or
+//! files, without a server), all of them pure; then [`jobs`]: `monitor.scan` reads a window as serving saw it and writes
+//! what it found in one transaction, `notify` delivers it. [`start_scan`] and [`MonitorTicks`] start scans.
 
 mod column;
 mod compare;
 pub mod counts;
 mod error;
+mod judge;
+mod list;
 pub mod measure;
+mod notify;
 mod report;
+mod scan;
+mod start;
+mod subject;
 pub mod verdict;
+pub mod window;
 
 pub use column::{Bin, ColumnReport, compare_column};
 pub use compare::{CompareReport, compare, compare_files};
 pub use error::Error;
+pub use judge::CheckResult;
+pub use list::{MonitorHistory, MonitorRow, monitor, monitors};
+pub use scan::Scan;
+pub use start::{MonitorTicks, start_scan};
+pub use tidemill_registry::Deps;
 pub use verdict::Verdict;
+
+use tidemill_runtime::JobEntry;
+
+/// The jobs of monitors. They ask models as the registry does, so they need what it needs.
+pub fn jobs(deps: &Deps) -> Vec<JobEntry> {
+    vec![
+        JobEntry::new(scan::ScanJob { deps: deps.clone() }),
+        JobEntry::new(notify::NotifyJob { deps: deps.clone() }),
+    ]
+}

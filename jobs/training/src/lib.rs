@@ -10,7 +10,7 @@ mod dataset;
 mod error;
 mod from_labels;
 pub mod inputs;
-mod wait;
+pub mod wait;
 
 pub use dataset::DatasetJob;
 pub use error::Error;

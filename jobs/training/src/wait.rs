@@ -9,7 +9,7 @@ use tidemill_store::NewJob;
 use crate::Error;
 
 /// Views among these whose current version has not reached `head`.
-pub(crate) async fn behind(catalog: &Catalog, views: &[String], head: Version) -> Result<Vec<String>, Error> {
+pub async fn behind(catalog: &Catalog, views: &[String], head: Version) -> Result<Vec<String>, Error> {
     let mut behind = Vec::new();
     for view in views {
         let Some(current) = catalog.current_view(view).await? else { continue };
@@ -22,7 +22,7 @@ pub(crate) async fn behind(catalog: &Catalog, views: &[String], head: Version) -
 }
 
 /// Asks for updates of views. Safe to repeat: what waits already is not asked for twice.
-pub(crate) async fn ask_for_updates(catalog: &Catalog, views: &[String]) -> Result<(), Error> {
+pub async fn ask_for_updates(catalog: &Catalog, views: &[String]) -> Result<(), Error> {
     let store = catalog.store();
     let mut tx = store.begin().await?;
     for view in views {

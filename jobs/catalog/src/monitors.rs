@@ -1,0 +1,179 @@
+//! What monitors found: scanned windows, incidents, and who was told.
+//!
+//! Written by `monitor`, all three in one transaction. A monitor has at most one open incident; a window scanned again
+//! is never told twice.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+use tidemill_core::{IncidentId, Time};
+use tidemill_store::Tx;
+use uuid::Uuid;
+
+use crate::{Catalog, Error};
+
+/// Clean windows after the last failing one that close an incident: one alone may be luck.
+const CLEAN_WINDOWS: i64 = 2;
+
+/// A scanned window.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScanRow {
+    /// The monitor.
+    pub monitor: String,
+    /// First instant of the window.
+    pub from: Time,
+    /// First instant after it.
+    pub to: Time,
+    /// `ok`, `insufficient`, `warn` or `fail`.
+    pub status: String,
+    /// Figures and verdicts.
+    pub body: Json,
+    /// When, real time.
+    pub scanned_at: Time,
+}
+
+/// What a monitor found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Incident {
+    /// Its id; receivers tell repeated deliveries by it.
+    pub id: IncidentId,
+    /// The monitor.
+    pub monitor: String,
+    /// `open` or `closed`.
+    pub state: String,
+    /// First instant of the first failing window.
+    pub from: Time,
+    /// First instant after the last one.
+    pub to: Time,
+    /// The failing checks of the last one.
+    pub summary: String,
+    /// When, real time.
+    pub opened_at: Time,
+    /// When it was closed, real time.
+    pub closed_at: Option<Time>,
+}
+
+type ScanColumns = (String, Time, Time, String, sqlx::types::Json<Json>, Time);
+type IncidentColumns = (Uuid, String, String, Time, Time, String, Time, Option<Time>);
+
+impl Catalog {
+    /// Keeps what was said of a window. Safe to repeat: the last scan of it counts.
+    pub async fn put_scan(
+        &self,
+        tx: &mut Tx,
+        monitor: &str,
+        (from, to): (Time, Time),
+        status: &str,
+        body: &Json,
+    ) -> Result<(), Error> {
+        sqlx::query(include_str!("../queries/monitor/put_scan.sql"))
+            .bind(monitor)
+            .bind(from)
+            .bind(to)
+            .bind(status)
+            .bind(body.to_string())
+            .execute(tx.conn())
+            .await?;
+        Ok(())
+    }
+
+    /// The incident of a failing window, and whether it is new.
+    pub async fn open_incident(
+        &self,
+        tx: &mut Tx,
+        monitor: &str,
+        (from, to): (Time, Time),
+        summary: &str,
+    ) -> Result<(IncidentId, bool), Error> {
+        let fresh = IncidentId::generate();
+        let (id,): (Uuid,) = sqlx::query_as(include_str!("../queries/monitor/open_incident.sql"))
+            .bind(fresh.as_uuid())
+            .bind(monitor)
+            .bind(from)
+            .bind(to)
+            .bind(summary)
+            .fetch_one(tx.conn())
+            .await?;
+        Ok((id.into(), id == fresh.as_uuid()))
+    }
+
+    /// Closes the monitor's incident if this clean window, kept before, is the last that it took.
+    pub async fn close_incident(
+        &self,
+        tx: &mut Tx,
+        monitor: &str,
+        (from, to): (Time, Time),
+    ) -> Result<bool, Error> {
+        let closed = sqlx::query(include_str!("../queries/monitor/close_incident.sql"))
+            .bind(monitor)
+            .bind(from)
+            .bind(to)
+            .bind(CLEAN_WINDOWS)
+            .execute(tx.conn())
+            .await?;
+        Ok(closed.rows_affected() > 0)
+    }
+
+    /// Writes down that somebody has to be told of an incident.
+    pub async fn put_notification(
+        &self,
+        tx: &mut Tx,
+        incident: IncidentId,
+        notifier: &str,
+    ) -> Result<(), Error> {
+        let put =
+            "INSERT INTO catalog.notification (incident, notifier) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+        sqlx::query(put).bind(incident.as_uuid()).bind(notifier).execute(tx.conn()).await?;
+        Ok(())
+    }
+
+    /// Whether somebody was told already.
+    pub async fn notified(&self, incident: IncidentId, notifier: &str) -> Result<bool, Error> {
+        let told =
+            "SELECT delivered_at IS NOT NULL FROM catalog.notification WHERE incident = $1 AND notifier = $2";
+        let row: Option<(bool,)> =
+            sqlx::query_as(told).bind(incident.as_uuid()).bind(notifier).fetch_optional(self.pool()).await?;
+        Ok(row.is_some_and(|(told,)| told))
+    }
+
+    /// Writes down that somebody was told.
+    pub async fn set_notified(&self, tx: &mut Tx, incident: IncidentId, notifier: &str) -> Result<(), Error> {
+        let set =
+            "UPDATE catalog.notification SET delivered_at = now() WHERE incident = $1 AND notifier = $2";
+        sqlx::query(set).bind(incident.as_uuid()).bind(notifier).execute(tx.conn()).await?;
+        Ok(())
+    }
+
+    /// Scanned windows of a monitor, the newest window first.
+    pub async fn scans(&self, monitor: &str) -> Result<Vec<ScanRow>, Error> {
+        let select =
+            "SELECT monitor, window_from, window_to, status, body, scanned_at FROM catalog.monitor_scan
+                      WHERE monitor = $1 ORDER BY window_to DESC, window_from DESC";
+        let rows: Vec<ScanColumns> = sqlx::query_as(select).bind(monitor).fetch_all(self.pool()).await?;
+        let scan = |(monitor, from, to, status, sqlx::types::Json(body), scanned_at)| ScanRow {
+            monitor,
+            from,
+            to,
+            status,
+            body,
+            scanned_at,
+        };
+        Ok(rows.into_iter().map(scan).collect())
+    }
+
+    /// Incidents of one monitor, or of all, newest first.
+    pub async fn incidents(&self, monitor: Option<&str>) -> Result<Vec<Incident>, Error> {
+        let rows: Vec<IncidentColumns> = sqlx::query_as(include_str!("../queries/monitor/incidents.sql"))
+            .bind(monitor)
+            .fetch_all(self.pool())
+            .await?;
+        let incident = |(id, monitor, state, from, to, summary, opened_at, closed_at): IncidentColumns| {
+            Incident { id: id.into(), monitor, state, from, to, summary, opened_at, closed_at }
+        };
+        Ok(rows.into_iter().map(incident).collect())
+    }
+
+    /// One incident.
+    pub async fn incident(&self, id: IncidentId) -> Result<Option<Incident>, Error> {
+        Ok(self.incidents(None).await?.into_iter().find(|incident| incident.id == id))
+    }
+}

@@ -1,0 +1,108 @@
+//! Job `notify`: delivers one incident to one webhook, with the incident's id as idempotency key.
+//!
+//! The secret is resolved here, where it is used, and never written: not in args, logs or messages.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tidemill_core::{JobError, Kind};
+use tidemill_registry::Deps;
+use tidemill_runtime::{Context, Job, Outcome};
+use tidemill_spec::args::{NOTIFY, Notify};
+
+use crate::Error;
+
+/// Longest a webhook may take to answer, real time.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Delivers.
+#[derive(Clone, Debug)]
+pub(crate) struct NotifyJob {
+    pub(crate) deps: Deps,
+}
+
+impl Job for NotifyJob {
+    type Args = Notify;
+    type Checkpoint = ();
+    const KIND: Kind = NOTIFY;
+
+    async fn run(&self, args: &Notify, cx: &mut Context<()>) -> Result<Outcome, JobError> {
+        let catalog = &self.deps.catalog;
+        if catalog.notified(args.incident, &args.notifier).await? {
+            return Ok(Outcome::DONE);
+        }
+        let objects = catalog.objects().await?;
+        let notifier = objects.notifiers.get(&args.notifier).ok_or_else(|| Error::Unknown {
+            kind: "notifier",
+            name: args.notifier.clone(),
+            known: objects.notifiers.keys().cloned().collect(),
+        })?;
+        let missing = || Error::NoReference(format!("there is no incident {}", args.incident));
+        let incident = catalog.incident(args.incident).await?.ok_or_else(missing)?;
+        let url = resolve(&notifier.webhook_url, |name| std::env::var(name).ok())?;
+        deliver(&url, &args.incident.to_string(), &json!({ "incident": incident })).await?;
+        let mut tx = cx.begin().await?;
+        catalog.set_notified(&mut tx, args.incident, &args.notifier).await?;
+        cx.commit(tx, json!({ "delivered": true })).await
+    }
+}
+
+/// Posts a body; anything but success is an error. The address is a secret, so it is in no message.
+async fn deliver(url: &str, key: &str, body: &serde_json::Value) -> Result<(), Error> {
+    let failed = |error: reqwest::Error| Error::Delivery(format!("webhook: {}", error.without_url()));
+    let client = reqwest::Client::builder().timeout(ANSWER_TIME_MAX).build().map_err(failed)?;
+    let answer = client.post(url).header("Idempotency-Key", key).json(body).send().await.map_err(failed)?;
+    if answer.status().is_success() {
+        return Ok(());
+    }
+    Err(Error::Delivery(format!("the webhook answered {}", answer.status())))
+}
+
+/// An address with each `${{ secrets.NAME }}` replaced.
+fn resolve(text: &str, secret: impl Fn(&str) -> Option<String>) -> Result<String, Error> {
+    let mut resolved = String::new();
+    let mut rest = text;
+    while let Some((before, expression)) = rest.split_once("${{") {
+        let (name, after) = expression.split_once("}}").unwrap_or((expression, ""));
+        let name = name.trim();
+        let name = name.strip_prefix("secrets.").unwrap_or(name);
+        resolved.push_str(before);
+        resolved.push_str(&secret(name).ok_or_else(|| Error::Secret(name.to_owned()))?);
+        rest = after;
+    }
+    resolved.push_str(rest);
+    Ok(resolved)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_resolved_where_they_are_used() {
+        let known = |name: &str| (name == "OPS").then(|| "http://ops".to_owned());
+        assert_eq!(resolve("${{ secrets.OPS }}/hook", known).unwrap(), "http://ops/hook");
+        assert_eq!(resolve("http://plain", known).unwrap(), "http://plain");
+        assert_eq!(resolve("${{secrets.GONE}}", known).unwrap_err().to_string(), "secret `GONE` is not set");
+    }
+
+    #[tokio::test]
+    async fn a_webhook_gets_the_key_and_must_answer_with_success() {
+        use axum::{
+            Router,
+            http::{HeaderMap, StatusCode},
+            routing::post,
+        };
+        let accept = async |headers: HeaderMap, body: String| {
+            let known = headers["idempotency-key"] == "inc_1" && body.contains("\"incident\"");
+            if known { StatusCode::NO_CONTENT } else { StatusCode::BAD_REQUEST }
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, Router::new().route("/", post(accept))).await });
+        let body = json!({ "incident": { "id": "inc_1" } });
+        deliver(&url, "inc_1", &body).await.unwrap();
+        let error = deliver(&url, "inc_2", &body).await.unwrap_err();
+        assert_eq!(error.to_string(), "the webhook answered 400 Bad Request");
+    }
+}

@@ -1,0 +1,285 @@
+//! Job `monitor.scan`: one window of one monitor, judged, told, written down.
+//!
+//! The first attempt fixes the data clock, the lake's head and the version that is watched; then it waits for the views.
+//! What follows is a function of these. Scan, incident, notifications and their jobs commit together.
+
+use std::ops::Range;
+
+use chrono::TimeDelta;
+use maud::html;
+use serde::{Deserialize, Serialize};
+use tidemill_core::{IncidentId, JobError, Kind, Time};
+use tidemill_offline::Version;
+use tidemill_registry::Deps;
+use tidemill_runtime::{Context, Job, Outcome, job_new};
+use tidemill_spec::{
+    Monitor, MonitorTarget, Objects,
+    args::{MONITOR_SCAN, MonitorScan, NOTIFY, Notify},
+};
+use tidemill_store::{NewJob, Tx};
+use tidemill_training::wait;
+
+use crate::{
+    CheckResult, ColumnReport, Error, Verdict,
+    judge::{Facts, judge_all, mean},
+    report,
+    subject::{self, Champion, PREDICTION, Pin},
+    verdict::worst,
+};
+
+/// How long the scan sleeps while its views catch up.
+const SNOOZE: TimeDelta = TimeDelta::milliseconds(300);
+/// The alias that is watched.
+const CHAMPION: &str = "champion";
+
+/// What a scan found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Scan {
+    /// The monitor.
+    pub monitor: String,
+    /// First instant of the window.
+    pub from: Time,
+    /// First instant after it.
+    pub to: Time,
+    /// The most urgent of the results.
+    pub status: Verdict,
+    /// Rows of the window.
+    pub rows: usize,
+    /// The version that was watched, for a model.
+    pub version: Option<i32>,
+    /// What each check says.
+    pub results: Vec<CheckResult>,
+    /// Mean of the label, for a model.
+    pub label_rate: Option<f64>,
+    /// Mean of the first float output.
+    pub mean_prediction: Option<f64>,
+    /// AUC over the window's labels.
+    pub auc: Option<f64>,
+    /// The incident that tells of this window.
+    pub incident: Option<IncidentId>,
+    /// Where the page with histograms lies on the object store.
+    pub report: String,
+}
+
+/// What the first attempt fixed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Fixed {
+    clock: Time,
+    head: Version,
+    version: Option<i32>,
+    #[serde(default)]
+    pinned: Option<Version>,
+}
+
+/// Scans.
+#[derive(Clone, Debug)]
+pub(crate) struct ScanJob {
+    pub(crate) deps: Deps,
+}
+
+impl Job for ScanJob {
+    type Args = MonitorScan;
+    type Checkpoint = Fixed;
+    const KIND: Kind = MONITOR_SCAN;
+
+    async fn run(&self, args: &MonitorScan, cx: &mut Context<Fixed>) -> Result<Outcome, JobError> {
+        let objects = self.deps.catalog.objects().await?;
+        let monitor = declared(&objects, &args.monitor)?;
+        let fixed = self.fix(monitor, cx).await?;
+        let champion = match (&monitor.target, fixed.version) {
+            (MonitorTarget::Model(model), Some(version)) => {
+                Some(subject::champion(&self.deps, model, version).await?)
+            }
+            _ => None,
+        };
+        let lake = self.pin(&objects, monitor, champion.as_ref(), fixed.clone(), cx).await?;
+        let (window, pin) = (args.from..args.to, Pin { clock: fixed.clock, lake });
+        let facts = match &champion {
+            Some(champion) => subject::of_model(&self.deps, &objects, monitor, champion, window, pin).await?,
+            None => subject::of_table(&self.deps, &objects, monitor, window, pin).await?,
+        };
+        let (mut scan, columns) = found(args, monitor, champion.as_ref(), &facts)?;
+        let page = page(&scan, &columns);
+        scan.report = self.deps.blobs.put(page.into_bytes().into()).await.map_err(Error::from)?.path();
+        self.tell(monitor, scan, &columns, cx).await
+    }
+}
+
+impl ScanJob {
+    async fn fix(&self, monitor: &Monitor, cx: &mut Context<Fixed>) -> Result<Fixed, JobError> {
+        if let Some(fixed) = cx.checkpoint() {
+            return Ok(fixed.clone());
+        }
+        let version = match &monitor.target {
+            MonitorTarget::Model(model) => {
+                let alias = self.deps.catalog.model_alias(model, CHAMPION).await?;
+                let none = || Error::NoReference(format!("model `{model}` has no {CHAMPION}"));
+                Some(alias.ok_or_else(none)?.version)
+            }
+            _ => None,
+        };
+        let head = self.deps.lake.head().await?;
+        let fixed = Fixed { clock: cx.now_data().await?, head, version, pinned: None };
+        cx.save_checkpoint(fixed.clone()).await?;
+        Ok(fixed)
+    }
+
+    /// The version to read; snoozes while a view is behind.
+    async fn pin(
+        &self,
+        objects: &Objects,
+        monitor: &Monitor,
+        champion: Option<&Champion>,
+        fixed: Fixed,
+        cx: &mut Context<Fixed>,
+    ) -> Result<Version, JobError> {
+        if let Some(version) = fixed.pinned {
+            return Ok(version);
+        }
+        let mut views: Vec<String> = match &monitor.target {
+            MonitorTarget::View(view) => vec![view.clone()],
+            _ => Vec::new(),
+        };
+        let reads =
+            champion.into_iter().flat_map(|champion| champion.version.hydration.rounds.iter().flatten());
+        views.extend(reads.map(|read| read.view.clone()));
+        let catalog = &self.deps.catalog;
+        let behind = wait::behind(catalog, &objects.views_with_inputs(&views), fixed.head)
+            .await
+            .map_err(Error::from)?;
+        if !behind.is_empty() {
+            wait::ask_for_updates(catalog, &behind).await.map_err(Error::from)?;
+            let reason = format!("waits for {} to reach lake version {}", behind.join(", "), fixed.head);
+            return Err(JobError::Snooze { until: cx.clock().now() + SNOOZE, reason });
+        }
+        let version = self.deps.lake.head().await?;
+        cx.save_checkpoint(Fixed { pinned: Some(version), ..fixed }).await?;
+        Ok(version)
+    }
+
+    /// Writes the scan down with its incident, and has those told who are to be.
+    async fn tell(
+        &self,
+        monitor: &Monitor,
+        mut scan: Scan,
+        columns: &[ColumnReport],
+        cx: &mut Context<Fixed>,
+    ) -> Result<Outcome, JobError> {
+        let catalog = &self.deps.catalog;
+        let window = (scan.from, scan.to);
+        let mut tx = cx.begin().await?;
+        let mut told = Vec::new();
+        if alarming(&scan) {
+            let (incident, fresh) =
+                catalog.open_incident(&mut tx, &monitor.name, window, &summary(&scan)).await?;
+            scan.incident = Some(incident);
+            if fresh {
+                told = self.notifications(monitor, incident, &mut tx).await?;
+            }
+        }
+        let outputs = serde_json::to_value(&scan).map_err(JobError::discard)?;
+        let mut body = outputs.clone();
+        body["columns"] = serde_json::to_value(columns).map_err(JobError::discard)?;
+        catalog.put_scan(&mut tx, &monitor.name, window, scan.status.as_str(), &body).await?;
+        if matches!(scan.status, Verdict::Ok | Verdict::Warn) {
+            catalog.close_incident(&mut tx, &monitor.name, window).await?;
+        }
+        for job in told {
+            cx.enqueue(&mut tx, job).await?;
+        }
+        cx.commit(tx, outputs).await
+    }
+
+    async fn notifications(
+        &self,
+        monitor: &Monitor,
+        incident: IncidentId,
+        tx: &mut Tx,
+    ) -> Result<Vec<NewJob>, JobError> {
+        let mut jobs = Vec::new();
+        for notifier in &monitor.notify {
+            self.deps.catalog.put_notification(tx, incident, notifier).await?;
+            let key = Some(format!("{NOTIFY}/{incident}/{notifier}"));
+            jobs.push(NewJob { key, ..job_new(NOTIFY, &Notify { incident, notifier: notifier.clone() }) });
+        }
+        Ok(jobs)
+    }
+}
+
+/// A monitor by name.
+pub(crate) fn declared<'a>(objects: &'a Objects, name: &str) -> Result<&'a Monitor, Error> {
+    objects.monitors.get(name).ok_or_else(|| Error::Unknown {
+        kind: "monitor",
+        name: name.to_owned(),
+        known: objects.monitors.keys().cloned().collect(),
+    })
+}
+
+fn found(
+    args: &MonitorScan,
+    monitor: &Monitor,
+    champion: Option<&Champion>,
+    facts: &Facts,
+) -> Result<(Scan, Vec<ColumnReport>), Error> {
+    let (results, columns) = judge_all(&monitor.checks, facts);
+    let rows = facts.window.num_rows();
+    let label = champion.filter(|_| rows > 0).map(|champion| champion.dataset.label.as_str());
+    let predicted = facts.window.column_by_name(PREDICTION).map(|_| PREDICTION);
+    let mean_of = |column: Option<&str>| column.map_or(Ok(None), |column| mean(&facts.window, column));
+    let scan = Scan {
+        monitor: monitor.name.clone(),
+        from: args.from,
+        to: args.to,
+        status: worst(results.iter().map(|result| result.status)),
+        rows,
+        version: champion.map(|champion| champion.version.version),
+        label_rate: mean_of(label)?,
+        mean_prediction: mean_of(predicted)?,
+        auc: facts.auc,
+        results,
+        incident: None,
+        report: String::new(),
+    };
+    Ok((scan, columns))
+}
+
+/// A window without any row is an alarm of its own: a silent monitor is worse than a noisy one.
+fn alarming(scan: &Scan) -> bool {
+    scan.status == Verdict::Fail || scan.rows == 0
+}
+
+fn summary(scan: &Scan) -> String {
+    if scan.rows == 0 {
+        return "no rows in the window".to_owned();
+    }
+    let failing = scan.results.iter().filter(|result| result.status == Verdict::Fail);
+    let said = failing.map(|result| {
+        let value = report::number(result.value);
+        format!("{} {} {value} (limit {})", result.check, result.column, result.limit)
+    });
+    said.collect::<Vec<_>>().join("; ")
+}
+
+fn page(scan: &Scan, columns: &[ColumnReport]) -> String {
+    let Range { start, end } = scan.from..scan.to;
+    report::page(
+        &scan.monitor,
+        &html! {
+            p { (start.to_rfc3339()) " to " (end.to_rfc3339()) ": "
+                span class=(scan.status.as_str()) { (scan.status.as_str()) } ", " (scan.rows) " rows" }
+            p { "label rate " (report::number(scan.label_rate)) ", mean prediction "
+                (report::number(scan.mean_prediction)) ", AUC " (report::number(scan.auc)) }
+            table {
+                thead { tr { th { "check" } th { "column" } th { "value" } th { "limit" } th { "verdict" } } }
+                tbody { @for result in &scan.results { tr {
+                    td { (result.check) } td { (result.column) } td { (report::number(result.value)) }
+                    td { (result.limit) }
+                    td class=(result.status.as_str()) { (result.status.as_str())
+                        @if let Some(note) = &result.note { ": " (note) } }
+                } } }
+            }
+            (report::figures(columns))
+            (report::histograms(columns))
+        },
+    )
+}

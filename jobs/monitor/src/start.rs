@@ -1,0 +1,69 @@
+//! How scans start: by hand, or by a tick of the monitor's schedule.
+
+use futures::future::BoxFuture;
+use tidemill_catalog::Catalog;
+use tidemill_core::{JobError, RunId, Time};
+use tidemill_runtime::{Fire, job_new};
+use tidemill_spec::args::{MONITOR_SCAN, MonitorScan};
+use tidemill_store::{Enqueued, NewJob, ScheduleRow, Tx};
+
+use crate::{Error, scan::declared, window::window_ending};
+
+/// What names a schedule of a monitor.
+const PREFIX: &str = "monitor/";
+
+/// Enqueues the scan of a window in `tx`; one that waits already is found. Scans of one monitor run one after the
+/// other. Call [`Store::wake`](tidemill_store::Store::wake) after the commit.
+///
+/// # Errors
+/// The monitor is not declared, or the database can't be reached.
+pub async fn start_scan(
+    catalog: &Catalog,
+    tx: &mut Tx,
+    monitor: &str,
+    from: Time,
+    to: Time,
+) -> Result<Enqueued, Error> {
+    declared(&catalog.objects().await?, monitor)?;
+    let args = MonitorScan { monitor: monitor.to_owned(), from, to };
+    let job = NewJob {
+        key: Some(format!("{MONITOR_SCAN}/{monitor}/{}/{}", from.to_rfc3339(), to.to_rfc3339())),
+        concurrency_key: Some(format!("{PREFIX}{monitor}")),
+        ..job_new(MONITOR_SCAN, &args)
+    };
+    Ok(catalog.store().enqueue(tx, job).await?)
+}
+
+/// Scans the windows that ticks end.
+#[derive(Clone, Debug)]
+pub struct MonitorTicks {
+    catalog: Catalog,
+}
+
+impl MonitorTicks {
+    /// Reads monitors from this catalog.
+    pub fn new(catalog: Catalog) -> Self {
+        Self { catalog }
+    }
+
+    /// Whether a schedule is a monitor's; others are someone else's to fire.
+    pub fn takes(schedule: &ScheduleRow) -> bool {
+        schedule.name.starts_with(PREFIX)
+    }
+}
+
+impl Fire for MonitorTicks {
+    fn fire<'a>(
+        &'a self,
+        tx: &'a mut Tx,
+        schedule: &'a ScheduleRow,
+        logical_time: Time,
+    ) -> BoxFuture<'a, Result<RunId, JobError>> {
+        Box::pin(async move {
+            let name = schedule.name.strip_prefix(PREFIX).unwrap_or(&schedule.name);
+            let objects = self.catalog.objects().await?;
+            let window = window_ending(declared(&objects, name)?, logical_time)?;
+            Ok(start_scan(&self.catalog, tx, name, window.start, window.end).await?.run)
+        })
+    }
+}

@@ -1,0 +1,255 @@
+//! The rows of a window and of its reference, read as of what the scan has pinned.
+
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
+
+use arrow::{
+    array::{ArrayRef, AsArray as _, RecordBatch},
+    compute::cast,
+    datatypes::{DataType, Field, Float64Type, TimestampMicrosecondType},
+};
+use tidemill_catalog::{Dataset, DatasetPartRef, ModelVersion};
+use tidemill_core::Time;
+use tidemill_offline::{CommitRange, Filter, LabelRequest, PitRequest, Read, Table, Version, View};
+use tidemill_registry::{Deps, Warm, evaluate, score};
+use tidemill_rows::VALID_AT;
+use tidemill_spec::{Check, Hydration, Monitor, MonitorTarget, Objects, Reference, Type};
+
+use crate::{Error, column::named, judge::Facts};
+
+/// What checks call a model's output.
+pub(crate) const PREDICTION: &str = "prediction";
+
+/// What every read of a scan is pinned to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pin {
+    pub(crate) clock: Time,
+    pub(crate) lake: Version,
+}
+
+/// A model's version and what it was trained on.
+#[derive(Clone, Debug)]
+pub(crate) struct Champion {
+    pub(crate) version: ModelVersion,
+    pub(crate) dataset: Dataset,
+}
+
+/// A numbered version with its training set.
+pub(crate) async fn champion(deps: &Deps, model: &str, number: i32) -> Result<Champion, Error> {
+    let version = deps.catalog.model_version(model, number).await?;
+    let version = version.ok_or_else(|| Error::NoReference(format!("`{model}` has no version {number}")))?;
+    let untold = || Error::NoReference(format!("version {number} of `{model}` names no training set"));
+    let dataset = deps.catalog.dataset(version.dataset.ok_or_else(untold)?).await?.ok_or_else(untold)?;
+    Ok(Champion { version, dataset })
+}
+
+/// Everything that the checks ask of a model's window.
+pub(crate) async fn of_model(
+    deps: &Deps,
+    objects: &Objects,
+    monitor: &Monitor,
+    champion: &Champion,
+    window: Range<Time>,
+    pin: Pin,
+) -> Result<Facts, Error> {
+    let warm = Warm::load_version(deps, &champion.version).await?;
+    let source = Source { deps, objects, monitor, champion, warm: &warm, pin };
+    let reference = match &monitor.reference {
+        Reference::Training => {
+            let bytes = deps.blobs.get_at(&champion.dataset.train.path).await?;
+            source.predicted(tidemill_rows::parquet::read(bytes)?).await?
+        }
+        Reference::Range { from, to } => source.rows(*from..*to).await?,
+    };
+    let end = window.end.min(pin.clock);
+    let window = source.rows(window).await?;
+    Ok(Facts {
+        auc: auc(&window, &champion.dataset.label)?,
+        auc_reference: source.holdout_auc().await?,
+        newest: newest(deps, objects, monitor, end, pin).await?,
+        reference,
+        window,
+        end,
+    })
+}
+
+/// Everything that the checks ask of a source's or view's window: rows that became valid in it.
+pub(crate) async fn of_table(
+    deps: &Deps,
+    objects: &Objects,
+    monitor: &Monitor,
+    window: Range<Time>,
+    pin: Pin,
+) -> Result<Facts, Error> {
+    let (MonitorTarget::Source(name) | MonitorTarget::View(name) | MonitorTarget::Model(name)) =
+        &monitor.target;
+    let table = table_of(deps, objects, name).await?;
+    let read = |from, to| {
+        let filter = Filter { between: Some((VALID_AT.to_owned(), from, to)), ..Filter::default() };
+        Read { filter, ..Read::all(table.clone(), pin.lake) }
+    };
+    let Reference::Range { from, to } = monitor.reference else {
+        return Err(Error::NoReference(format!("`{name}` has no training snapshot")));
+    };
+    let end = window.end.min(pin.clock);
+    Ok(Facts {
+        reference: deps.lake.read(&read(from, to)).await?,
+        window: deps.lake.read(&read(window.start, window.end)).await?,
+        auc: None,
+        auc_reference: None,
+        newest: newest(deps, objects, monitor, end, pin).await?,
+        end,
+    })
+}
+
+struct Source<'a> {
+    deps: &'a Deps,
+    objects: &'a Objects,
+    monitor: &'a Monitor,
+    champion: &'a Champion,
+    warm: &'a Warm,
+    pin: Pin,
+}
+
+impl Source<'_> {
+    /// Labelled rows of a range with the features that serving would have read, and what the version says of them.
+    async fn rows(&self, range: Range<Time>) -> Result<RecordBatch, Error> {
+        let name = &self.champion.dataset.label;
+        let label = self.objects.labels.get(name).ok_or_else(|| unknown("label", name))?;
+        let request = LabelRequest {
+            label: label.clone(),
+            entity: self.objects.entities[&label.entity].clone(),
+            source: self.objects.sources[&label.source].clone(),
+            from: range.start,
+            to: range.end,
+            clock: self.pin.clock,
+            version: self.pin.lake,
+        };
+        let labels = self.deps.lake.labels(&request).await?.rows;
+        if labels.num_rows() == 0 {
+            return Ok(labels);
+        }
+        let views = self.views().await?;
+        let hydration = watched(&self.champion.version.hydration, self.objects, self.monitor);
+        let view = |name: &str| views.get(name).cloned();
+        let request = PitRequest::hydrating(labels, "label_ts", &hydration, view, self.pin.lake)?;
+        self.predicted(self.deps.lake.point_in_time(&request).await?).await
+    }
+
+    /// The versions of the views that training read.
+    async fn views(&self) -> Result<BTreeMap<String, View>, Error> {
+        let mut views = BTreeMap::new();
+        for read in self.champion.version.hydration.rounds.iter().flatten() {
+            let pinned = self.champion.version.view_versions.get(&read.view);
+            let found = match pinned {
+                Some(version) => self.deps.catalog.view_version(&read.view, *version).await?,
+                None => self.deps.catalog.current_view(&read.view).await?,
+            };
+            let view = found.and_then(|found| View::new(self.objects, &found.definition, found.version));
+            views.insert(read.view.clone(), view.ok_or_else(|| unknown("view", &read.view))?);
+        }
+        Ok(views)
+    }
+
+    /// The rows with the outputs beside them, the first float one also as [`PREDICTION`].
+    async fn predicted(&self, rows: RecordBatch) -> Result<RecordBatch, Error> {
+        let outputs = self.warm.predict(&rows).await?;
+        let score = self.champion.version.outputs.iter().find(|(_, ty)| **ty == Type::Float);
+        let score = score.and_then(|(name, _)| outputs.column_by_name(name));
+        let mut columns: Vec<(Arc<Field>, ArrayRef)> = Vec::new();
+        for batch in [&rows, &outputs] {
+            columns.extend(batch.schema().fields().iter().cloned().zip(batch.columns().iter().cloned()));
+        }
+        if let Some(score) = score {
+            let field = Field::new(PREDICTION, DataType::Float64, true);
+            columns.push((Arc::new(field), cast(score, &DataType::Float64)?));
+        }
+        let (fields, arrays): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
+        Ok(RecordBatch::try_new(Arc::new(arrow::datatypes::Schema::new(fields)), arrays)?)
+    }
+
+    /// As recorded when it was judged, else computed now.
+    async fn holdout_auc(&self) -> Result<Option<f64>, Error> {
+        let Champion { version, dataset } = self.champion;
+        let part = DatasetPartRef { id: dataset.id, holdout: true };
+        let subject = part.to_string();
+        let kept = self.deps.catalog.model_metrics(&version.model).await?.into_iter().find(|figure| {
+            figure.version == version.version && figure.subject == subject && figure.metric == "auc"
+        });
+        match kept {
+            Some(figure) => Ok(Some(figure.value)),
+            None if dataset.holdout.is_none() => Ok(None),
+            None => Ok(evaluate(self.deps, version, part).await?.auc),
+        }
+    }
+}
+
+/// The reads of a version, with the columns that are watched though the model doesn't take them.
+fn watched(hydration: &Hydration, objects: &Objects, monitor: &Monitor) -> Hydration {
+    let mut hydration = hydration.clone();
+    for check in &monitor.checks {
+        let columns = match check {
+            Check::Drift { columns, .. } => columns.as_slice(),
+            Check::NullRate { column, .. } => std::slice::from_ref(column),
+            _ => &[],
+        };
+        for column in columns.iter().filter(|column| !hydration.columns.contains_key(*column)) {
+            let has =
+                |view: &str| objects.views.get(view).is_some_and(|view| view.features.contains_key(column));
+            let read = hydration.rounds.iter_mut().flatten().find(|read| has(&read.view));
+            if let Some(read) = read.filter(|read| !read.features.contains(column)) {
+                read.features.push(column.clone());
+            }
+        }
+    }
+    hydration
+}
+
+/// AUC of the predictions over known labels.
+fn auc(rows: &RecordBatch, label: &str) -> Result<Option<f64>, Error> {
+    if rows.column_by_name(PREDICTION).is_none() {
+        return Ok(None);
+    }
+    let truth = cast(named(rows, label)?, &DataType::Boolean)?;
+    let scores = named(rows, PREDICTION)?.as_primitive::<Float64Type>();
+    let known = scores.iter().zip(truth.as_boolean()).filter_map(|(score, truth)| Some((score?, truth?)));
+    let (scores, truth): (Vec<f64>, Vec<bool>) = known.unzip();
+    Ok(score::auc(&scores, &truth))
+}
+
+async fn newest(
+    deps: &Deps,
+    objects: &Objects,
+    monitor: &Monitor,
+    end: Time,
+    pin: Pin,
+) -> Result<BTreeMap<String, Option<Time>>, Error> {
+    let mut newest = BTreeMap::new();
+    for check in &monitor.checks {
+        let Check::Freshness { object, .. } = check else { continue };
+        let between = Some((VALID_AT.to_owned(), Time::UNIX_EPOCH, end));
+        let read = Read {
+            table: table_of(deps, objects, object).await?,
+            commits: CommitRange::upto(pin.lake),
+            filter: Filter { between, last: Some(1), ..Filter::default() },
+            columns: Some(vec![VALID_AT.to_owned()]),
+        };
+        let rows = deps.lake.read(&read).await?;
+        let last = rows
+            .column_by_name(VALID_AT)
+            .and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>()?.iter().flatten().max());
+        newest.insert(object.clone(), last.and_then(Time::from_timestamp_micros));
+    }
+    Ok(newest)
+}
+
+async fn table_of(deps: &Deps, objects: &Objects, name: &str) -> Result<Table, Error> {
+    if objects.sources.contains_key(name) {
+        return Ok(Table::source(name));
+    }
+    let view = deps.catalog.current_view(name).await?.ok_or_else(|| unknown("source or view", name))?;
+    Ok(Table::view(name, view.version))
+}
+
+fn unknown(kind: &'static str, name: &str) -> Error {
+    Error::Unknown { kind, name: name.to_owned(), known: Vec::new() }
+}
