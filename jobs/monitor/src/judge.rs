@@ -173,7 +173,7 @@ mod tests {
     fn table(rows: u32, shift: f64, late_every: u32) -> RecordBatch {
         let x: ArrayRef =
             Arc::new(Float64Array::from_iter_values((0..rows).map(|i| f64::from(i % 100) + shift)));
-        let late: ArrayRef = Arc::new(BooleanArray::from_iter((0..rows).map(|i| Some(i % late_every == 0))));
+        let late: ArrayRef = Arc::new((0..rows).map(|i| Some(i % late_every == 0)).collect::<BooleanArray>());
         RecordBatch::try_from_iter([("x", x), ("late", late)]).unwrap()
     }
 
@@ -184,7 +184,7 @@ mod tests {
             auc_reference: Some(0.77),
             auc: Some(0.70),
             newest: BTreeMap::from([("weather".to_owned(), Some(Time::UNIX_EPOCH))]),
-            end: Time::UNIX_EPOCH + Duration::from_secs(7200),
+            end: Time::UNIX_EPOCH + Duration::from_hours(2),
         }
     }
 
@@ -200,7 +200,7 @@ mod tests {
             Check::LabelRate { label: "late".into(), max_change: 0.08 },
             Check::Auc { label: "late".into(), max_drop: 0.045 },
             Check::NullRate { column: "x".into(), max: 0.02 },
-            Check::Freshness { object: "weather".into(), max: Duration::from_secs(10_800) },
+            Check::Freshness { object: "weather".into(), max: Duration::from_hours(3) },
             Check::Volume { min: 100 },
         ]
     }

@@ -129,7 +129,7 @@ impl Source<'_> {
             return Ok(labels);
         }
         let views = self.views().await?;
-        let hydration = watched(&self.champion.version.hydration, self.objects, self.monitor);
+        let hydration = watched(&self.champion.version, self.objects, self.monitor);
         let view = |name: &str| views.get(name).cloned();
         let request = PitRequest::hydrating(labels, "label_ts", &hydration, view, self.pin.lake)?;
         self.predicted(self.deps.lake.point_in_time(&request).await?).await
@@ -184,15 +184,17 @@ impl Source<'_> {
 }
 
 /// The reads of a version, with the columns that are watched though the model doesn't take them.
-fn watched(hydration: &Hydration, objects: &Objects, monitor: &Monitor) -> Hydration {
-    let mut hydration = hydration.clone();
+fn watched(version: &ModelVersion, objects: &Objects, monitor: &Monitor) -> Hydration {
+    let mut hydration = version.hydration.clone();
+    let there =
+        |column: &String| version.hydration.columns.contains_key(column) || version.keys.contains_key(column);
     for check in &monitor.checks {
         let columns = match check {
             Check::Drift { columns, .. } => columns.as_slice(),
             Check::NullRate { column, .. } => std::slice::from_ref(column),
             _ => &[],
         };
-        for column in columns.iter().filter(|column| !hydration.columns.contains_key(*column)) {
+        for column in columns.iter().filter(|column| !there(column)) {
             let has =
                 |view: &str| objects.views.get(view).is_some_and(|view| view.features.contains_key(column));
             let read = hydration.rounds.iter_mut().flatten().find(|read| has(&read.view));
