@@ -1,3 +1,35 @@
-//! The one binary `tidemill`.
+//! The one binary: every role and every user command. Read [`args`] for what it takes, `commands/` for what a
+//! command does, [`failure`] for how it ends.
 
-fn main() {}
+mod args;
+mod client;
+mod commands;
+mod config;
+mod failure;
+mod output;
+mod roles;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::{args::Cli, failure::Failure};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are answers; everything else is a wrong command line.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { failure::USAGE } else { 0 });
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Failure::from(error).report(),
+    };
+    match runtime.block_on(commands::run(cli)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

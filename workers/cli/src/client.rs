@@ -1,0 +1,108 @@
+//! Calls to the control plane. JSON in, JSON out; what the server says of a failure is shown as it is.
+
+use std::time::Duration;
+
+use reqwest::{Method, RequestBuilder, StatusCode};
+use serde::Deserialize;
+use serde_json::Value;
+use tidemill_core::Fault;
+
+use crate::failure::{FAILED, Failure, TIMED_OUT, UNREACHABLE, USAGE};
+
+/// A client of one server.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    base: String,
+}
+
+/// How every server role of Tidemill reports a failure.
+#[derive(Deserialize)]
+struct ErrorBody {
+    error: Fault,
+}
+
+impl Client {
+    /// A client of the server at `base`, e.g. `http://127.0.0.1:7433`.
+    pub(crate) fn new(base: &str, timeout: Option<Duration>) -> Result<Self, Failure> {
+        let mut builder = reqwest::Client::builder().connect_timeout(Duration::from_secs(5));
+        if let Some(timeout) = timeout {
+            builder = builder.timeout(timeout);
+        }
+        Ok(Self { http: builder.build()?, base: base.trim_end_matches('/').to_owned() })
+    }
+
+    /// Reads.
+    pub(crate) async fn get(&self, path: &str) -> Result<Value, Failure> {
+        self.send(self.request(Method::GET, path)).await
+    }
+
+    /// Reads with a query; empty values are left out.
+    pub(crate) async fn query(&self, path: &str, query: &[(&str, Option<String>)]) -> Result<Value, Failure> {
+        let given: Vec<_> = query.iter().filter_map(|(name, value)| Some((name, value.as_ref()?))).collect();
+        self.send(self.request(Method::GET, path).query(&given)).await
+    }
+
+    /// Reads the `items` of a list.
+    pub(crate) async fn list(&self, path: &str, query: &[(&str, Option<String>)]) -> Result<Vec<Value>, Failure> {
+        match self.query(path, query).await?.get_mut("items").map(Value::take) {
+            Some(Value::Array(items)) => Ok(items),
+            _ => Err(Failure::new(FAILED, Fault::new(format!("{path} answered without `items`")))),
+        }
+    }
+
+    /// Asks for work.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        self.send(self.request(Method::POST, path).json(body)).await
+    }
+
+    /// Sends bytes and gets bytes.
+    pub(crate) async fn post_bytes(
+        &self,
+        path: &str,
+        query: &[(&str, Option<String>)],
+        body: Vec<u8>,
+    ) -> Result<(bytes::Bytes, Option<Value>), Failure> {
+        let given: Vec<_> = query.iter().filter_map(|(name, value)| Some((name, value.as_ref()?))).collect();
+        let request = self.request(Method::POST, path).query(&given).body(body);
+        let reply = self.checked(request).await?;
+        let report = reply.headers().get("tidemill-report").and_then(|text| serde_json::from_slice(text.as_bytes()).ok());
+        Ok((reply.bytes().await?, report))
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.base))
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Value, Failure> {
+        Ok(self.checked(request).await?.json().await?)
+    }
+
+    async fn checked(&self, request: RequestBuilder) -> Result<reqwest::Response, Failure> {
+        let reply = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let status = reply.status();
+        if status.is_success() {
+            return Ok(reply);
+        }
+        let text = reply.text().await.unwrap_or_default();
+        let fault = serde_json::from_str::<ErrorBody>(&text)
+            .map_or_else(|_| Fault::new(format!("the server answered {status}: {text}")), |body| body.error);
+        let exit = match status {
+            StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::UNPROCESSABLE_ENTITY => USAGE,
+            StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE => UNREACHABLE,
+            _ => FAILED,
+        };
+        Err(Failure::new(exit, fault))
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> Failure {
+        if error.is_timeout() {
+            return Failure::new(TIMED_OUT, Fault::coded(103, format!("{} did not answer in time", self.base)));
+        }
+        Failure::new(
+            UNREACHABLE,
+            Fault::coded(102, format!("no server answers at {}", self.base))
+                .hint("start one with `tidemill dev`, or name it with --server"),
+        )
+    }
+}

@@ -1,0 +1,93 @@
+//! What each command does: one file for a group of commands that belong together.
+
+mod clock;
+mod datasets;
+mod dev;
+mod entity;
+mod explain;
+mod features;
+mod init;
+mod lineage;
+mod models;
+mod monitors;
+mod predict;
+mod project;
+mod queue;
+mod runs;
+mod schedules;
+mod sources;
+mod status;
+mod watch;
+
+use std::time::Duration;
+
+use crate::{
+    args::{Cli, Command, Global},
+    client::Client,
+    config,
+    failure::Done,
+    output::Format,
+    roles,
+};
+
+/// What commands that talk to a server need.
+#[derive(Clone, Debug)]
+pub(crate) struct Session {
+    pub(crate) client: Client,
+    pub(crate) format: Format,
+    pub(crate) quiet: bool,
+    /// How long `--wait` waits.
+    pub(crate) wait: Option<Duration>,
+    pub(crate) places: config::Places,
+}
+
+impl Session {
+    fn open(global: &Global) -> Result<Self, crate::failure::Failure> {
+        let places = config::Places::find(global.server.as_deref());
+        let wait = global.timeout.map(Duration::from_secs);
+        let client = Client::new(&places.server, wait)?;
+        Ok(Self { client, format: global.output, quiet: global.quiet, wait, places })
+    }
+
+    /// Progress and confirmations, for people, on standard error.
+    pub(crate) fn say(&self, text: impl std::fmt::Display) {
+        if !self.quiet {
+            eprintln!("{text}");
+        }
+    }
+}
+
+/// Runs the command.
+pub(crate) async fn run(cli: Cli) -> Done {
+    let global = &cli.global;
+    match cli.command {
+        Command::Demo(args) => dev::demo(global, args).await,
+        Command::Init(args) => init::init(global, &args),
+        Command::Dev(args) => dev::dev(global, args).await,
+        Command::Check(args) => project::check(global, &args),
+        Command::Explain { code } => explain::explain(&code),
+        Command::Server => roles::server().await,
+        Command::Gateway => roles::gateway().await,
+        Command::Worker => roles::worker().await,
+        Command::Serve => roles::serve().await,
+        Command::Migrate => roles::migrate().await,
+        Command::Apply(args) => project::apply(&Session::open(global)?, &args).await,
+        Command::Run(args) => runs::start(&Session::open(global)?, args).await,
+        Command::Retry(args) => runs::retry(&Session::open(global)?, args).await,
+        Command::Logs(args) => runs::logs(&Session::open(global)?, args).await,
+        Command::Status => status::status(&Session::open(global)?).await,
+        Command::Predict(args) => predict::predict(&Session::open(global)?, args).await,
+        Command::Runs(command) => runs::runs(&Session::open(global)?, command).await,
+        Command::Schedules(command) => schedules::schedules(&Session::open(global)?, command).await,
+        Command::Queue(command) => queue::queue(&Session::open(global)?, &command).await,
+        Command::Workers(command) => queue::workers(&Session::open(global)?, &command).await,
+        Command::Sources(command) => sources::sources(&Session::open(global)?, command).await,
+        Command::Features(command) => features::features(&Session::open(global)?, command).await,
+        Command::Datasets(command) => datasets::datasets(&Session::open(global)?, command).await,
+        Command::Models(command) => models::models(&Session::open(global)?, command).await,
+        Command::Monitors(command) => monitors::monitors(global, command).await,
+        Command::Alerts(command) => monitors::alerts(&Session::open(global)?, command).await,
+        Command::Lineage(args) => lineage::lineage(&Session::open(global)?, args).await,
+        Command::Clock(command) => clock::clock(&Session::open(global)?, command).await,
+    }
+}

@@ -1,0 +1,68 @@
+//! Everything on this machine, until Ctrl-C.
+
+use std::{env, path::PathBuf, time::Instant};
+
+use tidemill_dev::{Tree, TreeOptions};
+
+use crate::{
+    args::{DemoArgs, DevArgs, Global},
+    failure::{Done, FAILED, Failure},
+};
+
+/// `tidemill dev`
+pub(crate) async fn dev(global: &Global, args: DevArgs) -> Done {
+    let started = Instant::now();
+    let tree = Tree::start(&tree_options(&args, false)?).await?;
+    let places = tree.endpoints().clone();
+    if !global.quiet {
+        eprintln!("  ✓ ready in {:.1} s; data and logs in {}", started.elapsed().as_secs_f64(), args.dir.display());
+        eprintln!("  control plane  http://{}", places.server);
+        eprintln!("  uploads        grpc://{}", places.gateway);
+        eprintln!("  predictions    grpc://{}   http://{}", places.serve, places.serve_http);
+        eprintln!("  next: tidemill apply   (Ctrl-C stops; data stays)");
+    }
+    stop_signal().await?;
+    eprintln!("  stopping");
+    tree.stop().await;
+    Ok(())
+}
+
+/// `tidemill demo`
+pub(crate) async fn demo(_global: &Global, args: DemoArgs) -> Done {
+    let options = tidemill_dev::DemoOptions {
+        tree: tree_options(&args.dev, true)?,
+        project: args.project,
+        flights: args.flights.or_else(default_flights).ok_or_else(|| {
+            Failure::usage("the flights of 2013 are not here", "run scripts/demo, which fetches them, or name --flights")
+        })?,
+        once: args.once,
+    };
+    tidemill_dev::demo(&options).await.map_err(|error| {
+        Failure::new(FAILED, tidemill_core::Fault::new(format!("{error:#}")))
+    })
+}
+
+fn tree_options(args: &DevArgs, any_port: bool) -> Result<TreeOptions, Failure> {
+    Ok(TreeOptions {
+        dir: args.dir.clone(),
+        binary: env::current_exe()?,
+        python: args.python.clone(),
+        workers: args.workers,
+        any_port,
+        environment: Vec::new(),
+    })
+}
+
+/// Where `scripts/setup` puts them.
+fn default_flights() -> Option<PathBuf> {
+    env::var_os("TIDEMILL_DATA").map(|data| PathBuf::from(data).join("nycflights13")).filter(|path| path.is_dir())
+}
+
+/// Ctrl-C, or what a supervisor sends.
+async fn stop_signal() -> std::io::Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        stopped = tokio::signal::ctrl_c() => stopped,
+        _ = terminate.recv() => Ok(()),
+    }
+}

@@ -1,0 +1,40 @@
+//! Entities on the command line: `--entity KEY=VALUE`, once a key, or `--entity VALUE/VALUE/…` in declared order.
+
+use serde_json::{Map, Value};
+
+use crate::{args::EntityArgs, failure::Failure};
+
+/// What the flags say: keys by name as text, or all values in declared order. The server knows the types.
+pub(crate) fn parse(args: &EntityArgs) -> Result<Value, Failure> {
+    match args.entity.as_slice() {
+        [whole] if !whole.contains('=') => Ok(Value::from(whole.as_str())),
+        parts => {
+            let mut keys = Map::new();
+            for part in parts {
+                let Some((name, value)) = part.split_once('=') else {
+                    let message = format!("`--entity {part}` has no `=`");
+                    return Err(Failure::usage(message, "write --entity KEY=VALUE for each key, or all values in one: A/B/C"));
+                };
+                keys.insert(name.to_owned(), Value::from(value));
+            }
+            Ok(Value::Object(keys))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn keys_may_be_named_or_in_order() {
+        let parse = |entity: &[&str]| {
+            parse(&EntityArgs { entity: entity.iter().map(ToString::to_string).collect() }).map_err(|error| error.to_string())
+        };
+        assert_eq!(parse(&["UA/1545"]), Ok(json!("UA/1545")));
+        assert_eq!(parse(&["carrier=UA", "flight=1545"]), Ok(json!({"carrier": "UA", "flight": "1545"})));
+        assert!(parse(&["carrier=UA", "1545"]).unwrap_err().contains("has no `=`"));
+    }
+}

@@ -1,0 +1,171 @@
+//! Sources: what came in, what did not, and sending files.
+
+use std::{io::Read as _, path::Path};
+
+use futures::stream;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use tidemill_core::Fault;
+use tidemill_proto::ingest::v1::{
+    GetUploadRequest, UploadOpen, UploadRequest, ingest_service_client::IngestServiceClient, upload_request::Part,
+};
+
+use super::{Session, watch::wait_for};
+use crate::{
+    args::Sources,
+    failure::{Done, FAILED, Failure, UNREACHABLE, USAGE},
+    output::{self, count, fields, instant, plain, text},
+};
+
+const COLUMNS: &[output::Column] = &[
+    text("SOURCE", "/name"),
+    text("ROWS", "/rows").by(count),
+    text("DEAD LETTERS", "/dead_letters").by(count),
+    text("NEWEST EVENT", "/newest_event").by(instant),
+    text("LAST UPLOAD", "/last_upload_at").by(instant),
+    text("OWNER", "/owner").wide(),
+];
+
+/// Bytes in one message of an upload.
+const CHUNK_BYTES: usize = 512 * 1024;
+
+/// `tidemill sources …`
+pub(crate) async fn sources(session: &Session, command: Sources) -> Done {
+    match command {
+        Sources::List => {
+            let rows = session.client.list("/v1/sources", &[]).await?;
+            Ok(output::list(session.format, &rows, "/name", COLUMNS)?)
+        }
+        Sources::Show { source } => {
+            let page = session.client.get(&format!("/v1/sources/{source}")).await?;
+            Ok(output::object(session.format, &page, "/name", fields)?)
+        }
+        Sources::Upload { source, files, force, no_wait } => {
+            let mut done = Vec::new();
+            for file in &files {
+                done.push(upload(session, &source, file, force, no_wait).await?);
+            }
+            let columns = [
+                text("UPLOAD", "/upload_id"),
+                text("FILE", "/file"),
+                text("ROWS", "/rows").by(count),
+                text("DEAD LETTERS", "/dead_letters").by(count),
+                text("DUPLICATE", "/duplicate"),
+                text("RUN", "/run_id"),
+            ];
+            Ok(output::list(session.format, &done, "/upload_id", &columns)?)
+        }
+        Sources::DeadLetters { source, limit } => {
+            let query = [("limit", Some(limit.to_string()))];
+            let rows = session.client.list(&format!("/v1/sources/{source}/dead-letters"), &query).await?;
+            let columns = [
+                text("UPLOAD", "/upload"),
+                text("ROW", "/row"),
+                text("COLUMN", "/column"),
+                text("REASON", "/reason"),
+                text("RAW", "/raw").wide(),
+            ];
+            Ok(output::list(session.format, &rows, "/row", &columns)?)
+        }
+        Sources::Replay { source } => {
+            let started = session.client.post(&format!("/v1/sources/{source}/replay"), &json!({})).await?;
+            let run = plain(&started["run_id"]);
+            let page = wait_for(session, &run).await?;
+            Ok(output::object(session.format, &page, "/id", |page| fields(&page["step_list"][0]["outputs"]))?)
+        }
+    }
+}
+
+/// Sends one file and, unless told otherwise, waits until its rows are visible.
+async fn upload(session: &Session, source: &str, file: &Path, force: bool, no_wait: bool) -> Result<Value, Failure> {
+    let (sha256, size_bytes) = identity(file)?;
+    let mut client = IngestServiceClient::connect(session.places.gateway.clone()).await.map_err(|_| {
+        let fault = Fault::coded(102, format!("no gateway answers at {}", session.places.gateway));
+        Failure::new(UNREACHABLE, fault.hint("start one with `tidemill dev` or `tidemill gateway`"))
+    })?;
+    let asked = GetUploadRequest { source: source.to_owned(), sha256: sha256.clone() };
+    let known = client.get_upload(asked).await.map_err(|status| refused(&status))?.into_inner();
+    let offset = if force { 0 } else { known.received_bytes.min(size_bytes) };
+    let open = UploadOpen {
+        source: source.to_owned(),
+        format: format_of(file)?,
+        sha256,
+        size_bytes,
+        offset,
+        file_name: file.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        force,
+    };
+    let reply = client.upload(stream::iter(messages(file, open)?)).await.map_err(|status| refused(&status))?;
+    let reply = reply.into_inner();
+    let mut shown = json!({
+        "upload_id": reply.upload_id, "run_id": reply.run_id, "duplicate": reply.duplicate,
+        "file": file.display().to_string(),
+    });
+    if !no_wait {
+        session.say(format!("{} → {source}", file.display()));
+        wait_for(session, &reply.run_id).await?;
+        let upload = session.client.get(&format!("/v1/uploads/{}", reply.upload_id)).await?;
+        shown["rows"] = upload["rows"].clone();
+        shown["dead_letters"] = upload["dead_letters"].clone();
+        if upload["naive_timestamps"] == true {
+            session.say("note: times without an offset were taken for UTC");
+        }
+    }
+    Ok(shown)
+}
+
+/// The opening, then the bytes from its offset on, read as they are sent.
+fn messages(file: &Path, open: UploadOpen) -> Result<impl Iterator<Item = UploadRequest> + Send + 'static, Failure> {
+    use std::io::Seek as _;
+    let mut bytes = std::fs::File::open(file)?;
+    bytes.seek(std::io::SeekFrom::Start(open.offset))?;
+    let data = std::iter::from_fn(move || {
+        let mut chunk = vec![0; CHUNK_BYTES];
+        // A file that can't be read any more ends the stream; the gateway then misses bytes and says so.
+        let read = bytes.read(&mut chunk).ok().filter(|read| *read > 0)?;
+        chunk.truncate(read);
+        Some(UploadRequest { part: Some(Part::Data(chunk)) })
+    });
+    Ok(std::iter::once(UploadRequest { part: Some(Part::Open(open)) }).chain(data))
+}
+
+/// SHA-256 in hex, and the size.
+fn identity(file: &Path) -> Result<(String, u64), Failure> {
+    let unreadable = |error: std::io::Error| {
+        Failure::new(USAGE, Fault::coded(101, format!("{} can't be read: {error}", file.display())))
+    };
+    let mut bytes = std::fs::File::open(file).map_err(unreadable)?;
+    let (mut hash, mut size, mut chunk) = (Sha256::new(), 0, vec![0; CHUNK_BYTES]);
+    loop {
+        let read = bytes.read(&mut chunk).map_err(unreadable)?;
+        if read == 0 {
+            break;
+        }
+        hash.update(&chunk[..read]);
+        size += read as u64;
+    }
+    Ok((hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect(), size))
+}
+
+fn format_of(file: &Path) -> Result<String, Failure> {
+    match file.extension().and_then(|end| end.to_str()).map(str::to_lowercase).as_deref() {
+        Some("csv") => Ok("csv".to_owned()),
+        Some("parquet") => Ok("parquet".to_owned()),
+        Some("jsonl" | "ndjson") => Ok("jsonl".to_owned()),
+        _ => Err(Failure::usage(
+            format!("{}: the format can't be told from the name", file.display()),
+            "name the file .csv, .parquet or .jsonl",
+        )),
+    }
+}
+
+/// What the gateway says: a fault as JSON, or a plain message.
+fn refused(status: &tonic::Status) -> Failure {
+    let exit = match status.code() {
+        tonic::Code::InvalidArgument | tonic::Code::NotFound => USAGE,
+        tonic::Code::Unavailable => UNREACHABLE,
+        _ => FAILED,
+    };
+    let fault = serde_json::from_slice(status.details()).unwrap_or_else(|_| Fault::new(status.message()));
+    Failure::new(exit, fault)
+}

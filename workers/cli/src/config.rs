@@ -1,0 +1,59 @@
+//! Where things are: for commands the running `tidemill dev` of this folder, for roles the environment.
+//!
+//! Order for commands: flag, environment, the `dev.json` of a running tree in this folder or one above, defaults.
+
+use std::env;
+
+use serde::de::DeserializeOwned;
+use tidemill_core::Fault;
+use tidemill_dev::Endpoints;
+
+use crate::failure::{FAILED, Failure};
+
+/// Where commands reach the roles.
+#[derive(Clone, Debug)]
+pub(crate) struct Places {
+    /// Control plane, URL.
+    pub(crate) server: String,
+    /// Uploads (gRPC), URL.
+    pub(crate) gateway: String,
+    /// Predictions (REST), URL.
+    pub(crate) serve: String,
+}
+
+impl Places {
+    /// Finds them.
+    pub(crate) fn find(server: Option<&str>) -> Self {
+        let running = running_tree();
+        let place = |variable: &str, running: Option<&String>, default: &str| {
+            let address = env::var(variable).ok().or_else(|| running.cloned());
+            format!("http://{}", address.unwrap_or_else(|| default.to_owned()))
+        };
+        let tree = running.as_ref();
+        Self {
+            server: server.map_or_else(
+                || place("TIDEMILL_SERVER__LISTEN", tree.map(|tree| &tree.server), "127.0.0.1:7433"),
+                str::to_owned,
+            ),
+            gateway: place("TIDEMILL_GATEWAY__LISTEN", tree.map(|tree| &tree.gateway), "127.0.0.1:7434"),
+            serve: place("TIDEMILL_SERVE__HTTP", tree.map(|tree| &tree.serve_http), "127.0.0.1:7436"),
+        }
+    }
+}
+
+/// The tree that runs in `.tidemill` of this folder or one above.
+fn running_tree() -> Option<Endpoints> {
+    let here = env::current_dir().ok()?;
+    here.ancestors().find_map(|folder| Endpoints::find(&folder.join(".tidemill")))
+}
+
+/// A role's options from the environment: `TIDEMILL_DATABASE__URL` is `database.url`.
+///
+/// Variables that belong to other roles are passed over; unknown fields of a section are errors.
+pub(crate) fn options<T: DeserializeOwned>() -> Result<T, Failure> {
+    figment::Figment::from(figment::providers::Env::prefixed("TIDEMILL_").split("__")).extract().map_err(|error| {
+        let path = error.path.join(".");
+        let fault = Fault::coded(104, format!("the configuration is not complete: {error}"));
+        Failure::new(FAILED, fault.hint(format!("set TIDEMILL_{}", path.to_uppercase().replace('.', "__"))))
+    })
+}

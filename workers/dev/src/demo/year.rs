@@ -1,0 +1,123 @@
+//! The rest of the year: what the models are worth in June, and what the monitor sees month by month.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use serde_json::{Value, json};
+
+use super::{
+    JUNE, MODELS, source_rows,
+    stage::{Stage, step},
+    summary::Summary,
+    webhook::Webhook,
+};
+
+pub(super) async fn upload_the_rest(stage: &Stage, summary: &mut Summary) -> anyhow::Result<()> {
+    let act = Instant::now();
+    stage.upload(|month| month >= "2013-06").await?;
+    stage.cli(&["clock", "set", "2014-01-02T00:00:00-05:00"]).await?;
+    stage.await_idle().await?;
+    let rows = source_rows(stage, summary).await?;
+    summary.act("rest", act, format!("June to December uploaded, clock moved from {JUNE} to 2014: {rows}"));
+    Ok(())
+}
+
+/// Each model on June, with its own features, and the leaky one with honest features too.
+pub(super) async fn score_june(stage: &Stage, summary: &mut Summary) -> anyhow::Result<()> {
+    let act = Instant::now();
+    for (role, model, _) in MODELS {
+        let version = summary.models[*role]["version"].to_string();
+        let auc = evaluate(stage, model, &version, model).await?;
+        summary.models.get_mut(*role).context("a model")?["auc_june"] = json!(auc);
+    }
+    let version = summary.models["leak"]["version"].to_string();
+    summary.leak_served_auc = Some(evaluate(stage, "late_flight_leak", &version, "late_flight").await?);
+    let auc = |role: &str| summary.models[role]["auc_june"].as_f64().unwrap_or(0.0);
+    let line = format!(
+        "June AUC {:.3} · request only {:.3} · leaked notebook {:.3}, served {:.3}",
+        auc("point_in_time"),
+        auc("request_only"),
+        auc("leak"),
+        summary.leak_served_auc.unwrap_or(0.0)
+    );
+    summary.act("june", act, line);
+    Ok(())
+}
+
+/// AUC of a model's version on June's labels, with the features of the model `inputs`.
+async fn evaluate(stage: &Stage, model: &str, version: &str, inputs: &str) -> anyhow::Result<f64> {
+    let params = [format!("model=\"{model}\""), format!("version={version}"), format!("inputs=\"{inputs}\"")];
+    let [model, version, inputs] = params.each_ref().map(String::as_str);
+    let arguments = [
+        "run",
+        "evaluate",
+        "--date",
+        "2013-06-01",
+        "--param",
+        model,
+        "--param",
+        version,
+        "--param",
+        inputs,
+        "--wait",
+    ];
+    let run = stage.cli(&arguments).await?;
+    let outputs = &step(&run, "score")["outputs"];
+    outputs["auc"].as_f64().with_context(|| format!("an AUC in {outputs}"))
+}
+
+pub(super) async fn scan_months(
+    stage: &Stage,
+    webhook: &Webhook,
+    summary: &mut Summary,
+) -> anyhow::Result<()> {
+    let act = Instant::now();
+    for month in 6..=12 {
+        let window = format!("2013-{month:02}");
+        let scan = stage.cli(&["monitors", "run", "late_flight_drift", "--window", &window]).await?;
+        summary.drift.push(figures(&window, &scan));
+    }
+    await_webhook(webhook).await?;
+    let september = summary.drift.iter().find(|row| row["month"] == "2013-09").context("September")?;
+    let figure = |row: &Value, name: &str| row[name].as_f64().unwrap_or(f64::NAN);
+    let line = format!(
+        "September: predictions drifted (PSI {:.2}), late rate {:.3} → incident, webhook delivered {} times",
+        figure(september, "psi_prediction"),
+        figure(september, "late_rate"),
+        webhook.received()
+    );
+    summary.act("drift", act, line);
+    Ok(())
+}
+
+/// The month's figures out of a scan.
+fn figures(month: &str, scan: &Value) -> Value {
+    let value = |check: &str, column: &str| {
+        let mut results = scan["results"].as_array().into_iter().flatten();
+        results
+            .find(|row| row["check"] == check && row["column"] == column)
+            .map_or(Value::Null, |row| row["value"].clone())
+    };
+    json!({
+        "month": month,
+        "psi_prediction": value("psi", "prediction"),
+        "late_rate": scan["label_rate"],
+        "mean_prediction": scan["mean_prediction"],
+        "auc": scan["auc"],
+        "incident": !scan["incident"].is_null(),
+        "report": scan["report"],
+    })
+}
+
+/// An incident's message is delivered by a job, a moment after the scan.
+async fn await_webhook(webhook: &Webhook) -> anyhow::Result<()> {
+    let mut looks = tokio::time::interval(Duration::from_millis(50));
+    for _ in 0..400 {
+        if webhook.received() > 0 {
+            return Ok(());
+        }
+        looks.tick().await;
+    }
+    ensure!(webhook.received() > 0, "no webhook was delivered within 20 s");
+    Ok(())
+}
