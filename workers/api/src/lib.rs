@@ -1,1 +1,109 @@
-//! The control plane: apply, runs, metadata, registry over REST; features over gRPC.
+//! The control plane: what is declared, what runs, what is known. REST under `/v1`, features over gRPC.
+//!
+//! Reading order: [`Options`] and [`run`], `routes` (a file for each noun; JSON shapes are those of `-o json`),
+//! `features_grpc`, `keeper` (rescue, schedules and the data clock: what somebody must look after). Handlers call one
+//! function of a job crate each and convert at the door; nothing is decided here.
+
+mod entity;
+mod error;
+mod features_grpc;
+mod keeper;
+mod routes;
+mod ticks;
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use serde::Deserialize;
+use tidemill_core::{Clock, SystemClock, Time};
+use tidemill_stores::{Stores, StoresOptions};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// Options of the control plane.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Options {
+    /// Where everything is.
+    #[serde(flatten)]
+    pub stores: StoresOptions,
+    /// Where it listens.
+    #[serde(default)]
+    pub server: Listen,
+}
+
+/// `TIDEMILL_SERVER__LISTEN`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Listen {
+    /// `host:port`; loopback only, as there is no authentication yet.
+    pub listen: String,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self { listen: "127.0.0.1:7433".to_owned() }
+    }
+}
+
+/// What handlers share.
+#[derive(Clone, Debug)]
+pub(crate) struct Api {
+    pub(crate) stores: Stores,
+    pub(crate) features: tidemill_features::Deps,
+    pub(crate) ingest: tidemill_ingest::Ingest,
+    clock: Arc<dyn Clock>,
+}
+
+impl Api {
+    fn new(stores: Stores) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let features = tidemill_features::Deps {
+            catalog: stores.catalog.clone(),
+            lake: stores.lake.clone(),
+            online: stores.online.clone(),
+            blobs: stores.blobs.clone(),
+            python: stores.pools.clone(),
+            cache: stores.unpacked.clone(),
+        };
+        let ingest = tidemill_ingest::Ingest::new(
+            stores.catalog.clone(),
+            stores.lake.clone(),
+            stores.blobs.clone(),
+            Arc::clone(&clock),
+            tidemill_ingest::Limits::default(),
+        );
+        Self { stores, features, ingest, clock }
+    }
+
+    /// Now, by the data clock.
+    pub(crate) async fn now(&self) -> Result<Time, tidemill_store::Error> {
+        Ok(self.stores.store.data_clock().await?.at(self.clock.now()))
+    }
+
+    /// Real time.
+    pub(crate) fn wall(&self) -> Time {
+        self.clock.now()
+    }
+}
+
+/// Runs the control plane until `shutdown`.
+///
+/// # Errors
+/// When a store can't be opened, or the address is taken or not on loopback.
+pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let listener = TcpListener::bind(&options.server.listen)
+        .await
+        .with_context(|| format!("TIDEMILL_SERVER__LISTEN: listen on {}", options.server.listen))?;
+    anyhow::ensure!(
+        listener.local_addr()?.ip().is_loopback(),
+        "{} is not on loopback, and authentication is not supported yet",
+        options.server.listen
+    );
+    let api = Api::new(Stores::open(&options.stores)?);
+    let keeper = tokio::spawn(keeper::keep(api.clone(), shutdown.clone()));
+    let grpc = features_grpc::routes(api.clone()).await?;
+    let router = routes::router(api).merge(grpc);
+    axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await?;
+    keeper.await?;
+    Ok(())
+}

@@ -35,11 +35,8 @@ pub struct TreeOptions {
     pub workers: u32,
     /// Whether ports may be any free ones, so that several trees fit on a machine.
     pub any_port: bool,
-<<<<<<< HEAD
-=======
     /// More variables for every role.
     pub environment: Vec<(String, String)>,
->>>>>>> 017326d (wip)
 }
 
 /// A running tree. Dropping it stops nothing in order: call [`Tree::stop`].
@@ -113,10 +110,7 @@ impl Tree {
     fn role(&self, name: &str, arguments: &[&str], options: &TreeOptions, dir: &Path) -> Role {
         let owned = |(name, value): (&str, String)| (name.to_owned(), value);
         let mut environment: Vec<_> = self.endpoints.environment().into_iter().map(owned).collect();
-<<<<<<< HEAD
-=======
         environment.extend(options.environment.iter().cloned());
->>>>>>> 017326d (wip)
         environment.push(("TIDEMILL_PYTHON".to_owned(), options.python.display().to_string()));
         Role {
             name: name.to_owned(),

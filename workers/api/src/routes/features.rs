@@ -1,0 +1,172 @@
+//! Feature views and their values.
+
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use tidemill_core::Fault;
+use tidemill_features::GetRequest;
+use tidemill_offline::{KnownAt, Table};
+use tidemill_spec::{Entity, FeatureView, Objects, value::parse_time};
+
+use super::{Answer, items, one};
+use crate::{Api, entity, error::ApiError};
+
+const HISTORY_MAX: usize = 1000;
+
+/// A row for each view in force.
+pub(super) async fn rows(api: &Api) -> Result<Vec<Value>, ApiError> {
+    let objects = api.stores.catalog.objects().await?;
+    let head = api.stores.lake.head().await?;
+    let mut rows = Vec::new();
+    for fresh in tidemill_features::freshness(&api.features).await? {
+        let Some(view) = objects.views.get(&fresh.view) else { continue };
+        let files = api.stores.lake.files(&Table::view(&fresh.view, fresh.version), head).await?;
+        let mut row = serde_json::to_value(&fresh)?;
+        row["entity"] = view.entity.clone().into();
+        row["kind"] = serde_json::to_value(view.kind())?;
+        row["offline_rows"] = files.iter().map(|file| file.rows).sum::<i64>().into();
+        row["owner"] = view.meta.owner.clone().into();
+        row["description"] = view.meta.description.clone().into();
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+/// `GET /v1/features`
+pub(super) async fn list(State(api): State<Api>) -> Answer {
+    let mut rows = rows(&api).await?;
+    for row in &mut rows {
+        if row["online"] == true {
+            let (view, version) = (row["view"].as_str().unwrap_or_default(), row["version"].as_i64().unwrap_or(0));
+            let entities = tidemill_features::online_entities(&api.features, view, version).await?;
+            row["online_entities"] = entities.into();
+        } else {
+            row["online_entities"] = 0.into();
+        }
+    }
+    items(rows)
+}
+
+/// `GET /v1/features/{view}`
+pub(super) async fn show(State(api): State<Api>, Path(name): Path<String>) -> Answer {
+    let objects = api.stores.catalog.objects().await?;
+    known(&objects, &name)?;
+    let mut page = rows(&api).await?.into_iter().find(|row| row["view"] == name.as_str()).unwrap_or_else(|| json!({}));
+    page["definition"] = serde_json::to_value(&objects.views[&name])?;
+    page["versions"] = serde_json::to_value(api.stores.catalog.view_versions(Some(&name)).await?)?;
+    one(page)
+}
+
+#[derive(Deserialize)]
+pub(super) struct Get {
+    #[serde(default)]
+    views: Vec<String>,
+    entity: Value,
+    at: Option<String>,
+    known_at: Option<String>,
+}
+
+/// `POST /v1/features/get`
+pub(super) async fn get(State(api): State<Api>, Json(body): Json<Get>) -> Answer {
+    let objects = api.stores.catalog.objects().await?;
+    let views = if body.views.is_empty() { views_of(&objects, &body.entity)? } else { body.views };
+    let first = views.first().map(|view| view.split(':').next().unwrap_or(view)).unwrap_or_default();
+    let entity = entity_of(&objects, known(&objects, first)?)?;
+    let keys = entity::named(entity, &entity::keys(entity, &body.entity)?);
+    let at = body.at.as_deref().map(instant).transpose()?;
+    let known_at = match body.known_at.as_deref() {
+        None => KnownAt::Unbounded,
+        Some("label") => KnownAt::Label,
+        Some(text) => KnownAt::Time(instant(text)?),
+    };
+    let request =
+        GetRequest { entities: vec![keys.as_object().cloned().unwrap_or_default()], features: views, at, known_at };
+    let got = tidemill_features::get(&api.features, &request).await?.pop().unwrap_or_default();
+    one(json!({ "entity": keys, "views": got }))
+}
+
+#[derive(Deserialize)]
+pub(super) struct History {
+    entity: Value,
+    limit: Option<usize>,
+}
+
+/// `POST /v1/features/{view}/history`
+pub(super) async fn history(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    Json(body): Json<History>,
+) -> Answer {
+    let objects = api.stores.catalog.objects().await?;
+    let entity = entity_of(&objects, known(&objects, &name)?)?;
+    let keys = entity::named(entity, &entity::keys(entity, &body.entity)?);
+    let keys: Map<String, Value> = keys.as_object().cloned().unwrap_or_default();
+    let limit = body.limit.unwrap_or(20).min(HISTORY_MAX);
+    items(tidemill_features::history(&api.features, &name, &keys, limit).await?)
+}
+
+/// `POST /v1/features/{view}/parity`
+pub(super) async fn parity(State(api): State<Api>, Path(name): Path<String>) -> Answer {
+    known(&api.stores.catalog.objects().await?, &name)?;
+    one(tidemill_features::parity(&api.features, &name).await?)
+}
+
+/// `POST /v1/features/{view}/backfill`
+pub(super) async fn backfill(State(api): State<Api>, Path(name): Path<String>) -> Answer {
+    known(&api.stores.catalog.objects().await?, &name)?;
+    let store = &api.stores.store;
+    let mut tx = store.begin().await?;
+    let job = tidemill_features::backfill_new(&api.stores.catalog, &mut tx, &name).await?;
+    let enqueued = store.enqueue(&mut tx, job).await?;
+    tx.commit().await?;
+    store.wake().await;
+    one(json!({ "run_id": enqueued.run }))
+}
+
+/// `POST /v1/features/{view}/rebuild-online`
+pub(super) async fn rebuild_online(State(api): State<Api>, Path(name): Path<String>) -> Answer {
+    known(&api.stores.catalog.objects().await?, &name)?;
+    let store = &api.stores.store;
+    let mut tx = store.begin().await?;
+    let enqueued = store.enqueue(&mut tx, tidemill_features::rebuild_new(&name)).await?;
+    tx.commit().await?;
+    store.wake().await;
+    one(json!({ "run_id": enqueued.run }))
+}
+
+/// Views whose entity has just these keys.
+fn views_of(objects: &Objects, given: &Value) -> Result<Vec<String>, ApiError> {
+    let fits = |view: &&FeatureView| {
+        objects.entities.get(&view.entity).is_some_and(|entity| entity::keys(entity, given).is_ok())
+    };
+    let views: Vec<String> = objects.views.values().filter(fits).map(|view| view.name.clone()).collect();
+    if views.is_empty() {
+        let fault = Fault::coded(803, "no entity has these keys");
+        return Err(ApiError::invalid(fault.hint("name the keys: --entity KEY=VALUE, or a view: --view NAME")));
+    }
+    // Keys given as one text may fit entities that differ: the first view's is meant.
+    let entity = objects.views[&views[0]].entity.clone();
+    Ok(views.into_iter().filter(|view| objects.views[view].entity == entity).collect())
+}
+
+fn known<'o>(objects: &'o Objects, name: &str) -> Result<&'o FeatureView, ApiError> {
+    objects.views.get(name).ok_or_else(|| {
+        let names: Vec<&str> = objects.views.keys().map(String::as_str).collect();
+        let fault = Fault::coded(301, format!("there is no feature view `{name}`"));
+        ApiError::not_found(fault.hint(format!("feature views are {}", names.join(", "))))
+    })
+}
+
+fn entity_of<'o>(objects: &'o Objects, view: &FeatureView) -> Result<&'o Entity, ApiError> {
+    let missing = || ApiError::not_found(Fault::coded(301, format!("there is no entity `{}`", view.entity)));
+    objects.entities.get(&view.entity).ok_or_else(missing)
+}
+
+fn instant(text: &str) -> Result<tidemill_core::Time, ApiError> {
+    parse_time(text).ok_or_else(|| {
+        ApiError::invalid(Fault::coded(401, format!("`{text}` is not an instant")).hint("write 2013-06-01T00:00:00-04:00"))
+    })
+}

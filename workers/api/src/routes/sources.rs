@@ -1,0 +1,88 @@
+//! Sources: what came in and what did not.
+
+use axum::extract::{Path, Query, State};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tidemill_core::{Fault, UploadId};
+use tidemill_spec::{Objects, Source};
+
+use super::{Answer, items, one};
+use crate::{Api, error::ApiError};
+
+const LETTERS_MAX: u32 = 1000;
+
+/// A row for each declared source.
+pub(super) async fn rows(api: &Api) -> Result<Vec<Value>, ApiError> {
+    let objects = api.stores.catalog.objects().await?;
+    let summaries = api.stores.catalog.source_summaries().await?;
+    Ok(summaries.iter().map(|summary| row(&objects, summary)).collect())
+}
+
+fn row(objects: &Objects, summary: &tidemill_catalog::SourceSummary) -> Value {
+    let meta = objects.sources.get(&summary.source).map(|source| &source.meta);
+    json!({
+        "name": summary.source, "rows": summary.rows, "dead_letters": summary.dead_letters,
+        "uploads": summary.uploads, "newest_event": summary.newest_event_at,
+        "last_upload_at": summary.uploaded_at, "lake_version": summary.lake_version,
+        "owner": meta.map(|meta| &meta.owner), "description": meta.map(|meta| &meta.description),
+        "tags": meta.map(|meta| &meta.tags),
+    })
+}
+
+/// `GET /v1/sources`
+pub(super) async fn list(State(api): State<Api>) -> Answer {
+    items(rows(&api).await?)
+}
+
+/// `GET /v1/sources/{source}`
+pub(super) async fn show(State(api): State<Api>, Path(name): Path<String>) -> Answer {
+    let objects = api.stores.catalog.objects().await?;
+    let source = known(&objects, &name)?;
+    let mut page = row(&objects, &api.stores.catalog.source_summary(&name).await?);
+    page["columns"] = serde_json::to_value(&source.columns)?;
+    page["upload_list"] = serde_json::to_value(api.stores.catalog.uploads(Some(&name), 10).await?)?;
+    one(page)
+}
+
+#[derive(Deserialize)]
+pub(super) struct Limit {
+    limit: Option<u32>,
+}
+
+/// `GET /v1/sources/{source}/dead-letters`
+pub(super) async fn dead_letters(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    Query(query): Query<Limit>,
+) -> Answer {
+    known(&api.stores.catalog.objects().await?, &name)?;
+    items(api.ingest.dead_letters(&name, query.limit.unwrap_or(20).min(LETTERS_MAX)).await?)
+}
+
+/// `POST /v1/sources/{source}/replay`
+pub(super) async fn replay(State(api): State<Api>, Path(name): Path<String>) -> Answer {
+    known(&api.stores.catalog.objects().await?, &name)?;
+    let store = &api.stores.store;
+    let mut tx = store.begin().await?;
+    let enqueued = store.enqueue(&mut tx, tidemill_ingest::replay_new(&name)).await?;
+    tx.commit().await?;
+    store.wake().await;
+    one(json!({ "run_id": enqueued.run }))
+}
+
+/// `GET /v1/uploads/{upload}`
+pub(super) async fn upload(State(api): State<Api>, Path(upload): Path<String>) -> Answer {
+    let id: UploadId = upload
+        .parse()
+        .map_err(|error: tidemill_core::ids::InvalidId| ApiError::invalid(Fault::coded(509, error.to_string())))?;
+    let found = api.stores.catalog.upload(id).await?;
+    one(found.ok_or_else(|| ApiError::not_found(Fault::coded(509, format!("there is no upload {id}"))))?)
+}
+
+fn known<'o>(objects: &'o Objects, name: &str) -> Result<&'o Source, ApiError> {
+    objects.sources.get(name).ok_or_else(|| {
+        let names: Vec<&str> = objects.sources.keys().map(String::as_str).collect();
+        let fault = Fault::coded(301, format!("there is no source `{name}`"));
+        ApiError::not_found(fault.hint(format!("sources are {}", names.join(", "))))
+    })
+}
