@@ -8,6 +8,7 @@ use std::{
 
 use serde_json::{Value, json};
 use tidemill_core::Fault;
+use tidemill_spec::{LoadOptions, Loaded, PROJECT_FILE, diagnostic::render, load_with};
 
 use super::Session;
 use crate::{
@@ -23,13 +24,13 @@ const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 pub(crate) fn check(global: &Global, args: &CheckArgs) -> Done {
     let loaded = load(&args.project)?;
     report(global.output, &loaded)?;
-    if loaded.has_errors() { Err(Failure::said()) } else { Ok(()) }
+    if loaded.failed() { Err(Failure::said()) } else { Ok(()) }
 }
 
 /// `tidemill apply`
 pub(crate) async fn apply(session: &Session, args: &ProjectArgs) -> Done {
     let loaded = load(args)?;
-    if loaded.has_errors() {
+    if loaded.failed() {
         report(session.format, &loaded)?;
         return Err(Failure::said());
     }
@@ -49,22 +50,23 @@ pub(crate) async fn apply(session: &Session, args: &ProjectArgs) -> Done {
     Ok(output::list(session.format, &changed, "/object", &columns)?)
 }
 
-fn load(args: &ProjectArgs) -> Result<tidemill_spec::Loaded, Failure> {
-    if !args.folder.join("tidemill.yaml").is_file() {
+fn load(args: &ProjectArgs) -> Result<Loaded, Failure> {
+    if !args.folder.join(PROJECT_FILE).is_file() {
         let fault = Fault::coded(105, format!("{} has no tidemill.yaml", args.folder.display()));
         return Err(Failure::new(USAGE, fault.hint("name the project's folder, or make one with `tidemill init NAME`")));
     }
     let overlays = args.with.iter().map(|folder| folder.display().to_string()).collect();
-    let options = tidemill_spec::LoadOptions { overlays, allow_leaks: args.allow_leaks };
-    Ok(tidemill_spec::load_with(&args.folder, &options))
+    let options = LoadOptions { overlays, allow_leaks: args.allow_leaks };
+    Ok(load_with(&args.folder, &options)?)
 }
 
-fn report(format: Format, loaded: &tidemill_spec::Loaded) -> Done {
+fn report(format: Format, loaded: &Loaded) -> Done {
     match format {
         Format::Table | Format::Wide => {
-            eprint!("{}", loaded.render(crate::failure::colour()));
-            let counts: Vec<String> = loaded.counts().into_iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-            eprintln!("{} objects: {}", loaded.counts().iter().map(|(_, count)| count).sum::<usize>(), counts.join(", "));
+            eprint!("{}", render(&loaded.diagnostics, &loaded.files, crate::failure::colour()));
+            if !loaded.failed() {
+                eprintln!("{} objects, no mistakes", loaded.objects.definitions().len());
+            }
             Ok(())
         }
         _ => {
