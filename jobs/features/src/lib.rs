@@ -37,7 +37,9 @@ pub use freshness::{ViewFreshness, freshness};
 pub use live::publish_live;
 pub use parity::{Difference, Parity, parity};
 pub use read::{GetRequest, GotFeatures, get, history};
-pub use wishes::{behind_in_redis, clock_moved, rebuild_new, update_new, updates_of_source};
+pub use wishes::{
+    backfill_new, behind_in_redis, clock_moved, rebuild_new, update_new, updates_of_source, wishes_of_changes,
+};
 
 /// What the jobs and questions of features need. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -1,13 +1,14 @@
 //! Jobs of features as others wish for them: in the transaction that makes them necessary.
 
-use tidemill_catalog::Catalog;
+use tidemill_catalog::{Catalog, Change, ChangeKind};
 use tidemill_core::{DataClock, Time};
 use tidemill_offline::{CommitRange, Filter, Read};
 use tidemill_rows::{VALID_AT, value_at};
 use tidemill_runtime::job_new;
 use tidemill_spec::{
-    Objects, Value, ViewInput,
+    ObjectKind, Objects, Value, ViewInput,
     args::{FEATURES_UPDATE, FeaturesUpdate},
+    steps::{FEATURES_BACKFILL, FeaturesBackfill},
 };
 use tidemill_store::{NewJob, Store};
 
@@ -34,6 +35,25 @@ pub fn rebuild_new(view: &str) -> NewJob {
         concurrency_key: Some(concurrency_key(view)),
         ..job_new(FEATURES_REBUILD, &FeaturesRebuild { view: view.to_owned() })
     }
+}
+
+/// Fills a new version of a view and switches to it.
+pub fn backfill_new(view: &str) -> NewJob {
+    NewJob {
+        key: Some(format!("features.backfill/{view}")),
+        concurrency_key: Some(concurrency_key(view)),
+        ..job_new(FEATURES_BACKFILL, &FeaturesBackfill { view: view.to_owned() })
+    }
+}
+
+/// What an applied project makes necessary: new views are computed, changed ones filled anew.
+pub fn wishes_of_changes(changes: &[Change]) -> Vec<NewJob> {
+    let wish = |change: &Change| match (change.object.kind, change.change, change.building) {
+        (ObjectKind::View, _, Some(_)) => Some(backfill_new(&change.object.name)),
+        (ObjectKind::View, ChangeKind::Added | ChangeKind::Changed, None) => Some(update_new(&change.object.name)),
+        _ => None,
+    };
+    changes.iter().filter_map(wish).collect()
 }
 
 /// One job at a time works on a view.

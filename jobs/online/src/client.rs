@@ -173,17 +173,9 @@ impl Online {
     /// Removes every value of a view version that nobody reads any more. Returns how many.
     pub async fn drop_version(&self, view: &str, version: u32) -> Result<u64, Error> {
         let mut connection = self.connection.clone();
-        let pattern = format!("{}*", view_prefix(&self.prefix, view, version));
-        let (mut cursor, mut dropped) = (0_u64, 0);
+        let (mut cursor, mut dropped) = (0, 0);
         loop {
-            let (next, keys): (u64, Vec<String>) = redis::cmd("SCAN")
-                .arg(cursor)
-                .arg("MATCH")
-                .arg(&pattern)
-                .arg("COUNT")
-                .arg(1000)
-                .query_async(&mut connection)
-                .await?;
+            let (next, keys) = self.scan(view, version, cursor).await?;
             if !keys.is_empty() {
                 dropped += redis::cmd("UNLINK").arg(keys).query_async::<u64>(&mut connection).await?;
             }
@@ -194,6 +186,29 @@ impl Online {
         }
         connection.hdel::<_, _, ()>(self.markers_key(), format!("{view}:{version}")).await?;
         Ok(dropped)
+    }
+
+    /// How many entities have a value in a view version, tombstones included. Walks all keys: for people.
+    pub async fn count(&self, view: &str, version: u32) -> Result<u64, Error> {
+        // A walk may show a key twice when Redis resizes its table meanwhile.
+        let mut seen = HashSet::new();
+        let mut cursor = 0;
+        loop {
+            let (next, keys) = self.scan(view, version, cursor).await?;
+            seen.extend(keys);
+            if next == 0 {
+                return Ok(seen.len() as u64);
+            }
+            cursor = next;
+        }
+    }
+
+    /// The next keys of a view version, and where the walk goes on; 0: it has ended.
+    async fn scan(&self, view: &str, version: u32, cursor: u64) -> Result<(u64, Vec<Vec<u8>>), Error> {
+        let pattern = format!("{}*", view_prefix(&self.prefix, view, version));
+        let mut scan = redis::cmd("SCAN");
+        scan.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(1000);
+        Ok(scan.query_async(&mut self.connection.clone()).await?)
     }
 
     fn markers_key(&self) -> String {

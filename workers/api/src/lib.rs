@@ -18,6 +18,7 @@ use serde::Deserialize;
 use tidemill_core::{Clock, SystemClock, Time};
 use tidemill_stores::{Stores, StoresOptions};
 use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 
 /// Options of the control plane.
@@ -101,9 +102,21 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     );
     let api = Api::new(Stores::open(&options.stores)?);
     let keeper = tokio::spawn(keeper::keep(api.clone(), shutdown.clone()));
-    let grpc = features_grpc::routes(api.clone()).await?;
-    let router = routes::router(api).merge(grpc);
-    axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await?;
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_service_status("tidemill.features.v1.FeatureService", tonic_health::ServingStatus::Serving).await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(tidemill_proto::DESCRIPTORS)
+        .build_v1()?;
+    let services = tonic::service::Routes::from(routes::router(api.clone()))
+        .add_service(features_grpc::service(api))
+        .add_service(health)
+        .add_service(reflection);
+    tonic::transport::Server::builder()
+        // REST is HTTP/1 on the same port.
+        .accept_http1(true)
+        .add_routes(services)
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown.cancelled_owned())
+        .await?;
     keeper.await?;
     Ok(())
 }

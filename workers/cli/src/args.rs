@@ -408,22 +408,16 @@ pub(crate) enum Datasets {
     },
     /// Join features to labels, as of each label's own moment
     Build {
-        /// A file of key columns and `label_ts`, or a declared label
+        /// A file of key columns and `label_ts`: Parquet, CSV or JSONL
         #[arg(long)]
-        labels: String,
+        labels: PathBuf,
         /// A model, or views: `view` or `view:feature`
         #[arg(long, required = true, value_delimiter = ',')]
         inputs: Vec<String>,
         /// Only what was known then: an instant, or `label` for each row's own moment
         #[arg(long)]
         known_at: Option<String>,
-        /// With a declared label: from this moment
-        #[arg(long)]
-        from: Option<String>,
-        /// With a declared label: before this moment
-        #[arg(long)]
-        to: Option<String>,
-        /// Where the Parquet file goes
+        /// Where the result goes: .parquet or .jsonl
         #[arg(long)]
         out: PathBuf,
     },

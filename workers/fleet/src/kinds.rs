@@ -29,7 +29,7 @@ pub fn jobs(stores: &Stores) -> Vec<JobEntry> {
         python: python.clone(),
         cache: unpacked.clone(),
     };
-    let pipeline = tidemill_pipeline::Deps { catalog, lake, blobs, python: Arc::new(python), cache: unpacked };
+    let pipeline = tidemill_pipeline::Deps { catalog, lake, blobs, python, cache: unpacked };
     [
         tidemill_ingest::jobs(&ingest),
         tidemill_features::jobs(&features),

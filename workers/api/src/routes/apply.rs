@@ -44,7 +44,7 @@ pub(super) async fn apply(State(api): State<Api>, Json(body): Json<Apply>) -> An
     let clock = declared_clock(&before, &loaded.objects, clock, api.wall());
     store.set_data_clock(&mut tx, clock).await?;
     let changes = catalog.apply(&mut tx, &loaded.objects, &code, clock.at(api.wall())).await?;
-    let wanted = tidemill_features::wanted_by(&loaded.objects, &changes);
+    let wanted = tidemill_features::wishes_of_changes(&changes);
     store.enqueue_all(&mut tx, &wanted).await?;
     tx.commit().await?;
     store.wake().await;

@@ -14,7 +14,7 @@ use tidemill_spec::{Entity, FeatureView, Objects, value::parse_time};
 use super::{Answer, items, one};
 use crate::{Api, entity, error::ApiError};
 
-const HISTORY_MAX: usize = 1000;
+const HISTORY_MAX: u32 = 1000;
 
 /// A row for each view in force.
 pub(super) async fn rows(api: &Api) -> Result<Vec<Value>, ApiError> {
@@ -40,9 +40,9 @@ pub(super) async fn list(State(api): State<Api>) -> Answer {
     let mut rows = rows(&api).await?;
     for row in &mut rows {
         if row["online"] == true {
-            let (view, version) = (row["view"].as_str().unwrap_or_default(), row["version"].as_i64().unwrap_or(0));
-            let entities = tidemill_features::online_entities(&api.features, view, version).await?;
-            row["online_entities"] = entities.into();
+            let version = row["version"].as_u64().and_then(|version| u32::try_from(version).ok()).unwrap_or(0);
+            let view = row["view"].as_str().unwrap_or_default();
+            row["online_entities"] = api.stores.online.count(view, version).await?.into();
         } else {
             row["online_entities"] = 0.into();
         }
@@ -78,7 +78,7 @@ pub(super) async fn get(State(api): State<Api>, Json(body): Json<Get>) -> Answer
     let keys = entity::named(entity, &entity::keys(entity, &body.entity)?);
     let at = body.at.as_deref().map(instant).transpose()?;
     let known_at = match body.known_at.as_deref() {
-        None => KnownAt::Unbounded,
+        None => KnownAt::Any,
         Some("label") => KnownAt::Label,
         Some(text) => KnownAt::Time(instant(text)?),
     };
@@ -91,7 +91,7 @@ pub(super) async fn get(State(api): State<Api>, Json(body): Json<Get>) -> Answer
 #[derive(Deserialize)]
 pub(super) struct History {
     entity: Value,
-    limit: Option<usize>,
+    limit: Option<u32>,
 }
 
 /// `POST /v1/features/{view}/history`
@@ -119,8 +119,7 @@ pub(super) async fn backfill(State(api): State<Api>, Path(name): Path<String>) -
     known(&api.stores.catalog.objects().await?, &name)?;
     let store = &api.stores.store;
     let mut tx = store.begin().await?;
-    let job = tidemill_features::backfill_new(&api.stores.catalog, &mut tx, &name).await?;
-    let enqueued = store.enqueue(&mut tx, job).await?;
+    let enqueued = store.enqueue(&mut tx, tidemill_features::backfill_new(&name)).await?;
     tx.commit().await?;
     store.wake().await;
     one(json!({ "run_id": enqueued.run }))

@@ -41,6 +41,5 @@ pub(super) async fn status(State(api): State<Api>) -> Answer {
         "sources": super::sources::rows(&api).await?,
         "views": super::features::rows(&api).await?,
         "schedules": store.schedules().await?,
-        "incidents": super::monitors::open_incidents(&api).await?,
     }))
 }

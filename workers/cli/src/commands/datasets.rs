@@ -35,23 +35,16 @@ pub(crate) async fn datasets(session: &Session, command: Datasets) -> Done {
             let page = session.client.get(&format!("/v1/datasets/{dataset}")).await?;
             Ok(output::object(session.format, &page, "/id", fields)?)
         }
-        Datasets::Build { labels, inputs, known_at, from, to, out } => {
-            let file = Path::new(&labels);
-            let (body, format) = if file.extension().is_some() {
-                let read = std::fs::read(file).map_err(|error| {
-                    Failure::new(USAGE, Fault::coded(101, format!("{labels} can't be read: {error}")))
-                })?;
-                (read, file.extension().map(|end| end.to_string_lossy().to_lowercase()))
-            } else {
-                (Vec::new(), None)
-            };
+        Datasets::Build { labels, inputs, known_at, out } => {
+            let body = std::fs::read(&labels).map_err(|error| {
+                Failure::new(USAGE, Fault::coded(101, format!("{} can't be read: {error}", labels.display())))
+            })?;
+            let extension = |path: &Path| path.extension().map(|end| end.to_string_lossy().to_lowercase());
             let query = [
-                ("label", body.is_empty().then(|| labels.clone())),
-                ("format", format),
+                ("format", extension(&labels)),
                 ("inputs", Some(inputs.join(","))),
                 ("known_at", known_at),
-                ("from", from),
-                ("to", to),
+                ("out", extension(&out)),
             ];
             let (bytes, report) = session.client.post_bytes("/v1/datasets/build", &query, body).await?;
             std::fs::write(&out, &bytes)?;

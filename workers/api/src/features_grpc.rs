@@ -1,0 +1,125 @@
+//! Features over gRPC: latest values, and historical ones as a stream of Arrow.
+
+use std::pin::Pin;
+
+use futures::{Stream, StreamExt as _, stream};
+use prost_types::{Struct, Timestamp, value::Kind};
+use serde_json::{Map, Value};
+use tidemill_core::Fault;
+use tidemill_features::{GetRequest, GotFeatures};
+use tidemill_proto::features::v1::{
+    EntityFeatures, GetHistoricalFeaturesRequest, GetHistoricalFeaturesResponse, GetOnlineFeaturesRequest,
+    GetOnlineFeaturesResponse, ViewValues,
+    feature_service_server::{FeatureService, FeatureServiceServer},
+};
+use tidemill_spec::steps::{DatasetInputs, KnownAt};
+use tidemill_training::build_from_labels;
+use tonic::{Request, Response, Status};
+
+use crate::{Api, error::ApiError};
+
+/// Bytes in one message of the historical stream.
+const CHUNK_BYTES: usize = 512 * 1024;
+
+/// The service.
+pub(crate) fn service(api: Api) -> FeatureServiceServer<Features> {
+    FeatureServiceServer::new(Features { api })
+}
+
+#[derive(Debug)]
+pub(crate) struct Features {
+    api: Api,
+}
+
+#[tonic::async_trait]
+impl FeatureService for Features {
+    async fn get_online_features(
+        &self,
+        request: Request<GetOnlineFeaturesRequest>,
+    ) -> Result<Response<GetOnlineFeaturesResponse>, Status> {
+        let request = request.into_inner();
+        let entities = request.entities.into_iter().map(object).collect();
+        let asked = GetRequest { entities, features: request.features, ..GetRequest::default() };
+        let got = tidemill_features::get(&self.api.features, &asked).await;
+        let got = got.map_err(|error| ApiError::from(error).into_status())?;
+        let entities = got.into_iter().map(|views| EntityFeatures { views: views.into_iter().map(view).collect() });
+        Ok(Response::new(GetOnlineFeaturesResponse { entities: entities.collect() }))
+    }
+
+    type GetHistoricalFeaturesStream =
+        Pin<Box<dyn Stream<Item = Result<GetHistoricalFeaturesResponse, Status>> + Send>>;
+
+    async fn get_historical_features(
+        &self,
+        request: Request<GetHistoricalFeaturesRequest>,
+    ) -> Result<Response<Self::GetHistoricalFeaturesStream>, Status> {
+        let bytes = historical(&self.api, request.into_inner()).await.map_err(ApiError::into_status)?;
+        let chunks: Vec<_> = bytes
+            .chunks(CHUNK_BYTES)
+            .map(|chunk| Ok(GetHistoricalFeaturesResponse { arrow: chunk.to_vec() }))
+            .collect();
+        Ok(Response::new(stream::iter(chunks).boxed()))
+    }
+}
+
+async fn historical(api: &Api, request: GetHistoricalFeaturesRequest) -> Result<bytes::Bytes, ApiError> {
+    let (schema, batches) = tidemill_rows::ipc::decode(&request.labels)
+        .map_err(|error| ApiError::invalid(Fault::coded(101, format!("`labels` is not an Arrow IPC stream: {error}"))))?;
+    let rows = tidemill_rows::parquet::sorted(&schema, &batches, &[]).map_err(tidemill_offline::Error::from)?;
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("labels.parquet");
+    std::fs::write(&file, tidemill_rows::parquet::write(&rows).map_err(tidemill_offline::Error::from)?)?;
+    let known_at = match (request.known_at.as_str(), request.known_at_time) {
+        (_, Some(time)) => chrono::DateTime::from_timestamp(time.seconds, time.nanos.unsigned_abs()).map(KnownAt::Time),
+        ("label", None) => Some(KnownAt::Label),
+        _ => None,
+    };
+    let deps = tidemill_training::Deps {
+        catalog: api.stores.catalog.clone(),
+        lake: api.stores.lake.clone(),
+        blobs: api.stores.blobs.clone(),
+    };
+    let built = build_from_labels(&deps, &file, &DatasetInputs::Views(request.features), known_at).await?;
+    Ok(tidemill_rows::ipc::encode(&built.rows.schema(), &[built.rows]).map_err(tidemill_offline::Error::from)?)
+}
+
+fn view(got: GotFeatures) -> ViewValues {
+    let features = got.features;
+    let values = features.values.iter().map(|(name, value)| (name.clone(), to_proto(value.to_json())));
+    ViewValues {
+        view: features.view,
+        version: features.version,
+        values: Some(Struct { fields: values.collect() }),
+        valid_at: features.valid_at.map(|time| Timestamp {
+            seconds: time.timestamp(),
+            nanos: i32::try_from(time.timestamp_subsec_nanos()).unwrap_or(0),
+        }),
+        status: features.status.as_str().to_owned(),
+    }
+}
+
+fn object(proto: Struct) -> Map<String, Value> {
+    proto.fields.into_iter().map(|(name, value)| (name, from_proto(value))).collect()
+}
+
+fn from_proto(value: prost_types::Value) -> Value {
+    match value.kind {
+        Some(Kind::StringValue(text)) => Value::from(text),
+        // Numbers of the wire are floats; keys are whole.
+        #[expect(clippy::cast_possible_truncation, reason = "checked to be whole and small")]
+        Some(Kind::NumberValue(number)) if number.fract() == 0.0 && number.abs() < 9.0e15 => Value::from(number as i64),
+        Some(Kind::NumberValue(number)) => Value::from(number),
+        Some(Kind::BoolValue(truth)) => Value::from(truth),
+        _ => Value::Null,
+    }
+}
+
+fn to_proto(value: Value) -> prost_types::Value {
+    let kind = match value {
+        Value::String(text) => Kind::StringValue(text),
+        Value::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or(f64::NAN)),
+        Value::Bool(truth) => Kind::BoolValue(truth),
+        _ => Kind::NullValue(0),
+    };
+    prost_types::Value { kind: Some(kind) }
+}
