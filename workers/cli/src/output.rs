@@ -88,7 +88,7 @@ pub(crate) fn object(format: Format, value: &Value, name: &str, page: impl FnOnc
 /// Rows as aligned text, as wide as the terminal.
 pub(crate) fn table(rows: &[Value], columns: &[&Column]) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(columns.iter().map(|column| column.header));
+    table.load_style(presets::NOTHING).set_header(columns.iter().map(|column| column.header));
     if io::stdout().is_terminal() {
         table.set_content_arrangement(ContentArrangement::Dynamic);
     }

@@ -1,8 +1,17 @@
 //! The roles as subcommands: options from the environment, run until told to stop, drain.
 
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+
+use serde::Deserialize;
+use tidemill_core::SystemClock;
+use tidemill_ingest::{Ingest, Limits};
+use tidemill_stores::{Stores, StoresOptions};
 use tokio_util::sync::CancellationToken;
 
-use crate::{config::options, failure::Done};
+use crate::{
+    config::options,
+    failure::{Done, Failure},
+};
 
 /// `tidemill server`
 pub(crate) async fn server() -> Done {
@@ -10,9 +19,35 @@ pub(crate) async fn server() -> Done {
     Ok(())
 }
 
+/// Options of the gateway: `TIDEMILL_GATEWAY__LISTEN` beside where everything is.
+#[derive(Deserialize)]
+struct GatewayOptions {
+    #[serde(flatten)]
+    stores: StoresOptions,
+    #[serde(default = "gateway_listen")]
+    gateway: Listen,
+}
+
+/// `host:port`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Listen {
+    listen: SocketAddr,
+}
+
+fn gateway_listen() -> Listen {
+    Listen { listen: tidemill_gateway::Options::default().listen }
+}
+
 /// `tidemill gateway`
 pub(crate) async fn gateway() -> Done {
-    tidemill_gateway::run(options()?, starting("gateway")?).await?;
+    let shutdown = starting("gateway")?;
+    let GatewayOptions { stores, gateway } = options()?;
+    let stores = Stores::open(&stores)?;
+    let clock = Arc::new(SystemClock);
+    let ingest = Ingest::new(stores.catalog, stores.lake, stores.blobs, clock, Limits::default());
+    let listen = tidemill_gateway::Options { listen: gateway.listen };
+    tidemill_gateway::Server::bind(&listen, ingest).await?.run(shutdown).await?;
     Ok(())
 }
 
@@ -22,9 +57,40 @@ pub(crate) async fn worker() -> Done {
     Ok(())
 }
 
+/// Options of the serving role; it opens neither Postgres nor the lake.
+#[derive(Deserialize)]
+struct ServeOptions {
+    redis: tidemill_online::OnlineOptions,
+    blobs: tidemill_blobs::BlobOptions,
+    #[serde(default)]
+    serve: ServeListen,
+    #[serde(default = "default_python")]
+    python: PathBuf,
+    #[serde(default)]
+    python_package: Option<PathBuf>,
+}
+
+/// `TIDEMILL_SERVE__LISTEN`, `TIDEMILL_SERVE__HTTP`
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct ServeListen {
+    listen: Option<SocketAddr>,
+    http: Option<SocketAddr>,
+}
+
+fn default_python() -> PathBuf {
+    PathBuf::from("python3")
+}
+
 /// `tidemill serve`
 pub(crate) async fn serve() -> Done {
-    tidemill_serve::run(options()?, starting("serve")?).await?;
+    let shutdown = starting("serve")?;
+    let given: ServeOptions = options()?;
+    let mut serving = tidemill_serve::Options::new(given.redis, given.blobs, given.python);
+    serving.python.package = given.python_package;
+    serving.listen = given.serve.listen.unwrap_or(serving.listen);
+    serving.http = given.serve.http.unwrap_or(serving.http);
+    tidemill_serve::run(serving, shutdown).await?;
     Ok(())
 }
 
@@ -36,9 +102,9 @@ pub(crate) async fn migrate() -> Done {
 }
 
 /// Logs go to standard error; the token is cancelled by the first signal.
-fn starting(role: &str) -> Result<CancellationToken, crate::failure::Failure> {
+fn starting(role: &str) -> Result<CancellationToken, Failure> {
     tidemill_dev::die_with_parent()?;
-    tidemill_telemetry::init(&tidemill_telemetry::Options::default())?;
+    tidemill_telemetry::init(&tidemill_telemetry::Options::default());
     tracing::info!(role, "starting");
     let shutdown = CancellationToken::new();
     let token = shutdown.clone();

@@ -31,7 +31,7 @@ pub fn jobs(stores: &Stores) -> Vec<JobEntry> {
     };
     let pipeline = tidemill_pipeline::Deps { catalog, lake, blobs, python, cache: unpacked };
     [
-        tidemill_ingest::jobs(&ingest),
+        tidemill_ingest::jobs::jobs(&ingest),
         tidemill_features::jobs(&features),
         tidemill_training::jobs(&training),
         tidemill_registry::jobs(&registry),

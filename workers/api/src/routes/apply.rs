@@ -54,11 +54,10 @@ pub(super) async fn apply(State(api): State<Api>, Json(body): Json<Apply>) -> An
 
 /// The clock that runs, unless the project declares another one than before.
 fn declared_clock(before: &Objects, after: &Objects, runs: DataClock, wall: tidemill_core::Time) -> DataClock {
-    let declared = |objects: &Objects| objects.project.as_ref().map(|project| project.clock);
-    match declared(after) {
-        wanted if wanted == declared(before) => runs,
-        Some(Clock::Replay { start, speed }) => DataClock::Replay { start, speed, anchored_at: wall },
-        _ => DataClock::Wall,
+    match after.project.clock {
+        wanted if wanted == before.project.clock => runs,
+        Clock::Replay { start, speed } => DataClock::Replay { start, speed, anchored_at: wall },
+        Clock::Wall => DataClock::Wall,
     }
 }
 

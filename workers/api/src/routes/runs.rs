@@ -95,10 +95,13 @@ pub(super) struct Failed {
 
 /// `GET /v1/runs/failed`: what a bulk retry would repeat.
 pub(super) async fn failed(State(api): State<Api>, Query(query): Query<Failed>) -> Answer {
-    let age = query.since.as_deref().map(tidemill_spec::units::parse_duration).transpose().map_err(|error| {
-        ApiError::invalid(Fault::coded(1006, format!("`since`: {error}")).hint("write 30m, 24h or 7d"))
-    })?;
-    let since = age.map(|age| api.wall() - TimeDelta::from_std(age).unwrap_or(TimeDelta::MAX));
+    let age = |text: &str| {
+        tidemill_spec::units::parse_duration(text).and_then(|age| TimeDelta::from_std(age).ok()).ok_or_else(|| {
+            let fault = Fault::coded(1006, format!("`{text}` is not a length of time"));
+            ApiError::invalid(fault.hint("write 30m, 24h or 7d"))
+        })
+    };
+    let since = query.since.as_deref().map(age).transpose()?.map(|age| api.wall() - age);
     items(api.stores.store.failed_runs(since, query.pipeline).await?)
 }
 

@@ -32,7 +32,7 @@ pub(super) async fn status(State(api): State<Api>) -> Answer {
     let runs = |state, limit| RunQuery { state: Some(state), pipeline: None, all: false, finished_since: None, limit };
     let objects = catalog.objects().await?;
     one(json!({
-        "project": objects.project.as_ref().map(|project| &project.name),
+        "project": objects.project.name,
         "now": api.now().await?,
         "workers": store.workers().await?,
         "queue": store.queue().await?,

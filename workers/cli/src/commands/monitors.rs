@@ -26,7 +26,7 @@ const SCANS: &[output::Column] = &[
 pub(crate) async fn monitors(global: &Global, command: Monitors) -> Done {
     // Comparing files needs no server.
     if let Monitors::Compare { reference, current, columns, html } = command {
-        return compare(global.output, &reference, &current, &columns, html.as_deref());
+        return compare(global.output, &reference, &current, &columns, html.as_deref()).await;
     }
     let session = Session::open(global)?;
     match command {
@@ -118,14 +118,14 @@ fn show_scan(scan: &Value) -> String {
 }
 
 /// The same figures as a monitor's, for two files.
-fn compare(
+async fn compare(
     format: output::Format,
     reference: &Path,
     current: &Path,
     columns: &[String],
     html: Option<&Path>,
 ) -> Done {
-    let report = tidemill_monitor::compare_files(reference, current, columns)?;
+    let report = tidemill_monitor::compare_files(reference, current, columns).await?;
     if let Some(path) = html {
         std::fs::write(path, report.to_html())?;
     }
