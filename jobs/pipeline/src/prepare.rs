@@ -30,6 +30,10 @@ pub struct Steps;
 
 impl Prepare for Steps {
     fn prepare(&self, step: &StepStart<'_>) -> Result<Prepared, Fault> {
+        // A run that no pipeline started (an upload's) holds no expressions.
+        if step.context.is_null() {
+            return Ok(Prepared::Run(step.args.clone()));
+        }
         let scope = scope(step)?;
         if let Some(condition) = step.condition
             && !cel::condition(condition, &scope).map_err(|error| invalid(step, &error))?

@@ -58,10 +58,10 @@ impl Endpoints {
 }
 
 /// `wanted` on loopback if it is free, so that URLs stay the same from day to day, else any free port.
-pub(crate) fn loopback(wanted: u16) -> anyhow::Result<String> {
-    let port = match TcpListener::bind(("127.0.0.1", wanted)) {
-        Ok(_) => wanted,
-        Err(_) => tidemill_servers::free_port().context("find a free port")?,
+pub(crate) fn loopback(wanted: Option<u16>) -> anyhow::Result<String> {
+    let port = match wanted.filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()) {
+        Some(port) => port,
+        None => tidemill_servers::free_port().context("find a free port")?,
     };
     Ok(format!("127.0.0.1:{port}"))
 }

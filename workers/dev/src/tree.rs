@@ -63,7 +63,7 @@ impl Tree {
             bail!("tidemill already runs in {} (process {}); stop it first", dir.display(), other.pid);
         }
         let (postgres, valkey) = start_servers(options, &dir).await?;
-        let port = |wanted| loopback(if options.any_port { 0 } else { wanted });
+        let port = |wanted| loopback((!options.any_port).then_some(wanted));
         let endpoints = Endpoints {
             database_url: postgres.as_ref().map_or_else(|| given("TIDEMILL_DATABASE__URL"), Postgres::url),
             redis_url: valkey.as_ref().map_or_else(|| given("TIDEMILL_REDIS__URL"), Valkey::url),
