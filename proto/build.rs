@@ -2,8 +2,11 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-const PROTOS: &[&str] =
-    &["tidemill/features/v1/features.proto", "tidemill/ingest/v1/ingest.proto", "tidemill/serving/v1/serving.proto"];
+const PROTOS: &[&str] = &[
+    "tidemill/features/v1/features.proto",
+    "tidemill/ingest/v1/ingest.proto",
+    "tidemill/serving/v1/serving.proto",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=tidemill");

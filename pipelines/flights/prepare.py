@@ -9,6 +9,7 @@ are in the schedule alone. Writes OUT/SOURCE/MONTH.parquet (or .csv), months in 
 up to 2013-05 hold nothing that was not known on 1 June 00:00 there.
 """
 
+import datetime
 import sys
 from pathlib import Path
 
@@ -22,6 +23,10 @@ def main(folder: Path, out: Path) -> None:
     flights = read_flights(folder)
     schedule = flights.assign(published_at=flights.scheduled_at - pd.Timedelta(days=7))
     write(schedule[[*KEYS, "published_at", "hour", "distance"]], out / "schedule" / "2013.parquet")
+
+    first_of_june = flights[flights.date == datetime.date(2013, 6, 1)]
+    entities = first_of_june[["carrier", "flight", "date", "origin"]].assign(label_ts="2013-06-01T04:00:00Z")
+    write(entities, out / "entities" / "2013-06-01.csv")
 
     departures = flights.dropna(subset="dep_delay")
     by_month(departures[[*KEYS, "departed_at", "dep_delay"]], "departed_at", out / "departures", "parquet")

@@ -6,10 +6,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("../..").canonicalize()?;
     let folder = root.join("docs/errors");
     println!("cargo:rerun-if-changed={}", folder.display());
-    let mut pages: Vec<PathBuf> = fs::read_dir(&folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_, std::io::Error>>()?;
+    let mut pages: Vec<PathBuf> =
+        fs::read_dir(&folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_, std::io::Error>>()?;
     pages.retain(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("TM")));
     pages.sort();
-    let mut code = String::from("/// Code and text of every page.\nstatic ERROR_PAGES: &[(&str, &str)] = &[\n");
+    let mut code =
+        String::from("/// Code and text of every page.\nstatic ERROR_PAGES: &[(&str, &str)] = &[\n");
     for page in pages {
         let name = page.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         writeln!(code, "    ({name:?}, include_str!({:?})),", page.display().to_string())?;

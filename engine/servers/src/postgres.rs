@@ -42,7 +42,12 @@ impl Postgres {
     ///
     /// # Errors
     /// When it can't be started.
-    pub fn start(wheels: &Wheels, dir: &Path, port: Option<u16>, durability: Durability) -> Result<Self, Error> {
+    pub fn start(
+        wheels: &Wheels,
+        dir: &Path,
+        port: Option<u16>,
+        durability: Durability,
+    ) -> Result<Self, Error> {
         let identity = Identity::choose(wheels, dir)?;
         let port = port.map_or_else(free_port, Ok).map_err(io("find a free port"))?;
         let cluster = identity.dir.join("cluster");
@@ -61,7 +66,8 @@ impl Postgres {
             "idle_in_transaction_session_timeout=60s".to_owned(),
         ];
         if durability == Durability::None {
-            settings.extend(["fsync=off", "full_page_writes=off", "synchronous_commit=off"].map(str::to_owned));
+            settings
+                .extend(["fsync=off", "full_page_writes=off", "synchronous_commit=off"].map(str::to_owned));
         }
         for setting in settings {
             command.args(["-c", &setting]);
@@ -121,7 +127,15 @@ impl Identity {
 
     fn init(&self, cluster: &Path) -> Result<(), Error> {
         let mut command = self.command("initdb", None);
-        command.arg("-D").arg(cluster).args(["-U", "tidemill", "--auth=trust", "-E", "UTF8", "--locale=C", "-N"]);
+        command.arg("-D").arg(cluster).args([
+            "-U",
+            "tidemill",
+            "--auth=trust",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "-N",
+        ]);
         let output = command.stdin(Stdio::null()).output().map_err(io("start initdb"))?;
         if !output.status.success() {
             let log = String::from_utf8_lossy(&output.stderr).trim().to_owned();
@@ -159,7 +173,10 @@ fn readable_by_nobody(bin: &Path, dir: &Path) -> Result<(PathBuf, PathBuf), Erro
         let copied = succeeds(Command::new("cp").arg("-rT").arg(install).arg(&programs))
             && succeeds(Command::new("chmod").args(["-R", "a+rX"]).arg(&root));
         if !copied {
-            return Err(Error::NotReady { server: "postgres", log: "its programs could not be copied".to_owned() });
+            return Err(Error::NotReady {
+                server: "postgres",
+                log: "its programs could not be copied".to_owned(),
+            });
         }
     }
     let name = dir.to_string_lossy().replace('/', "-");

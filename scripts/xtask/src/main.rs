@@ -7,11 +7,9 @@ mod arrows;
 use std::process::ExitCode;
 
 fn main() -> anyhow::Result<ExitCode> {
-    match std::env::args().nth(1).as_deref() {
-        Some("arrows") => arrows::check(),
-        _ => {
-            println!("usage: xtask arrows");
-            Ok(ExitCode::from(64))
-        }
+    if std::env::args().nth(1).as_deref() == Some("arrows") {
+        return arrows::check();
     }
+    println!("usage: xtask arrows");
+    Ok(ExitCode::from(64))
 }

@@ -15,7 +15,8 @@ pub(crate) fn keys(entity: &Entity, given: &Json) -> Result<Vec<Value>, ApiError
                 return Err(wrong(entity, &format!("entity `{}` has no key `{unknown}`", entity.name)));
             }
             let key = |(name, ty): (&String, &tidemill_spec::Type)| {
-                let value = named.get(name).ok_or_else(|| wrong(entity, &format!("key `{name}` is missing")))?;
+                let value =
+                    named.get(name).ok_or_else(|| wrong(entity, &format!("key `{name}` is missing")))?;
                 let parsed = match value {
                     Json::String(text) => Value::parse(text, *ty),
                     other => Value::from_json(other, *ty),
@@ -31,7 +32,10 @@ pub(crate) fn keys(entity: &Entity, given: &Json) -> Result<Vec<Value>, ApiError
 fn in_order(entity: &Entity, text: &str) -> Result<Vec<Value>, ApiError> {
     let parts: Vec<&str> = if entity.keys.len() == 1 { vec![text] } else { text.split('/').collect() };
     if parts.len() != entity.keys.len() {
-        return Err(wrong(entity, &format!("`{text}` has {} values, not {}", parts.len(), entity.keys.len())));
+        return Err(wrong(
+            entity,
+            &format!("`{text}` has {} values, not {}", parts.len(), entity.keys.len()),
+        ));
     }
     let key = |(part, (name, ty)): (&str, (&String, &tidemill_spec::Type))| {
         Value::parse(part, *ty).map_err(|error| wrong(entity, &format!("key `{name}`: {error}")))
@@ -41,7 +45,11 @@ fn in_order(entity: &Entity, text: &str) -> Result<Vec<Value>, ApiError> {
 
 fn wrong(entity: &Entity, message: &str) -> ApiError {
     let keys: Vec<String> = entity.keys.iter().map(|(name, ty)| format!("{name}: {ty}")).collect();
-    ApiError::invalid(Fault::coded(803, message).hint(format!("entity `{}` has the keys {}", entity.name, keys.join(", "))))
+    ApiError::invalid(Fault::coded(803, message).hint(format!(
+        "entity `{}` has the keys {}",
+        entity.name,
+        keys.join(", ")
+    )))
 }
 
 /// Keys by name as JSON.

@@ -55,7 +55,9 @@ impl From<tidemill_store::Error> for ApiError {
         use tidemill_store::Error as E;
         match error {
             E::NoRun(_) => Self::not_found(Fault::coded(1003, error.to_string()).hint("tidemill runs list")),
-            E::NoSchedule(_) => Self::not_found(Fault::coded(1004, error.to_string()).hint("tidemill schedules list")),
+            E::NoSchedule(_) => {
+                Self::not_found(Fault::coded(1004, error.to_string()).hint("tidemill schedules list"))
+            }
             E::InvalidRun(_) => Self::invalid(Fault::new(error.to_string())),
             other => Self::internal(Fault::from_error(&other)),
         }
@@ -80,6 +82,7 @@ by_verdict!(
     tidemill_catalog::Error,
     tidemill_features::Error,
     tidemill_ingest::Error,
+    tidemill_monitor::Error,
     tidemill_offline::Error,
     tidemill_online::Error,
     tidemill_pipeline::Error,

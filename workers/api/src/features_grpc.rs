@@ -42,7 +42,8 @@ impl FeatureService for Features {
         let asked = GetRequest { entities, features: request.features, ..GetRequest::default() };
         let got = tidemill_features::get(&self.api.features, &asked).await;
         let got = got.map_err(|error| ApiError::from(error).into_status())?;
-        let entities = got.into_iter().map(|views| EntityFeatures { views: views.into_iter().map(view).collect() });
+        let entities =
+            got.into_iter().map(|views| EntityFeatures { views: views.into_iter().map(view).collect() });
         Ok(Response::new(GetOnlineFeaturesResponse { entities: entities.collect() }))
     }
 
@@ -63,14 +64,18 @@ impl FeatureService for Features {
 }
 
 async fn historical(api: &Api, request: GetHistoricalFeaturesRequest) -> Result<bytes::Bytes, ApiError> {
-    let (schema, batches) = tidemill_rows::ipc::decode(&request.labels)
-        .map_err(|error| ApiError::invalid(Fault::coded(101, format!("`labels` is not an Arrow IPC stream: {error}"))))?;
-    let rows = tidemill_rows::parquet::sorted(&schema, &batches, &[]).map_err(tidemill_offline::Error::from)?;
+    let (schema, batches) = tidemill_rows::ipc::decode(&request.labels).map_err(|error| {
+        ApiError::invalid(Fault::coded(101, format!("`labels` is not an Arrow IPC stream: {error}")))
+    })?;
+    let rows =
+        tidemill_rows::parquet::sorted(&schema, &batches, &[]).map_err(tidemill_offline::Error::from)?;
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("labels.parquet");
     std::fs::write(&file, tidemill_rows::parquet::write(&rows).map_err(tidemill_offline::Error::from)?)?;
     let known_at = match (request.known_at.as_str(), request.known_at_time) {
-        (_, Some(time)) => chrono::DateTime::from_timestamp(time.seconds, time.nanos.unsigned_abs()).map(KnownAt::Time),
+        (_, Some(time)) => {
+            chrono::DateTime::from_timestamp(time.seconds, time.nanos.unsigned_abs()).map(KnownAt::Time)
+        }
         ("label", None) => Some(KnownAt::Label),
         _ => None,
     };
@@ -80,7 +85,8 @@ async fn historical(api: &Api, request: GetHistoricalFeaturesRequest) -> Result<
         blobs: api.stores.blobs.clone(),
     };
     let built = build_from_labels(&deps, &file, &DatasetInputs::Views(request.features), known_at).await?;
-    Ok(tidemill_rows::ipc::encode(&built.rows.schema(), &[built.rows]).map_err(tidemill_offline::Error::from)?)
+    Ok(tidemill_rows::ipc::encode(&built.rows.schema(), &[built.rows])
+        .map_err(tidemill_offline::Error::from)?)
 }
 
 fn view(got: GotFeatures) -> ViewValues {
@@ -107,7 +113,9 @@ fn from_proto(value: prost_types::Value) -> Value {
         Some(Kind::StringValue(text)) => Value::from(text),
         // Numbers of the wire are floats; keys are whole.
         #[expect(clippy::cast_possible_truncation, reason = "checked to be whole and small")]
-        Some(Kind::NumberValue(number)) if number.fract() == 0.0 && number.abs() < 9.0e15 => Value::from(number as i64),
+        Some(Kind::NumberValue(number)) if number.fract() == 0.0 && number.abs() < 9.0e15 => {
+            Value::from(number as i64)
+        }
         Some(Kind::NumberValue(number)) => Value::from(number),
         Some(Kind::BoolValue(truth)) => Value::from(truth),
         _ => Value::Null,

@@ -103,7 +103,9 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     let api = Api::new(Stores::open(&options.stores)?);
     let keeper = tokio::spawn(keeper::keep(api.clone(), shutdown.clone()));
     let (reporter, health) = tonic_health::server::health_reporter();
-    reporter.set_service_status("tidemill.features.v1.FeatureService", tonic_health::ServingStatus::Serving).await;
+    reporter
+        .set_service_status("tidemill.features.v1.FeatureService", tonic_health::ServingStatus::Serving)
+        .await;
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(tidemill_proto::DESCRIPTORS)
         .build_v1()?;

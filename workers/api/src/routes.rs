@@ -6,6 +6,7 @@ mod datasets;
 mod features;
 mod lineage;
 mod models;
+mod monitors;
 mod runs;
 mod sources;
 mod status;
@@ -65,6 +66,10 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/v1/models/{model}/promote", post(models::promote))
         .route("/v1/models/{model}/rollback", post(models::rollback))
         .route("/v1/entity", get(models::entity))
+        .route("/v1/monitors", get(monitors::list))
+        .route("/v1/monitors/{monitor}", get(monitors::show))
+        .route("/v1/monitors/{monitor}/run", post(monitors::run))
+        .route("/v1/alerts", get(monitors::alerts))
         .route("/v1/lineage", get(lineage::lineage))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(api)

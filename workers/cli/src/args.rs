@@ -1,4 +1,5 @@
 //! The command line. Daily verbs on top, then plural nouns with verbs, then the roles.
+#![expect(clippy::doc_markdown, clippy::struct_excessive_bools, rustdoc::bare_urls, reason = "help for people, and flags")]
 
 use std::path::PathBuf;
 
@@ -491,11 +492,6 @@ pub(crate) enum Monitors {
 pub(crate) enum Alerts {
     /// Newest first
     List,
-    /// Send a test message to a notifier
-    Test {
-        /// The notifier
-        notifier: String,
-    },
 }
 
 #[derive(Debug, Args)]

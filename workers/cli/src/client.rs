@@ -44,7 +44,11 @@ impl Client {
     }
 
     /// Reads the `items` of a list.
-    pub(crate) async fn list(&self, path: &str, query: &[(&str, Option<String>)]) -> Result<Vec<Value>, Failure> {
+    pub(crate) async fn list(
+        &self,
+        path: &str,
+        query: &[(&str, Option<String>)],
+    ) -> Result<Vec<Value>, Failure> {
         match self.query(path, query).await?.get_mut("items").map(Value::take) {
             Some(Value::Array(items)) => Ok(items),
             _ => Err(Failure::new(FAILED, Fault::new(format!("{path} answered without `items`")))),
@@ -66,7 +70,10 @@ impl Client {
         let given: Vec<_> = query.iter().filter_map(|(name, value)| Some((name, value.as_ref()?))).collect();
         let request = self.request(Method::POST, path).query(&given).body(body);
         let reply = self.checked(request).await?;
-        let report = reply.headers().get("tidemill-report").and_then(|text| serde_json::from_slice(text.as_bytes()).ok());
+        let report = reply
+            .headers()
+            .get("tidemill-report")
+            .and_then(|text| serde_json::from_slice(text.as_bytes()).ok());
         Ok((reply.bytes().await?, report))
     }
 
@@ -97,7 +104,10 @@ impl Client {
 
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
         if error.is_timeout() {
-            return Failure::new(TIMED_OUT, Fault::coded(103, format!("{} did not answer in time", self.base)));
+            return Failure::new(
+                TIMED_OUT,
+                Fault::coded(103, format!("{} did not answer in time", self.base)),
+            );
         }
         Failure::new(
             UNREACHABLE,

@@ -51,9 +51,14 @@ fn running_tree() -> Option<Endpoints> {
 ///
 /// Variables that belong to other roles are passed over; unknown fields of a section are errors.
 pub(crate) fn options<T: DeserializeOwned>() -> Result<T, Failure> {
-    figment::Figment::from(figment::providers::Env::prefixed("TIDEMILL_").split("__")).extract().map_err(|error| {
-        let path = error.path.join(".");
-        let fault = Fault::coded(104, format!("the configuration is not complete: {error}"));
-        Failure::new(FAILED, fault.hint(format!("set TIDEMILL_{}", path.to_uppercase().replace('.', "__"))))
-    })
+    figment::Figment::from(figment::providers::Env::prefixed("TIDEMILL_").split("__")).extract().map_err(
+        |error| {
+            let path = error.path.join(".");
+            let fault = Fault::coded(104, format!("the configuration is not complete: {error}"));
+            Failure::new(
+                FAILED,
+                fault.hint(format!("set TIDEMILL_{}", path.to_uppercase().replace('.', "__"))),
+            )
+        },
+    )
 }

@@ -61,20 +61,26 @@ pub(crate) fn list(format: Format, rows: &[Value], name: &str, columns: &[Column
     match format {
         Format::Table | Format::Wide if rows.is_empty() => writeln!(io::stderr(), "nothing yet"),
         Format::Table | Format::Wide => {
-            let shown: Vec<&Column> = columns.iter().filter(|column| format == Format::Wide || !column.wide).collect();
+            let shown: Vec<&Column> =
+                columns.iter().filter(|column| format == Format::Wide || !column.wide).collect();
             writeln!(out, "{}", table(rows, &shown))
         }
         Format::Json => writeln!(out, "{:#}", Value::from(rows.to_vec())),
         Format::Jsonl => rows.iter().try_for_each(|row| writeln!(out, "{row}")),
         Format::Yaml => write!(out, "{}", yaml(&Value::from(rows.to_vec()))),
-        Format::Name => {
-            rows.iter().try_for_each(|row| writeln!(out, "{}", row.pointer(name).map(plain).unwrap_or_default()))
-        }
+        Format::Name => rows
+            .iter()
+            .try_for_each(|row| writeln!(out, "{}", row.pointer(name).map(plain).unwrap_or_default())),
     }
 }
 
 /// Prints one object; `page` writes it for people.
-pub(crate) fn object(format: Format, value: &Value, name: &str, page: impl FnOnce(&Value) -> String) -> io::Result<()> {
+pub(crate) fn object(
+    format: Format,
+    value: &Value,
+    name: &str,
+    page: impl FnOnce(&Value) -> String,
+) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match format {
         Format::Table | Format::Wide => writeln!(out, "{}", page(value).trim_end()),
@@ -96,7 +102,10 @@ pub(crate) fn table(rows: &[Value], columns: &[&Column]) -> String {
         table.add_row(columns.iter().map(|column| column.cell(row)));
     }
     let text = table.to_string();
-    text.lines().map(|line| line.trim_end().strip_prefix(' ').unwrap_or(line.trim_end())).collect::<Vec<_>>().join("\n")
+    text.lines()
+        .map(|line| line.trim_end().strip_prefix(' ').unwrap_or(line.trim_end()))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// An object's fields, one a line, nested ones as JSON.
@@ -180,7 +189,8 @@ mod tests {
 
     #[test]
     fn seconds_read_as_people_say_them() {
-        let shown: Vec<String> = [0.000_2, 0.25, 4.2, 72.0, 7300.0, 90_000.0].iter().map(|s| seconds(&json!(s))).collect();
+        let shown: Vec<String> =
+            [0.000_2, 0.25, 4.2, 72.0, 7300.0, 90_000.0].iter().map(|s| seconds(&json!(s))).collect();
         assert_eq!(shown, ["200 µs", "250 ms", "4.2 s", "1m 12s", "2h 01m", "1d 01h"]);
     }
 }

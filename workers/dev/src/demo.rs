@@ -150,7 +150,7 @@ async fn source_rows(stage: &Stage, summary: &mut Summary) -> anyhow::Result<Str
 /// One model for each row of the leak table.
 const MODELS: &[(&str, &str, &str)] = &[
     ("point_in_time", "late_flight", "train_daily"),
-    ("request_only", "late_flight_request_only", "train_request_only"),
+    ("request_only", "request_only", "train_request_only"),
     ("leak", "late_flight_leak", "train_leak"),
 ];
 

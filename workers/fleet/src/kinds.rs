@@ -20,7 +20,8 @@ pub fn jobs(stores: &Stores) -> Vec<JobEntry> {
         python: pools,
         cache: unpacked.clone(),
     };
-    let training = tidemill_training::Deps { catalog: catalog.clone(), lake: lake.clone(), blobs: blobs.clone() };
+    let training =
+        tidemill_training::Deps { catalog: catalog.clone(), lake: lake.clone(), blobs: blobs.clone() };
     let registry = tidemill_registry::Deps {
         catalog: catalog.clone(),
         lake: lake.clone(),
@@ -35,6 +36,7 @@ pub fn jobs(stores: &Stores) -> Vec<JobEntry> {
         tidemill_features::jobs(&features),
         tidemill_training::jobs(&training),
         tidemill_registry::jobs(&registry),
+        tidemill_monitor::jobs(&registry),
         tidemill_pipeline::jobs(&pipeline),
     ]
     .concat()

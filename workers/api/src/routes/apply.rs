@@ -32,7 +32,9 @@ pub(super) async fn apply(State(api): State<Api>, Json(body): Json<Apply>) -> An
     let loaded = load_with(folder.path(), &options)?;
     if loaded.failed() {
         let text = tidemill_spec::diagnostic::render(&loaded.diagnostics, &loaded.files, false);
-        return Err(ApiError::invalid(Fault::coded(201, "the project has mistakes").detail(text).hint("tidemill check")));
+        return Err(ApiError::invalid(
+            Fault::coded(201, "the project has mistakes").detail(text).hint("tidemill check"),
+        ));
     }
     let code = CodeArchive::pack(folder.path())?;
     code.store(&api.stores.blobs).await?;
@@ -53,7 +55,12 @@ pub(super) async fn apply(State(api): State<Api>, Json(body): Json<Apply>) -> An
 }
 
 /// The clock that runs, unless the project declares another one than before.
-fn declared_clock(before: &Objects, after: &Objects, runs: DataClock, wall: tidemill_core::Time) -> DataClock {
+fn declared_clock(
+    before: &Objects,
+    after: &Objects,
+    runs: DataClock,
+    wall: tidemill_core::Time,
+) -> DataClock {
     match after.project.clock {
         wanted if wanted == before.project.clock => runs,
         Clock::Replay { start, speed } => DataClock::Replay { start, speed, anchored_at: wall },
@@ -67,7 +74,10 @@ fn unpack(files: &BTreeMap<String, String>) -> Result<tempfile::TempDir, ApiErro
     for (name, text) in files {
         let path = Path::new(name);
         if !path.components().all(|part| matches!(part, Component::Normal(_))) {
-            return Err(ApiError::invalid(Fault::coded(105, format!("`{name}` is not a path inside the project"))));
+            return Err(ApiError::invalid(Fault::coded(
+                105,
+                format!("`{name}` is not a path inside the project"),
+            )));
         }
         let target = folder.path().join(path);
         if let Some(parent) = target.parent() {

@@ -23,14 +23,20 @@ pub(super) struct Set {
 /// `POST /v1/clock`: forward only, and only a replay clock. Rows that became known reach Redis by jobs.
 pub(super) async fn set(State(api): State<Api>, Json(body): Json<Set>) -> Answer {
     let to = parse_time(&body.time).ok_or_else(|| {
-        ApiError::invalid(Fault::coded(401, format!("`{}` is not an instant", body.time)).hint("write 2013-06-01T00:00:00-04:00"))
+        ApiError::invalid(
+            Fault::coded(401, format!("`{}` is not an instant", body.time))
+                .hint("write 2013-06-01T00:00:00-04:00"),
+        )
     })?;
     let store = &api.stores.store;
     let mut tx = store.begin().await?;
     let clock = store.lock_data_clock(&mut tx).await?;
     let moved = clock.moved(to, api.wall()).ok_or_else(|| {
-        let fault = Fault::coded(402, format!("the data clock can't move from {} to {to}", clock.at(api.wall())));
-        ApiError::invalid(fault.hint("only a replay clock moves, and only forward; declare it in tidemill.yaml"))
+        let fault =
+            Fault::coded(402, format!("the data clock can't move from {} to {to}", clock.at(api.wall())));
+        ApiError::invalid(
+            fault.hint("only a replay clock moves, and only forward; declare it in tidemill.yaml"),
+        )
     })?;
     store.set_data_clock(&mut tx, moved).await?;
     let updates = tidemill_features::clock_moved(&api.stores.catalog).await?;

@@ -76,7 +76,9 @@ pub(super) async fn build(
     let built = build_from_labels(&deps, &file, &inputs, known_at).await?;
     let mut answer = match query.out.as_deref() {
         Some("jsonl") => jsonl(&built)?.into_response(),
-        _ => tidemill_rows::parquet::write(&built.rows).map_err(tidemill_offline::Error::from)?.into_response(),
+        _ => {
+            tidemill_rows::parquet::write(&built.rows).map_err(tidemill_offline::Error::from)?.into_response()
+        }
     };
     let report = json!({
         "rows": built.rows.num_rows(), "lake_version": built.lake_version, "view_versions": built.view_versions,
@@ -91,7 +93,8 @@ fn extension(format: &str) -> Result<&str, ApiError> {
     match format {
         "parquet" | "csv" | "jsonl" => Ok(format),
         other => Err(ApiError::invalid(
-            Fault::coded(101, format!("`{other}` is not a format of label rows")).hint("name the file .parquet, .csv or .jsonl"),
+            Fault::coded(101, format!("`{other}` is not a format of label rows"))
+                .hint("name the file .parquet, .csv or .jsonl"),
         )),
     }
 }
@@ -110,7 +113,10 @@ fn known_at(text: &str) -> Result<KnownAt, ApiError> {
         return Ok(KnownAt::Label);
     }
     parse_time(text).map(KnownAt::Time).ok_or_else(|| {
-        ApiError::invalid(Fault::coded(401, format!("`{text}` is not an instant")).hint("write `label` or 2013-06-01T00:00:00-04:00"))
+        ApiError::invalid(
+            Fault::coded(401, format!("`{text}` is not an instant"))
+                .hint("write `label` or 2013-06-01T00:00:00-04:00"),
+        )
     })
 }
 

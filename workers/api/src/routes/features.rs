@@ -40,7 +40,8 @@ pub(super) async fn list(State(api): State<Api>) -> Answer {
     let mut rows = rows(&api).await?;
     for row in &mut rows {
         if row["online"] == true {
-            let version = row["version"].as_u64().and_then(|version| u32::try_from(version).ok()).unwrap_or(0);
+            let version =
+                row["version"].as_u64().and_then(|version| u32::try_from(version).ok()).unwrap_or(0);
             let view = row["view"].as_str().unwrap_or_default();
             row["online_entities"] = api.stores.online.count(view, version).await?.into();
         } else {
@@ -54,7 +55,8 @@ pub(super) async fn list(State(api): State<Api>) -> Answer {
 pub(super) async fn show(State(api): State<Api>, Path(name): Path<String>) -> Answer {
     let objects = api.stores.catalog.objects().await?;
     known(&objects, &name)?;
-    let mut page = rows(&api).await?.into_iter().find(|row| row["view"] == name.as_str()).unwrap_or_else(|| json!({}));
+    let mut page =
+        rows(&api).await?.into_iter().find(|row| row["view"] == name.as_str()).unwrap_or_else(|| json!({}));
     page["definition"] = serde_json::to_value(&objects.views[&name])?;
     page["versions"] = serde_json::to_value(api.stores.catalog.view_versions(Some(&name)).await?)?;
     one(page)
@@ -82,8 +84,12 @@ pub(super) async fn get(State(api): State<Api>, Json(body): Json<Get>) -> Answer
         Some("label") => KnownAt::Label,
         Some(text) => KnownAt::Time(instant(text)?),
     };
-    let request =
-        GetRequest { entities: vec![keys.as_object().cloned().unwrap_or_default()], features: views, at, known_at };
+    let request = GetRequest {
+        entities: vec![keys.as_object().cloned().unwrap_or_default()],
+        features: views,
+        at,
+        known_at,
+    };
     let got = tidemill_features::get(&api.features, &request).await?.pop().unwrap_or_default();
     one(json!({ "entity": keys, "views": got }))
 }
@@ -144,7 +150,9 @@ fn views_of(objects: &Objects, given: &Value) -> Result<Vec<String>, ApiError> {
     let views: Vec<String> = objects.views.values().filter(fits).map(|view| view.name.clone()).collect();
     if views.is_empty() {
         let fault = Fault::coded(803, "no entity has these keys");
-        return Err(ApiError::invalid(fault.hint("name the keys: --entity KEY=VALUE, or a view: --view NAME")));
+        return Err(ApiError::invalid(
+            fault.hint("name the keys: --entity KEY=VALUE, or a view: --view NAME"),
+        ));
     }
     // Keys given as one text may fit entities that differ: the first view's is meant.
     let entity = objects.views[&views[0]].entity.clone();
@@ -166,6 +174,8 @@ fn entity_of<'o>(objects: &'o Objects, view: &FeatureView) -> Result<&'o Entity,
 
 fn instant(text: &str) -> Result<tidemill_core::Time, ApiError> {
     parse_time(text).ok_or_else(|| {
-        ApiError::invalid(Fault::coded(401, format!("`{text}` is not an instant")).hint("write 2013-06-01T00:00:00-04:00"))
+        ApiError::invalid(
+            Fault::coded(401, format!("`{text}` is not an instant")).hint("write 2013-06-01T00:00:00-04:00"),
+        )
     })
 }

@@ -72,7 +72,11 @@ pub(super) struct Promote {
 }
 
 /// `POST /v1/models/{model}/promote`
-pub(super) async fn promote(State(api): State<Api>, Path(name): Path<String>, Json(body): Json<Promote>) -> Answer {
+pub(super) async fn promote(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    Json(body): Json<Promote>,
+) -> Answer {
     known(&api.stores.catalog.objects().await?, &name)?;
     let stores = &api.stores;
     tidemill_registry::promote(&stores.catalog, &stores.online, &name, body.version, &body.alias).await?;
@@ -85,7 +89,11 @@ pub(super) struct Alias {
 }
 
 /// `POST /v1/models/{model}/rollback`
-pub(super) async fn rollback(State(api): State<Api>, Path(name): Path<String>, Json(body): Json<Alias>) -> Answer {
+pub(super) async fn rollback(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    Json(body): Json<Alias>,
+) -> Answer {
     known(&api.stores.catalog.objects().await?, &name)?;
     let stores = &api.stores;
     let version = tidemill_registry::rollback(&stores.catalog, &stores.online, &name, &body.alias).await?;

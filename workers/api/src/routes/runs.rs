@@ -29,11 +29,18 @@ pub(super) struct List {
 pub(super) async fn list(State(api): State<Api>, Query(query): Query<List>) -> Answer {
     let state = query.state.map(|word| word.parse::<RunState>()).transpose().map_err(|error| {
         let words: Vec<&str> = RunState::ALL.iter().map(|state| state.as_str()).collect();
-        ApiError::invalid(Fault::coded(1006, error.to_string()).hint(format!("states are {}", words.join(", "))))
+        ApiError::invalid(
+            Fault::coded(1006, error.to_string()).hint(format!("states are {}", words.join(", "))),
+        )
     })?;
     let limit = i64::from(query.limit.unwrap_or(20).min(LIMIT_MAX));
     let all = query.all || query.pipeline.is_some();
-    items(api.stores.store.runs(&RunQuery { state, pipeline: query.pipeline, all, finished_since: None, limit }).await?)
+    items(
+        api.stores
+            .store
+            .runs(&RunQuery { state, pipeline: query.pipeline, all, finished_since: None, limit })
+            .await?,
+    )
 }
 
 #[derive(Deserialize)]
@@ -51,8 +58,13 @@ pub(super) async fn start(State(api): State<Api>, Json(body): Json<Start>) -> An
         Some(date) => Day::Date(date),
         None => Day::At(api.now().await?),
     };
-    let start =
-        StartRun { pipeline: body.pipeline, params: body.params, day, trigger: Trigger::Manual, key: body.key };
+    let start = StartRun {
+        pipeline: body.pipeline,
+        params: body.params,
+        day,
+        trigger: Trigger::Manual,
+        key: body.key,
+    };
     let store = &api.stores.store;
     let mut tx = store.begin().await?;
     let started = start_run(&api.stores.catalog, &mut tx, &start).await?;
@@ -73,7 +85,11 @@ pub(super) struct Logs {
 }
 
 /// `GET /v1/runs/{run}/logs`
-pub(super) async fn logs(State(api): State<Api>, Path(run): Path<String>, Query(query): Query<Logs>) -> Answer {
+pub(super) async fn logs(
+    State(api): State<Api>,
+    Path(run): Path<String>,
+    Query(query): Query<Logs>,
+) -> Answer {
     let run = parse(&run)?;
     api.stores.store.run(run).await?;
     items(api.stores.store.log(run, query.step.as_deref(), query.attempt).await?)
@@ -96,10 +112,12 @@ pub(super) struct Failed {
 /// `GET /v1/runs/failed`: what a bulk retry would repeat.
 pub(super) async fn failed(State(api): State<Api>, Query(query): Query<Failed>) -> Answer {
     let age = |text: &str| {
-        tidemill_spec::units::parse_duration(text).and_then(|age| TimeDelta::from_std(age).ok()).ok_or_else(|| {
-            let fault = Fault::coded(1006, format!("`{text}` is not a length of time"));
-            ApiError::invalid(fault.hint("write 30m, 24h or 7d"))
-        })
+        tidemill_spec::units::parse_duration(text).and_then(|age| TimeDelta::from_std(age).ok()).ok_or_else(
+            || {
+                let fault = Fault::coded(1006, format!("`{text}` is not a length of time"));
+                ApiError::invalid(fault.hint("write 30m, 24h or 7d"))
+            },
+        )
     };
     let since = query.since.as_deref().map(age).transpose()?.map(|age| api.wall() - age);
     items(api.stores.store.failed_runs(since, query.pipeline).await?)

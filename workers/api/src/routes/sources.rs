@@ -77,9 +77,9 @@ pub(super) async fn replay(State(api): State<Api>, Path(name): Path<String>) -> 
 
 /// `GET /v1/uploads/{upload}`
 pub(super) async fn upload(State(api): State<Api>, Path(upload): Path<String>) -> Answer {
-    let id: UploadId = upload
-        .parse()
-        .map_err(|error: tidemill_core::ids::InvalidId| ApiError::invalid(Fault::coded(509, error.to_string())))?;
+    let id: UploadId = upload.parse().map_err(|error: tidemill_core::ids::InvalidId| {
+        ApiError::invalid(Fault::coded(509, error.to_string()))
+    })?;
     let found = api.stores.catalog.upload(id).await?;
     one(found.ok_or_else(|| ApiError::not_found(Fault::coded(509, format!("there is no upload {id}"))))?)
 }

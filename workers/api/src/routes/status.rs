@@ -29,7 +29,13 @@ pub(super) async fn queue(State(api): State<Api>) -> Answer {
 /// `GET /v1/status`
 pub(super) async fn status(State(api): State<Api>) -> Answer {
     let (store, catalog) = (&api.stores.store, &api.stores.catalog);
-    let runs = |state, limit| RunQuery { state: Some(state), pipeline: None, all: false, finished_since: None, limit };
+    let runs = |state, limit| RunQuery {
+        state: Some(state),
+        pipeline: None,
+        all: false,
+        finished_since: None,
+        limit,
+    };
     let objects = catalog.objects().await?;
     one(json!({
         "project": objects.project.name,
@@ -41,5 +47,6 @@ pub(super) async fn status(State(api): State<Api>) -> Answer {
         "sources": super::sources::rows(&api).await?,
         "views": super::features::rows(&api).await?,
         "schedules": store.schedules().await?,
+        "incidents": super::monitors::open_incidents(&api).await?,
     }))
 }

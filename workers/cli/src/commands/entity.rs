@@ -13,7 +13,10 @@ pub(crate) fn parse(args: &EntityArgs) -> Result<Value, Failure> {
             for part in parts {
                 let Some((name, value)) = part.split_once('=') else {
                     let message = format!("`--entity {part}` has no `=`");
-                    return Err(Failure::usage(message, "write --entity KEY=VALUE for each key, or all values in one: A/B/C"));
+                    return Err(Failure::usage(
+                        message,
+                        "write --entity KEY=VALUE for each key, or all values in one: A/B/C",
+                    ));
                 };
                 keys.insert(name.to_owned(), Value::from(value));
             }
@@ -31,7 +34,8 @@ mod tests {
     #[test]
     fn keys_may_be_named_or_in_order() {
         let parse = |entity: &[&str]| {
-            parse(&EntityArgs { entity: entity.iter().map(ToString::to_string).collect() }).map_err(|error| error.to_string())
+            parse(&EntityArgs { entity: entity.iter().map(ToString::to_string).collect() })
+                .map_err(|error| error.to_string())
         };
         assert_eq!(parse(&["UA/1545"]), Ok(json!("UA/1545")));
         assert_eq!(parse(&["carrier=UA", "flight=1545"]), Ok(json!({"carrier": "UA", "flight": "1545"})));

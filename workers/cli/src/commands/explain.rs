@@ -11,7 +11,8 @@ include!(concat!(env!("OUT_DIR"), "/error_pages.rs"));
 /// `tidemill explain TM0412`
 pub(crate) fn explain(code: &str) -> Done {
     let wanted = code.to_uppercase();
-    let page = ERROR_PAGES.iter().find(|(name, _)| *name == wanted || name.strip_prefix("TM") == Some(&wanted));
+    let page =
+        ERROR_PAGES.iter().find(|(name, _)| *name == wanted || name.strip_prefix("TM") == Some(&wanted));
     match page {
         Some((_, text)) => Ok(write!(std::io::stdout().lock(), "{text}")?),
         None => {

@@ -33,7 +33,8 @@ pub(crate) async fn features(session: &Session, command: Features) -> Done {
             Ok(output::object(session.format, &page, "/view", fields)?)
         }
         Features::Get { views, entity, at, known_at } => {
-            let body = json!({ "views": views, "entity": entity::parse(&entity)?, "at": at, "known_at": known_at });
+            let body =
+                json!({ "views": views, "entity": entity::parse(&entity)?, "at": at, "known_at": known_at });
             let values = session.client.post("/v1/features/get", &body).await?;
             Ok(output::object(session.format, &values, "/entity", show_values)?)
         }
@@ -53,9 +54,15 @@ pub(crate) async fn features(session: &Session, command: Features) -> Done {
             let report = session.client.post(&format!("/v1/features/{view}/parity"), &json!({})).await?;
             output::object(session.format, &report, "/view", show_parity)?;
             let agree = report["equal"] == report["entities"];
-            if agree { Ok(()) } else { Err(Failure::new(FAILED, tidemill_core::Fault::new("online and offline differ"))) }
+            if agree {
+                Ok(())
+            } else {
+                Err(Failure::new(FAILED, tidemill_core::Fault::new("online and offline differ")))
+            }
         }
-        Features::Backfill { view, wait } => start(session, &format!("/v1/features/{view}/backfill"), wait).await,
+        Features::Backfill { view, wait } => {
+            start(session, &format!("/v1/features/{view}/backfill"), wait).await
+        }
         Features::RebuildOnline { view, wait } => {
             start(session, &format!("/v1/features/{view}/rebuild-online"), wait).await
         }

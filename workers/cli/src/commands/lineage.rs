@@ -20,7 +20,9 @@ pub(crate) async fn lineage(session: &Session, args: LineageArgs) -> Done {
 fn page(lineage: &Value) -> String {
     let edges = |name: &str| {
         let rows = lineage[name].as_array().cloned().unwrap_or_default();
-        rows.iter().map(|edge| format!("  {} → {}\n", plain(&edge["from"]), plain(&edge["to"]))).collect::<String>()
+        rows.iter()
+            .map(|edge| format!("  {} → {}\n", plain(&edge["from"]), plain(&edge["to"])))
+            .collect::<String>()
     };
     format!("{}\ncomes from\n{}leads to\n{}", plain(&lineage["object"]), edges("up"), edges("down"))
 }

@@ -2,13 +2,12 @@
 
 use std::path::Path;
 
-use chrono::{Months, NaiveDate};
 use serde_json::{Value, json};
 
 use super::{Session, watch::wait_for};
 use crate::{
     args::{Alerts, Global, Monitors},
-    failure::{Done, Failure},
+    failure::Done,
     output::{self, count, figure, instant, plain, text},
 };
 
@@ -50,8 +49,7 @@ pub(crate) async fn monitors(global: &Global, command: Monitors) -> Done {
             })?)
         }
         Monitors::Run { monitor, window, no_wait } => {
-            let (from, to) = parse_window(&window)?;
-            let body = json!({ "from": from, "to": to });
+            let body = json!({ "window": window });
             let started = session.client.post(&format!("/v1/monitors/{monitor}/run"), &body).await?;
             if no_wait {
                 return Ok(output::object(session.format, &started, "/run_id", |run| plain(&run["run_id"]))?);
@@ -79,29 +77,7 @@ pub(crate) async fn alerts(session: &Session, command: Alerts) -> Done {
             ];
             Ok(output::list(session.format, &rows, "/id", &columns)?)
         }
-        Alerts::Test { notifier } => {
-            let done = session.client.post(&format!("/v1/notifiers/{notifier}/test"), &json!({})).await?;
-            let page = wait_for(session, &plain(&done["run_id"])).await?;
-            Ok(output::object(session.format, &page, "/id", |_| format!("{notifier}: delivered"))?)
-        }
     }
-}
-
-/// Dates stand for midnight in the monitor's time zone, which the server knows; instants stand for themselves.
-fn parse_window(window: &str) -> Result<(String, String), Failure> {
-    if let Some((from, to)) = window.split_once("..") {
-        return Ok((from.to_owned(), to.to_owned()));
-    }
-    if let Ok(month) = format!("{window}-01").parse::<NaiveDate>() {
-        return Ok((month.to_string(), (month + Months::new(1)).to_string()));
-    }
-    if let Ok(day) = window.parse::<NaiveDate>() {
-        return Ok((day.to_string(), (day + chrono::Days::new(1)).to_string()));
-    }
-    Err(Failure::usage(
-        format!("`--window {window}` is not a window"),
-        "write a month (2013-09), a day (2013-09-01) or FROM..TO",
-    ))
 }
 
 fn show_scan(scan: &Value) -> String {
@@ -114,7 +90,12 @@ fn show_scan(scan: &Value) -> String {
     ];
     let rows = scan["results"].as_array().cloned().unwrap_or_default();
     let table = output::table(&rows, &columns.iter().collect::<Vec<_>>());
-    format!("{} rows, {}\n{table}\nreport {}", count(&scan["rows"]), plain(&scan["status"]), plain(&scan["report"]))
+    format!(
+        "{} rows, {}\n{table}\nreport {}",
+        count(&scan["rows"]),
+        plain(&scan["status"]),
+        plain(&scan["report"])
+    )
 }
 
 /// The same figures as a monitor's, for two files.

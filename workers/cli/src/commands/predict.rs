@@ -16,7 +16,10 @@ pub(crate) async fn predict(session: &Session, args: PredictArgs) -> Done {
     let mut request = Map::new();
     for given in &args.request {
         let Some((name, value)) = given.split_once('=') else {
-            return Err(Failure::usage(format!("`--request {given}` has no `=`"), "write --request NAME=VALUE"));
+            return Err(Failure::usage(
+                format!("`--request {given}` has no `=`"),
+                "write --request NAME=VALUE",
+            ));
         };
         request.insert(name.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| Value::from(value)));
     }
@@ -37,19 +40,29 @@ pub(crate) async fn predict(session: &Session, args: PredictArgs) -> Done {
 
 /// Keys by name, typed as the model's entity declares them.
 async fn keys(session: &Session, args: &PredictArgs) -> Result<Value, Failure> {
-    let query = [("model", Some(args.model.clone())), ("entity", Some(entity::parse(&args.entity)?.to_string()))];
+    let query =
+        [("model", Some(args.model.clone())), ("entity", Some(entity::parse(&args.entity)?.to_string()))];
     session.client.query("/v1/entity", &query).await
 }
 
 fn show(reply: &Value) -> String {
     let prediction = &reply["predictions"][0];
     let mut lines = vec![
-        format!("{} v{}  {}", plain(&reply["model"]), plain(&reply["version"]), plain(&prediction["prediction_id"])),
+        format!(
+            "{} v{}  {}",
+            plain(&reply["model"]),
+            plain(&reply["version"]),
+            plain(&prediction["prediction_id"])
+        ),
         format!("  {}", prediction["outputs"]),
     ];
     for view in prediction["views"].as_array().into_iter().flatten() {
         let name = plain(&view["view"]);
-        lines.push(format!("  {name:20} {:8} valid at {}", plain(&view["status"]), instant(&view["valid_at"])));
+        lines.push(format!(
+            "  {name:20} {:8} valid at {}",
+            plain(&view["status"]),
+            instant(&view["valid_at"])
+        ));
     }
     let defaulted = plain(&prediction["defaulted"]);
     if !defaulted.is_empty() {

@@ -53,7 +53,10 @@ pub(crate) async fn apply(session: &Session, args: &ProjectArgs) -> Done {
 fn load(args: &ProjectArgs) -> Result<Loaded, Failure> {
     if !args.folder.join(PROJECT_FILE).is_file() {
         let fault = Fault::coded(105, format!("{} has no tidemill.yaml", args.folder.display()));
-        return Err(Failure::new(USAGE, fault.hint("name the project's folder, or make one with `tidemill init NAME`")));
+        return Err(Failure::new(
+            USAGE,
+            fault.hint("name the project's folder, or make one with `tidemill init NAME`"),
+        ));
     }
     let overlays = args.with.iter().map(|folder| folder.display().to_string()).collect();
     let options = LoadOptions { overlays, allow_leaks: args.allow_leaks };
@@ -70,7 +73,8 @@ fn report(format: Format, loaded: &Loaded) -> Done {
             Ok(())
         }
         _ => {
-            let rows: Vec<Value> = loaded.diagnostics.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
+            let rows: Vec<Value> =
+                loaded.diagnostics.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
             Ok(output::list(format, &rows, "/code", &[])?)
         }
     }
@@ -108,7 +112,10 @@ fn wanted(path: &Path) -> bool {
 fn read(path: &PathBuf) -> Result<String, Failure> {
     if fs::metadata(path)?.len() > FILE_BYTES_MAX {
         let fault = Fault::coded(105, format!("{} is larger than 4 MiB", path.display()));
-        return Err(Failure::new(USAGE, fault.hint("keep data out of the project's folder: upload it to a source")));
+        return Err(Failure::new(
+            USAGE,
+            fault.hint("keep data out of the project's folder: upload it to a source"),
+        ));
     }
     fs::read_to_string(path).map_err(|error| {
         let fault = Fault::coded(105, format!("{} can't be read: {error}", path.display()));
@@ -123,7 +130,9 @@ mod tests {
     #[test]
     fn a_projects_files_are_yaml_and_python_without_hidden_folders() {
         let folder = tempfile::tempdir().unwrap();
-        for (name, text) in [("tidemill.yaml", "a"), ("models/late.py", "b"), (".git/x.yaml", "c"), ("data.csv", "d")] {
+        for (name, text) in
+            [("tidemill.yaml", "a"), ("models/late.py", "b"), (".git/x.yaml", "c"), ("data.csv", "d")]
+        {
             let path = folder.path().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();

@@ -112,7 +112,10 @@ pub(crate) async fn retry(session: &Session, args: RetryArgs) -> Done {
 /// Asks on a terminal; elsewhere `--yes` is needed.
 fn confirmed(runs: usize) -> Result<bool, Failure> {
     if !std::io::stdin().is_terminal() {
-        return Err(Failure::usage(format!("{runs} runs would be retried"), "add --yes, or look first with --dry-run"));
+        return Err(Failure::usage(
+            format!("{runs} runs would be retried"),
+            "add --yes, or look first with --dry-run",
+        ));
     }
     eprint!("retry these {runs} runs? [y/N] ");
     std::io::stderr().flush()?;
@@ -146,10 +149,19 @@ fn show_page(page: &Value) -> String {
         seconds(&page["seconds"]),
     )];
     for step in page["step_list"].as_array().into_iter().flatten() {
-        lines.push(format!("  {:<10} {:<20} {}", plain(&step["state"]), plain(&step["name"]), plain(&step["kind"])));
+        lines.push(format!(
+            "  {:<10} {:<20} {}",
+            plain(&step["state"]),
+            plain(&step["name"]),
+            plain(&step["kind"])
+        ));
         for attempt in step["attempts"].as_array().into_iter().flatten() {
             let message = attempt.pointer("/fault/message").map(plain).unwrap_or_default();
-            lines.push(format!("      attempt {} {} {message}", plain(&attempt["attempt"]), plain(&attempt["outcome"])));
+            lines.push(format!(
+                "      attempt {} {} {message}",
+                plain(&attempt["attempt"]),
+                plain(&attempt["outcome"])
+            ));
         }
         for (name, field) in [("outputs", "outputs"), ("metrics", "metrics"), ("why", "reason")] {
             if !step[field].is_null() && step[field] != json!({}) {

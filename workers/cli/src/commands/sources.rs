@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tidemill_core::Fault;
 use tidemill_proto::ingest::v1::{
-    GetUploadRequest, UploadOpen, UploadRequest, ingest_service_client::IngestServiceClient, upload_request::Part,
+    GetUploadRequest, UploadOpen, UploadRequest, ingest_service_client::IngestServiceClient,
+    upload_request::Part,
 };
 
 use super::{Session, watch::wait_for};
@@ -77,7 +78,13 @@ pub(crate) async fn sources(session: &Session, command: Sources) -> Done {
 }
 
 /// Sends one file and, unless told otherwise, waits until its rows are visible.
-async fn upload(session: &Session, source: &str, file: &Path, force: bool, no_wait: bool) -> Result<Value, Failure> {
+async fn upload(
+    session: &Session,
+    source: &str,
+    file: &Path,
+    force: bool,
+    no_wait: bool,
+) -> Result<Value, Failure> {
     let (sha256, size_bytes) = identity(file)?;
     let mut client = IngestServiceClient::connect(session.places.gateway.clone()).await.map_err(|_| {
         let fault = Fault::coded(102, format!("no gateway answers at {}", session.places.gateway));
@@ -95,7 +102,8 @@ async fn upload(session: &Session, source: &str, file: &Path, force: bool, no_wa
         file_name: file.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         force,
     };
-    let reply = client.upload(stream::iter(messages(file, open)?)).await.map_err(|status| refused(&status))?;
+    let reply =
+        client.upload(stream::iter(messages(file, open)?)).await.map_err(|status| refused(&status))?;
     let reply = reply.into_inner();
     let mut shown = json!({
         "upload_id": reply.upload_id, "run_id": reply.run_id, "duplicate": reply.duplicate,
@@ -115,7 +123,10 @@ async fn upload(session: &Session, source: &str, file: &Path, force: bool, no_wa
 }
 
 /// The opening, then the bytes from its offset on, read as they are sent.
-fn messages(file: &Path, open: UploadOpen) -> Result<impl Iterator<Item = UploadRequest> + Send + 'static, Failure> {
+fn messages(
+    file: &Path,
+    open: UploadOpen,
+) -> Result<impl Iterator<Item = UploadRequest> + Send + 'static, Failure> {
     use std::io::Seek as _;
     let mut bytes = std::fs::File::open(file)?;
     bytes.seek(std::io::SeekFrom::Start(open.offset))?;

@@ -37,7 +37,13 @@ fn write_page(out: &mut Vec<u8>, status: &Value, rows: &dyn Fn(&str) -> Vec<Valu
         sum("scheduled")
     )?;
     for run in rows("running") {
-        writeln!(out, "  ▶ {} {} for {}", plain(&run["id"]), plain(&run["pipeline"]), instant(&run["logical_time"]))?;
+        writeln!(
+            out,
+            "  ▶ {} {} for {}",
+            plain(&run["id"]),
+            plain(&run["pipeline"]),
+            instant(&run["logical_time"])
+        )?;
     }
     for run in rows("failed") {
         let error = run.pointer("/fault/message").map(plain).unwrap_or_default();
@@ -54,7 +60,13 @@ fn write_page(out: &mut Vec<u8>, status: &Value, rows: &dyn Fn(&str) -> Vec<Valu
     }
     for view in rows("views") {
         let age = seconds(&view["age_seconds"]);
-        writeln!(out, "view {:<18} v{} {:<8} age {age}", plain(&view["view"]), plain(&view["version"]), plain(&view["status"]))?;
+        writeln!(
+            out,
+            "view {:<18} v{} {:<8} age {age}",
+            plain(&view["view"]),
+            plain(&view["version"]),
+            plain(&view["status"])
+        )?;
     }
     for incident in rows("incidents") {
         writeln!(out, "  ! {} {}", plain(&incident["monitor"]), plain(&incident["summary"]))?;

@@ -36,7 +36,8 @@ pub(crate) async fn wait_for(session: &Session, run: &str) -> Result<Value, Fail
             _ => {}
         }
         if session.wait.is_some_and(|limit| started.elapsed() > limit) {
-            let fault = Fault::coded(103, format!("{run} has not ended in time")).hint(format!("tidemill runs show {run}"));
+            let fault = Fault::coded(103, format!("{run} has not ended in time"))
+                .hint(format!("tidemill runs show {run}"));
             return Err(Failure::new(TIMED_OUT, fault));
         }
     }

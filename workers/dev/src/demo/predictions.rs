@@ -29,23 +29,22 @@ pub(super) async fn first_of_june(stage: &Stage, tree: &Tree, summary: &mut Summ
     let timed = Instant::now();
     let replies: Vec<anyhow::Result<(f64, Struct)>> =
         stream::iter(&entities).map(|row| predict(client.clone(), row)).buffered(CONCURRENCY).collect().await;
-    let per_second = replies.len() as f64 / timed.elapsed().as_secs_f64();
+    let per_second = f64::from(u32::try_from(replies.len())?) / timed.elapsed().as_secs_f64();
 
     let errors = replies.iter().filter(|reply| reply.is_err()).count();
     let equal = replies.iter().zip(&entities).filter(|(reply, row)| agrees(reply, row)).count();
     let mut latencies: Vec<f64> = replies.iter().flatten().map(|(ms, _)| *ms).collect();
     latencies.sort_by(f64::total_cmp);
-    let quantile =
-        |q: f64| latencies.get(((latencies.len() as f64 * q) as usize).min(latencies.len() - 1)).copied();
+    let quantile = |percent: usize| latencies.get(latencies.len() * percent / 100).copied();
     ensure!(!latencies.is_empty(), "no prediction succeeded: {:?}", replies.first());
     summary.predictions = json!({
-        "count": entities.len(), "errors": errors, "p50_ms": quantile(0.5), "p95_ms": quantile(0.95),
+        "count": entities.len(), "errors": errors, "p50_ms": quantile(50), "p95_ms": quantile(95),
         "per_second": per_second, "online_equals_offline": equal,
     });
     let line = format!(
         "predicted {} flights of 1 June by id   {per_second:.0}/s   p95 {:.1} ms   online = offline for {equal} of {}",
         entities.len(),
-        quantile(0.95).unwrap_or_default(),
+        quantile(95).unwrap_or_default(),
         entities.len()
     );
     summary.act("predict", act, line);
@@ -93,11 +92,11 @@ async fn predict(mut client: Client, row: &Value) -> anyhow::Result<(f64, Struct
 fn agrees(reply: &anyhow::Result<(f64, Struct)>, row: &Value) -> bool {
     let Ok((_, served)) = reply else { return false };
     !served.fields.is_empty()
-        && served.fields.iter().all(|(name, value)| same(&value.kind, row.get(name).unwrap_or(&Value::Null)))
+        && served.fields.iter().all(|(name, value)| same(value.kind.as_ref(), row.get(name).unwrap_or(&Value::Null)))
 }
 
 /// Sums are added in another order online, so floats may differ in the last digits.
-fn same(served: &Option<Kind>, joined: &Value) -> bool {
+fn same(served: Option<&Kind>, joined: &Value) -> bool {
     match (served, joined) {
         (Some(Kind::NumberValue(a)), Value::Number(b)) => {
             b.as_f64().is_some_and(|b| (a - b).abs() <= 1e-12 * a.abs().max(b.abs()))
