@@ -1,7 +1,12 @@
 //! The gRPC contracts, one module an area, generated from `tidemill/<area>/v1/*.proto`.
 //!
 //! Generated types stay out of other crates' signatures: `workers/*` convert at the door.
-#![expect(missing_docs, clippy::allow_attributes, clippy::pedantic, reason = "generated; the .proto files carry the words")]
+#![expect(
+    missing_docs,
+    clippy::allow_attributes,
+    clippy::pedantic,
+    reason = "generated; the .proto files carry the words"
+)]
 
 /// Every contract as a descriptor set, for gRPC reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tidemill.bin"));

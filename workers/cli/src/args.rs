@@ -1,5 +1,10 @@
 //! The command line. Daily verbs on top, then plural nouns with verbs, then the roles.
-#![expect(clippy::doc_markdown, clippy::struct_excessive_bools, rustdoc::bare_urls, reason = "help for people, and flags")]
+#![expect(
+    clippy::doc_markdown,
+    clippy::struct_excessive_bools,
+    rustdoc::bare_urls,
+    reason = "help for people, and flags"
+)]
 
 use std::path::PathBuf;
 

@@ -92,7 +92,10 @@ async fn predict(mut client: Client, row: &Value) -> anyhow::Result<(f64, Struct
 fn agrees(reply: &anyhow::Result<(f64, Struct)>, row: &Value) -> bool {
     let Ok((_, served)) = reply else { return false };
     !served.fields.is_empty()
-        && served.fields.iter().all(|(name, value)| same(value.kind.as_ref(), row.get(name).unwrap_or(&Value::Null)))
+        && served
+            .fields
+            .iter()
+            .all(|(name, value)| same(value.kind.as_ref(), row.get(name).unwrap_or(&Value::Null)))
 }
 
 /// Sums are added in another order online, so floats may differ in the last digits.
