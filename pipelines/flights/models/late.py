@@ -25,7 +25,13 @@ def train(ctx, dataset, out):
     done = booster.num_trees() if booster else 0
     ctx.log_params({"trees": TREES, "rows": len(frame), **PARAMS})
 
-    booster = lgb.train(PARAMS, rows, num_boost_round=TREES - done, init_model=booster, callbacks=[progress(ctx)])
+    booster = lgb.train(
+        PARAMS,
+        rows,
+        num_boost_round=TREES - done,
+        init_model=booster,
+        callbacks=[progress(ctx)],
+    )
     booster.save_model(out / "model.txt")
     return {"trees": booster.num_trees()}
 
