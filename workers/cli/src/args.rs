@@ -1,10 +1,5 @@
 //! The command line. Daily verbs on top, then plural nouns with verbs, then the roles.
-#![expect(
-    clippy::doc_markdown,
-    clippy::struct_excessive_bools,
-    rustdoc::bare_urls,
-    reason = "help for people, and flags"
-)]
+#![expect(clippy::doc_markdown, clippy::struct_excessive_bools, reason = "help for people, and flags")]
 
 use std::path::PathBuf;
 
@@ -28,7 +23,7 @@ pub(crate) struct Global {
     /// How results are shown
     #[arg(short, long, value_enum, default_value_t, global = true)]
     pub(crate) output: Format,
-    /// The control plane's URL; default: the running `tidemill dev` of this folder, else http://127.0.0.1:7433
+    /// The control plane's URL; default: the running `tidemill dev` of this folder, else `http://127.0.0.1:7433`
     #[arg(long, global = true, env = "TIDEMILL_SERVER_URL")]
     pub(crate) server: Option<String>,
     /// Seconds to wait, for an answer or with --wait
