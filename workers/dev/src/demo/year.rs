@@ -14,6 +14,10 @@ use super::{
 
 pub(super) async fn upload_the_rest(stage: &Stage, summary: &mut Summary) -> anyhow::Result<()> {
     let act = Instant::now();
+    // The champion stays the one of 1 June: moving the clock would train it anew every night.
+    for schedule in stage.list(&["schedules", "list"]).await? {
+        stage.cli(&["schedules", "pause", schedule["name"].as_str().unwrap_or_default()]).await?;
+    }
     stage.upload(|month| month >= "2013-06").await?;
     stage.cli(&["clock", "set", "2014-01-02T00:00:00-05:00"]).await?;
     stage.await_idle().await?;
