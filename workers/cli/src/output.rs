@@ -181,9 +181,9 @@ mod tests {
         let columns = [text("RUN", "/id"), text("ROWS", "/n").by(count)];
         let shown: Vec<&Column> = columns.iter().collect();
         insta::assert_snapshot!(table(&rows, &shown), @r"
-        RUN      ROWS
-        run_1    1,336,776
-        run_22   -12
+        RUN     ROWS
+        run_1   1,336,776
+        run_22  -12
         ");
     }
 
