@@ -1,7 +1,7 @@
 //! Latest feature values in Redis, and the live set that serving tiers watch.
 //!
 //! Reading order: [`view`] (a view version as readers need it, and what it stores), [`stored`] (the bytes of
-//! one value), [`values`] (the one pure function that turns bytes into features at a moment), [`client`]
+//! one value), [`values()`] (the one pure function that turns bytes into features at a moment), [`client`]
 //! (puts and reads), [`live`] (data clock, views and models).
 //!
 //! Writers: `features`. Readers: `serve`, `features get`. Nothing here opens Postgres or DuckDB: the serving
