@@ -9,7 +9,7 @@ mod postgres;
 mod valkey;
 mod wheels;
 
-pub use child::{Server, free_port, with_parent};
+pub use child::{Server, free_port, last_lines, with_parent};
 pub use postgres::{Durability, Postgres};
 pub use valkey::Valkey;
 pub use wheels::Wheels;

@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use tidemill_servers::{Durability, Postgres, Valkey, Wheels};
+use tidemill_servers::{Durability, Postgres, Valkey, Wheels, last_lines};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -200,10 +200,4 @@ async fn start_servers(
 
 fn given(name: &str) -> String {
     env::var(name).unwrap_or_default()
-}
-
-fn last_lines(log: &Path) -> String {
-    let text = fs::read_to_string(log).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().rev().take(5).collect();
-    lines.into_iter().rev().collect::<Vec<_>>().join("; ")
 }
