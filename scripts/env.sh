@@ -10,5 +10,7 @@ TIDEMILL_PYTHON_PACKAGE="$PWD/workers/python/src"
 # The prebuilt DuckDB library, for test binaries; the program itself knows where it is.
 LD_LIBRARY_PATH="$TIDEMILL_CACHE/deps/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 export TIDEMILL_PYTHON TIDEMILL_PYTHON_PACKAGE PYTHONPATH LD_LIBRARY_PATH TIDEMILL_CACHE TIDEMILL_VENV TIDEMILL_DATA CARGO_TARGET_DIR
+# `tidemill`, once it is built.
+PATH="$CARGO_TARGET_DIR/debug:$PATH"
 [ -d "$HOME/.cargo/bin" ] && PATH="$HOME/.cargo/bin:$PATH"
 export PATH

@@ -7,6 +7,7 @@ use std::{
     fs::{self, File},
     io,
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Mutex, PoisonError, mpsc},
@@ -45,12 +46,16 @@ impl Server {
         self.child.id()
     }
 
+    /// Whether it is gone, killed or by itself.
+    pub fn ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Waits until `ready` says so.
     pub(crate) fn await_ready(mut self, name: &'static str, ready: impl Fn() -> bool) -> Result<Self, Error> {
         let deadline = Instant::now() + READY_WITHIN;
         while !ready() {
-            let ended = matches!(self.child.try_wait(), Ok(Some(_)) | Err(_));
-            if ended || Instant::now() > deadline {
+            if self.ended() || Instant::now() > deadline {
                 return Err(Error::NotReady { server: name, log: last_lines(&self.log) });
             }
             thread::sleep(Duration::from_millis(5));
@@ -69,13 +74,15 @@ impl Drop for Server {
     }
 }
 
-/// Starts a child from the thread that outlives all others, so that a parent-death signal means the process.
+/// Starts a child from the thread that outlives all others, so that a parent-death signal means the process. It gets
+/// a process group of its own: a Ctrl-C in the terminal reaches the parent alone, which stops its children in order.
 ///
 /// # Errors
 /// When the program can't be started.
-pub fn with_parent(command: Command) -> io::Result<Child> {
+pub fn with_parent(mut command: Command) -> io::Result<Child> {
     type Request = (Command, mpsc::Sender<io::Result<Child>>);
     static STARTER: Mutex<Option<mpsc::Sender<Request>>> = Mutex::new(None);
+    command.process_group(0);
     let (reply, answer) = mpsc::channel();
     {
         let mut starter = STARTER.lock().unwrap_or_else(PoisonError::into_inner);

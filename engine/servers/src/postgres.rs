@@ -86,6 +86,16 @@ impl Postgres {
     pub fn pid(&self) -> u32 {
         self.server.pid()
     }
+
+    /// The port on loopback.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Whether it is gone, killed or by itself.
+    pub fn ended(&mut self) -> bool {
+        self.server.ended()
+    }
 }
 
 /// As whom Postgres runs, on which files.

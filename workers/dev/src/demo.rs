@@ -56,11 +56,7 @@ pub async fn demo(options: &DemoOptions) -> anyhow::Result<()> {
     };
     let act = Instant::now();
     let tree = Tree::start(&tree).await?;
-    summary.act(
-        "start",
-        act,
-        format!("postgres · valkey · server · gateway · serve · {} workers", options.tree.workers),
-    );
+    summary.act("start", act, tree.parts(options.tree.workers));
     let stage = Stage::new(options, &tree, home.join("data"));
 
     let told = tell(&stage, &tree, &webhook, &mut summary).await;

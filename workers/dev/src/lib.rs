@@ -8,6 +8,7 @@
 mod demo;
 mod endpoints;
 mod role;
+mod servers;
 mod tree;
 
 pub use demo::{DemoOptions, demo};

@@ -24,13 +24,14 @@ const STOP_WITHIN: Duration = Duration::from_secs(15);
 /// Set in the environment of children that must not outlive their parent.
 const DIE_WITH_PARENT: &str = "TIDEMILL_DIE_WITH_PARENT";
 
-/// Called first in `main`: asks the kernel to end this process with its parent, if its parent wanted that.
+/// Called first in `main`: asks the kernel to end this process with its parent, if its parent wanted that. A parent that
+/// could say no goodbye has taken the servers along, so there is nothing to drain into.
 ///
 /// # Errors
 /// When the kernel refuses.
 pub fn die_with_parent() -> std::io::Result<()> {
     if let Ok(parent) = std::env::var(DIE_WITH_PARENT) {
-        rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
         // The parent may have ended before the request was made.
         let alive = rustix::process::getppid().is_some_and(|pid| pid.as_raw_nonzero().to_string() == parent);
         if !alive {

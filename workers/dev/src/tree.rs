@@ -11,13 +11,14 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use tidemill_servers::{Durability, Postgres, Valkey, Wheels, last_lines};
+use tidemill_servers::last_lines;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     endpoints::{Endpoints, loopback},
     role::Role,
+    servers::Servers,
 };
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -46,9 +47,9 @@ pub struct Tree {
     roles: Vec<(String, Arc<AtomicU32>)>,
     tasks: JoinSet<()>,
     shutdown: CancellationToken,
-    // Fields drop in order: the roles above are gone before their servers.
-    _valkey: Option<Valkey>,
-    _postgres: Option<Postgres>,
+    servers: Servers,
+    /// Held while the tree runs: two would share a folder.
+    _lock: fs::File,
 }
 
 impl Tree {
@@ -59,14 +60,16 @@ impl Tree {
     pub async fn start(options: &TreeOptions) -> anyhow::Result<Self> {
         fs::create_dir_all(&options.dir).with_context(|| format!("make {}", options.dir.display()))?;
         let dir = options.dir.canonicalize()?;
-        if let Some(other) = Endpoints::find(&dir) {
-            bail!("tidemill already runs in {} (process {}); stop it first", dir.display(), other.pid);
+        let lock = fs::File::create(dir.join("lock")).context("make a lock file")?;
+        if lock.try_lock().is_err() {
+            let other = Endpoints::find(&dir).map_or_else(String::new, |tree| format!(" (process {})", tree.pid));
+            bail!("tidemill already runs in {}{other}; stop it first, or name another --dir", dir.display());
         }
-        let (postgres, valkey) = start_servers(options, &dir).await?;
+        let servers = Servers::start(&options.python, &dir).await?;
         let port = |wanted| loopback((!options.any_port).then_some(wanted));
         let endpoints = Endpoints {
-            database_url: postgres.as_ref().map_or_else(|| given("TIDEMILL_DATABASE__URL"), Postgres::url),
-            redis_url: valkey.as_ref().map_or_else(|| given("TIDEMILL_REDIS__URL"), Valkey::url),
+            database_url: servers.database_url.clone(),
+            redis_url: servers.redis_url.clone(),
             blobs_url: env::var("TIDEMILL_BLOBS__URL")
                 .unwrap_or_else(|_| format!("file://{}", dir.join("objects").display())),
             server: port(7433)?,
@@ -81,8 +84,8 @@ impl Tree {
             roles: Vec::new(),
             tasks: JoinSet::new(),
             shutdown,
-            _valkey: valkey,
-            _postgres: postgres,
+            servers,
+            _lock: lock,
         };
         tree.migrate(options, &dir)?;
         tree.start_roles(options, &dir);
@@ -96,6 +99,14 @@ impl Tree {
         &self.endpoints
     }
 
+    /// What runs, for people: `postgres 18.6   valkey 9.1   server · gateway · serve · 2 workers`.
+    pub fn parts(&self, workers: u32) -> String {
+        let roles = format!("server · gateway · serve · {workers} workers");
+        let parts: Vec<&str> =
+            self.servers.names.iter().map(String::as_str).chain([roles.as_str()]).collect();
+        parts.join("   ✓ ")
+    }
+
     /// The process id of a role, e.g. `worker-1`.
     pub fn pid(&self, role: &str) -> Option<u32> {
         self.roles.iter().find(|(name, _)| name == role).map(|(_, pid)| pid.load(Ordering::Acquire))
@@ -105,6 +116,7 @@ impl Tree {
     pub async fn stop(mut self) {
         self.shutdown.cancel();
         while self.tasks.join_next().await.is_some() {}
+        self.servers.stop().await;
     }
 
     fn role(&self, name: &str, arguments: &[&str], options: &TreeOptions, dir: &Path) -> Role {
@@ -171,33 +183,4 @@ impl Tree {
         let listed = reply.json::<serde_json::Value>().await.unwrap_or_default();
         listed["items"].as_array().is_some_and(|items| items.len() >= workers as usize)
     }
-}
-
-/// Those servers that the environment doesn't name.
-async fn start_servers(
-    options: &TreeOptions,
-    dir: &Path,
-) -> anyhow::Result<(Option<Postgres>, Option<Valkey>)> {
-    let wanted = |name: &str| env::var_os(name).is_none();
-    let (postgres, valkey) = (wanted("TIDEMILL_DATABASE__URL"), wanted("TIDEMILL_REDIS__URL"));
-    if !postgres && !valkey {
-        return Ok((None, None));
-    }
-    let (python, dir) = (options.python.clone(), dir.to_owned());
-    tokio::task::spawn_blocking(move || {
-        let wheels = Wheels::locate(&python).with_context(|| {
-            format!(
-                "find the embedded servers of {} (set TIDEMILL_PYTHON, or run scripts/setup)",
-                python.display()
-            )
-        })?;
-        let start_postgres = || Postgres::start(&wheels, &dir.join("postgres"), None, Durability::Full);
-        let start_valkey = || Valkey::start(&wheels, &dir.join("valkey"), None);
-        Ok((postgres.then(start_postgres).transpose()?, valkey.then(start_valkey).transpose()?))
-    })
-    .await?
-}
-
-fn given(name: &str) -> String {
-    env::var(name).unwrap_or_default()
 }

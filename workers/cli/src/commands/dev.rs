@@ -15,11 +15,8 @@ pub(crate) async fn dev(global: &Global, args: DevArgs) -> Done {
     let tree = Tree::start(&tree_options(&args, false)?).await?;
     let places = tree.endpoints().clone();
     if !global.quiet {
-        eprintln!(
-            "  ✓ ready in {:.1} s; data and logs in {}",
-            started.elapsed().as_secs_f64(),
-            args.dir.display()
-        );
+        eprintln!("  ✓ {}   {:.1} s", tree.parts(args.workers), started.elapsed().as_secs_f64());
+        eprintln!("  data and logs  {}", args.dir.display());
         eprintln!("  control plane  http://{}", places.server);
         eprintln!("  uploads        grpc://{}", places.gateway);
         eprintln!("  predictions    grpc://{}   http://{}", places.serve, places.serve_http);

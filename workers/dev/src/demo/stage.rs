@@ -1,6 +1,11 @@
 //! How an act does things: by running this same binary as a user would, and reading its JSON.
 
-use std::{path::PathBuf, process::Stdio, time::Duration};
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 
 use anyhow::{Context as _, bail};
 use serde_json::Value;
@@ -40,18 +45,22 @@ impl Stage {
         self.data.join(path).display().to_string()
     }
 
-    /// Makes the sources' files of the package's CSV, unless they are there.
+    /// Makes the sources' files of the package's CSV, unless they were made of these very files.
     pub(super) async fn prepare_files(&self) -> anyhow::Result<()> {
-        if self.data.join("done").exists() {
+        let script = self.project.join("prepare.py");
+        let (stamp, made_of) = (self.data.join("made-of"), fingerprint(&script, &self.flights)?);
+        if std::fs::read_to_string(&stamp).is_ok_and(|known| known == made_of) {
             return Ok(());
         }
-        let script = self.project.join("prepare.py");
+        if self.data.exists() {
+            std::fs::remove_dir_all(&self.data)?;
+        }
         let status =
             Command::new(&self.python).arg(&script).arg(&self.flights).arg(&self.data).status().await?;
         if !status.success() {
             bail!("{} failed", script.display());
         }
-        Ok(std::fs::write(self.data.join("done"), "")?)
+        Ok(std::fs::write(stamp, made_of)?)
     }
 
     /// Runs a command that must succeed; returns the JSON it printed.
@@ -136,6 +145,21 @@ impl Stage {
         });
         idle.await.context("jobs did not end within five minutes")?
     }
+}
+
+/// Name, size and time of change of every file that the sources' files are made of.
+fn fingerprint(script: &Path, flights: &Path) -> anyhow::Result<String> {
+    let entries = std::fs::read_dir(flights).with_context(|| format!("read {}", flights.display()))?;
+    let tables = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut files: Vec<PathBuf> = tables.chain([script.to_owned()]).collect();
+    files.sort();
+    let mut lines = String::new();
+    for file in files {
+        let facts = file.metadata().with_context(|| format!("read {}", file.display()))?;
+        let changed = facts.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let _ = writeln!(lines, "{} {} {}", file.display(), facts.len(), changed.as_micros());
+    }
+    Ok(lines)
 }
 
 /// A step of a run's page.
