@@ -3,18 +3,20 @@
 //! Idempotent: applying the same project again changes nothing. What is no longer declared is retired; its
 //! versions, rows and history stay.
 
+mod origins;
+mod ticks;
+
 use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
-use tidemill_core::{Time, schedule::Schedule};
+use tidemill_core::Time;
 use tidemill_spec::{
-    Definition, Every, Feature, FeatureView, Meta, Monitor, ObjectKind, ObjectRef, Objects, OnlineFeatures,
-    Pipeline, Rule, ViewInput,
+    Definition, FeatureView, Meta, ObjectKind, ObjectRef, Objects, OnlineFeatures, ViewInput,
 };
-use tidemill_store::{NewSchedule, Tx};
+use tidemill_store::Tx;
 
 use crate::{
-    Catalog, CodeArchive, Edge, Error, Node, ViewState, ViewVersion,
+    Catalog, CodeArchive, Error, ViewState, ViewVersion,
     code::hex_sha256,
     connection::ordered_json,
     lineage, objects,
@@ -88,7 +90,7 @@ impl Catalog {
         self.apply_views(tx, objects, code, &code_hash, &mut changes).await?;
         self.apply_schedules(tx, objects, now).await?;
         let versions = current_versions(tx).await?;
-        lineage::draw(tx, &declared_edges(objects, &versions, &code_hash)).await?;
+        lineage::draw(tx, &origins::declared_edges(objects, &versions, &code_hash)).await?;
         Ok(changes)
     }
 
@@ -130,10 +132,8 @@ impl Catalog {
 
     /// Schedules of what is no longer declared, or no longer scheduled, end with this.
     async fn apply_schedules(&self, tx: &mut Tx, objects: &Objects, now: Time) -> Result<(), Error> {
-        let pipelines = objects.pipelines.values().filter_map(pipeline_schedule);
         let mut names = Vec::new();
-        for times in pipelines.chain(objects.monitors.values().map(monitor_schedule)) {
-            let schedule = NewSchedule { next_at: first_tick(&times, now)?, ..times };
+        for schedule in ticks::schedules(objects, now)? {
             self.store().upsert_schedule(tx, &schedule).await?;
             names.push(schedule.name);
         }
@@ -260,105 +260,4 @@ async fn current_versions(tx: &mut Tx) -> Result<HashMap<String, i32>, Error> {
             .fetch_all(tx.conn())
             .await?;
     Ok(rows.into_iter().collect())
-}
-
-/// What the declarations alone say of lineage: columns to views to features.
-fn declared_edges(objects: &Objects, versions: &HashMap<String, i32>, code_hash: &str) -> Vec<Edge> {
-    let mut edges = Vec::new();
-    let mut draw = |from: Node, to: Node| {
-        edges.push(Edge { code_hash: Some(code_hash.to_owned()), ..Edge::new(from, to) });
-    };
-    for source in objects.sources.values() {
-        for column in source.columns.keys() {
-            draw(Node::Source(source.name.clone()), Node::Column(source.name.clone(), column.clone()));
-        }
-    }
-    for (name, view) in &objects.views {
-        let Some(&version) = versions.get(name) else { continue };
-        let this = || Node::View(name.clone(), version);
-        match &view.input {
-            ViewInput::Source(source) => draw(Node::Source(source.clone()), this()),
-            ViewInput::Views(inputs) => {
-                for input in inputs {
-                    draw(Node::View(input.clone(), versions.get(input).copied().unwrap_or(1)), this());
-                }
-            }
-        }
-        for (feature, declared) in &view.features {
-            let to = Node::Feature(name.clone(), version, feature.clone());
-            draw(this(), to.clone());
-            if let (ViewInput::Source(source), Some(column)) = (&view.input, column_of(declared)) {
-                draw(Node::Column(source.clone(), column.to_owned()), to);
-            }
-        }
-    }
-    for label in objects.labels.values() {
-        draw(Node::Source(label.source.clone()), Node::Label(label.name.clone()));
-    }
-    edges
-}
-
-fn column_of(feature: &Feature) -> Option<&str> {
-    match &feature.rule {
-        Rule::Last(column) => Some(column),
-        Rule::Window { column, .. } => column.as_deref(),
-        _ => None,
-    }
-}
-
-fn pipeline_schedule(pipeline: &Pipeline) -> Option<NewSchedule> {
-    pipeline.schedule.as_ref().map(|times| NewSchedule {
-        name: ObjectRef::new(ObjectKind::Pipeline, &pipeline.name).to_string(),
-        cron: times.cron.clone(),
-        timezone: times.timezone.clone(),
-        catchup: times.catchup.clone(),
-        overlap: times.overlap.clone(),
-        target: serde_json::json!({ "pipeline": pipeline.name }),
-        next_at: Time::UNIX_EPOCH,
-    })
-}
-
-fn monitor_schedule(monitor: &Monitor) -> NewSchedule {
-    NewSchedule {
-        name: ObjectRef::new(ObjectKind::Monitor, &monitor.name).to_string(),
-        cron: monitor_cron(monitor.every),
-        timezone: monitor.timezone.clone(),
-        // Every window is scanned, also those that passed while nothing ran.
-        catchup: "all".to_owned(),
-        overlap: "allow".to_owned(),
-        target: serde_json::json!({ "monitor": monitor.name }),
-        next_at: Time::UNIX_EPOCH,
-    }
-}
-
-fn first_tick(schedule: &NewSchedule, now: Time) -> Result<Time, Error> {
-    let invalid =
-        |why: &dyn std::fmt::Display| Error::Inconsistent(format!("schedule of {}: {why}", schedule.name));
-    let ticks = Schedule::new(&schedule.cron, &schedule.timezone).map_err(|error| invalid(&error))?;
-    Ok(ticks.next_after(now).ok_or_else(|| invalid(&"it never ticks"))?.at)
-}
-
-/// The ticks at which a monitor's windows end. A length that cron can't say ticks more often; a scan of a window
-/// that was scanned before changes nothing.
-fn monitor_cron(every: Every) -> String {
-    const MINUTE: u64 = 60;
-    const HOUR: u64 = 60 * MINUTE;
-    const DAY: u64 = 24 * HOUR;
-    match every {
-        Every::Months(1) => "0 0 1 * *".to_owned(),
-        Every::Months(months) if 12 % months == 0 => format!("0 0 1 */{months} *"),
-        Every::Months(_) => "0 0 1 * *".to_owned(),
-        Every::Duration(length) => match length.as_secs() {
-            seconds if seconds == 7 * DAY => "0 0 * * 1".to_owned(),
-            seconds if seconds % DAY == 0 => "0 0 * * *".to_owned(),
-            seconds if seconds % HOUR == 0 && DAY.is_multiple_of(seconds) => {
-                format!("0 */{} * * *", seconds / HOUR)
-            }
-            seconds if seconds % HOUR == 0 => "0 * * * *".to_owned(),
-            seconds if seconds % MINUTE == 0 && HOUR.is_multiple_of(seconds) => {
-                format!("*/{} * * * *", seconds / MINUTE)
-            }
-            _ => "* * * * *".to_owned(),
-        },
-    }
 }

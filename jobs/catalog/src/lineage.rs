@@ -106,6 +106,13 @@ impl Catalog {
         self.walk(object, include_str!("../queries/lineage/down.sql")).await
     }
 
+    /// Every object that has lineage, without its version, e.g. `view/route_week`.
+    pub async fn lineage_objects(&self) -> Result<Vec<String>, Error> {
+        let rows: Vec<(String,)> =
+            sqlx::query_as(include_str!("../queries/lineage/known.sql")).fetch_all(self.pool()).await?;
+        Ok(rows.into_iter().map(|(object,)| object).collect())
+    }
+
     async fn walk(&self, object: &str, statement: &'static str) -> Result<Vec<EdgeRow>, Error> {
         let named: Vec<(String,)> = sqlx::query_as(include_str!("../queries/lineage/objects.sql"))
             .bind(object)

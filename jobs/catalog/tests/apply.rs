@@ -173,8 +173,16 @@ async fn what_is_no_longer_declared_is_retired_and_may_come_back() {
 
 #[tokio::test]
 async fn lineage_is_read_both_ways_and_drawn_once() {
+    const FEELS: &str = "---
+apiVersion: tidemill/v1
+kind: FeatureView
+name: feels
+entity: airport
+inputs: [weather_now]
+features: { cold: { type: bool, sql: temp < 40 } }
+";
     let world = World::new().await;
-    world.apply(PROJECT, "a").await;
+    world.apply(&format!("{PROJECT}{FEELS}"), "a").await;
     let edge = Edge::new(Node::View("weather_now".into(), 1), Node::Model("late".into(), 1));
     for lake_version in [None, Some(7)] {
         let mut tx = world.engine.store.begin().await.unwrap();
@@ -186,7 +194,9 @@ async fn lineage_is_read_both_ways_and_drawn_once() {
     assert_eq!((up[0].from.as_str(), up[0].lake_version), ("view/weather_now@1", Some(7)));
     assert_eq!(up[1].from, "source/weather");
     let down = world.catalog.lineage_down("column/weather.temp").await.unwrap();
-    assert_eq!(down.iter().map(|edge| edge.to.as_str()).collect::<Vec<_>>(), ["feature/weather_now.temp@1"]);
+    let to: Vec<_> = down.iter().map(|edge| edge.to.as_str()).collect();
+    assert_eq!(to, ["feature/weather_now.temp@1", "feature/feels.cold@1"], "through SQL, too");
+    assert!(world.catalog.lineage_objects().await.unwrap().contains(&"view/weather_now".to_owned()));
 }
 
 #[tokio::test]

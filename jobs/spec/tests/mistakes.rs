@@ -84,7 +84,8 @@ fn every_code_has_a_page_and_every_page_its_case() {
     let elsewhere = ["TM0213", "TM0214"];
     for page in fs::read_dir(pages).unwrap() {
         let code = page.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned();
-        let ours = ["TM02", "TM03", "TM04"].iter().any(|group| code.starts_with(group));
+        // Pages from 0320 to 0399 are of pipelines that run; this crate finds what is wrong before anything does.
+        let ours = ["TM02", "TM030", "TM031", "TM04"].iter().any(|group| code.starts_with(group));
         assert!(!ours || shown.contains(&code) || elsewhere.contains(&code.as_str()), "no case shows {code}");
     }
 }

@@ -18,7 +18,7 @@ pub(super) fn entry(world: &World<'_>, at: &At<'_>, entry: &str) {
         );
         return;
     };
-    let defined: Vec<&str> = file.text.lines().filter_map(defined).collect();
+    let defined: Vec<&str> = file.text.lines().flat_map(defined).collect();
     if !defined.contains(&function) {
         at.unknown(306, format!("`{}` defines no function `{function}`", file.path), function, defined);
     }
@@ -29,16 +29,43 @@ fn module_of(path: &str) -> Option<String> {
     (!module.ends_with("__init__")).then(|| module.replace('/', "."))
 }
 
-/// The name that a top-level line defines: `def f(`, `async def f(`, `f = `, `from m import f`.
-fn defined(line: &str) -> Option<&str> {
+/// The names that a top-level line defines: `def f(`, `async def f(`, `f = `, `from m import f, g as h`.
+fn defined(line: &str) -> Vec<&str> {
     let line = line.strip_prefix("async ").unwrap_or(line);
     if let Some(rest) = line.strip_prefix("def ") {
-        return rest.split('(').next().map(str::trim);
+        return rest.split('(').next().map(str::trim).into_iter().collect();
     }
-    if line.starts_with("from ") {
-        return line.split_once(" import ").map(|(_, names)| names.trim());
+    if let Some((_, names)) = line.strip_prefix("from ").and_then(|rest| rest.split_once(" import ")) {
+        let names = names.split('#').next().unwrap_or_default();
+        return names
+            .split(',')
+            .map(|name| name.rsplit_once(" as ").map_or(name, |(_, alias)| alias))
+            .map(|name| name.trim_matches(|c: char| c.is_whitespace() || "()".contains(c)))
+            .filter(|name| !name.is_empty())
+            .collect();
     }
-    let (name, _) = line.split_once('=')?;
-    let name = name.trim_end();
-    (!name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_')).then_some(name)
+    let name = line.split_once('=').map(|(name, _)| name.trim_end()).unwrap_or_default();
+    let plain = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_');
+    plain.then_some(name).into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_defines_what_python_would_bind() {
+        for (line, expected) in [
+            ("def stress(row):", vec!["stress"]),
+            ("async def load(x):", vec!["load"]),
+            ("from other import a, b as c  # both", vec!["a", "c"]),
+            ("from other import (a, b)", vec!["a", "b"]),
+            ("score = make()", vec!["score"]),
+            ("    def inner():", vec![]),
+            ("import os", vec![]),
+            ("a.b = 1", vec![]),
+        ] {
+            assert_eq!(defined(line), expected, "{line}");
+        }
+    }
 }

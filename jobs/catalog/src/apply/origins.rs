@@ -1,0 +1,87 @@
+//! Lineage as far as the declarations alone tell it: columns to views to features, and to labels. Pure.
+
+use std::collections::HashMap;
+
+use tidemill_spec::{Feature, Objects, Rule, ViewInput};
+
+use crate::{Edge, Node};
+
+/// What the declarations alone say of lineage: columns to views to features.
+pub(super) fn declared_edges(
+    objects: &Objects,
+    versions: &HashMap<String, i32>,
+    code_hash: &str,
+) -> Vec<Edge> {
+    let mut edges = Vec::new();
+    let mut draw = |from: Node, to: Node| {
+        edges.push(Edge { code_hash: Some(code_hash.to_owned()), ..Edge::new(from, to) });
+    };
+    for source in objects.sources.values() {
+        for column in source.columns.keys() {
+            draw(Node::Source(source.name.clone()), Node::Column(source.name.clone(), column.clone()));
+        }
+    }
+    for (name, view) in &objects.views {
+        let Some(&version) = versions.get(name) else { continue };
+        let this = || Node::View(name.clone(), version);
+        match &view.input {
+            ViewInput::Source(source) => draw(Node::Source(source.clone()), this()),
+            ViewInput::Views(inputs) => {
+                for input in inputs {
+                    draw(Node::View(input.clone(), versions.get(input).copied().unwrap_or(1)), this());
+                }
+            }
+        }
+        for (feature, declared) in &view.features {
+            let to = Node::Feature(name.clone(), version, feature.clone());
+            draw(this(), to.clone());
+            for column in columns_read(declared) {
+                if let Some(from) = origin(objects, versions, &view.input, column) {
+                    draw(from, to.clone());
+                }
+            }
+        }
+    }
+    for label in objects.labels.values() {
+        let to = || Node::Label(label.name.clone());
+        draw(Node::Source(label.source.clone()), to());
+        for column in sql_columns(&label.sql).chain(sql_columns(&label.asked_at)) {
+            draw(Node::Column(label.source.clone(), column), to());
+        }
+    }
+    edges
+}
+
+/// What a feature's rule reads of one row. What a Python function reads of it can't be told.
+fn columns_read(feature: &Feature) -> Vec<String> {
+    match &feature.rule {
+        Rule::Last(column) => vec![column.clone()],
+        Rule::Window { column, .. } => column.iter().cloned().collect(),
+        Rule::Sql(sql) => sql_columns(sql).collect(),
+        Rule::Age | Rule::Python => Vec::new(),
+    }
+}
+
+/// Nothing where it can't be read: `check` has said so before.
+fn sql_columns(sql: &str) -> impl Iterator<Item = String> {
+    tidemill_spec::expr::sql::columns(sql).unwrap_or_default().into_iter()
+}
+
+/// Where a view finds a column: in its source, or among the features of its inputs; a key is no one's.
+fn origin(
+    objects: &Objects,
+    versions: &HashMap<String, i32>,
+    input: &ViewInput,
+    column: String,
+) -> Option<Node> {
+    match input {
+        ViewInput::Source(source) => Some(Node::Column(source.clone(), column)),
+        ViewInput::Views(inputs) => {
+            let has = |name: &&String| {
+                objects.views.get(*name).is_some_and(|view| view.features.contains_key(&column))
+            };
+            let view = inputs.iter().find(has)?;
+            Some(Node::Feature(view.clone(), *versions.get(view)?, column))
+        }
+    }
+}
