@@ -1,4 +1,5 @@
-//! The gRPC contracts, one module an area, generated from `tidemill/<area>/v1/*.proto`.
+//! The gRPC contracts, one module an area, generated from `tidemill/<area>/v1/*.proto`; and [`Reason`], how every
+//! service tells why a call failed.
 //!
 //! Generated types stay out of other crates' signatures: `workers/*` convert at the door.
 #![expect(
@@ -7,6 +8,10 @@
     clippy::pedantic,
     reason = "generated; the .proto files carry the words"
 )]
+
+mod status;
+
+pub use status::Reason;
 
 /// Every contract as a descriptor set, for gRPC reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tidemill.bin"));

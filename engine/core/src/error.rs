@@ -2,12 +2,25 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// `TM` and four digits; each has a page that `tidemill explain` prints.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+/// `TM` and four digits; each has a page that `tidemill explain` prints. In JSON it is that text too.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Code(pub u16);
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Code {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let digits = text.strip_prefix("TM").and_then(|digits| digits.parse().ok());
+        digits.map(Self).ok_or_else(|| de::Error::custom(format!("`{text}` is no code: TM and four digits")))
+    }
+}
 
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -62,13 +75,17 @@ impl Fault {
         self
     }
 
-    /// The whole chain of an error as one message.
+    /// The whole chain of an error as one message. Libraries that repeat their cause in their own words are not
+    /// repeated.
     pub fn from_error(error: &dyn std::error::Error) -> Self {
         let mut message = error.to_string();
         let mut source = error.source();
         while let Some(cause) = source {
-            message.push_str(": ");
-            message.push_str(&cause.to_string());
+            let told = cause.to_string();
+            if !message.ends_with(&told) {
+                message.push_str(": ");
+                message.push_str(&told);
+            }
             source = cause.source();
         }
         Self::new(message)
@@ -81,5 +98,30 @@ impl fmt::Display for Fault {
             Some(code) => write!(f, "[{code}] {}", self.message),
             None => f.write_str(&self.message),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_is_json_with_its_code_as_people_read_it() {
+        let fault = Fault::coded(833, "expected int").hint("write it without quotes");
+        let json = r#"{"code":"TM0833","message":"expected int","hint":"write it without quotes"}"#;
+        assert_eq!(serde_json::to_string(&fault).unwrap(), json);
+        assert_eq!(serde_json::from_str::<Fault>(json).unwrap(), fault);
+        for wrong in [r#""833""#, r#""TMx""#, "833"] {
+            assert!(serde_json::from_str::<Code>(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_cause_that_was_told_is_not_told_again() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("redis did not answer: {0}")]
+        struct Outer(#[source] std::io::Error);
+        let error = Outer(std::io::Error::other("broken pipe"));
+        assert_eq!(Fault::from_error(&error).message, "redis did not answer: broken pipe");
     }
 }

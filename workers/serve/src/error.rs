@@ -59,6 +59,9 @@ pub enum Error {
     /// The request is not one.
     #[error("{0}")]
     Malformed(String),
+    /// No such path or method.
+    #[error("there is no `{0}`")]
+    NoSuchCall(String),
     /// The model declares `on_missing: fail`, and features have no value.
     #[error("entity {entity}: no value of {}", .columns.join(", "))]
     Missing {
@@ -99,12 +102,17 @@ pub enum Error {
 impl Error {
     /// What a person is told.
     pub fn fault(&self) -> Fault {
+        const BODY: &str = r#"POST /v1/models/MODEL:predict with {"entities": [{KEY: VALUE, …}]}"#;
         let (code, hint) = match self {
             Self::UnknownModel { .. } => (830, "tidemill models list"),
-            Self::UnknownVersion { .. } | Self::UnknownAlias { .. } => (831, "tidemill models show MODEL"),
-            Self::Columns { .. } => (832, ""),
-            Self::WrongType { .. } => (833, ""),
-            Self::Malformed(_) => (834, ""),
+            Self::UnknownVersion { .. } => (
+                831,
+                "a version is live while an alias names it: tidemill models promote MODEL VERSION --alias NAME",
+            ),
+            Self::UnknownAlias { .. } => (831, "tidemill models show MODEL"),
+            Self::Columns { .. } => (832, "give exactly these columns"),
+            Self::WrongType { .. } => (833, "nothing is converted: 1545 is an int, \"1545\" is a string"),
+            Self::Malformed(_) | Self::NoSuchCall(_) => (834, BODY),
             Self::Missing { .. } => {
                 (835, "declare a `default` on the feature, or `on_missing: allow` on the model")
             }
@@ -113,18 +121,17 @@ impl Error {
             Self::Online(_) => (838, "tidemill status"),
             Self::Inference(error) => return error.fault(),
         };
-        let mut fault = Fault::from_error(self);
-        fault.code = Some(tidemill_core::Code(code));
-        if hint.is_empty() { fault } else { fault.hint(hint) }
+        Fault { code: Some(tidemill_core::Code(code)), ..Fault::from_error(self) }.hint(hint)
     }
 
     /// What gRPC calls it.
     pub fn grpc(&self) -> Code {
         use tidemill_inference::Error as Inference;
         match self {
-            Self::UnknownModel { .. } | Self::UnknownVersion { .. } | Self::UnknownAlias { .. } => {
-                Code::NotFound
-            }
+            Self::UnknownModel { .. }
+            | Self::UnknownVersion { .. }
+            | Self::UnknownAlias { .. }
+            | Self::NoSuchCall(_) => Code::NotFound,
             Self::Columns { .. }
             | Self::WrongType { .. }
             | Self::Malformed(_)

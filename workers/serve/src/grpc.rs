@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use prost_types::{ListValue, Struct, Timestamp, Value as Wire, value::Kind};
 use serde_json::{Map, Value as Json};
-use tidemill_core::Time;
+use tidemill_core::{Fault, Time};
 use tidemill_online::ViewFeatures;
-use tidemill_proto::serving::v1::{
-    PredictRequest, PredictResponse, Prediction as WirePrediction, ViewAge, predict_request,
-    prediction_service_server::PredictionService,
+use tidemill_proto::{
+    Reason,
+    serving::v1::{
+        PredictRequest, PredictResponse, Prediction as WirePrediction, ViewAge, predict_request,
+        prediction_service_server::PredictionService,
+    },
 };
 use tidemill_rows::Row;
 use tonic::{Request, Response, Status};
@@ -72,16 +75,15 @@ fn age(view: &ViewFeatures, now: Time) -> ViewAge {
         view: view.view.clone(),
         version: view.version,
         valid_at,
-        age_seconds: view.age_seconds(now).unwrap_or_default(),
+        age_seconds: view.age_seconds(now),
         status: view.status.as_str().to_owned(),
     }
 }
 
-/// Code and message for machines and people; the hint follows on a line of its own.
 fn status(error: &Error) -> Status {
-    let fault = error.fault();
-    let hint = fault.hint.as_ref().map_or_else(String::new, |hint| format!("\nhint: {hint}"));
-    Status::new(error.grpc(), format!("{fault}{hint}"))
+    let Fault { code, message, detail, hint } = error.fault();
+    let code = code.map_or_else(String::new, |code| code.to_string());
+    Reason { code, message, detail, hint }.status(error.grpc())
 }
 
 fn object(wire: Struct) -> Map<String, Json> {

@@ -30,6 +30,11 @@ struct OutcomeLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct CodeLabels {
+    code: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct StatusLabels {
     view: String,
     status: &'static str,
@@ -41,6 +46,7 @@ type Quantiles = Mutex<HashMap<(String, u32), Arc<Latencies>>>;
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
     requests: Family<OutcomeLabels, Counter>,
+    unresolved: Family<CodeLabels, Counter>,
     predictions: Family<VersionLabels, Counter>,
     latency: Family<VersionLabels, Histogram>,
     views: Family<StatusLabels, Counter>,
@@ -62,6 +68,7 @@ impl Metrics {
     pub(crate) fn register(registry: &Registry) -> Self {
         let metrics = Self {
             requests: Family::default(),
+            unresolved: Family::default(),
             predictions: Family::default(),
             latency: Family::new_with_constructor(|| Histogram::new(LATENCY_BUCKETS)),
             views: Family::default(),
@@ -70,6 +77,11 @@ impl Metrics {
         };
         registry.register(|r| {
             r.register("predict_requests", "Predict requests by outcome", metrics.requests.clone());
+            r.register(
+                "predict_unresolved",
+                "Predict requests that no version could take, by reason",
+                metrics.unresolved.clone(),
+            );
             r.register("predictions", "Entities predicted", metrics.predictions.clone());
             r.register("predict_latency_seconds", "From request to reply", metrics.latency.clone());
             r.register("predict_views", "Views read, by how old their values were", metrics.views.clone());
@@ -89,6 +101,11 @@ impl Metrics {
         self.quantiles(model, version).observe(took, failed);
         let outcome = OutcomeLabels { model: model.to_owned(), version, code: code.to_owned() };
         self.requests.get_or_create(&outcome).inc();
+    }
+
+    /// Counts one request that names no version which answers.
+    pub(crate) fn unresolved(&self, code: &str) {
+        self.unresolved.get_or_create(&CodeLabels { code: code.to_owned() }).inc();
     }
 
     /// Counts one view that was read.

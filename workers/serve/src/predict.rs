@@ -77,8 +77,8 @@ impl Predictor {
     /// Answers one request, and counts it under the version that it was for.
     pub(crate) async fn predict(&self, ask: Ask) -> Result<Answer, Error> {
         let started = Instant::now();
-        let live = self.live.borrow().clone().ok_or(Error::NoLiveSet)?;
-        let loaded = self.warm.resolve(&live, &ask.model, &ask.which)?;
+        let (live, loaded) =
+            self.resolve(&ask).inspect_err(|error| self.metrics.unresolved(&code_of(error)))?;
         let entities = ask.entities.len();
         let deadline = started + self.deadline;
         let late = Err(Error::Inference(tidemill_inference::Error::Deadline));
@@ -99,6 +99,12 @@ impl Predictor {
             Ok(Some(_)) => vec!["live set: being read".to_owned()],
             Err(error) => vec![format!("live set: {error}")],
         }
+    }
+
+    fn resolve(&self, ask: &Ask) -> Result<(Arc<LiveSet>, Arc<Loaded>), Error> {
+        let live = self.live.borrow().clone().ok_or(Error::NoLiveSet)?;
+        let loaded = self.warm.resolve(&live, &ask.model, &ask.which)?;
+        Ok((live, loaded))
     }
 
     async fn answer(

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{Path, State},
-    http::StatusCode,
+    extract::{Path, State, rejection::BytesRejection},
+    http::{Method, StatusCode, Uri},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -36,6 +36,8 @@ pub(crate) fn router(door: Door) -> Router {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
+        .fallback(nowhere)
+        .method_not_allowed_fallback(nowhere)
         .with_state(door)
 }
 
@@ -52,23 +54,30 @@ struct Body {
     want_features: bool,
 }
 
-async fn predict(State(door): State<Door>, Path(call): Path<String>, body: Bytes) -> Response {
-    let Some(model) = call.strip_suffix(":predict") else {
-        return failure(&Error::Malformed(format!(
-            "no method `{call}`; there is POST /v1/models/MODEL:predict"
-        )));
+async fn predict(
+    State(door): State<Door>,
+    Path(call): Path<String>,
+    method: Method,
+    uri: Uri,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let Some(model) = call.strip_suffix(":predict") else { return nowhere(method, uri).await };
+    let answer = match ask(model, body) {
+        Ok(ask) => door.predictor.predict(ask).await,
+        Err(error) => Err(error),
     };
-    match ask(model, &body) {
-        Ok(ask) => match door.predictor.predict(ask).await {
-            Ok(answer) => Json(answer_json(&answer)).into_response(),
-            Err(error) => failure(&error),
-        },
-        Err(error) => failure(&error),
-    }
+    answer.map_or_else(|error| failure(&error), |answer| Json(answer_json(&answer)).into_response())
 }
 
-fn ask(model: &str, body: &[u8]) -> Result<Ask, Error> {
-    let body: Body = serde_json::from_slice(body).map_err(|error| Error::Malformed(error.to_string()))?;
+/// A path or method that isn't served.
+async fn nowhere(method: Method, uri: Uri) -> Response {
+    failure(&Error::NoSuchCall(format!("{method} {}", uri.path())))
+}
+
+fn ask(model: &str, body: Result<Bytes, BytesRejection>) -> Result<Ask, Error> {
+    let malformed = |problem: String| Error::Malformed(problem);
+    let body = body.map_err(|error| malformed(error.body_text().to_lowercase()))?;
+    let body: Body = serde_json::from_slice(&body).map_err(|error| malformed(error.to_string()))?;
     let which = match (body.version, body.alias) {
         (Some(_), Some(_)) => return Err(Error::Malformed("give `version` or `alias`, not both".to_owned())),
         (Some(version), None) => Which::Version(version),
@@ -123,7 +132,7 @@ fn failure(error: &Error) -> Response {
 
 /// Counts and p50, p95, p99 of each version since the process started.
 async fn stats(State(door): State<Door>) -> Response {
-    Json(json!({"versions": door.predictor.metrics.stats()})).into_response()
+    Json(json!({"items": door.predictor.metrics.stats()})).into_response()
 }
 
 async fn ready(State(door): State<Door>) -> Response {

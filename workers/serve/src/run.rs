@@ -83,11 +83,14 @@ impl Server {
         let (reporter, health) = tonic_health::server::health_reporter();
         let reports = shutdown.clone().run_until_cancelled_owned(report(reporter, Arc::clone(&predictor)));
         let follow = predictor.warm.follow(predictor.live.clone(), loader, shutdown.clone());
-        let reflection =
-            tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(DESCRIPTORS);
+        let reflection = || {
+            tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(DESCRIPTORS)
+        };
         let grpc = tonic::transport::Server::builder()
             .add_service(health)
-            .add_service(reflection.build_v1()?)
+            // Clients in use speak one or the other.
+            .add_service(reflection().build_v1()?)
+            .add_service(reflection().build_v1alpha()?)
             .add_service(PredictionServiceServer::new(grpc::Door(Arc::clone(&predictor))))
             // Replies are small: they must not wait to be joined with more.
             .serve_with_incoming_shutdown(

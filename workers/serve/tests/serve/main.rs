@@ -14,14 +14,10 @@ use std::{
 use futures::future::join_all;
 use prost_types::{Struct, Value as Wire, value::Kind};
 use serde_json::{Value as Json, json};
-use tidemill_proto::serving::v1::PredictRequest;
+use tidemill_proto::{Reason, serving::v1::PredictRequest};
 use tidemill_testkit::redis;
 use tonic::Code;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
-use tonic_reflection::pb::v1::{
-    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
-    server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
-};
 
 use world::{World, plane, soon, string};
 
@@ -98,7 +94,7 @@ async fn an_unknown_entity_is_absent_and_its_features_null() {
     world.publish().await;
     soon(async || world.rest("late", body.clone()).await.0 != 200).await;
     let (status, reply) = world.rest("late", body.clone()).await;
-    assert_eq!((status, &reply["error"]["code"]), (422, &json!(835)));
+    assert_eq!((status, &reply["error"]["code"]), (422, &json!("TM0835")));
     assert_eq!(reply["error"]["message"], "entity 0: no value of hour, distance");
 }
 
@@ -111,63 +107,63 @@ async fn each_mistake_is_told() {
             "early",
             json!({"entities": entities()}),
             404,
-            830,
+            "TM0830",
             "unknown model `early`; there is late".to_owned(),
         ),
         (
             "late",
             json!({"entities": entities(), "version": 9}),
             404,
-            831,
+            "TM0831",
             "model `late` has no live version 9; there is 1".to_owned(),
         ),
         (
             "late",
             json!({"entities": entities(), "alias": "x"}),
             404,
-            831,
+            "TM0831",
             "model `late` has no alias `x`; there is champion".to_owned(),
         ),
         (
             "late",
             json!({"entities": [{"carrier": "UA"}]}),
             400,
-            832,
+            "TM0832",
             format!("entity 0: `flight` is missing; {takes}"),
         ),
         (
             "late",
             json!({"entities": [{"carrier": "UA", "flight": 1, "x": 1}]}),
             400,
-            832,
+            "TM0832",
             format!("entity 0: unknown column `x`; {takes}"),
         ),
         (
             "late",
             json!({"entities": [{"carrier": "UA", "flight": "one"}]}),
             400,
-            833,
+            "TM0833",
             "entity 0: `flight`: expected int, got \"one\"".to_owned(),
         ),
         (
             "late",
             json!({"entities": []}),
             400,
-            834,
+            "TM0834",
             "`entities` is empty; give the key columns of at least one".to_owned(),
         ),
         (
             "late",
             json!({"entities": entities(), "request": [{"hour": 1}]}),
             400,
-            832,
+            "TM0832",
             "entity 0: unknown column `hour`; `late` takes ".to_owned(),
         ),
         (
             "late",
             json!({"entities": entities(), "version": 1, "alias": "champion"}),
             400,
-            834,
+            "TM0834",
             "give `version` or `alias`, not both".to_owned(),
         ),
     ];
@@ -175,18 +171,49 @@ async fn each_mistake_is_told() {
         let (got, reply) = world.rest(model, body.clone()).await;
         assert_eq!((got, &reply["error"]["code"]), (status, &json!(code)), "{body}: {reply}");
         assert_eq!(reply["error"]["message"], message);
+        assert!(reply["error"]["hint"].as_str().is_some_and(|hint| !hint.is_empty()), "{reply}");
     }
     let mut client = world.predictor().await;
     let error = client.predict(request("early", "UA", 1.0)).await.unwrap_err();
     assert_eq!(error.code(), Code::NotFound);
-    assert!(
-        error.message().starts_with("[TM0830] unknown model `early`; there is late"),
-        "{}",
-        error.message()
-    );
+    assert_eq!(error.message(), "[TM0830] unknown model `early`; there is late\nhint: tidemill models list");
+    let reason = Reason {
+        code: "TM0830".to_owned(),
+        message: "unknown model `early`; there is late".to_owned(),
+        detail: None,
+        hint: Some("tidemill models list".to_owned()),
+    };
+    assert_eq!(Reason::of(&error), Some(reason));
     let error = client.predict(request("late", "UA", 1.5)).await.unwrap_err();
     assert_eq!(error.code(), Code::InvalidArgument);
-    assert_eq!(error.message(), "[TM0833] entity 0: `flight`: expected int, got 1.5");
+    assert_eq!(Reason::of(&error).unwrap().message, "entity 0: `flight`: expected int, got 1.5");
+}
+
+#[tokio::test]
+async fn whatever_is_sent_to_the_http_door_gets_json_with_a_code() {
+    let world = with_model(&["constant", "0.5"]).await;
+    let url = |path: &str| format!("{}{path}", world.http);
+    let client = &world.client;
+    let predict = url("/v1/models/late:predict");
+    let cases = [
+        (client.get(url("/v1/nowhere")), 404, "there is no `GET /v1/nowhere`"),
+        (client.get(&predict), 404, "there is no `GET /v1/models/late:predict`"),
+        (client.post(url("/v1/models/late:explain")), 404, "there is no `POST /v1/models/late:explain`"),
+        (client.post(&predict).body("{"), 400, "EOF while parsing"),
+        (client.post(&predict).body(r#"{"entities": [{}], "versoin": 1}"#), 400, "unknown field `versoin`"),
+        (
+            client.post(&predict).body(vec![b' '; 3 << 20]),
+            400,
+            "failed to buffer the request body: length limit",
+        ),
+    ];
+    for (request, status, message) in cases {
+        let reply = request.send().await.unwrap();
+        let got = reply.status().as_u16();
+        let body: Json = reply.json().await.unwrap();
+        assert_eq!((got, &body["error"]["code"]), (status, &json!("TM0834")), "{body}");
+        assert!(body["error"]["message"].as_str().unwrap().starts_with(message), "{body}");
+    }
 }
 
 #[tokio::test]
@@ -255,7 +282,7 @@ async fn redis_may_go_and_come_back() {
     world.ready().await;
     server.stop();
     let (status, reply) = world.rest("late", json!({"entities": entities()})).await;
-    assert_eq!((status, &reply["error"]["code"]), (503, &json!(838)), "{reply}");
+    assert_eq!((status, &reply["error"]["code"]), (503, &json!("TM0838")), "{reply}");
     server.resume().unwrap();
     soon(async || world.rest("late", json!({"entities": entities()})).await.0 == 200).await;
 }
@@ -267,6 +294,7 @@ async fn metrics_statistics_health_and_reflection_are_there() {
     for _ in 0..3 {
         assert_eq!(world.rest("late", json!({"entities": entities()})).await.0, 200);
     }
+    assert_eq!(world.rest("late", json!({"entities": entities(), "version": 9})).await.0, 404);
     let get = async |path: &str| {
         world.client.get(format!("{}{path}", world.http)).send().await.unwrap().text().await.unwrap()
     };
@@ -276,32 +304,41 @@ async fn metrics_statistics_health_and_reflection_are_there() {
         r#"tidemill_predict_requests_total{model="late",version="1",code="ok"} 3"#,
         r#"tidemill_predict_latency_seconds_bucket{le="30.0",model="late",version="1"}"#,
         r#"tidemill_models_loaded{model="late",version="1"} 1"#,
+        r#"tidemill_predict_unresolved_total{code="TM0831"} 1"#,
     ] {
         assert!(metrics.contains(line), "{line} in\n{metrics}");
     }
     let stats: Json = serde_json::from_str(&get("/v1/stats").await).unwrap();
-    assert_eq!(stats["versions"][0]["model"], "late");
-    assert!(
-        stats["versions"][0]["p99_ms"].as_f64().unwrap() >= stats["versions"][0]["p50_ms"].as_f64().unwrap()
-    );
+    assert_eq!(stats["items"][0]["model"], "late");
+    assert!(stats["items"][0]["p99_ms"].as_f64().unwrap() >= stats["items"][0]["p50_ms"].as_f64().unwrap());
     assert_eq!(get("/healthz").await, "ok\n");
 
     let service = "tidemill.serving.v1.PredictionService";
     let check = HealthCheckRequest { service: service.to_owned() };
     let mut health = HealthClient::new(world.channel().await);
     soon(async || health.check(check.clone()).await.unwrap().get_ref().status == 1).await;
-    let list = ServerReflectionRequest {
-        host: String::new(),
-        message_request: Some(MessageRequest::ListServices(String::new())),
-    };
-    let mut reflection = ServerReflectionClient::new(world.channel().await);
-    let mut replies = reflection.server_reflection_info(tokio_stream::once(list)).await.unwrap().into_inner();
-    let Some(MessageResponse::ListServicesResponse(list)) =
-        replies.message().await.unwrap().unwrap().message_response
-    else {
-        panic!("no list")
-    };
-    assert!(list.service.iter().any(|listed| listed.name == service));
+    // Both versions of the protocol: grpcurl and the clients of other languages speak one or the other.
+    macro_rules! reflected {
+        ($pb:path) => {{
+            use $pb as pb;
+            let list = pb::ServerReflectionRequest {
+                host: String::new(),
+                message_request: Some(pb::server_reflection_request::MessageRequest::ListServices(
+                    String::new(),
+                )),
+            };
+            let channel = world.channel().await;
+            let mut client = pb::server_reflection_client::ServerReflectionClient::new(channel);
+            let replies = client.server_reflection_info(tokio_stream::once(list)).await.unwrap();
+            let reply = replies.into_inner().message().await.unwrap().unwrap().message_response.unwrap();
+            let pb::server_reflection_response::MessageResponse::ListServicesResponse(list) = reply else {
+                panic!("{reply:?}")
+            };
+            list.service.into_iter().map(|listed| listed.name).collect::<Vec<_>>()
+        }};
+    }
+    assert!(reflected!(tonic_reflection::pb::v1).contains(&service.to_owned()));
+    assert!(reflected!(tonic_reflection::pb::v1alpha).contains(&service.to_owned()));
 }
 
 #[tokio::test]

@@ -120,7 +120,7 @@ impl World {
     async fn seen(&self) -> bool {
         let model = self.live.models.keys().next().unwrap();
         let (status, reply) = self.rest(model, json!({"entities": []})).await;
-        status != 503 && reply["error"]["code"] != json!(830)
+        status != 503 && reply["error"]["code"] != json!("TM0830")
     }
 
     /// Calls the REST twin: status and body.
