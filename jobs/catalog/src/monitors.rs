@@ -50,10 +50,23 @@ pub struct Incident {
     pub opened_at: Time,
     /// When it was closed, real time.
     pub closed_at: Option<Time>,
+    /// Who was told of it, or still has to be.
+    #[serde(default)]
+    pub notified: Vec<Notified>,
+}
+
+/// A notifier of an incident.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Notified {
+    /// Its name.
+    pub notifier: String,
+    /// When its receiver took it, real time.
+    pub delivered_at: Option<Time>,
 }
 
 type ScanColumns = (String, Time, Time, String, sqlx::types::Json<Json>, Time);
-type IncidentColumns = (Uuid, String, String, Time, Time, String, Time, Option<Time>);
+type IncidentColumns =
+    (Uuid, String, String, Time, Time, String, Time, Option<Time>, sqlx::types::Json<Vec<Notified>>);
 
 impl Catalog {
     /// Keeps what was said of a window. Safe to repeat: the last scan of it counts.
@@ -91,6 +104,7 @@ impl Catalog {
             .bind(from)
             .bind(to)
             .bind(summary)
+            .bind(CLEAN_WINDOWS)
             .fetch_one(tx.conn())
             .await?;
         Ok((id.into(), id == fresh.as_uuid()))
@@ -166,8 +180,10 @@ impl Catalog {
             .bind(monitor)
             .fetch_all(self.pool())
             .await?;
-        let incident = |(id, monitor, state, from, to, summary, opened_at, closed_at): IncidentColumns| {
-            Incident { id: id.into(), monitor, state, from, to, summary, opened_at, closed_at }
+        let incident = |columns: IncidentColumns| {
+            let (id, monitor, state, from, to, summary, opened_at, closed_at, notified) = columns;
+            let (id, notified) = (id.into(), notified.0);
+            Incident { id, monitor, state, from, to, summary, opened_at, closed_at, notified }
         };
         Ok(rows.into_iter().map(incident).collect())
     }

@@ -69,6 +69,21 @@ async fn a_window_scanned_again_may_clear_its_own_incident() {
 }
 
 #[tokio::test]
+async fn a_window_that_fails_once_more_opens_its_incident_again_unless_later_ones_are_clean() {
+    let (_database, catalog) = catalog().await;
+    let (incident, _) = scan(&catalog, 1, "fail").await.unwrap();
+    scan(&catalog, 1, "ok").await;
+    assert_eq!(scan(&catalog, 1, "fail").await, Some((incident, false)));
+    assert_eq!(states(&catalog).await, ["open"]);
+    for month in [2, 3] {
+        scan(&catalog, month, "ok").await;
+    }
+    assert_eq!(states(&catalog).await, ["closed"]);
+    assert_eq!(scan(&catalog, 1, "fail").await, Some((incident, false)));
+    assert_eq!(states(&catalog).await, ["closed"]);
+}
+
+#[tokio::test]
 async fn somebody_is_told_once() {
     let (_database, catalog) = catalog().await;
     let (incident, _) = scan(&catalog, 1, "fail").await.unwrap();
@@ -77,5 +92,10 @@ async fn somebody_is_told_once() {
     catalog.set_notified(&mut tx, incident, "ops").await.unwrap();
     tx.commit().await.unwrap();
     assert!(catalog.notified(incident, "ops").await.unwrap());
-    assert_eq!(catalog.incident(incident).await.unwrap().unwrap().summary, "psi x 0.4");
+    let found = catalog.incident(incident).await.unwrap().unwrap();
+    assert_eq!((found.summary.as_str(), found.notified.len()), ("psi x 0.4", 1));
+    assert_eq!(
+        (found.notified[0].notifier.as_str(), found.notified[0].delivered_at.is_some()),
+        ("ops", true)
+    );
 }

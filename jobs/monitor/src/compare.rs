@@ -24,29 +24,39 @@ impl CompareReport {
 /// Compares two files (Parquet, CSV or JSON lines). Needs no server.
 ///
 /// # Errors
-/// A file can't be read, or a side lacks a column.
+/// A file can't be read, a side lacks a column, or its values can't be compared.
 pub async fn compare_files(
     reference: &Path,
     current: &Path,
     columns: &[String],
 ) -> Result<CompareReport, Error> {
-    let reference = tidemill_offline::read::read_file(reference).await?;
-    let current = tidemill_offline::read::read_file(current).await?;
-    compare(&reference, &current, columns)
+    compare(&read(reference).await?, &read(current).await?, columns)
+}
+
+async fn read(path: &Path) -> Result<RecordBatch, Error> {
+    if !path.is_file() {
+        return Err(Error::MissingFile(path.to_owned()));
+    }
+    Ok(tidemill_offline::read::read_file(path).await?)
 }
 
 /// Compares `columns`; without any, all that both sides have.
 ///
 /// # Errors
-/// A side lacks a column, or its type can't be counted.
+/// A side lacks a column, they share none, or the values of one can't be compared.
 pub fn compare(
     reference: &RecordBatch,
     current: &RecordBatch,
     columns: &[String],
 ) -> Result<CompareReport, Error> {
-    let schema = reference.schema();
-    let shared = schema.fields().iter().map(|field| field.name());
-    let shared: Vec<String> = shared.filter(|name| current.column_by_name(name).is_some()).cloned().collect();
+    let names = |rows: &RecordBatch| -> Vec<String> {
+        rows.schema().fields().iter().map(|field| field.name().clone()).collect()
+    };
+    let shared: Vec<String> =
+        names(reference).into_iter().filter(|name| current.column_by_name(name).is_some()).collect();
+    if columns.is_empty() && shared.is_empty() {
+        return Err(Error::NothingShared { reference: names(reference), current: names(current) });
+    }
     let columns = if columns.is_empty() { &shared } else { columns };
     let columns = columns.iter().map(|column| compare_column(reference, current, column));
     Ok(CompareReport { columns: columns.collect::<Result<_, _>>()? })
@@ -75,7 +85,43 @@ mod tests {
         let page = report.to_html();
         assert!(page.contains("<svg") && page.len() < 300_000);
 
-        let error = compare_files(&reference, &current, &["y".to_owned()]).await.unwrap_err();
-        assert_eq!(error.fault().hint.unwrap(), "its columns are x, k");
+        assert_eq!(refused(&reference, &current, &["y"]).await, (902, "its columns are x, k".to_owned()));
+    }
+
+    async fn refused(reference: &Path, current: &Path, columns: &[&str]) -> (u16, String) {
+        let columns: Vec<String> = columns.iter().map(|&column| column.to_owned()).collect();
+        let fault = compare_files(reference, current, &columns).await.unwrap_err().fault();
+        (fault.code.unwrap().0, fault.hint.unwrap())
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_compared_is_refused_with_its_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        let numbers = write(folder.path(), "numbers.csv", "x,k\n1,a\n2,b\n");
+        let words = write(folder.path(), "words.csv", "x\na\nb\n");
+        let lists = write(folder.path(), "lists.jsonl", "{\"x\":[1,2]}\n");
+        let other = write(folder.path(), "other.csv", "y\n1\n");
+        assert_eq!(refused(&numbers, &words, &[]).await.0, 908);
+        assert_eq!(refused(&lists, &lists, &[]).await.0, 908);
+        assert_eq!(refused(&numbers, &other, &[]).await.0, 902);
+        assert_eq!(refused(&numbers, &folder.path().join("gone.csv"), &[]).await.0, 909);
+    }
+
+    #[tokio::test]
+    async fn a_side_without_values_has_the_kind_of_the_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let numbers = write(folder.path(), "numbers.csv", "x,y\n1,1\n2,1\n");
+        let none = write(folder.path(), "none.csv", "x,y\n");
+        let null = write(folder.path(), "null.csv", "x,y\n,1\n,1\n");
+        for (reference, current, psi) in [
+            (&numbers, &none, false),
+            (&none, &numbers, false),
+            (&numbers, &null, true),
+            (&null, &numbers, true),
+        ] {
+            let report = compare_files(reference, current, &["x".to_owned()]).await.unwrap();
+            let [x] = &report.columns[..] else { panic!("one column") };
+            assert_eq!((x.kind.as_str(), x.psi.is_some(), x.known.psi), ("number", psi, None));
+        }
     }
 }

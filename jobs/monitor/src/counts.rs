@@ -6,21 +6,70 @@
 use arrow::{
     array::{ArrayRef, AsArray as _},
     compute::cast,
-    datatypes::{DataType, Float64Type},
+    datatypes::{DataType, Float64Type, TimeUnit},
     error::ArrowError,
 };
+use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 
 /// Quantile bins of a number.
 const QUANTILES: usize = 10;
 
+/// What a column's values are. Columns of different kinds can't be compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scale {
+    /// Numbers; a time of day counts as one.
+    Number,
+    /// Days since 1970.
+    Date,
+    /// Microseconds since 1970.
+    Timestamp,
+    /// Strings and bools.
+    Category,
+}
+
+impl Scale {
+    /// The scale of a type, if its values have an order or are text.
+    pub fn of(ty: &DataType) -> Option<Self> {
+        match ty {
+            DataType::Boolean
+            | DataType::Utf8
+            | DataType::LargeUtf8
+            | DataType::Utf8View
+            | DataType::Null => Some(Self::Category),
+            DataType::Dictionary(_, values) => Self::of(values),
+            DataType::Date32 | DataType::Date64 => Some(Self::Date),
+            DataType::Timestamp(_, _) => Some(Self::Timestamp),
+            DataType::Time32(_) | DataType::Time64(_) => Some(Self::Number),
+            ty if ty.is_numeric() => Some(Self::Number),
+            _ => None,
+        }
+    }
+
+    /// `number`, `date`, `timestamp` or `category`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Number => "number",
+            Self::Date => "date",
+            Self::Timestamp => "timestamp",
+            Self::Category => "category",
+        }
+    }
+}
+
 /// Bins of a column, as its reference had it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Bins {
-    /// Of numbers, dates (days) and instants (µs): bin `i` holds `edges[i - 1] < x <= edges[i]`, the first and last are
-    /// open. Ascending, none twice: ties of the reference make fewer bins.
-    Numbers(Vec<f64>),
+    /// Of what has an order: bin `i` holds `edges[i - 1] < x <= edges[i]`, the first and last are open. Ascending, none
+    /// twice: ties of the reference make fewer bins.
+    Ordered {
+        /// What the edges count.
+        scale: Scale,
+        /// Between the bins.
+        edges: Vec<f64>,
+    },
     /// Of strings and bools: one for each value, sorted, and a last one for what the reference had not.
     Categories(Vec<String>),
 }
@@ -38,26 +87,23 @@ pub struct Counts {
 
 impl Bins {
     /// Freezes the bins of a reference: deciles by the inverse of its distribution function (no interpolation), or its
-    /// distinct values.
+    /// distinct values. Decile `k` of `n` known values is the `⌈k n / 10⌉`-th smallest.
     ///
     /// # Errors
-    /// The column's type has neither order nor text.
-    pub fn freeze(reference: &ArrayRef) -> Result<Self, ArrowError> {
-        if is_category(reference.data_type()) {
+    /// The column can't be read on this scale.
+    pub fn freeze(reference: &ArrayRef, scale: Scale) -> Result<Self, ArrowError> {
+        if scale == Scale::Category {
             let mut values: Vec<String> =
                 words(reference)?.as_string::<i32>().iter().flatten().map(str::to_owned).collect();
             values.sort_unstable();
             values.dedup();
             return Ok(Self::Categories(values));
         }
-        let mut known: Vec<f64> =
-            numbers(reference)?.as_primitive::<Float64Type>().iter().flatten().collect();
-        known.retain(|value| value.is_finite());
-        known.sort_unstable_by(f64::total_cmp);
+        let known = sorted(reference)?;
         let quantile = |part: usize| known.get((known.len() * part).div_ceil(QUANTILES).max(1) - 1).copied();
         let mut edges: Vec<f64> = (1..QUANTILES).filter_map(quantile).collect();
         edges.dedup();
-        Ok(Self::Numbers(edges))
+        Ok(Self::Ordered { scale, edges })
     }
 
     /// Counts a column, the reference's own or another's; values are read as the reference's kind of value, and what
@@ -68,7 +114,7 @@ impl Bins {
     pub fn count(&self, column: &ArrayRef) -> Result<Counts, ArrowError> {
         let mut counts = Counts { bins: vec![0; self.len()], ..Counts::default() };
         match self {
-            Self::Numbers(edges) => {
+            Self::Ordered { edges, .. } => {
                 for value in numbers(column)?.as_primitive::<Float64Type>() {
                     match value {
                         Some(value) if value.is_infinite() => counts.infinite += 1,
@@ -97,7 +143,7 @@ impl Bins {
     /// How many bins, the null's aside.
     pub fn len(&self) -> usize {
         1 + match self {
-            Self::Numbers(edges) => edges.len(),
+            Self::Ordered { edges, .. } => edges.len(),
             Self::Categories(values) => values.len(),
         }
     }
@@ -110,21 +156,12 @@ impl Bins {
     /// What each bin holds, for people.
     pub fn labels(&self) -> Vec<String> {
         match self {
-            Self::Numbers(edges) => {
-                let upto = edges.iter().map(|edge| format!("≤ {}", short(*edge)));
-                let above =
-                    edges.last().map_or_else(|| "all".to_owned(), |edge| format!("> {}", short(*edge)));
-                upto.chain([above]).collect()
+            Self::Ordered { scale, edges } => {
+                let upto = edges.iter().map(|edge| format!("≤ {}", value(*scale, *edge)));
+                let last = edges.last().map(|edge| format!("> {}", value(*scale, *edge)));
+                upto.chain([last.unwrap_or_else(|| "all".to_owned())]).collect()
             }
             Self::Categories(values) => values.iter().cloned().chain(["(unseen)".to_owned()]).collect(),
-        }
-    }
-
-    /// `number` or `category`.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Numbers(_) => "number",
-            Self::Categories(_) => "category",
         }
     }
 }
@@ -147,11 +184,13 @@ pub(crate) fn share(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
-fn is_category(ty: &DataType) -> bool {
-    matches!(
-        ty,
-        DataType::Boolean | DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null
-    ) || matches!(ty, DataType::Dictionary(_, _))
+/// Finite values, ascending.
+pub(crate) fn sorted(column: &ArrayRef) -> Result<Vec<f64>, ArrowError> {
+    let numbers = numbers(column)?;
+    let mut known: Vec<f64> = numbers.as_primitive::<Float64Type>().iter().flatten().collect();
+    known.retain(|value| value.is_finite());
+    known.sort_unstable_by(f64::total_cmp);
+    Ok(known)
 }
 
 fn words(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
@@ -159,25 +198,58 @@ fn words(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
 }
 
 fn numbers(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
-    let whole = column.data_type().is_temporal();
-    let column = if whole { cast(column, &DataType::Int64)? } else { column.clone() };
+    let whole = match column.data_type() {
+        DataType::Date64 => Some(DataType::Date32),
+        DataType::Timestamp(_, zone) => Some(DataType::Timestamp(TimeUnit::Microsecond, zone.clone())),
+        _ => None,
+    };
+    let column = whole.map_or_else(|| Ok(column.clone()), |whole| cast(column, &whole))?;
+    let temporal = column.data_type().is_temporal();
+    let column = if temporal { cast(&column, &DataType::Int64)? } else { column };
     cast(&column, &DataType::Float64)
 }
 
-/// At most five digits after the point, none that say nothing.
+/// A value as people write it.
+pub(crate) fn value(scale: Scale, value: f64) -> String {
+    #[expect(clippy::cast_possible_truncation, reason = "it was an integer before; a cast saturates")]
+    let whole = value as i64;
+    let time = match scale {
+        Scale::Date => {
+            DateTime::from_timestamp(whole.saturating_mul(86_400), 0).map(|time| time.format("%F"))
+        }
+        Scale::Timestamp => DateTime::from_timestamp_micros(whole).map(|time| time.format("%FT%H:%M:%SZ")),
+        Scale::Number | Scale::Category => None,
+    };
+    time.map_or_else(|| short(value), |time| time.to_string())
+}
+
+/// Five significant digits, none that say nothing.
 fn short(value: f64) -> String {
-    let text = format!("{value:.5}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    let size = value.abs();
+    if size != 0.0 && !(1e-4..1e7).contains(&size) {
+        return format!("{value:.3e}");
+    }
+    let whole_digits = [10.0, 100.0, 1e3, 1e4].iter().filter(|limit| size >= **limit).count();
+    let text = format!("{value:.*}", 4_usize.saturating_sub(whole_digits) + usize::from(size < 1.0) * 2);
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{BooleanArray, Float64Array, StringArray};
+    use arrow::array::{BooleanArray, Date32Array, Float64Array, StringArray, TimestampSecondArray};
     use proptest::prelude::*;
 
     use super::*;
+
+    fn deciles(column: &ArrayRef) -> Bins {
+        Bins::freeze(column, Scale::Number).unwrap()
+    }
+
+    fn ordered(edges: Vec<f64>) -> Bins {
+        Bins::Ordered { scale: Scale::Number, edges }
+    }
 
     fn floats(values: &[f64]) -> ArrayRef {
         Arc::new(Float64Array::from(values.to_vec()))
@@ -186,16 +258,32 @@ mod tests {
     #[test]
     fn deciles_are_values_of_the_reference_and_ties_make_fewer() {
         let ten: Vec<f64> = (1..=10).map(f64::from).collect();
-        let bins = Bins::freeze(&floats(&ten)).unwrap();
-        assert_eq!(bins, Bins::Numbers((1..=9).map(f64::from).collect()));
+        let bins = deciles(&floats(&ten));
+        assert_eq!(bins, ordered((1..=9).map(f64::from).collect()));
         assert_eq!(bins.count(&floats(&ten)).unwrap().bins, [1; 10]);
-        assert_eq!(Bins::freeze(&floats(&[0.0, 0.0, 0.0, 5.0])).unwrap(), Bins::Numbers(vec![0.0, 5.0]));
-        assert_eq!(Bins::freeze(&floats(&[])).unwrap().count(&floats(&[1.0])).unwrap().bins, [1]);
+        assert_eq!(deciles(&floats(&[0.0, 0.0, 0.0, 5.0])), ordered(vec![0.0, 5.0]));
+        assert_eq!(deciles(&floats(&[])).count(&floats(&[1.0])).unwrap().bins, [1]);
+    }
+
+    #[test]
+    fn edges_are_shown_in_the_column_s_own_words() {
+        let dates: ArrayRef = Arc::new(Date32Array::from(vec![15_706]));
+        assert_eq!(Bins::freeze(&dates, Scale::Date).unwrap().labels(), ["≤ 2013-01-01", "> 2013-01-01"]);
+        let seconds: ArrayRef = Arc::new(TimestampSecondArray::from(vec![1_356_998_400]));
+        let bins = Bins::freeze(&seconds, Scale::Timestamp).unwrap();
+        assert_eq!(bins.labels()[0], "≤ 2013-01-01T00:00:00Z");
+        let shown = |number: f64, expected: &str| assert_eq!(short(number), expected);
+        shown(0.0, "0");
+        shown(-0.012_345_678, "-0.012346");
+        shown(1234.5678, "1234.6");
+        shown(100_000.0, "100000");
+        shown(1e-7, "1.000e-7");
+        shown(2.5e12, "2.500e12");
     }
 
     #[test]
     fn nulls_and_infinities_lie_in_no_bin() {
-        let bins = Bins::Numbers(vec![1.0]);
+        let bins = ordered(vec![1.0]);
         let column: ArrayRef = Arc::new(Float64Array::from(vec![
             Some(1.0),
             Some(1.5),
@@ -211,18 +299,19 @@ mod tests {
     #[test]
     fn what_the_reference_had_not_is_unseen() {
         let reference: ArrayRef = Arc::new(StringArray::from(vec!["b", "a", "b"]));
-        let bins = Bins::freeze(&reference).unwrap();
+        let bins = Bins::freeze(&reference, Scale::Category).unwrap();
         let current: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), Some("c"), None]));
         assert_eq!(bins.count(&current).unwrap(), Counts { bins: vec![1, 0, 1], nulls: 1, infinite: 0 });
         let bools: ArrayRef = Arc::new(BooleanArray::from(vec![true, false]));
-        assert_eq!(Bins::freeze(&bools).unwrap().labels(), ["false", "true", "(unseen)"]);
+        let bins = Bins::freeze(&bools, Scale::Category).unwrap();
+        assert_eq!(bins.labels(), ["false", "true", "(unseen)"]);
     }
 
     proptest! {
         #[test]
         fn parts_add_up_to_the_whole(values in prop::collection::vec(-5.0..5.0_f64, 1..200), cut in 0..200_usize) {
             let cut = cut.min(values.len());
-            let bins = Bins::freeze(&floats(&values)).unwrap();
+            let bins = deciles(&floats(&values));
             let whole = bins.count(&floats(&values)).unwrap();
             let (left, right) = values.split_at(cut);
             let (left, right) = (bins.count(&floats(left)).unwrap(), bins.count(&floats(right)).unwrap());

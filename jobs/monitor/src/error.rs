@@ -1,6 +1,8 @@
 //! What can go wrong with a monitor, by what a caller may do about it.
 
-use tidemill_core::{Fault, JobError};
+use std::path::PathBuf;
+
+use tidemill_core::{Fault, JobError, Time};
 
 /// Why a window was not scanned, or a table not compared.
 #[derive(Debug, thiserror::Error)]
@@ -16,19 +18,60 @@ pub enum Error {
         known: Vec<String>,
     },
     /// A side lacks a column.
-    #[error("there is no column `{column}`")]
+    #[error("{side} has no column `{column}`")]
     MissingColumn {
         /// Which.
         column: String,
+        /// Where it was looked for.
+        side: &'static str,
         /// What there is.
         known: Vec<String>,
     },
+    /// Two tables have no column of one name.
+    #[error("the two have no column in common")]
+    NothingShared {
+        /// The reference's columns.
+        reference: Vec<String>,
+        /// The other's.
+        current: Vec<String>,
+    },
+    /// Values that have neither an order nor are text.
+    #[error("column `{column}` is {ty}: only numbers, dates, timestamps, text and bools are compared")]
+    Uncountable {
+        /// The column.
+        column: String,
+        /// Its type.
+        ty: String,
+    },
+    /// Two sides that can't be counted in the same bins.
+    #[error(
+        "column `{column}` is a {reference} in the reference, but a {current} in what is compared with it"
+    )]
+    OtherKind {
+        /// The column.
+        column: String,
+        /// What it is in the reference.
+        reference: &'static str,
+        /// What it is on the other side.
+        current: &'static str,
+    },
+    /// There is no such file.
+    #[error("there is no file `{}`", .0.display())]
+    MissingFile(PathBuf),
     /// What the window is compared with isn't there.
     #[error("{0}")]
     NoReference(String),
     /// The text names no window, or an empty one.
     #[error("`{0}` is no window")]
     Window(String),
+    /// The window lies in the data clock's future.
+    #[error("the window begins at {from}, and the data clock shows {now}")]
+    Ahead {
+        /// The window's first instant.
+        from: Time,
+        /// The data clock.
+        now: Time,
+    },
     /// An address names a secret that isn't set.
     #[error("secret `{0}` is not set")]
     Secret(String),
@@ -75,6 +118,16 @@ impl Error {
             Self::MissingColumn { known, .. } => {
                 Fault::coded(902, message).hint(format!("its columns are {}", known.join(", ")))
             }
+            Self::NothingShared { reference, current } => Fault::coded(902, message).hint(format!(
+                "the reference has {}; the other has {}",
+                reference.join(", "),
+                current.join(", ")
+            )),
+            Self::Uncountable { .. } | Self::OtherKind { .. } => Fault::coded(908, message)
+                .hint("make both sides the same kind, or name the others with --columns a,b"),
+            Self::MissingFile(_) => Fault::coded(909, message).hint("check the path"),
+            Self::Ahead { .. } => Fault::coded(907, message)
+                .hint("scan a window that has begun, or move a replay clock: tidemill clock set TIME"),
             Self::NoReference(_) => {
                 Fault::coded(903, message).hint("promote a version that was trained on a dataset built here")
             }

@@ -1,9 +1,9 @@
 //! What the checks of a monitor say of a window. Pure: tables and figures in, results out.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use arrow::{
-    array::{Array as _, AsArray as _, RecordBatch},
+    array::{Array as _, ArrayRef, AsArray as _, RecordBatch},
     compute::cast,
     datatypes::{DataType, Float64Type},
 };
@@ -14,8 +14,8 @@ use tidemill_spec::Check;
 use crate::{
     ColumnReport, Error, Verdict,
     column::{compare_column, named},
-    counts::Bins,
-    verdict::{at_most, judge},
+    counts::share,
+    verdict::{ROWS_MIN, at_most, judge},
 };
 
 /// What is known of a window.
@@ -33,6 +33,20 @@ pub(crate) struct Facts {
     pub newest: BTreeMap<String, Option<Time>>,
     /// When freshness is asked: the window's end, or the data clock within it.
     pub end: Time,
+    /// The label that the version predicts, for a model.
+    pub label: Option<String>,
+    /// When everything that belongs to the window can be known: its end, and of a model the longest that a label of its
+    /// training took after that.
+    pub due: Time,
+    /// The data clock.
+    pub now: Time,
+}
+
+impl Facts {
+    /// Whether nothing more can become known of the window.
+    pub(crate) fn complete(&self) -> bool {
+        self.now >= self.due
+    }
 }
 
 /// What one check says of one column.
@@ -44,6 +58,9 @@ pub struct CheckResult {
     pub column: String,
     /// The figure: a distance, a change, a drop, a share, seconds, or rows.
     pub value: Option<f64>,
+    /// What is shown when it is exceeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warn: Option<f64>,
     /// What it must not exceed; for the volume, not go below.
     pub limit: f64,
     /// What was said.
@@ -53,42 +70,76 @@ pub struct CheckResult {
     pub note: Option<String>,
 }
 
-/// Judges every check; the second part has the columns whose distribution was compared.
+impl fmt::Display for CheckResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { check, column, limit, .. } = self;
+        let value = self.value.map_or_else(|| "unknown".to_owned(), |value| shown(check, value));
+        let word = if check == "volume" { "at least" } else { "limit" };
+        let subject = if column.is_empty() { "" } else { " " };
+        write!(f, "{check}{subject}{column} {value} ({word} {})", shown(check, *limit))
+    }
+}
+
+/// A figure of a check as people write it.
+pub(crate) fn shown(check: &str, value: f64) -> String {
+    match check {
+        "freshness" if value >= 86_400.0 => format!("{:.1} d", value / 86_400.0),
+        "freshness" if value >= 3_600.0 => format!("{:.1} h", value / 3_600.0),
+        "freshness" => format!("{:.0} s", value),
+        "volume" => format!("{value:.0} rows"),
+        _ => format!("{value:.4}"),
+    }
+}
+
+/// Judges every check; the second part has the columns whose distribution was compared, each once. A window without any
+/// row fails unless a volume says otherwise: a silent monitor is worse than a noisy one.
 pub(crate) fn judge_all(checks: &[Check], facts: &Facts) -> (Vec<CheckResult>, Vec<ColumnReport>) {
-    let (mut results, mut columns) = (Vec::new(), Vec::new());
+    let mut results = Vec::new();
+    let mut columns: Vec<ColumnReport> = Vec::new();
     for check in checks {
         match check {
             Check::Drift { measure, columns: watched, warn, fail } => {
                 for column in watched {
-                    let compared = compare_column(&facts.reference, &facts.window, column);
-                    let figure = compared.as_ref().map(|report| figure(report, measure)).map_err(note);
-                    results.push(result(facts, measure, column, figure, (*warn, *fail)));
-                    columns.extend(compared);
+                    let known = columns.iter().find(|report| report.column == *column).cloned();
+                    let compared = known.map_or_else(
+                        || {
+                            compare_column(&facts.reference, &facts.window, column)
+                                .map_err(|error| note(&error))
+                        },
+                        Ok,
+                    );
+                    let figure =
+                        compared.as_ref().map(|report| figure(report, measure)).map_err(Clone::clone);
+                    results.push(drift(facts, (measure, column), figure, (*warn, *fail)));
+                    columns.extend(
+                        compared.ok().filter(|new| columns.iter().all(|old| old.column != new.column)),
+                    );
                 }
             }
             Check::LabelRate { label, max_change } => {
-                let change = mean_change(facts, label).map_err(|error| note(&error));
-                results.push(result(facts, "label_rate", label, change, (None, *max_change)));
+                let change = mean_change(facts, label);
+                results.push(result(facts, ("label_rate", label), change, (None, *max_change)));
             }
             Check::Auc { label, max_drop } => {
-                let drop = facts.auc_reference.zip(facts.auc).map(|(before, now)| before - now);
-                let drop = drop.map(Some).ok_or_else(|| "no AUC of the holdout, or of the window".to_owned());
-                results.push(result(facts, "auc", label, drop, (None, *max_drop)));
+                results.push(result(facts, ("auc", label), auc_drop(facts, label), (None, *max_drop)));
             }
             Check::NullRate { column, max } => {
                 let rate = null_rate(&facts.window, column).map_err(|error| note(&error));
-                results.push(result(facts, "null_rate", column, rate, (None, *max)));
+                results.push(result(facts, ("null_rate", column), rate, (None, *max)));
             }
             Check::Freshness { object, max } => results.push(freshness(facts, object, max.as_secs_f64())),
-            Check::Volume { min } => results.push(volume(rows(facts), *min)),
+            Check::Volume { min } => results.push(volume(facts, *min)),
         }
+    }
+    if rows(facts) == 0 && !checks.iter().any(|check| matches!(check, Check::Volume { .. })) {
+        results.push(volume(facts, 1));
     }
     (results, columns)
 }
 
 /// Mean of a bool or number over its values; none without any.
 pub(crate) fn mean(rows: &RecordBatch, column: &str) -> Result<Option<f64>, Error> {
-    let values = cast(named(rows, column)?, &DataType::Float64)?;
+    let values = cast(named(rows, column, "the window")?, &DataType::Float64)?;
     let values = values.as_primitive::<Float64Type>();
     let known = values.len() - values.null_count();
     #[expect(clippy::cast_precision_loss, reason = "row counts are far below 2^52")]
@@ -113,27 +164,71 @@ fn note(error: &Error) -> String {
 
 fn result(
     facts: &Facts,
-    check: &str,
-    column: &str,
+    subject: (&str, &str),
     figure: Result<Option<f64>, String>,
-    (warn, limit): (Option<f64>, f64),
+    limits: (Option<f64>, f64),
 ) -> CheckResult {
-    let (value, note) = match figure {
-        Ok(value) => (value, None),
-        Err(note) => (None, Some(note)),
-    };
-    let status = judge(value, rows(facts), warn, limit);
-    CheckResult { check: check.to_owned(), column: column.to_owned(), value, limit, status, note }
+    judged(subject, figure, rows(facts), "the window", limits)
 }
 
-fn mean_change(facts: &Facts, label: &str) -> Result<Option<f64>, Error> {
-    let sides = (mean(&facts.reference, label)?, mean(&facts.window, label)?);
-    Ok(sides.0.zip(sides.1).map(|(before, now)| (now - before).abs()))
+/// A distance is told from both sides, so few rows on either say nothing.
+fn drift(
+    facts: &Facts,
+    subject: (&str, &str),
+    figure: Result<Option<f64>, String>,
+    limits: (Option<f64>, f64),
+) -> CheckResult {
+    let reference = facts.reference.num_rows() as u64;
+    let (rows, side) =
+        if reference < rows(facts) { (reference, "the reference") } else { (rows(facts), "the window") };
+    judged(subject, figure, rows, side, limits)
+}
+
+fn judged(
+    (check, column): (&str, &str),
+    figure: Result<Option<f64>, String>,
+    rows: u64,
+    side: &str,
+    (warn, limit): (Option<f64>, f64),
+) -> CheckResult {
+    let few =
+        || (rows < ROWS_MIN).then(|| format!("{side} has {rows} rows; fewer than {ROWS_MIN} say nothing"));
+    let (value, note) = match figure {
+        _ if rows == 0 => (None, few()),
+        Ok(value) => {
+            (value, few().or_else(|| value.is_none().then(|| "there is nothing to tell it from".into())))
+        }
+        Err(note) => (None, Some(note)),
+    };
+    let status = judge(value, rows, warn, limit);
+    CheckResult { check: check.to_owned(), column: column.to_owned(), value, warn, limit, status, note }
+}
+
+fn mean_change(facts: &Facts, label: &str) -> Result<Option<f64>, String> {
+    let means = mean(&facts.reference, label).and_then(|before| Ok((before, mean(&facts.window, label)?)));
+    let (before, now) = means.map_err(|error| note(&error))?;
+    Ok(before.zip(now).map(|(before, now)| (now - before).abs()))
+}
+
+/// Below the AUC of the holdout; negative where the window's is better.
+fn auc_drop(facts: &Facts, label: &str) -> Result<Option<f64>, String> {
+    match &facts.label {
+        Some(trained) if trained != label => Err(format!("the version predicts `{trained}`")),
+        _ if facts.auc_reference.is_none() => Err("its dataset has no holdout, or no AUC on it".to_owned()),
+        _ if facts.auc.is_none() => Err("the window's labels are all alike, or not bools".to_owned()),
+        _ => Ok(facts.auc_reference.zip(facts.auc).map(|(before, now)| before - now)),
+    }
 }
 
 fn null_rate(window: &RecordBatch, column: &str) -> Result<Option<f64>, Error> {
-    let column = named(window, column)?;
-    Ok(Bins::freeze(column)?.count(column)?.null_rate())
+    let column = named(window, column, "the window")?;
+    let nan = |column: &ArrayRef| {
+        column
+            .as_primitive_opt::<Float64Type>()
+            .map_or(0, |values| values.iter().flatten().filter(|value| value.is_nan()).count())
+    };
+    let nulls = column.logical_null_count() + nan(column);
+    Ok(share(nulls as u64, column.len() as u64))
 }
 
 /// Nothing at all is as stale as can be.
@@ -144,21 +239,34 @@ fn freshness(facts: &Facts, object: &str, limit: f64) -> CheckResult {
         check: "freshness".to_owned(),
         column: object.to_owned(),
         value: age,
+        warn: None,
         limit,
         status: age.map_or(Verdict::Fail, |age| at_most(age, None, limit)),
         note: age.is_none().then(|| "there is no row".to_owned()),
     }
 }
 
+/// Labels that can't be known yet are nobody's fault.
 #[expect(clippy::cast_precision_loss, reason = "row counts are far below 2^52")]
-fn volume(rows: u64, min: u64) -> CheckResult {
+fn volume(facts: &Facts, min: u64) -> CheckResult {
+    let rows = rows(facts);
+    let early = facts.label.as_ref().filter(|_| !facts.complete());
+    let (status, note) = match early {
+        _ if rows >= min => (Verdict::Ok, None),
+        Some(label) => {
+            let due = facts.due.to_rfc3339();
+            (Verdict::Insufficient, Some(format!("labels `{label}` of the window may come until {due}")))
+        }
+        None => (Verdict::Fail, (rows == 0).then(|| "there is no row in the window".to_owned())),
+    };
     CheckResult {
         check: "volume".to_owned(),
         column: String::new(),
         value: Some(rows as f64),
+        warn: None,
         limit: min as f64,
-        status: if rows < min { Verdict::Fail } else { Verdict::Ok },
-        note: None,
+        status,
+        note,
     }
 }
 
@@ -166,7 +274,7 @@ fn volume(rows: u64, min: u64) -> CheckResult {
 mod tests {
     use std::{sync::Arc, time::Duration};
 
-    use arrow::array::{ArrayRef, BooleanArray, Float64Array};
+    use arrow::array::{BooleanArray, Float64Array};
 
     use super::*;
 
@@ -185,6 +293,9 @@ mod tests {
             auc: Some(0.70),
             newest: BTreeMap::from([("weather".to_owned(), Some(Time::UNIX_EPOCH))]),
             end: Time::UNIX_EPOCH + Duration::from_hours(2),
+            label: Some("late".to_owned()),
+            due: Time::UNIX_EPOCH + Duration::from_hours(4),
+            now: Time::UNIX_EPOCH + Duration::from_hours(4),
         }
     }
 
@@ -224,5 +335,56 @@ mod tests {
         let with_volume = |volume| few.into_iter().chain([volume]).collect::<Vec<_>>();
         assert_eq!(statuses(table(150, 40.0, 4)), with_volume(Ok));
         assert_eq!(statuses(table(0, 0.0, 4)), with_volume(Fail));
+    }
+
+    #[test]
+    fn a_reference_of_few_rows_says_nothing_of_drift() {
+        let few = Facts { reference: table(150, 0.0, 4), ..facts(table(1000, 40.0, 4)) };
+        let (results, columns) = judge_all(&checks()[..1], &few);
+        assert_eq!(results[0].status, Verdict::Insufficient);
+        assert!(results[0].value.unwrap() > 0.25 && columns.len() == 1);
+        assert_eq!(
+            results[0].note.as_deref(),
+            Some("the reference has 150 rows; fewer than 200 say nothing")
+        );
+    }
+
+    #[test]
+    fn a_window_without_rows_fails_unless_its_labels_may_still_come() {
+        let status =
+            |facts: &Facts, checks: &[Check]| judge_all(checks, facts).0.pop().map(|result| result.status);
+        let silent = facts(table(0, 0.0, 4));
+        let checks = checks();
+        assert_eq!(status(&silent, &checks[..1]), Some(Verdict::Fail));
+        assert_eq!(status(&silent, &[Check::Volume { min: 0 }]), Some(Verdict::Ok));
+        let early = Facts { now: Time::UNIX_EPOCH, ..silent.clone() };
+        assert_eq!(status(&early, &checks[..1]), Some(Verdict::Insufficient));
+        // A table has no labels to wait for.
+        let table = Facts { label: None, ..early };
+        assert_eq!(status(&table, &checks[..1]), Some(Verdict::Fail));
+    }
+
+    #[test]
+    fn a_check_of_another_label_than_the_version_predicts_is_told() {
+        let check = [Check::Auc { label: "gone".into(), max_drop: 0.1 }];
+        let (results, _) = judge_all(&check, &facts(table(1000, 0.0, 4)));
+        assert_eq!(results[0].note.as_deref(), Some("the version predicts `late`"));
+        assert_eq!(results[0].status, Verdict::Insufficient);
+    }
+
+    #[test]
+    fn a_column_is_compared_once_however_many_checks_it_has() {
+        let drift = |measure: &str| Check::Drift {
+            measure: measure.into(),
+            columns: vec!["x".into()],
+            warn: Some(0.01),
+            fail: 0.9,
+        };
+        let (results, columns) = judge_all(&[drift("psi"), drift("ks")], &facts(table(1000, 40.0, 4)));
+        assert_eq!(columns.len(), 1);
+        assert_eq!(
+            results.iter().map(|result| result.status).collect::<Vec<_>>(),
+            [Verdict::Fail, Verdict::Warn]
+        );
     }
 }

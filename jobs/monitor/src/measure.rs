@@ -1,17 +1,48 @@
 //! How far two distributions over the same bins lie apart. Pure: counts in, figures out.
 //!
-//! All of them are none where either side is empty. `reference` and `current` are counts of the same bins.
+//! All of them are none where either side is empty. `reference` and `current` are counts of the same bins. Formulas with
+//! an example: `docs/reference/drift.md`.
+
+use serde::{Deserialize, Serialize};
 
 use crate::counts::{Counts, share};
 
-/// Counts of both sides bin by bin, nulls last. The null bin is left out where neither side has one, since it would
-/// only dilute the half counts of [`psi`].
-pub fn aligned(reference: &Counts, current: &Counts) -> (Vec<u64>, Vec<u64>) {
-    let nulls = reference.nulls + current.nulls > 0;
-    let of = |counts: &Counts| {
-        counts.bins.iter().copied().chain(nulls.then_some(counts.nulls)).collect::<Vec<_>>()
-    };
-    (of(reference), of(current))
+/// The distances between two sides. Each is none where a side is empty.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Distances {
+    /// Population stability index, as [`psi`].
+    pub psi: Option<f64>,
+    /// Jensen-Shannon distance, base 2, as [`js`].
+    pub js: Option<f64>,
+    /// Hellinger distance.
+    pub hellinger: Option<f64>,
+    /// Largest difference of a bin's shares (L∞).
+    pub linf: Option<f64>,
+    /// Total variation distance: half the sum of the differences of the bins' shares.
+    pub tvd: Option<f64>,
+}
+
+impl Distances {
+    /// Between the known values: nulls left out.
+    pub fn of_known(reference: &Counts, current: &Counts) -> Self {
+        Self::of(&reference.bins, &current.bins)
+    }
+
+    /// With a last bin for nulls, whether there are any or not.
+    pub fn with_null(reference: &Counts, current: &Counts) -> Self {
+        let of = |counts: &Counts| counts.bins.iter().copied().chain([counts.nulls]).collect::<Vec<_>>();
+        Self::of(&of(reference), &of(current))
+    }
+
+    fn of(reference: &[u64], current: &[u64]) -> Self {
+        Self {
+            psi: psi(reference, current),
+            js: js(reference, current),
+            hellinger: hellinger(reference, current),
+            linf: linf(reference, current),
+            tvd: tvd(reference, current),
+        }
+    }
 }
 
 /// Population stability index, natural logarithm. Half a count is added to each bin (the prior of Jeffreys), so that an
@@ -24,6 +55,12 @@ pub fn psi(reference: &[u64], current: &[u64]) -> Option<f64> {
     };
     let (p, q) = (shares(reference)?, shares(current)?);
     Some(p.iter().zip(&q).map(|(p, q)| (q - p) * (q / p).ln()).sum())
+}
+
+/// The [`psi`] to expect of two samples of one distribution: `(bins - 1) (1/n + 1/m)`. None where a side is empty.
+pub fn psi_expected(reference: &[u64], current: &[u64]) -> Option<f64> {
+    let (n, m): (u64, u64) = (reference.iter().sum(), current.iter().sum());
+    (n > 0 && m > 0).then(|| float(reference.len() as u64 - 1) * (float(n).recip() + float(m).recip()))
 }
 
 /// Jensen-Shannon distance: the square root of the divergence with logarithms to base 2. 0 to 1.
@@ -45,6 +82,16 @@ pub fn hellinger(reference: &[u64], current: &[u64]) -> Option<f64> {
     Some((1.0 - overlap).max(0.0).sqrt())
 }
 
+/// Largest difference of a bin's shares (L∞). 0 to 1.
+pub fn linf(reference: &[u64], current: &[u64]) -> Option<f64> {
+    Some(differences(reference, current)?.into_iter().fold(0.0, f64::max))
+}
+
+/// Total variation distance: half the sum of the differences of the bins' shares. 0 to 1.
+pub fn tvd(reference: &[u64], current: &[u64]) -> Option<f64> {
+    Some(0.5 * differences(reference, current)?.into_iter().sum::<f64>())
+}
+
 /// Kolmogorov-Smirnov statistic at the bins' edges: the largest difference of the cumulative shares. 0 to 1. For bins
 /// in an order, so without nulls.
 pub fn ks(reference: &[u64], current: &[u64]) -> Option<f64> {
@@ -55,6 +102,26 @@ pub fn ks(reference: &[u64], current: &[u64]) -> Option<f64> {
         ahead.abs()
     });
     Some(largest.fold(0.0, f64::max))
+}
+
+/// Kolmogorov-Smirnov statistic of two samples, exact: the largest difference of their distribution functions. Both are
+/// ascending. 0 to 1.
+pub fn ks_exact(reference: &[f64], current: &[f64]) -> Option<f64> {
+    let (n, m) = (reference.len() as u64, current.len() as u64);
+    let (mut i, mut j, mut largest) = (0, 0, 0.0_f64);
+    while let (Some(left), Some(right)) = (reference.get(i), current.get(j)) {
+        let value = left.min(*right);
+        i += reference[i..].iter().take_while(|x| **x <= value).count();
+        j += current[j..].iter().take_while(|x| **x <= value).count();
+        let (p, q) = (share(i as u64, n)?, share(j as u64, m)?);
+        largest = largest.max((p - q).abs());
+    }
+    (n > 0 && m > 0).then_some(largest)
+}
+
+fn differences(reference: &[u64], current: &[u64]) -> Option<Vec<f64>> {
+    let (p, q) = (shares(reference)?, shares(current)?);
+    Some(p.iter().zip(&q).map(|(p, q)| (p - q).abs()).collect())
 }
 
 fn shares(counts: &[u64]) -> Option<Vec<f64>> {
@@ -69,78 +136,58 @@ fn float(count: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use arrow::array::{ArrayRef, Float64Array};
     use proptest::prelude::*;
 
     use super::*;
-    use crate::counts::Bins;
-
-    /// Figures of another implementation have ten digits.
-    #[track_caller]
-    fn check(reference: &Counts, current: &Counts, [psi_, js_, hellinger_, ks_]: [f64; 4]) {
-        let (p, q) = aligned(reference, current);
-        let figures = [psi(&p, &q), js(&p, &q), hellinger(&p, &q), ks(&reference.bins, &current.bins)];
-        for (figure, expected) in figures.into_iter().zip([psi_, js_, hellinger_, ks_]) {
-            let figure = figure.unwrap();
-            assert!((figure - expected).abs() <= 1e-9 * expected.max(0.1), "{figure} instead of {expected}");
-        }
-    }
-
-    fn splitmix(seed: u64, count: u64) -> impl Iterator<Item = f64> {
-        (1..=count).map(move |i| {
-            let mut z = seed.wrapping_add(i.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-            z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-            float((z ^ (z >> 31)) >> 11) * 2.0_f64.powi(-53)
-        })
-    }
 
     #[test]
-    fn figures_of_numbers_agree_with_another_implementation() {
-        let reference: ArrayRef = Arc::new(Float64Array::from_iter_values(splitmix(42, 4000)));
-        let current: ArrayRef =
-            Arc::new(Float64Array::from_iter_values(splitmix(43, 4000).map(|x| x.powf(1.1))));
-        let bins = Bins::freeze(&reference).unwrap();
-        let (reference, current) = (bins.count(&reference).unwrap(), bins.count(&current).unwrap());
-        check(&reference, &current, [0.012_998_421_78, 0.048_435_637_86, 0.040_341_919_19, 0.038]);
-    }
-
-    #[test]
-    fn figures_of_categories_agree_with_another_implementation() {
-        let counts = |bins: [u64; 5]| Counts { bins: bins.to_vec(), ..Counts::default() };
-        let (reference, current) = (counts([205, 189, 214, 192, 0]), counts([208, 206, 200, 186, 0]));
-        check(&reference, &current, [0.003_288_347_647, 0.024_417_317_52, 0.020_329_982_56, 0.025]);
-    }
-
-    #[test]
-    fn nulls_that_come_up_are_drift() {
+    fn nulls_that_come_up_are_drift_to_the_psi_that_counts_them() {
         let without = Counts { bins: vec![500, 500], ..Counts::default() };
         let with = Counts { bins: vec![350, 350], nulls: 300, infinite: 0 };
-        let (p, q) = aligned(&without, &with);
-        assert!(psi(&p, &q).unwrap() > 0.25);
-        assert_eq!(aligned(&without, &without).0.len(), 2);
+        assert!(Distances::with_null(&without, &with).psi.unwrap() > 0.25);
+        assert!(Distances::of_known(&without, &with).psi.unwrap() < 1e-6);
     }
 
     #[test]
     fn nothing_is_said_of_an_empty_side() {
-        for figure in [psi, js, hellinger, ks] {
+        for figure in [psi, js, hellinger, ks, linf, tvd, psi_expected] {
             assert_eq!(figure(&[0, 0], &[1, 2]), None);
             assert_eq!(figure(&[1, 2], &[0, 0]), None);
         }
+        assert_eq!((ks_exact(&[], &[1.0]), ks_exact(&[1.0], &[])), (None, None));
+    }
+
+    #[test]
+    fn the_exact_statistic_sees_what_lies_within_a_bin() {
+        assert_eq!(ks_exact(&[1.0, 2.0, 3.0], &[1.0, 2.0, 3.0]), Some(0.0));
+        assert_eq!(ks_exact(&[1.0, 1.0, 2.0], &[1.0, 2.0, 2.0]), Some(2.0 / 3.0 - 1.0 / 3.0));
+        assert_eq!(ks_exact(&[1.0, 2.0], &[3.0, 4.0]), Some(1.0));
     }
 
     proptest! {
         #[test]
         fn figures_keep_their_range(pairs in prop::collection::vec((0..1000_u64, 0..1000_u64), 1..20)) {
             let (p, q): (Vec<u64>, Vec<u64>) = pairs.into_iter().unzip();
-            for figure in [js, hellinger, ks] {
+            for figure in [js, hellinger, ks, linf, tvd] {
                 let figure = figure(&p, &q).unwrap_or(0.0);
                 prop_assert!((0.0..=1.0 + 1e-12).contains(&figure));
             }
             prop_assert!(psi(&p, &q).unwrap_or(0.0) >= 0.0);
             prop_assert!(psi(&p, &p).unwrap_or(0.0).abs() < 1e-12);
+            prop_assert!(linf(&p, &q).unwrap_or(0.0) <= tvd(&p, &q).unwrap_or(0.0) + 1e-12);
+        }
+
+        /// Few distinct values, so that both samples have ties.
+        #[test]
+        fn the_exact_statistic_is_the_largest_difference_of_the_two_distribution_functions(
+            mut a in prop::collection::vec(0..8_u32, 1..40), mut b in prop::collection::vec(0..8_u32, 1..40)
+        ) {
+            a.sort_unstable();
+            b.sort_unstable();
+            let below = |sample: &[u32], x: u32| share(sample.iter().filter(|y| **y <= x).count() as u64, sample.len() as u64).unwrap();
+            let largest = (0..8).map(|x| (below(&a, x) - below(&b, x)).abs()).fold(0.0, f64::max);
+            let floats = |sample: &[u32]| sample.iter().map(|x| f64::from(*x)).collect::<Vec<_>>();
+            prop_assert_eq!(ks_exact(&floats(&a), &floats(&b)), Some(largest));
         }
     }
 }

@@ -4,8 +4,9 @@
 
 use std::time::Duration;
 
-use serde_json::json;
-use tidemill_core::{JobError, Kind};
+use serde_json::{Value as Json, json};
+use tidemill_catalog::{Catalog, Incident};
+use tidemill_core::{AttemptPolicy, JobError, Kind, RetryPolicy};
 use tidemill_registry::Deps;
 use tidemill_runtime::{Context, Job, Outcome};
 use tidemill_spec::args::{NOTIFY, Notify};
@@ -14,6 +15,13 @@ use crate::Error;
 
 /// Longest a webhook may take to answer, real time.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
+/// A receiver may be away for a day: some ten attempts in the first quarter of an hour, then one every ten minutes.
+const RETRY: RetryPolicy = RetryPolicy::Exponential {
+    first: Duration::from_secs(2),
+    max_delay: Duration::from_mins(10),
+    max_attempts: 200,
+    max_elapsed: Some(Duration::from_hours(24)),
+};
 
 /// Delivers.
 #[derive(Clone, Debug)]
@@ -25,6 +33,10 @@ impl Job for NotifyJob {
     type Args = Notify;
     type Checkpoint = ();
     const KIND: Kind = NOTIFY;
+
+    fn policy(&self) -> AttemptPolicy {
+        AttemptPolicy { retry: RETRY, ..AttemptPolicy::default() }
+    }
 
     async fn run(&self, args: &Notify, cx: &mut Context<()>) -> Result<Outcome, JobError> {
         let catalog = &self.deps.catalog;
@@ -40,17 +52,37 @@ impl Job for NotifyJob {
         let missing = || Error::NoReference(format!("there is no incident {}", args.incident));
         let incident = catalog.incident(args.incident).await?.ok_or_else(missing)?;
         let url = resolve(&notifier.webhook_url, |name| std::env::var(name).ok())?;
-        deliver(&url, &args.incident.to_string(), &json!({ "incident": incident })).await?;
+        deliver(&url, &args.incident.to_string(), &body(catalog, &incident).await?).await?;
         let mut tx = cx.begin().await?;
         catalog.set_notified(&mut tx, args.incident, &args.notifier).await?;
         cx.commit(tx, json!({ "delivered": true })).await
     }
 }
 
+/// What a receiver gets: a line for people (`text`, which chat rooms show), the incident, and what the newest scan of it
+/// found.
+async fn body(catalog: &Catalog, incident: &Incident) -> Result<Json, Error> {
+    let scans = catalog.scans(&incident.monitor).await?;
+    let of_incident = |body: &Json| body["incident"] == incident.id.to_string();
+    let mut scan = scans.into_iter().map(|scan| scan.body).find(of_incident).unwrap_or_default();
+    if let Some(fields) = scan.as_object_mut() {
+        // Histograms belong to the report.
+        fields.remove("columns");
+    }
+    let Incident { monitor, from, to, summary, .. } = incident;
+    let window = format!("{} to {}", from.to_rfc3339(), to.to_rfc3339());
+    Ok(json!({ "text": format!("{monitor}: {summary} ({window})"), "incident": incident, "scan": scan }))
+}
+
 /// Posts a body; anything but success is an error. The address is a secret, so it is in no message.
-async fn deliver(url: &str, key: &str, body: &serde_json::Value) -> Result<(), Error> {
+async fn deliver(url: &str, key: &str, body: &Json) -> Result<(), Error> {
     let failed = |error: reqwest::Error| Error::Delivery(format!("webhook: {}", error.without_url()));
-    let client = reqwest::Client::builder().timeout(ANSWER_TIME_MAX).build().map_err(failed)?;
+    let client = reqwest::Client::builder()
+        .timeout(ANSWER_TIME_MAX)
+        // A redirected POST would arrive as a GET without its body.
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .map_err(failed)?;
     let answer = client.post(url).header("Idempotency-Key", key).json(body).send().await.map_err(failed)?;
     if answer.status().is_success() {
         return Ok(());

@@ -1,29 +1,78 @@
-//! Self-contained pages: figures in a table, histograms as inline SVG. No scripts, nothing to fetch.
+//! Self-contained pages: what was judged, figures in a table, histograms as inline SVG. No scripts, nothing to fetch.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+use tidemill_core::Time;
+use tidemill_spec::{Monitor, MonitorTarget, Reference};
 
-use crate::{ColumnReport, counts::share};
+use crate::{
+    CheckResult, ColumnReport, Scan, Verdict,
+    histogram::{histogram, spreads},
+    judge::shown,
+    window::local,
+};
 
-/// Bars of one histogram; of more categories, the largest are drawn.
-const BARS_MAX: usize = 20;
-/// Size of a histogram, in CSS pixels.
-const WIDTH: f64 = 560.0;
-const HEIGHT: f64 = 160.0;
+/// Histograms of one page: the most drifted. Keeps a page below 300 KB.
+const HISTOGRAMS_MAX: usize = 36;
+/// Rows of the table of figures, for the same reason.
+const FIGURES_MAX: usize = 200;
+/// Width of a check's meter, in CSS pixels.
+const METER: f64 = 120.0;
 
-const STYLE: &str = "\
-:root{color-scheme:light dark;font:15px/1.5 system-ui,sans-serif}body{max-width:60rem;margin:2rem auto;padding:0 1rem}\
-table{border-collapse:collapse;width:100%}td,th{padding:.25rem .6rem;border-bottom:1px solid #8884;text-align:right}\
-td:first-child,th:first-child{text-align:left}svg{width:100%;height:auto}text{font-size:9px;fill:currentColor}\
-.reference{fill:#8a94a6}.current{fill:#2f7ed8}.ok{color:#2a8a4a}.warn{color:#b07400}.fail{color:#c4302b;font-weight:600}\
-.insufficient{color:#777}";
+const STYLE: &str = include_str!("report.css");
 
 /// A page of columns side by side.
 pub(crate) fn comparison(columns: &[ColumnReport]) -> String {
-    page("Comparison", &html! { (figures(columns)) (histograms(columns)) })
+    page(
+        "Comparison",
+        &html! {
+            h1 { "Comparison" }
+            p class="lead" { (columns.len()) " columns, each with the bins of the reference" }
+            (of_columns(columns))
+        },
+    )
 }
 
-/// A page with a heading.
-pub(crate) fn page(title: &str, content: &Markup) -> String {
+/// The page of a scan.
+pub(crate) fn page_of(scan: &Scan, monitor: &Monitor, columns: &[ColumnReport]) -> String {
+    let (kind, target) = match &monitor.target {
+        MonitorTarget::Model(name) => ("model", name),
+        MonitorTarget::Source(name) => ("source", name),
+        MonitorTarget::View(name) => ("view", name),
+    };
+    let version = scan.version.map(|version| format!(" version {version}")).unwrap_or_default();
+    let reference = match &monitor.reference {
+        Reference::Training => "what it was trained on".to_owned(),
+        Reference::Range { from, to } => span(monitor, from, to),
+    };
+    page(
+        &format!("{} {}", scan.monitor, local(monitor, scan.from)),
+        &html! {
+            h1 { (scan.monitor) " " (badge(scan.status)) }
+            p class="lead" {
+                (kind) " " (target) (version) " · "
+                (span(monitor, &scan.from, &scan.to))
+                " · compared with " (reference)
+            }
+            dl class="facts" {
+                (fact("rows of the window", &scan.rows.to_string()))
+                (fact("rows of the reference", &scan.rows_reference.to_string()))
+                @if scan.version.is_some() {
+                    (fact("label rate", &number(scan.label_rate)))
+                    (fact("mean prediction", &number(scan.mean_prediction)))
+                    (fact("AUC", &number(scan.auc)))
+                }
+            }
+            @if !scan.complete {
+                p class="foot" { "Not all of this window could be known yet. The next tick scans it again." }
+            }
+            h2 { "Checks" }
+            (checks(&scan.results))
+            (of_columns(columns))
+        },
+    )
+}
+
+fn page(title: &str, content: &Markup) -> String {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -33,84 +82,148 @@ pub(crate) fn page(title: &str, content: &Markup) -> String {
                 title { (title) " · Tidemill" }
                 style { (PreEscaped(STYLE)) }
             }
-            body { h1 { (title) } (content) }
+            body { (content) }
         }
     }
     .into_string()
 }
 
-/// The figures of each column.
-pub(crate) fn figures(columns: &[ColumnReport]) -> Markup {
+/// Two instants in the monitor's time zone.
+fn span(monitor: &Monitor, from: &Time, to: &Time) -> String {
+    format!("{} to {} {}", local(monitor, *from), local(monitor, *to), monitor.timezone)
+}
+
+fn badge(verdict: Verdict) -> Markup {
+    html! { span class=(format!("badge {}", verdict.as_str())) { (verdict.as_str()) } }
+}
+
+fn fact(name: &str, value: &str) -> Markup {
+    html! { div { dt { (name) } dd { (value) } } }
+}
+
+fn checks(results: &[CheckResult]) -> Markup {
     html! {
-        table {
+        div class="scroll" { table {
             thead { tr {
-                th { "column" } th { "PSI" } th { "JS" } th { "KS" } th { "Hellinger" }
-                th { "nulls before" } th { "nulls now" } th { "unseen" } th { "rows before" } th { "rows now" }
+                th class="text" { "verdict" } th class="text" { "check" } th class="text" { "column" } th { "value" }
+                th class="meter" { "" } th { "warn above" } th { "fail above" } th class="text" { "" }
+            } }
+            tbody { @for result in results { tr {
+                td class=(format!("text {}", result.status.as_str())) { (result.status.as_str()) }
+                td class="text" { (result.check) }
+                td class="text" { (result.column) }
+                td { (result.value.map_or_else(dash, |value| shown(&result.check, value))) }
+                td class="meter" { (meter(result)) }
+                td { (result.warn.map_or_else(String::new, |warn| shown(&result.check, warn))) }
+                td { @if result.check == "volume" { "below " } (shown(&result.check, result.limit)) }
+                td class="note" { (result.note.as_deref().unwrap_or_default()) }
+            } } }
+        } }
+    }
+}
+
+/// The value against its limit, which is the line at two thirds.
+fn meter(result: &CheckResult) -> Markup {
+    let limit = METER / 1.5;
+    let value = result.value.filter(|_| result.limit > 0.0 && result.check != "volume");
+    html! { @if let Some(value) = value {
+        svg viewBox=(format!("0 0 {METER} 12")) aria-hidden="true" {
+            rect class="track" width=(METER) height="12" rx="2" {}
+            rect class="current" width=(format!("{:.1}", (value / result.limit * limit).clamp(0.0, METER))) height="12" rx="2" {}
+            line x1=(limit) x2=(limit) y1="0" y2="12" stroke="currentColor" {}
+        }
+    } }
+}
+
+fn of_columns(columns: &[ColumnReport]) -> Markup {
+    let mut drifted: Vec<&ColumnReport> = columns.iter().collect();
+    drifted.sort_by(|a, b| b.psi.unwrap_or(0.0).total_cmp(&a.psi.unwrap_or(0.0)));
+    html! {
+        @if !columns.is_empty() {
+            h2 { "Columns" }
+            (figures(&drifted))
+            @if drifted.len() > HISTOGRAMS_MAX {
+                p class="foot" { "Of " (drifted.len()) " columns the " (HISTOGRAMS_MAX) " that drifted most are drawn." }
+            }
+            h2 { "Distributions" }
+            p class="foot" { span class="key reference" {} "reference" span class="key current" {} "window" }
+            div class="cards" { @for column in drifted.iter().take(HISTOGRAMS_MAX) { div class="card" {
+                h3 { (column.column) }
+                p class="figures" {
+                    "PSI " (number(column.psi)) " · JS " (number(column.js))
+                    @if column.ks.is_some() { " · KS " (number(column.ks)) }
+                    @if let Some(unseen) = column.unseen_rate { " · unseen " (number(Some(unseen))) }
+                    " · nulls " (number(column.null_rate_reference)) " → " (number(column.null_rate_current))
+                }
+                (spreads(column))
+                (histogram(column))
+            } } }
+            p class="foot" {
+                "Bins are the reference's deciles, or its categories. PSI adds half a count to each bin and has a bin for \
+                 nulls where there are any; the other distances are of known values. JS is the square root of the \
+                 divergence to base 2. “No drift” is the PSI to expect of two samples of one distribution."
+            }
+        }
+    }
+}
+
+/// The figures of each column.
+fn figures(columns: &[&ColumnReport]) -> Markup {
+    html! {
+        div class="scroll" { table {
+            thead { tr {
+                th class="text" { "column" } th { "PSI" } th { "no drift" } th { "JS" } th { "KS" } th { "Hellinger" }
+                th { "L∞" } th { "TVD" } th { "nulls before" } th { "now" } th { "unseen" }
+                th { "rows before" } th { "now" }
             } }
             tbody {
-                @for column in columns { tr {
-                    td { (column.column) }
-                    @for figure in [column.psi, column.js, column.ks, column.hellinger,
-                        column.null_rate_reference, column.null_rate_current, column.unseen_rate] {
+                @for column in columns.iter().take(FIGURES_MAX) { tr {
+                    td class="text" { (column.column) }
+                    @for figure in [column.psi, column.psi_expected, column.js, column.ks, column.hellinger,
+                        column.linf, column.tvd, column.null_rate_reference, column.null_rate_current,
+                        column.unseen_rate] {
                         td { (number(figure)) }
                     }
                     td { (column.rows_reference) } td { (column.rows_current) }
                 } }
             }
-        }
+        } }
     }
 }
 
-/// The histograms of each column.
-pub(crate) fn histograms(columns: &[ColumnReport]) -> Markup {
-    html! { @for column in columns { h2 { (column.column) } (histogram(column)) } }
-}
-
-/// Four digits, or a dash where there is none.
+/// Four digits after the point, or as many as a large number needs; a dash where there is none.
 pub(crate) fn number(value: Option<f64>) -> String {
-    value.map_or_else(|| "–".to_owned(), |value| format!("{value:.4}"))
+    value.map_or_else(dash, |value| match value.abs() {
+        size if size >= 1e7 => format!("{value:.3e}"),
+        size if size >= 100.0 => format!("{value:.1}"),
+        _ => format!("{value:.4}"),
+    })
 }
 
-fn histogram(column: &ColumnReport) -> Markup {
-    let total = |side: fn(&crate::Bin) -> u64| column.bins.iter().map(side).sum::<u64>();
-    let (before, now) = (total(|bin| bin.reference), total(|bin| bin.current));
-    let mut bins: Vec<(&str, f64, f64)> = column
-        .bins
-        .iter()
-        .map(|bin| {
-            let shares = (share(bin.reference, before), share(bin.current, now));
-            (bin.label.as_str(), shares.0.unwrap_or(0.0), shares.1.unwrap_or(0.0))
-        })
-        .collect();
-    if bins.len() > BARS_MAX {
-        bins.sort_by(|a, b| (b.1 + b.2).total_cmp(&(a.1 + a.2)));
-        bins.truncate(BARS_MAX);
-    }
-    let highest = bins.iter().map(|bin| bin.1.max(bin.2)).fold(f64::MIN_POSITIVE, f64::max);
-    let steps = std::iter::successors(Some(0.0), |x| Some(x + 1.0));
-    #[expect(clippy::cast_precision_loss, reason = "a few bars")]
-    let slot = WIDTH / bins.len() as f64;
-    html! {
-        svg viewBox=(format!("0 0 {WIDTH} {}", HEIGHT + 18.0)) role="img"
-            aria-label=(format!("shares of {} by bin, reference and window", column.column)) {
-            @for (step, (label, reference, current)) in steps.zip(&bins) {
-                g {
-                    title { (label) ": " (number(Some(*reference))) " before, " (number(Some(*current))) " now" }
-                    (bar("reference", step * slot + slot * 0.08, slot * 0.4, reference / highest))
-                    (bar("current", step * slot + slot * 0.52, slot * 0.4, current / highest))
-                    text x=(format!("{:.1}", step * slot + slot / 2.0)) y=(HEIGHT + 12.0) text-anchor="middle" {
-                        (label.chars().take(12).collect::<String>())
-                    }
-                }
-            }
-        }
-    }
+fn dash() -> String {
+    "–".to_owned()
 }
 
-fn bar(class: &str, x: f64, width: f64, part: f64) -> Markup {
-    let height = part * HEIGHT;
-    html! {
-        rect class=(class) x=(format!("{x:.1}")) y=(format!("{:.1}", HEIGHT - height))
-            width=(format!("{width:.1}")) height=(format!("{height:.1}")) {}
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Float64Array, RecordBatch};
+
+    use crate::compare;
+
+    #[test]
+    fn a_page_of_many_columns_is_small_fetches_nothing_and_quotes_what_it_shows() {
+        let column = |index: i32| -> ArrayRef {
+            Arc::new(Float64Array::from_iter_values((0..500).map(|row| f64::from(row * index % 977))))
+        };
+        let mut columns: Vec<(String, ArrayRef)> =
+            (1..300).map(|index| (format!("a_rather_long_name_of_column_{index}"), column(index))).collect();
+        columns.push(("<script>alert(1)</script>".to_owned(), column(3)));
+        let table = RecordBatch::try_from_iter(columns).unwrap();
+        let page = compare(&table, &table.slice(100, 300), &[]).unwrap().to_html();
+        assert!(page.len() < 300_000, "{} bytes", page.len());
+        assert!(!page.contains("<script") && !page.contains("http") && page.contains("<svg"));
+        assert!(page.contains("prefers-color-scheme:dark"));
     }
 }

@@ -3,11 +3,9 @@
 //! The first attempt fixes the data clock, the lake's head and the version that is watched; then it waits for the views.
 //! What follows is a function of these. Scan, incident, notifications and their jobs commit together.
 
-use std::ops::Range;
-
 use chrono::TimeDelta;
-use maud::html;
 use serde::{Deserialize, Serialize};
+use tidemill_blobs::BlobRef;
 use tidemill_core::{IncidentId, JobError, Kind, Time};
 use tidemill_offline::Version;
 use tidemill_registry::Deps;
@@ -24,6 +22,7 @@ use crate::{
     judge::{Facts, judge_all, mean},
     report,
     subject::{self, Champion, PREDICTION, Pin},
+    table,
     verdict::worst,
 };
 
@@ -45,6 +44,13 @@ pub struct Scan {
     pub status: Verdict,
     /// Rows of the window.
     pub rows: usize,
+    /// Rows of the reference.
+    #[serde(default)]
+    pub rows_reference: usize,
+    /// Whether all that belongs to the window was known: it had ended, and the labels of a model were in. What isn't
+    /// complete is scanned again by the next tick.
+    #[serde(default)]
+    pub complete: bool,
     /// The version that was watched, for a model.
     pub version: Option<i32>,
     /// What each check says.
@@ -86,6 +92,9 @@ impl Job for ScanJob {
         let objects = self.deps.catalog.objects().await?;
         let monitor = declared(&objects, &args.monitor)?;
         let fixed = self.fix(monitor, cx).await?;
+        if args.from > fixed.clock {
+            return Err(Error::Ahead { from: args.from, now: fixed.clock }.into());
+        }
         let champion = match (&monitor.target, fixed.version) {
             (MonitorTarget::Model(model), Some(version)) => {
                 Some(subject::champion(&self.deps, model, version).await?)
@@ -96,11 +105,10 @@ impl Job for ScanJob {
         let (window, pin) = (args.from..args.to, Pin { clock: fixed.clock, lake });
         let facts = match &champion {
             Some(champion) => subject::of_model(&self.deps, &objects, monitor, champion, window, pin).await?,
-            None => subject::of_table(&self.deps, &objects, monitor, window, pin).await?,
+            None => table::of_table(&self.deps, &objects, monitor, window, pin).await?,
         };
         let (mut scan, columns) = found(args, monitor, champion.as_ref(), &facts)?;
-        let page = page(&scan, &columns);
-        scan.report = self.deps.blobs.put(page.into_bytes().into()).await.map_err(Error::from)?.path();
+        scan.report = self.keep(&report::page_of(&scan, monitor, &columns), &scan).await?;
         self.tell(monitor, scan, &columns, cx).await
     }
 }
@@ -157,6 +165,16 @@ impl ScanJob {
         Ok(version)
     }
 
+    /// Keeps the page where a person finds it. The name holds its content's hash, so a repeat changes nothing, and the
+    /// page of an earlier scan stays.
+    async fn keep(&self, page: &str, scan: &Scan) -> Result<String, Error> {
+        let hash = BlobRef::of(page.as_bytes()).to_string();
+        let (first, short) = (scan.from.format("%Y-%m-%dT%H%M"), &hash[..12]);
+        let path = format!("reports/{}/{first}_{short}.html", scan.monitor);
+        self.deps.blobs.put_at(&path, page.to_owned().into()).await?;
+        Ok(path)
+    }
+
     /// Writes the scan down with its incident, and has those told who are to be.
     async fn tell(
         &self,
@@ -169,7 +187,7 @@ impl ScanJob {
         let window = (scan.from, scan.to);
         let mut tx = cx.begin().await?;
         let mut told = Vec::new();
-        if alarming(&scan) {
+        if scan.status == Verdict::Fail {
             let (incident, fresh) =
                 catalog.open_incident(&mut tx, &monitor.name, window, &summary(&scan)).await?;
             scan.incident = Some(incident);
@@ -232,6 +250,8 @@ fn found(
         to: args.to,
         status: worst(results.iter().map(|result| result.status)),
         rows,
+        rows_reference: facts.reference.num_rows(),
+        complete: facts.complete(),
         version: champion.map(|champion| champion.version.version),
         label_rate: mean_of(label)?,
         mean_prediction: mean_of(predicted)?,
@@ -243,43 +263,8 @@ fn found(
     Ok((scan, columns))
 }
 
-/// A window without any row is an alarm of its own: a silent monitor is worse than a noisy one.
-fn alarming(scan: &Scan) -> bool {
-    scan.status == Verdict::Fail || scan.rows == 0
-}
-
+/// The failing checks, for people.
 fn summary(scan: &Scan) -> String {
-    if scan.rows == 0 {
-        return "no rows in the window".to_owned();
-    }
     let failing = scan.results.iter().filter(|result| result.status == Verdict::Fail);
-    let said = failing.map(|result| {
-        let value = report::number(result.value);
-        format!("{} {} {value} (limit {})", result.check, result.column, result.limit)
-    });
-    said.collect::<Vec<_>>().join("; ")
-}
-
-fn page(scan: &Scan, columns: &[ColumnReport]) -> String {
-    let Range { start, end } = scan.from..scan.to;
-    report::page(
-        &scan.monitor,
-        &html! {
-            p { (start.to_rfc3339()) " to " (end.to_rfc3339()) ": "
-                span class=(scan.status.as_str()) { (scan.status.as_str()) } ", " (scan.rows) " rows" }
-            p { "label rate " (report::number(scan.label_rate)) ", mean prediction "
-                (report::number(scan.mean_prediction)) ", AUC " (report::number(scan.auc)) }
-            table {
-                thead { tr { th { "check" } th { "column" } th { "value" } th { "limit" } th { "verdict" } } }
-                tbody { @for result in &scan.results { tr {
-                    td { (result.check) } td { (result.column) } td { (report::number(result.value)) }
-                    td { (result.limit) }
-                    td class=(result.status.as_str()) { (result.status.as_str())
-                        @if let Some(note) = &result.note { ": " (note) } }
-                } } }
-            }
-            (report::figures(columns))
-            (report::histograms(columns))
-        },
-    )
+    failing.map(CheckResult::to_string).collect::<Vec<_>>().join("; ")
 }

@@ -34,7 +34,8 @@ pub async fn start_scan(
     Ok(catalog.store().enqueue(tx, job).await?)
 }
 
-/// Scans the windows that ticks end.
+/// Scans the windows that ticks end, and again those that were not complete when they were scanned: late labels are
+/// restated.
 #[derive(Clone, Debug)]
 pub struct MonitorTicks {
     catalog: Catalog,
@@ -63,6 +64,11 @@ impl Fire for MonitorTicks {
             let name = schedule.name.strip_prefix(PREFIX).unwrap_or(&schedule.name);
             let objects = self.catalog.objects().await?;
             let window = window_ending(declared(&objects, name)?, logical_time)?;
+            for scan in self.catalog.scans(name).await? {
+                if scan.body["complete"] == false {
+                    start_scan(&self.catalog, tx, name, scan.from, scan.to).await?;
+                }
+            }
             Ok(start_scan(&self.catalog, tx, name, window.start, window.end).await?.run)
         })
     }

@@ -1,4 +1,4 @@
-//! The rows of a window and of its reference, read as of what the scan has pinned.
+//! The rows of a model's window and of its reference, read as of what the scan has pinned.
 
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
@@ -7,14 +7,19 @@ use arrow::{
     compute::cast,
     datatypes::{DataType, Field, Float64Type, TimestampMicrosecondType},
 };
+use chrono::TimeDelta;
 use tidemill_catalog::{Dataset, DatasetPartRef, ModelVersion};
 use tidemill_core::Time;
-use tidemill_offline::{CommitRange, Filter, LabelRequest, PitRequest, Read, Table, Version, View};
+use tidemill_offline::{LabelRequest, PitRequest, Version, View};
 use tidemill_registry::{Deps, Warm, evaluate, score};
-use tidemill_rows::VALID_AT;
-use tidemill_spec::{Check, Hydration, Monitor, MonitorTarget, Objects, Reference, Type};
+use tidemill_spec::{Check, Hydration, Monitor, Objects, Reference, Type};
 
-use crate::{Error, column::named, judge::Facts};
+use crate::{
+    Error,
+    column::named,
+    judge::Facts,
+    table::{newest, unknown},
+};
 
 /// What checks call a model's output.
 pub(crate) const PREDICTION: &str = "prediction";
@@ -53,52 +58,33 @@ pub(crate) async fn of_model(
 ) -> Result<Facts, Error> {
     let warm = Warm::load_version(deps, &champion.version).await?;
     let source = Source { deps, objects, monitor, champion, warm: &warm, pin };
+    let training = tidemill_rows::parquet::read(deps.blobs.get_at(&champion.dataset.train.path).await?)?;
+    let (end, due) = (window.end.min(pin.clock), window.end + label_delay(&training));
     let reference = match &monitor.reference {
-        Reference::Training => {
-            let bytes = deps.blobs.get_at(&champion.dataset.train.path).await?;
-            source.predicted(tidemill_rows::parquet::read(bytes)?).await?
-        }
+        Reference::Training => source.training(training).await?,
         Reference::Range { from, to } => source.rows(*from..*to).await?,
     };
-    let end = window.end.min(pin.clock);
     let window = source.rows(window).await?;
     Ok(Facts {
         auc: auc(&window, &champion.dataset.label)?,
         auc_reference: source.holdout_auc().await?,
         newest: newest(deps, objects, monitor, end, pin).await?,
+        label: Some(champion.dataset.label.clone()),
         reference,
         window,
         end,
+        due,
+        now: pin.clock,
     })
 }
 
-/// Everything that the checks ask of a source's or view's window: rows that became valid in it.
-pub(crate) async fn of_table(
-    deps: &Deps,
-    objects: &Objects,
-    monitor: &Monitor,
-    window: Range<Time>,
-    pin: Pin,
-) -> Result<Facts, Error> {
-    let (MonitorTarget::Source(name) | MonitorTarget::View(name) | MonitorTarget::Model(name)) =
-        &monitor.target;
-    let table = table_of(deps, objects, name).await?;
-    let read = |from, to| {
-        let filter = Filter { between: Some((VALID_AT.to_owned(), from, to)), ..Filter::default() };
-        Read { filter, ..Read::all(table.clone(), pin.lake) }
-    };
-    let Reference::Range { from, to } = monitor.reference else {
-        return Err(Error::NoReference(format!("`{name}` has no training snapshot")));
-    };
-    let end = window.end.min(pin.clock);
-    Ok(Facts {
-        reference: deps.lake.read(&read(from, to)).await?,
-        window: deps.lake.read(&read(window.start, window.end)).await?,
-        auc: None,
-        auc_reference: None,
-        newest: newest(deps, objects, monitor, end, pin).await?,
-        end,
-    })
+/// The longest that a label of the training set took after what it tells of.
+fn label_delay(training: &RecordBatch) -> TimeDelta {
+    let times = |name: &str| training.column_by_name(name)?.as_primitive_opt::<TimestampMicrosecondType>();
+    let delays = times("event_time").zip(times("matured_at")).and_then(|(happened, matured)| {
+        happened.iter().zip(matured).filter_map(|(happened, matured)| Some(matured? - happened?)).max()
+    });
+    TimeDelta::microseconds(delays.unwrap_or(0).max(0))
 }
 
 struct Source<'a> {
@@ -111,6 +97,17 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
+    /// What the version was trained on, with the columns that are watched beside.
+    async fn training(&self, rows: RecordBatch) -> Result<RecordBatch, Error> {
+        let mut hydration = watched(&self.champion.version, self.objects, self.monitor);
+        for read in hydration.rounds.iter_mut().flatten() {
+            read.features.retain(|feature| rows.column_by_name(feature).is_none());
+        }
+        let more = hydration.rounds.iter().flatten().any(|read| !read.features.is_empty());
+        let rows = if more { self.hydrated(rows, &hydration).await? } else { rows };
+        self.predicted(rows).await
+    }
+
     /// Labelled rows of a range with the features that serving would have read, and what the version says of them.
     async fn rows(&self, range: Range<Time>) -> Result<RecordBatch, Error> {
         let name = &self.champion.dataset.label;
@@ -128,11 +125,15 @@ impl Source<'_> {
         if labels.num_rows() == 0 {
             return Ok(labels);
         }
-        let views = self.views().await?;
         let hydration = watched(&self.champion.version, self.objects, self.monitor);
+        self.predicted(self.hydrated(labels, &hydration).await?).await
+    }
+
+    async fn hydrated(&self, rows: RecordBatch, hydration: &Hydration) -> Result<RecordBatch, Error> {
+        let views = self.views().await?;
         let view = |name: &str| views.get(name).cloned();
-        let request = PitRequest::hydrating(labels, "label_ts", &hydration, view, self.pin.lake)?;
-        self.predicted(self.deps.lake.point_in_time(&request).await?).await
+        let request = PitRequest::hydrating(rows, "label_ts", hydration, view, self.pin.lake)?;
+        Ok(self.deps.lake.point_in_time(&request).await?)
     }
 
     /// The versions of the views that training read.
@@ -211,47 +212,9 @@ fn auc(rows: &RecordBatch, label: &str) -> Result<Option<f64>, Error> {
     if rows.column_by_name(PREDICTION).is_none() {
         return Ok(None);
     }
-    let truth = cast(named(rows, label)?, &DataType::Boolean)?;
-    let scores = named(rows, PREDICTION)?.as_primitive::<Float64Type>();
+    let truth = cast(named(rows, label, "the window")?, &DataType::Boolean)?;
+    let scores = named(rows, PREDICTION, "the window")?.as_primitive::<Float64Type>();
     let known = scores.iter().zip(truth.as_boolean()).filter_map(|(score, truth)| Some((score?, truth?)));
     let (scores, truth): (Vec<f64>, Vec<bool>) = known.unzip();
     Ok(score::auc(&scores, &truth))
-}
-
-async fn newest(
-    deps: &Deps,
-    objects: &Objects,
-    monitor: &Monitor,
-    end: Time,
-    pin: Pin,
-) -> Result<BTreeMap<String, Option<Time>>, Error> {
-    let mut newest = BTreeMap::new();
-    for check in &monitor.checks {
-        let Check::Freshness { object, .. } = check else { continue };
-        let between = Some((VALID_AT.to_owned(), Time::UNIX_EPOCH, end));
-        let read = Read {
-            table: table_of(deps, objects, object).await?,
-            commits: CommitRange::upto(pin.lake),
-            filter: Filter { between, last: Some(1), ..Filter::default() },
-            columns: Some(vec![VALID_AT.to_owned()]),
-        };
-        let rows = deps.lake.read(&read).await?;
-        let last = rows
-            .column_by_name(VALID_AT)
-            .and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>()?.iter().flatten().max());
-        newest.insert(object.clone(), last.and_then(Time::from_timestamp_micros));
-    }
-    Ok(newest)
-}
-
-async fn table_of(deps: &Deps, objects: &Objects, name: &str) -> Result<Table, Error> {
-    if objects.sources.contains_key(name) {
-        return Ok(Table::source(name));
-    }
-    let view = deps.catalog.current_view(name).await?.ok_or_else(|| unknown("source or view", name))?;
-    Ok(Table::view(name, view.version))
-}
-
-fn unknown(kind: &'static str, name: &str) -> Error {
-    Error::Unknown { kind, name: name.to_owned(), known: Vec::new() }
 }

@@ -2,24 +2,35 @@
 
 use std::ops::Range;
 
-use chrono::{DateTime, Months, NaiveDate};
+use chrono::{DateTime, Days, Months, NaiveDate};
 use tidemill_core::{Time, schedule::Schedule};
 use tidemill_spec::{Every, Monitor};
 
 use crate::Error;
 
+const DAY_SECONDS: u64 = 24 * 60 * 60;
+
 /// The window that a tick ends, `start ≤ t < end`.
 pub fn window_ending(monitor: &Monitor, end: Time) -> Result<Range<Time>, Error> {
     let calendar = calendar(monitor)?;
-    let start = match monitor.every {
-        Every::Duration(length) => end - length,
-        Every::Months(months) => {
-            let last = end.with_timezone(&calendar.timezone()).date_naive();
-            let first = last.checked_sub_months(Months::new(months));
-            calendar.midnight(first.ok_or_else(|| Error::Window(end.to_rfc3339()))?)
+    let last = end.with_timezone(&calendar.timezone()).date_naive();
+    let first = match monitor.every {
+        // A day of the calendar may have 23 or 25 hours.
+        Every::Duration(length) if length.as_secs().is_multiple_of(DAY_SECONDS) => {
+            last.checked_sub_days(Days::new(length.as_secs() / DAY_SECONDS))
         }
+        Every::Duration(length) => return Ok(end - length..end),
+        Every::Months(months) => last.checked_sub_months(Months::new(months)),
     };
-    Ok(start..end)
+    Ok(calendar.midnight(first.ok_or_else(|| Error::Window(end.to_rfc3339()))?)..end)
+}
+
+/// An instant on the monitor's own clocks, to the minute.
+pub(crate) fn local(monitor: &Monitor, time: Time) -> String {
+    calendar(monitor).map_or_else(
+        |_| time.to_rfc3339(),
+        |calendar| time.with_timezone(&calendar.timezone()).format("%F %R").to_string(),
+    )
 }
 
 /// The window that a person names, in the monitor's time zone: a month `2013-09`, a day `2013-09-01`, or `FROM..TO` of
@@ -86,5 +97,19 @@ mod tests {
         for text in ["june", "2013-13", "2013-06-02..2013-06-01"] {
             assert!(parse_window(&monitor(), text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn days_follow_the_calendar_and_hours_the_clock() {
+        let every = |hours: u64| Monitor {
+            every: Every::Duration(std::time::Duration::from_hours(hours)),
+            ..monitor()
+        };
+        // The clocks were set back on 3 November: that day had 25 hours.
+        let end = "2013-11-04T05:00:00Z".parse().unwrap();
+        check(&window_ending(&every(24), end).unwrap(), "2013-11-03T04:00:00Z", "2013-11-04T05:00:00Z");
+        check(&window_ending(&every(7 * 24), end).unwrap(), "2013-10-28T04:00:00Z", "2013-11-04T05:00:00Z");
+        check(&window_ending(&every(6), end).unwrap(), "2013-11-03T23:00:00Z", "2013-11-04T05:00:00Z");
+        assert_eq!(local(&monitor(), end), "2013-11-04 00:00");
     }
 }
