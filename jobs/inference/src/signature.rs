@@ -13,7 +13,7 @@ use crate::Error;
 /// What a model takes and gives, as `tidemill.json` of its folder says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Signature {
-    /// lightgbm, xgboost, sklearn, onnx, torch, transformers or python.
+    /// lightgbm, xgboost, sklearn, onnx or python.
     pub flavor: String,
     /// Columns in the vector's order.
     pub columns: Vec<InputColumn>,

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
 
 from tidemill import Dataset, models
 from tidemill.models import folder, predictors
@@ -106,6 +107,55 @@ def test_a_bare_booster_that_a_step_left_becomes_a_folder(frame: pd.DataFrame, t
     assert "signature:" in (tmp_path / "MLmodel").read_text()
     got = predictors.load(tmp_path).predict(plain(frame)).column(0).to_numpy()
     assert np.array_equal(got, model.predict(frame))
+
+
+def test_an_mlflow_folder_is_read_as_it_is(frame: pd.DataFrame, tmp_path: Path) -> None:
+    pytest.importorskip("yaml")  # who has MLflow has it
+    model = trained("lightgbm", frame)
+    model.save_model(str(tmp_path / "model.lgb"))
+    mlmodel = "flavors:\n  lightgbm:\n    data: model.lgb\n    lgb_version: 4.7.0\nsignature:\n  inputs: '[]'\n"
+    (tmp_path / "MLmodel").write_text(mlmodel)
+    pq.write_table(plain(frame), tmp_path / "rows.parquet")
+    inputs = {"carrier": "string", "hour": "int", "delay": "float"}
+    folder.wrap(tmp_path, Dataset([tmp_path / "rows.parquet"], inputs, "late", OUTPUTS))
+    assert (tmp_path / "MLmodel").read_text() == mlmodel
+    assert folder.Signature.read(tmp_path).file == "model.lgb"
+    got = predictors.load(tmp_path).predict(plain(frame)).column(0).to_numpy()
+    assert np.array_equal(got, model.predict(frame))
+
+
+def test_a_classifier_in_onnx_gives_its_probabilities(frame: pd.DataFrame, tmp_path: Path) -> None:
+    skl2onnx = pytest.importorskip("skl2onnx")
+    pytest.importorskip("onnxruntime")
+    rows = frame[["hour", "delay"]].fillna(0.0).astype(float)
+    model = LogisticRegression().fit(rows.to_numpy(), label(frame))
+    for zipmap in (False, True):
+        graph = skl2onnx.to_onnx(model, rows.to_numpy(np.float32)[:1], options={"zipmap": zipmap})
+        out = tmp_path / str(zipmap)
+        models.save(out, graph, rows, outputs=OUTPUTS)
+        got = predictors.load(out).predict(pa.Table.from_pandas(rows, preserve_index=False)).column(0).to_numpy()
+        assert np.allclose(got, model.predict_proba(rows.to_numpy())[:, 1], atol=1e-5)
+
+
+def test_probabilities_of_classes_are_outputs_by_name(frame: pd.DataFrame, tmp_path: Path) -> None:
+    rows = frame[["hour", "delay"]].fillna(0.0)
+    model = LogisticRegression().fit(rows, (rows["hour"] // 8).astype(int))
+    models.save(tmp_path, model, rows, outputs={"night": "float", "day": "float", "evening": "float"})
+    got = predictors.load(tmp_path).predict(pa.Table.from_pandas(rows, preserve_index=False))
+    assert got.column_names == ["night", "day", "evening"]
+    assert np.array_equal(got.to_pandas().to_numpy(), model.predict_proba(rows))
+
+
+def test_what_is_not_supported_yet_says_so(frame: pd.DataFrame, tmp_path: Path) -> None:
+    with pytest.raises(models.ModelError, match="flavor `torch` is not supported yet"):
+        models.save(tmp_path, Constant(0.5), frame, flavor="torch")
+
+
+def test_mlflow_can_ask_a_folder_without_a_flavor_of_its_own(frame: pd.DataFrame, tmp_path: Path) -> None:
+    models.save(tmp_path, Constant(0.25), frame, outputs=OUTPUTS)
+    assert "loader_module: tidemill.models" in (tmp_path / "MLmodel").read_text()
+    served = models._load_pyfunc(str(tmp_path))
+    assert list(served.predict(frame.head(2))["late_probability"]) == [0.25, 0.25]
 
 
 def test_a_folder_without_a_signature_is_refused(tmp_path: Path) -> None:

@@ -17,18 +17,17 @@ class ReturnedError(Exception):
 
 
 def user_frames(error: BaseException) -> list[traceback.FrameSummary]:
-    """The frames from the author's first line down; libraries below it stay, what called it is ours."""
-    frames = list(traceback.extract_tb(error.__traceback__))
-    while frames and (frames[0].filename.startswith("<frozen") or _OURS in Path(frames[0].filename).parents):
-        frames.pop(0)
-    inside = [frame for frame in frames if not installed(frame.filename)]
-    return inside or frames[-1:]
+    """The author's own frames; where none is, what raised, unless that is ours."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _ours(frame.filename)]
+    return [frame for frame in frames if not installed(frame.filename)] or frames[-1:]
 
 
 def traceback_of(error: BaseException) -> str:
-    """The traceback trimmed to the author's own frames."""
+    """The traceback trimmed to the author's own frames, after those of its cause."""
     lines = traceback.format_list(user_frames(error)) + traceback.format_exception_only(error)
-    return "".join(lines).rstrip()
+    told = "".join(lines).rstrip()
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return told if cause is None else f"{traceback_of(cause)}\n\nthen, while that was handled:\n\n{told}"
 
 
 def headline(error: BaseException) -> str:
@@ -40,6 +39,10 @@ def headline(error: BaseException) -> str:
         return text
     path = Path(frames[-1].filename)
     return f"{text} at {path.parent.name}/{path.name}:{frames[-1].lineno}"
+
+
+def _ours(filename: str) -> bool:
+    return filename.startswith("<frozen") or _OURS in Path(filename).parents
 
 
 def installed(filename: str) -> bool:

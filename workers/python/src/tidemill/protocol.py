@@ -6,15 +6,21 @@ it runs this side may send events, and waits for an `ack` of those that must be 
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import socket
 import struct
+import threading
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 PROTOCOL = 1
 """Both sides must say the same in the handshake."""
+
+HEADER_BYTES_MAX = 64 << 20
+"""Longer headers are refused by the other side."""
 
 _LENGTHS = struct.Struct("<II")
 
@@ -31,12 +37,16 @@ class Channel:
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
+        self._sending = threading.Lock()
 
     def send(self, header: dict[str, Any], rows: pa.Table | pa.RecordBatch | None = None) -> None:
-        """Sends one frame."""
-        head = json.dumps(header, default=str).encode()
+        """Sends one frame. User code may print from several threads: frames never mix."""
+        head = to_json(header)
         body = b"" if rows is None else encode(rows)
-        self._socket.sendall(_LENGTHS.pack(len(head), len(body)) + head + body)
+        if len(head) > HEADER_BYTES_MAX:
+            raise ValueError(f"{len(head) >> 20} MiB of JSON; at most {HEADER_BYTES_MAX >> 20} MiB at a time")
+        with self._sending:
+            self._socket.sendall(_LENGTHS.pack(len(head), len(body)) + head + body)
 
     def receive(self) -> Frame:
         """Waits for one frame; `EOFError` once the other side is gone."""
@@ -52,6 +62,24 @@ class Channel:
                 raise EOFError
             view = view[count:]
         return read
+
+
+def to_json(value: Any) -> bytes:
+    """JSON of what user code gave: numpy's values become plain ones, paths and times text.
+
+    Anything else is refused, so that nothing comes back as something else: a model is no JSON, and NaN is not.
+    """
+
+    def convert(other: Any) -> Any:
+        if hasattr(other, "tolist"):
+            return other.tolist()
+        if isinstance(other, dt.date | dt.datetime):
+            return other.isoformat()
+        if isinstance(other, PurePath):
+            return str(other)
+        raise TypeError(f"{type(other).__name__} is not JSON; write it as text, or to a file in `out`")
+
+    return json.dumps(value, default=convert, allow_nan=False).encode()
 
 
 def encode(rows: pa.Table | pa.RecordBatch) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +18,7 @@ Send = Callable[[dict[str, Any]], None]
 
 
 class Context:
-    """The step that is running. Everything given to it must be JSON."""
+    """The step that is running. What is given to it must be JSON: numpy's values are, a model's text is."""
 
     def __init__(self, params: Mapping[str, Any], last_checkpoint: Any, send: Send) -> None:
         self.params = dict(params)
@@ -36,8 +37,10 @@ class Context:
         self._send({"type": "params", "values": dict(params)})
 
     def log_metrics(self, metrics: Mapping[str, float]) -> None:
-        """Keeps figures with the run, by name; a later value replaces an earlier one."""
-        self._send({"type": "metrics", "values": {name: float(value) for name, value in metrics.items()}})
+        """Keeps figures with the run, by name; a later value replaces an earlier one. NaN is kept as null."""
+        figures = {name: float(value) for name, value in metrics.items()}
+        values = {name: value if math.isfinite(value) else None for name, value in figures.items()}
+        self._send({"type": "metrics", "values": values})
 
 
 class Dataset:

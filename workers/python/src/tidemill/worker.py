@@ -10,7 +10,6 @@ import argparse
 import ctypes
 import importlib
 import io
-import json
 import os
 import platform
 import resource
@@ -28,7 +27,7 @@ import pyarrow as pa
 from tidemill import transform
 from tidemill.errors import EntryError, ReturnedError, headline, traceback_of
 from tidemill.models import folder, predictors
-from tidemill.protocol import PROTOCOL, Channel, Frame, decode
+from tidemill.protocol import PROTOCOL, Channel, Frame, decode, to_json
 from tidemill.step import Context, Dataset
 
 
@@ -108,6 +107,7 @@ class Worker:
             outputs = self._entry(head["entry"])(ctx, dataset, out)
             if outputs is not None and not isinstance(outputs, dict):
                 raise ReturnedError(f"returned {type(outputs).__name__}, expected a dict or nothing")
+            _check_json(outputs)
             if dataset is not None:
                 folder.wrap(out, dataset)
         except BaseException as error:
@@ -116,7 +116,7 @@ class Worker:
         finally:
             self._flush()
             self._logging = False
-        self._channel.send({"type": "done", "outputs": _plain(outputs)})
+        self._channel.send({"type": "done", "outputs": outputs})
 
     def _load_model(self, frame: Frame) -> None:
         self._model = predictors.load(Path(frame.header["folder"]))
@@ -134,7 +134,7 @@ class Worker:
 
     def _durably(self, event: dict[str, Any]) -> None:
         self._flush()
-        self._channel.send({**event, **_plain({key: event[key] for key in event})})
+        self._channel.send(event)
         self._channel.receive()
 
     @staticmethod
@@ -191,13 +191,11 @@ def _kind_of(error: BaseException) -> str:
     return "returned" if isinstance(error, ReturnedError | folder.ModelError) else "raised"
 
 
-def _plain(value: Any) -> Any:
-    """JSON of what user code gave: numpy's numbers become numbers, paths become text."""
-
-    def convert(other: Any) -> Any:
-        return other.tolist() if hasattr(other, "tolist") else str(other)
-
-    return json.loads(json.dumps(value, default=convert))
+def _check_json(outputs: Any) -> None:
+    try:
+        to_json(outputs)
+    except (TypeError, ValueError) as error:
+        raise ReturnedError(f"returned what can't be kept: {error}") from None
 
 
 def _take_socket() -> socket.socket:

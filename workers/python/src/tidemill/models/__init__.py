@@ -5,6 +5,31 @@ A folder has the MLflow layout (`MLmodel` beside the model's own file), `tidemil
 prove that it predicts the same.
 """
 
-from tidemill.models.folder import Column, ModelError, Signature, save
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from tidemill.models.folder import Column, ModelError, Signature, save, typed
 
 __all__ = ["Column", "ModelError", "Signature", "save"]
+
+
+class _Served:
+    """A folder as MLflow asks it: frames in, frames out."""
+
+    def __init__(self, folder: Path) -> None:
+        from tidemill.models import predictors
+
+        self._signature = Signature.read(folder)
+        self._model = predictors.load(folder)
+
+    def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The named outputs."""
+        return self._model.predict(typed(frame, self._signature)).to_pandas()
+
+
+def _load_pyfunc(path: str) -> _Served:
+    """What MLflow calls to load a folder whose flavor has no loader of its own."""
+    return _Served(Path(path))

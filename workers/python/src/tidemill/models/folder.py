@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.metadata
+import importlib
 import json
 import platform
 from collections.abc import Mapping
@@ -23,6 +23,14 @@ EXPECTED = "expected."
 
 _MLFLOW = {"string": "string", "int": "long", "float": "double", "bool": "boolean", "date": "datetime"}
 _MLFLOW["timestamp"] = "datetime"
+_MLFLOW_FILES = {"lightgbm": "data", "xgboost": "data", "onnx": "data", "sklearn": "pickled_model"}
+"""MLflow's word for the model's own file, for each of its flavors that are read and written."""
+_VERSIONS = {
+    "lightgbm": ("lightgbm", "lgb_version"),
+    "xgboost": ("xgboost", "xgb_version"),
+    "onnx": ("onnxruntime", "onnxruntime_version"),
+    "sklearn": ("sklearn", "sklearn_version"),
+}
 _BARE = {"model.txt": "lightgbm", "model.json": "xgboost", "model.ubj": "xgboost", "model.onnx": "onnx"}
 
 
@@ -60,7 +68,7 @@ class Signature:
         return Signature(told["flavor"], told["file"], columns, told["outputs"])
 
     def write(self, folder: Path) -> None:
-        """Writes `tidemill.json` and MLflow's `MLmodel`."""
+        """Writes `tidemill.json`, and MLflow's `MLmodel` unless MLflow did."""
         columns = [{key: value for key, value in vars(c).items() if value is not None} for c in self.columns]
         told = {
             "format": 1,
@@ -71,20 +79,25 @@ class Signature:
             "golden": GOLDEN,
         }
         (folder / SIGNATURE).write_text(json.dumps(told, indent=1) + "\n")
-        (folder / "MLmodel").write_text(self._mlmodel())
+        if not (folder / "MLmodel").exists():
+            (folder / "MLmodel").write_text(self._mlmodel())
 
     def _mlmodel(self) -> str:
         inputs = [{"name": c.name, "type": _MLFLOW[c.type], "required": False} for c in self.columns]
         outputs = [{"name": name, "type": _MLFLOW[ty]} for name, ty in self.outputs.items()]
-        library = {"sklearn": "scikit-learn", "onnx": "onnxruntime"}.get(self.flavor, self.flavor)
         lines = ["flavors:"]
-        if self.flavor != "python":
-            version = importlib.metadata.version(library)
-            lines += [f"  {self.flavor}:", f"    data: {self.file}", f"    {library}_version: {version}"]
+        if self.flavor in _MLFLOW_FILES:
+            module, key = _VERSIONS[self.flavor]
+            lines += [
+                f"  {self.flavor}:",
+                f"    {_MLFLOW_FILES[self.flavor]}: {self.file}",
+                f"    {key}: {importlib.import_module(module).__version__}",
+            ]
+            lines += ["    serialization_format: cloudpickle"] if self.flavor == "sklearn" else []
         lines += [
             "  python_function:",
-            f"    data: {self.file}",
             f"    loader_module: {'tidemill.models' if self.flavor == 'python' else f'mlflow.{self.flavor}'}",
+            *([] if self.flavor == "python" else [f"    data: {self.file}", f"    model_path: {self.file}"]),
             f"    python_version: {platform.python_version()}",
             "signature:",
             f"  inputs: {_quoted(inputs)}",
@@ -113,21 +126,40 @@ def save(
     flavor = flavor or predictors.flavor_of(model)
     file = predictors.write(flavor, model, out)
     signature = Signature(flavor, file, columns_of(rows), dict(outputs or {"prediction": "float"}))
-    _complete(out, signature, rows if isinstance(rows, pa.Table) else _plain(rows))
+    _complete(out, signature, rows)
     return out
 
 
 def wrap(out: Path, dataset: Dataset) -> None:
-    """Completes what a step left as a bare model file; does nothing if there is none, or a whole folder."""
-    file = next((name for name in _BARE if (out / name).is_file()), None)
-    if file is None or (out / SIGNATURE).exists():
+    """Completes what a step left: an MLflow folder as it is, or a bare model file. Does nothing for other things."""
+    if (out / SIGNATURE).exists():
+        return
+    found = mlflow_model(out) if (out / "MLmodel").is_file() else bare_model(out)
+    if found is None:
         return
     from tidemill.models import predictors
 
-    categories = predictors.categories_of(_BARE[file], out / file, dataset)
+    flavor, file = found
+    categories = predictors.categories_of(flavor, out / file, dataset)
     columns = [Column(name, ty, categories.get(name)) for name, ty in dataset.inputs.items()]
-    signature = Signature(_BARE[file], file, columns, dataset.outputs or {"prediction": "float"})
+    signature = Signature(flavor, file, columns, dataset.outputs or {"prediction": "float"})
     _complete(out, signature, dataset.to_arrow(columns=dataset.features))
+
+
+def bare_model(out: Path) -> tuple[str, str] | None:
+    """Flavor and name of the one model file that a step left."""
+    return next(((flavor, name) for name, flavor in _BARE.items() if (out / name).is_file()), None)
+
+
+def mlflow_model(out: Path) -> tuple[str, str]:
+    """Flavor and file of a folder that MLflow wrote."""
+    import yaml  # MLflow brings it
+
+    flavors = yaml.safe_load((out / "MLmodel").read_text()).get("flavors") or {}
+    for flavor, key in _MLFLOW_FILES.items():
+        if flavor in flavors:
+            return flavor, str(flavors[flavor].get(key) or flavors["python_function"][key])
+    raise ModelError(f"MLmodel has the flavors {', '.join(flavors)}; supported are {', '.join(_MLFLOW_FILES)}")
 
 
 def columns_of(rows: pd.DataFrame | pa.Table) -> list[Column]:
@@ -163,7 +195,7 @@ def golden_inputs(rows: pa.Table, count: int = 64) -> pa.Table:
     return pa.table(columns)
 
 
-def _complete(out: Path, signature: Signature, rows: pa.Table) -> None:
+def _complete(out: Path, signature: Signature, rows: pd.DataFrame | pa.Table) -> None:
     """Writes signature and golden rows; what the model predicts is asked of the folder itself."""
     from tidemill.models import predictors
 
@@ -181,8 +213,10 @@ def _complete(out: Path, signature: Signature, rows: pa.Table) -> None:
         writer.write_table(inputs)
 
 
-def typed(rows: pa.Table, signature: Signature) -> pa.Table:
+def typed(rows: pd.DataFrame | pa.Table, signature: Signature) -> pa.Table:
     """The signature's columns, each of its type."""
+    if isinstance(rows, pd.DataFrame):
+        rows = pa.Table.from_pandas(rows, preserve_index=False)
     return pa.table({c.name: _cast(rows.column(c.name), types.ARROW[c.type]) for c in signature.columns})
 
 
@@ -190,10 +224,6 @@ def _cast(values: pa.ChunkedArray, data_type: pa.DataType) -> pa.ChunkedArray:
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
     return values.cast(data_type)
-
-
-def _plain(frame: pd.DataFrame) -> pa.Table:
-    return pa.Table.from_pandas(frame, preserve_index=False)
 
 
 def _quoted(value: Any) -> str:

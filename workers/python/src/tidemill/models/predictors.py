@@ -53,7 +53,7 @@ def load(folder: Path) -> Predictor:
     signature = Signature.read(folder)
     loader = _LOADERS.get(signature.flavor)
     if loader is None:
-        raise ModelError(f"flavor `{signature.flavor}` is none of {', '.join(_LOADERS)}")
+        raise ModelError(f"flavor `{signature.flavor}` is not supported yet; there are {', '.join(_LOADERS)}")
     return loader(signature, folder / signature.file)
 
 
@@ -78,12 +78,8 @@ def write(flavor: str, model: Any, out: Path) -> str:
     if flavor == "onnx":
         (out / "model.onnx").write_bytes(model.SerializeToString())
         return "model.onnx"
-    if flavor == "torch":
-        model.save(str(out / "model.pt"))  # TorchScript: no pickle, no source needed
-        return "model.pt"
-    if flavor == "transformers":
-        model.save_pretrained(str(out / "model"))
-        return "model"
+    if flavor not in ("sklearn", "python"):
+        raise ModelError(f"flavor `{flavor}` is not supported yet; there are {', '.join(_LOADERS)}")
     (out / "model.pkl").write_bytes(_pickled(model))
     return "model.pkl"
 
@@ -219,34 +215,6 @@ def _onnx(signature: Signature, file: Path) -> Predictor:
     return _Loaded(signature, lambda rows, _: rows, ask)
 
 
-def _torch(signature: Signature, file: Path) -> Predictor:
-    import torch
-
-    torch.set_num_threads(1)
-    model = torch.jit.load(str(file)).eval()
-
-    def ask(matrix: Matrix) -> Any:
-        with torch.inference_mode():
-            return model(torch.from_numpy(matrix.astype(np.float32))).numpy()
-
-    return _Loaded(signature, as_matrix, ask)
-
-
-def _transformers(signature: Signature, file: Path) -> Predictor:
-    import transformers
-
-    if [column.type for column in signature.columns] != ["string"]:
-        raise ModelError("flavor transformers takes one text column")
-    pipeline = transformers.pipeline(model=str(file))
-
-    def ask(rows: pa.Table) -> Any:
-        texts = [text or "" for text in rows.column(0).to_pylist()]
-        answers = pipeline(texts)
-        return {name: [answer[name] for answer in answers] for name in signature.outputs}
-
-    return _Loaded(signature, lambda rows, _: rows, ask)
-
-
 def _pickled(model: Any) -> bytes:
     """A pickle with the author's own class in it, so that the folder doesn't need the project that trained it."""
     try:
@@ -271,7 +239,5 @@ _LOADERS: dict[str, Callable[[Signature, Path], Predictor]] = {
     "xgboost": _xgboost,
     "sklearn": _sklearn,
     "onnx": _onnx,
-    "torch": _torch,
-    "transformers": _transformers,
     "python": _python,
 }

@@ -1,0 +1,108 @@
+import datetime as dt
+import json
+import math
+import socket
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tidemill import Context, Dataset
+from tidemill.errors import headline, traceback_of
+from tidemill.protocol import Channel, to_json
+
+
+def test_what_is_given_to_a_context_is_json_or_refused() -> None:
+    class Booster:
+        pass
+
+    given = {"tree": np.int64(3), "curve": np.array([1.5, 2.0]), "day": dt.date(2013, 6, 1), "file": Path("a/b")}
+    assert json.loads(to_json(given)) == {"tree": 3, "curve": [1.5, 2.0], "day": "2013-06-01", "file": "a/b"}
+    with pytest.raises(TypeError, match="Booster is not JSON"):
+        to_json({"booster": Booster()})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        to_json({"loss": math.nan})
+
+
+def test_metrics_are_numbers_and_nan_is_null() -> None:
+    sent: list[dict[str, Any]] = []
+    ctx = Context({}, None, sent.append)
+    ctx.log_metrics({"auc": np.float64(0.5), "loss": math.nan})
+    assert sent == [{"type": "metrics", "values": {"auc": 0.5, "loss": None}}]
+    with pytest.raises(ValueError, match="could not convert"):
+        ctx.log_metrics({"auc": "good"})  # type: ignore[dict-item]
+
+
+def test_a_checkpoint_is_the_last_one_at_once() -> None:
+    sent: list[dict[str, Any]] = []
+    ctx = Context({"days": 1}, {"tree": 1}, sent.append)
+    ctx.checkpoint({"tree": 2})
+    assert (ctx.last_checkpoint, ctx.params, sent) == (
+        {"tree": 2},
+        {"days": 1},
+        [{"type": "checkpoint", "value": {"tree": 2}}],
+    )
+
+
+def test_frames_of_many_threads_never_mix() -> None:
+    ours, theirs = socket.socketpair()
+    sender, receiver = Channel(ours), Channel(theirs)
+    lines = [str(number) * 100_000 for number in range(8)]
+    threads = [threading.Thread(target=sender.send, args=({"line": line},)) for line in lines]
+    for thread in threads:
+        thread.start()
+    got = [receiver.receive().header["line"] for _ in lines]
+    assert sorted(got) == lines
+
+
+def test_a_dataset_keeps_text_nulls_days_and_nan(tmp_path: Path) -> None:
+    moment = dt.datetime(2013, 6, 1, 4, tzinfo=dt.UTC)
+    table = pa.table(
+        {
+            "code": pa.array(["007", None]),
+            "n": pa.array([1, None]),
+            "x": pa.array([math.nan, None]),
+            "day": pa.array([dt.date(2013, 6, 1), None]),
+            "at": pa.array([moment, None], pa.timestamp("us", tz="UTC")),
+        }
+    )
+    pq.write_table(table, tmp_path / "rows.parquet")
+    dataset = Dataset([tmp_path / "rows.parquet"], {"code": "string", "n": "int"})
+    arrow = dataset.to_arrow()
+    assert arrow.column("x").null_count == 1
+    assert arrow.drop_columns("x") == table.drop_columns("x")
+    frame = dataset.to_pandas()
+    assert frame["code"][0] == "007"
+    assert frame["n"].dtype == pd.Int64Dtype()
+    assert (frame["day"][0], frame["at"][0]) == (dt.date(2013, 6, 1), pd.Timestamp(moment))
+    assert frame.drop(columns="x").isna().iloc[1].all()
+    categorical = dataset.to_pandas(categorical=True)
+    assert list(categorical["code"].cat.categories) == ["007"]
+
+
+def test_a_traceback_has_the_authors_frames_and_the_cause() -> None:
+    def read() -> None:
+        try:
+            json.loads("{")
+        except ValueError as error:
+            raise RuntimeError("the settings can't be read") from error
+
+    with pytest.raises(RuntimeError) as caught:
+        read()
+    told = traceback_of(caught.value)
+    assert "JSONDecodeError" in told
+    assert told.endswith("RuntimeError: the settings can't be read")
+    assert "json/decoder.py" not in told
+
+
+def test_a_frame_of_ours_is_not_the_authors_line() -> None:
+    ctx = Context({}, None, lambda event: print(to_json(event)))
+    with pytest.raises(TypeError) as caught:
+        ctx.checkpoint({"booster": object()})
+    assert "at tests/test_step.py:" in headline(caught.value)
+    assert "protocol.py" not in traceback_of(caught.value)
