@@ -71,11 +71,11 @@ impl<C: Serialize + DeserializeOwned + Clone> Context<C> {
         let write = async {
             attempt.store.complete_in(&mut tx, attempt.claimed.lease, outputs).await?;
             tx.commit().await?;
-            attempt.set_committed();
-            attempt.store.wake().await;
             Ok(())
         };
         attempt.perform(Operation::Commit, write).await?;
+        attempt.set_committed();
+        attempt.store.wake().await;
         Ok(Outcome::Committed)
     }
 

@@ -11,24 +11,20 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use anyhow::{Context as _, ensure};
 use futures::future::BoxFuture;
 use serde_json::Value;
-use tidemill_core::{AttemptPolicy, RetryPolicy};
+use tidemill_core::RunId;
 use tidemill_runtime::{
     JobEntry,
     probe::{Interference, Operation, Probe},
 };
-use tidemill_store::{NewJob, Store};
+use tidemill_store::Store;
 use tokio::sync::Notify;
 
 use crate::engine::{Driver, outcome};
-
-/// A job never has more operations than this in a test's world.
-const OPERATIONS_MAX: usize = 200;
 
 /// Describes the job's effects, e.g. as sorted rows; ids and times that differ from world to world left out.
 pub type Digest = Box<dyn Fn() -> BoxFuture<'static, anyhow::Result<String>> + Send + Sync>;
@@ -37,10 +33,10 @@ pub type Digest = Box<dyn Fn() -> BoxFuture<'static, anyhow::Result<String>> + S
 pub struct FaultWorld {
     /// The engine's state.
     pub store: Store,
-    /// The job, and others that it enqueues and the digest depends on.
+    /// What is run under faults; jobs of other kinds wait.
     pub jobs: Vec<JobEntry>,
-    /// What is run.
-    pub job: NewJob,
+    /// The run that has to complete. It waits in the queue.
+    pub run: RunId,
     /// Its effects.
     pub digest: Digest,
     /// Lives as long as the world: databases, folders.
@@ -49,7 +45,7 @@ pub struct FaultWorld {
 
 impl fmt::Debug for FaultWorld {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FaultWorld").field("job", &self.job).finish_non_exhaustive()
+        f.debug_struct("FaultWorld").field("run", &self.run).finish_non_exhaustive()
     }
 }
 
@@ -87,40 +83,40 @@ async fn disturb(
     fresh: impl AsyncFn() -> anyhow::Result<FaultWorld>,
     interference: Interference,
 ) -> anyhow::Result<usize> {
-    let (expected, _) = run(fresh().await?, None).await.context("undisturbed")?;
-    for nth in 1..=OPERATIONS_MAX {
+    let counted = Arc::new(NthOperation::new(usize::MAX, Interference::None));
+    let (expected, _) = run(fresh().await?, Arc::clone(&counted)).await.context("undisturbed")?;
+    let operations = counted.seen();
+    for nth in 1..=operations {
         let fault = Arc::new(NthOperation::new(nth, interference));
-        let disturbed = run(fresh().await?, Some(Arc::clone(&fault))).await;
-        let (digest, outputs) = disturbed.with_context(|| format!("{interference:?} at operation {nth}"))?;
-        if !fault.reached() {
-            return Ok(nth - 1);
-        }
+        let disturbed = run(fresh().await?, Arc::clone(&fault)).await;
+        let (digest, outputs) =
+            disturbed.with_context(|| format!("{interference:?} at operation {nth} of {operations}"))?;
+        ensure!(fault.seen() >= nth, "operation {nth} of {operations} was never asked for");
         ensure!(
             digest == expected,
-            "{interference:?} at operation {nth} left other effects (outputs {outputs}):\n{digest}\ninstead of:\n{expected}"
+            "{interference:?} at operation {nth} of {operations} left another world (outputs {outputs}):\n{}",
+            difference(&expected, &digest)
         );
     }
-    anyhow::bail!("more than {OPERATIONS_MAX} operations: make the test's world smaller")
+    Ok(operations)
 }
 
-async fn run(world: FaultWorld, fault: Option<Arc<NthOperation>>) -> anyhow::Result<(String, Value)> {
-    let FaultWorld { store, jobs, mut job, digest, keep } = world;
-    let retry = RetryPolicy::Fixed { delay: Duration::ZERO, max_attempts: 10 };
-    job.policy = AttemptPolicy { retry, ..job.policy };
-    let mut tx = store.begin().await?;
-    let enqueued = store.enqueue(&mut tx, job).await?;
-    tx.commit().await?;
-
-    let mut driver = Driver::new(&store, jobs);
-    if let Some(fault) = fault {
-        driver = driver.probed(fault);
-    }
-    driver.until_idle().await?;
-    let outputs =
-        outcome(&store, enqueued.run).await?.map_err(|fault| anyhow::anyhow!("the run failed: {fault}"))?;
+async fn run(world: FaultWorld, fault: Arc<NthOperation>) -> anyhow::Result<(String, Value)> {
+    let FaultWorld { store, jobs, run, digest, keep } = world;
+    Driver::new(&store, jobs).probed(fault).until_idle().await?;
+    let outputs = outcome(&store, run).await?.map_err(|fault| anyhow::anyhow!("the run failed: {fault}"))?;
     let digest = digest().await?;
     drop(keep);
     Ok((digest, outputs))
+}
+
+/// The lines that only one of two texts has: what is missing, and what is there instead.
+fn difference(expected: &str, found: &str) -> String {
+    let only = |mark: char, these: &str, those: &str| -> Vec<String> {
+        let known: Vec<&str> = those.lines().collect();
+        these.lines().filter(|line| !known.contains(line)).map(|line| format!("{mark} {line}")).collect()
+    };
+    [only('-', expected, found), only('+', found, expected)].concat().join("\n")
 }
 
 /// Interferes with one operation.
@@ -137,8 +133,8 @@ impl NthOperation {
         Self { nth, interference, seen: AtomicUsize::new(0), dead: Notify::new() }
     }
 
-    fn reached(&self) -> bool {
-        self.seen.load(Ordering::Relaxed) >= self.nth
+    fn seen(&self) -> usize {
+        self.seen.load(Ordering::Relaxed)
     }
 }
 

@@ -16,3 +16,4 @@ mod servers;
 
 pub use clock::ManualClock;
 pub use engine::{Driver, Engine, engine, engine_with, run_job, run_until_idle};
+pub use servers::python;

@@ -1,7 +1,8 @@
 //! A key prefix of its own for each test, on one Valkey server.
 
-use std::{path::PathBuf, sync::OnceLock};
+use std::{fmt::Write as _, path::PathBuf, sync::OnceLock};
 
+use ::redis::{AsyncCommands as _, aio::MultiplexedConnection};
 use tidemill_servers::{Valkey, free_port};
 use uuid::Uuid;
 
@@ -16,10 +17,67 @@ pub struct Prefix {
     pub prefix: String,
 }
 
+impl Prefix {
+    /// A fresh prefix that holds what this one holds.
+    pub async fn copy(&self) -> anyhow::Result<Self> {
+        let copy = Self { url: self.url.clone(), prefix: fresh() };
+        let mut connection = self.connect().await?;
+        for key in self.keys(&mut connection).await? {
+            let to = key.replacen(&self.prefix, &copy.prefix, 1);
+            ::redis::cmd("COPY").arg(&key).arg(to).query_async::<()>(&mut connection).await?;
+        }
+        Ok(copy)
+    }
+
+    /// What it holds, a line for each value: names without the prefix, bytes that aren't text as hex.
+    pub async fn dump(&self) -> anyhow::Result<Vec<String>> {
+        let mut connection = self.connect().await?;
+        let mut lines = Vec::new();
+        for key in self.keys(&mut connection).await? {
+            let name = &key[self.prefix.len()..];
+            let kind: String = ::redis::cmd("TYPE").arg(&key).query_async(&mut connection).await?;
+            if kind == "hash" {
+                let fields: Vec<(String, Vec<u8>)> = connection.hgetall(&key).await?;
+                lines.extend(fields.iter().map(|(field, value)| format!("{name} {field} {}", text(value))));
+            } else {
+                let value: Vec<u8> = connection.get(&key).await?;
+                lines.push(format!("{name} {}", text(&value)));
+            }
+        }
+        lines.sort();
+        Ok(lines)
+    }
+
+    async fn connect(&self) -> anyhow::Result<MultiplexedConnection> {
+        Ok(::redis::Client::open(self.url.as_str())?.get_multiplexed_async_connection().await?)
+    }
+
+    async fn keys(&self, connection: &mut MultiplexedConnection) -> anyhow::Result<Vec<String>> {
+        Ok(connection.keys(format!("{}*", self.prefix)).await?)
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && !text.contains(char::is_control)
+    {
+        return text.to_owned();
+    }
+    bytes.iter().fold(String::new(), |mut hex, byte| {
+        // Writing to a String never fails.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+fn fresh() -> String {
+    format!("test_{}", Uuid::now_v7().simple())
+}
+
 /// A fresh prefix on the shared server.
 pub async fn prefix() -> anyhow::Result<Prefix> {
     let url = tokio::task::spawn_blocking(shared_server).await??;
-    Ok(Prefix { url, prefix: format!("test_{}", Uuid::now_v7().simple()) })
+    Ok(Prefix { url, prefix: fresh() })
 }
 
 fn shared_server() -> anyhow::Result<String> {
@@ -68,8 +126,6 @@ impl Server {
 
 #[cfg(test)]
 mod tests {
-    use ::redis::AsyncCommands as _;
-
     use super::*;
 
     #[tokio::test]
@@ -81,5 +137,7 @@ mod tests {
         let key = format!("{}:key", first.prefix);
         connection.set::<_, _, ()>(&key, 7).await.unwrap();
         assert_eq!(connection.get::<_, i32>(&key).await.unwrap(), 7);
+        assert_eq!(first.copy().await.unwrap().dump().await.unwrap(), [":key 7"]);
+        assert!(second.dump().await.unwrap().is_empty());
     }
 }

@@ -9,7 +9,10 @@ use anyhow::Context as _;
 use tidemill_servers::Wheels;
 
 /// The interpreter of the virtual environment that `scripts/setup` fills.
-pub(crate) fn python() -> anyhow::Result<PathBuf> {
+///
+/// # Errors
+/// When there is no home directory to look in.
+pub fn python() -> anyhow::Result<PathBuf> {
     if let Some(python) = std::env::var_os("TIDEMILL_PYTHON") {
         return Ok(python.into());
     }

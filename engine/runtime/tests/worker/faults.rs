@@ -9,7 +9,7 @@ use tidemill_testkit::{
     faults::{self, FaultWorld},
 };
 
-use crate::world::{KIND, scripted};
+use crate::world::{KIND, enqueue, scripted};
 
 /// Publishes three chunks, one in each transaction.
 fn right() -> JobEntry {
@@ -62,7 +62,7 @@ async fn world(job: JobEntry) -> anyhow::Result<FaultWorld> {
     Ok(FaultWorld {
         store: engine.store.clone(),
         jobs: vec![job],
-        job: job_new(KIND, &json!(null)),
+        run: enqueue(&engine.store, job_new(KIND, &json!(null))).await,
         digest: Box::new(digest),
         keep: Box::new(engine),
     })
@@ -83,6 +83,6 @@ async fn a_job_with_an_effect_apart_from_its_checkpoint_is_caught() {
         faults::fails_at_every_step(fresh).await.unwrap_err(),
         faults::dies_between_effect_and_checkpoint(fresh).await.unwrap_err(),
     ] {
-        assert!(caught.to_string().contains("0 0 1 2"), "{caught:#}");
+        assert!(caught.to_string().contains("+ 0 0 1 2"), "{caught:#}");
     }
 }

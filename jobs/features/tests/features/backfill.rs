@@ -11,7 +11,7 @@ use tidemill_store::NewJob;
 
 use crate::world::{PROJECT, World, departure};
 
-pub(crate) fn backfill_new(view: &str) -> NewJob {
+fn backfill_new(view: &str) -> NewJob {
     NewJob {
         policy: AttemptPolicy::default(),
         ..job_new(FEATURES_BACKFILL, &FeaturesBackfill { view: view.to_owned() })

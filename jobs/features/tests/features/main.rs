@@ -2,7 +2,6 @@
 //! join both say.
 
 mod backfill;
-mod faults;
 mod parity;
 mod python;
 mod update;

@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, AtomicI64, Ordering},
+    sync::atomic::{AtomicI64, Ordering},
 };
 
 use serde_json::{Map, json};
@@ -121,7 +121,6 @@ pub(crate) struct World {
     _engine: Engine,
     _folder: TempDir,
     commits: AtomicI64,
-    quiet: AtomicBool,
 }
 
 impl World {
@@ -152,14 +151,7 @@ impl World {
             cache: folder.path().join("cache"),
         };
         let objects = Objects::default();
-        let mut world = Self {
-            deps,
-            objects,
-            _engine: engine,
-            _folder: folder,
-            commits: AtomicI64::new(0),
-            quiet: AtomicBool::new(false),
-        };
+        let mut world = Self { deps, objects, _engine: engine, _folder: folder, commits: AtomicI64::new(0) };
         world.apply(yaml, python).await;
         world.clock(600).await;
         world
@@ -242,15 +234,7 @@ impl World {
         self.enqueue(updates_of_source(&self.objects, source)).await;
     }
 
-    /// From now on nothing that happens asks for jobs.
-    pub(crate) fn be_quiet(&self) {
-        self.quiet.store(true, Ordering::Relaxed);
-    }
-
     pub(crate) async fn enqueue(&self, wishes: Vec<NewJob>) {
-        if self.quiet.load(Ordering::Relaxed) {
-            return;
-        }
         let store = self.deps.catalog.store();
         let mut tx = store.begin().await.unwrap();
         for wish in wishes {

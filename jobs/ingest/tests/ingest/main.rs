@@ -1,6 +1,5 @@
 //! Files through the real queue, catalog and lake.
 #![expect(clippy::unwrap_used, reason = "tests may unwrap")]
 
-mod faults;
 mod files;
 mod world;

@@ -1,6 +1,5 @@
 //! From labels to a promoted model: the steps of training together, on real servers and real Python.
 
 mod datasets;
-mod faults;
 mod models;
 mod world;

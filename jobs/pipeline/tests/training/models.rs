@@ -1,13 +1,8 @@
 //! Training, registration, the gate, promotion, rollback, scoring.
 
-use std::collections::BTreeMap;
-
-use indexmap::IndexMap;
 use serde_json::json;
-use tidemill_catalog::ModelVersion;
 use tidemill_core::{RunState, StepState};
 use tidemill_offline::{Read, Table};
-use tidemill_spec::{Hydration, Type};
 
 use crate::world::{VISITS, World, outputs};
 
@@ -114,27 +109,4 @@ async fn an_artifact_that_is_no_model_is_refused() {
     let fault = tidemill_testkit::run_job(world.store(), job, &args).await.unwrap_err();
     assert_eq!(fault.code.unwrap().to_string(), "TM0820", "{fault}");
     assert!(world.catalog.model_versions(None).await.unwrap().is_empty());
-}
-
-/// A version that nobody loads.
-pub(crate) fn version() -> ModelVersion {
-    ModelVersion {
-        model: "buyer".to_owned(),
-        version: 0,
-        artifact: "artifacts/none".to_owned(),
-        runtime: "lightgbm".to_owned(),
-        keys: IndexMap::from([("visit".to_owned(), Type::Int)]),
-        hydration: Hydration { rounds: Vec::new(), columns: IndexMap::new() },
-        request: IndexMap::new(),
-        outputs: IndexMap::from([("probability".to_owned(), Type::Float)]),
-        fail_on_missing: false,
-        processes: 2,
-        categories: IndexMap::new(),
-        view_versions: BTreeMap::new(),
-        leak_allowed: Vec::new(),
-        dataset: None,
-        params: serde_json::Map::new(),
-        run: None,
-        code_hash: None,
-    }
 }
