@@ -155,7 +155,7 @@ where
         Box::pin(async move {
             let result = running.await.map_err(job_error);
             attempt.flush_log().await;
-            if let Ended::Settle(ending) = layer.executor.conclude(&attempt, result) {
+            if let Ended::Settle(ending) = layer.executor.conclude(&attempt, result).await {
                 layer.committer.settle(attempt.claimed.lease, ending).await;
             }
             drop(slot);

@@ -16,6 +16,8 @@ use crate::{
     verdict::{self, Facts},
 };
 
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(200);
+
 /// How an attempt ended, for whoever ran it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ended {
@@ -76,7 +78,7 @@ impl Executor {
         let attempt = Arc::new(self.attempt(claimed, stop, probe));
         let result = self.work(&attempt).await;
         attempt.flush_log().await;
-        self.conclude(&attempt, result)
+        self.conclude(&attempt, result).await
     }
 
     pub(crate) fn attempt(&self, claimed: Claimed, stop: Stop, probe: Option<Arc<dyn Probe>>) -> Attempt {
@@ -104,10 +106,13 @@ impl Executor {
         }
     }
 
-    pub(crate) fn conclude(&self, attempt: &Attempt, result: Result<Done, JobError>) -> Ended {
+    /// How the attempt ended. Of a failure the database is asked whether it was to blame; one that is away is waited
+    /// for, as the attempt's end would have to anyway.
+    pub(crate) async fn conclude(&self, attempt: &Attempt, result: Result<Done, JobError>) -> Ended {
         if attempt.committed() {
             return Ended::Committed;
         }
+        let interrupted = matches!(result, Err(JobError::Retry(_))) && self.interrupted(attempt).await;
         let claimed = &attempt.claimed;
         let facts = Facts {
             policy: self.jobs.get(&claimed.kind).map_or(claimed.policy, |entry| policy(entry, claimed)),
@@ -115,8 +120,19 @@ impl Executor {
             first_started_at: claimed.first_started_at,
             now: self.clock.now(),
             chance: rand::random(),
+            interrupted,
         };
         verdict::conclude(result, attempt.stop.reason(), &facts)
+    }
+
+    async fn interrupted(&self, attempt: &Attempt) -> bool {
+        loop {
+            match self.store.interrupted(attempt.claimed.lease).await {
+                Ok(interrupted) => return interrupted,
+                Err(error) => tracing::debug!(%error, "a failed attempt waits for the database"),
+            }
+            tokio::time::sleep(ASK_AGAIN_AFTER).await;
+        }
     }
 
     fn entry(&self, kind: &Kind) -> Result<&JobEntry, JobError> {

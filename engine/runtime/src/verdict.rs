@@ -20,7 +20,12 @@ pub(crate) struct Facts {
     pub(crate) now: Time,
     /// In `[0, 1)`.
     pub(crate) chance: f64,
+    /// The database was started again meanwhile: a failure is not the job's own.
+    pub(crate) interrupted: bool,
 }
+
+/// How long a job waits that a restart of the database has failed, up to twice as long by chance.
+const AFTER_RESTART: Duration = Duration::from_millis(500);
 
 /// How an attempt ended that didn't commit its own end.
 pub(crate) fn conclude(result: Result<Done, JobError>, stop: Option<&StopReason>, facts: &Facts) -> Ended {
@@ -43,6 +48,10 @@ pub(crate) fn conclude(result: Result<Done, JobError>, stop: Option<&StopReason>
 
 fn ending(error: JobError, facts: &Facts) -> Ending {
     match error {
+        JobError::Retry(fault) if facts.interrupted => {
+            let until = facts.now + AFTER_RESTART.mul_f64(1.0 + facts.chance);
+            Ending::Snooze(until, format!("the database was started again: {}", fault.message))
+        }
         JobError::Retry(fault) => {
             let elapsed = (facts.now - facts.first_started_at).to_std().unwrap_or(Duration::ZERO);
             match facts.policy.retry.delay_after(facts.charged + 1, elapsed, facts.chance) {
@@ -67,7 +76,7 @@ mod tests {
         let retry = RetryPolicy::Fixed { delay: Duration::from_mins(1), max_attempts: 3 };
         let now = SystemClock.now();
         let policy = AttemptPolicy { retry, ..AttemptPolicy::default() };
-        Facts { policy, charged, first_started_at: now, now, chance: 0.0 }
+        Facts { policy, charged, first_started_at: now, now, chance: 0.0, interrupted: false }
     }
 
     #[test]
@@ -83,6 +92,19 @@ mod tests {
             let ended = conclude(Err(JobError::Retry(fault.clone())), None, &facts);
             assert_eq!(ended, Ended::Settle(expected));
         }
+    }
+
+    #[test]
+    fn a_restart_of_the_database_charges_nobody() {
+        let last = Facts { interrupted: true, ..facts(2) };
+        let failed = Err(JobError::Retry(Fault::new("connection reset")));
+        let Ended::Settle(Ending::Snooze(until, reason)) = conclude(failed, None, &last) else {
+            panic!("it comes again");
+        };
+        assert_eq!(until, last.now + AFTER_RESTART);
+        assert_eq!(reason, "the database was started again: connection reset");
+        let own = conclude(Err(JobError::Discard(Fault::new("bad args"))), None, &last);
+        assert!(matches!(own, Ended::Settle(Ending::Discard(_))));
     }
 
     #[test]

@@ -159,6 +159,16 @@ impl Store {
         Ok(())
     }
 
+    /// Whether the database was started again since the attempt began. What failed since then may have failed for that.
+    pub async fn interrupted(&self, lease: Lease) -> Result<bool, Error> {
+        let started = sqlx::query(include_str!("../queries/job/interrupted.sql"))
+            .bind(lease.job.as_uuid())
+            .bind(lease.token.0)
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(started.map(|row| row.try_get(0)).transpose()?.unwrap_or(false))
+    }
+
     /// Saves where the next attempt goes on, in `tx`. Nothing else in `tx` lands when the lease is lost.
     ///
     /// # Errors

@@ -313,6 +313,30 @@ async fn a_job_under_which_workers_die_in_a_row_goes_to_dead_letter() {
 }
 
 #[tokio::test]
+async fn a_job_that_kills_its_worker_takes_no_neighbour_to_dead_letter() {
+    let world = world().await;
+    let poison = world.enqueue(job("a")).await.run;
+    let innocent = world.enqueue(job("b")).await.run;
+    // Twice nobody knows which of them it was.
+    for _ in 0..2 {
+        assert_eq!(world.claim_and_die(5).await.len(), 2);
+        assert_eq!(world.store.rescue_expired(10).await.unwrap().jobs, 2);
+    }
+    // Each has its last chance alone, beside whatever else there is.
+    world.enqueue(job("c")).await;
+    let worker = WorkerId::generate();
+    let first = world.claim_as(worker, 5, Duration::ZERO).await;
+    assert_eq!(names(&first), ["a", "c"]);
+    assert!(world.claim_as(worker, 5, LEASE).await.is_empty(), "this worker has one of them");
+    let other = world.claim(5).await;
+    assert_eq!(names(&other), ["b"]);
+    assert_eq!(world.store.rescue_expired(10).await.unwrap().poisoned, 1);
+    world.complete(&other[0]).await;
+    assert_eq!(world.state(poison).await, RunState::Failed);
+    assert_eq!(world.state(innocent).await, RunState::Completed);
+}
+
+#[tokio::test]
 async fn crashes_of_attempts_that_got_somewhere_do_not_add_up() {
     let world = world().await;
     world.enqueue(job("a")).await;

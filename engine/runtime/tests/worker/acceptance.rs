@@ -14,23 +14,35 @@ use crate::world::{Count, KIND, World, everything, quick, retry, scripted, until
 #[tokio::test]
 async fn t1_two_healthy_workers_run_each_slow_job_once() {
     let world = World::new().await;
-    let count = Count::default();
-    let counted = count.clone();
+    let (gate, count) = (std::sync::Arc::new(Semaphore::new(0)), Count::default());
+    let (waits, counted) = (gate.clone(), count.clone());
     let job = scripted(move |_, _| {
         counted.add();
-        Box::pin(async {
-            tokio::time::sleep(Duration::from_millis(400)).await;
+        let gate = waits.clone();
+        Box::pin(async move {
+            gate.acquire().await.map_err(JobError::retry)?.forget();
             Ok(Outcome::DONE)
         })
     });
     for n in 0..6 {
         world.enqueue(json!(n)).await;
     }
-    // All jobs together take longer than a lease; one alone doesn't wait for it.
-    let options = WorkerOptions { slots: 1, lease: Duration::from_secs(1), ..quick() };
+    let options = WorkerOptions { slots: 1, ..quick() };
     let workers = [world.worker(job.clone(), options.clone()), world.worker(job, options)];
-    until("all completed", async || world.count("SELECT count(*) FROM job").await == 0).await;
-    world.store().rescue_expired(100).await.unwrap();
+    // A third process looks for jobs to take away all the time, as servers do.
+    let rescue = async || assert_eq!(world.store().rescue_expired(100).await.unwrap().jobs, 0);
+    let long = "SELECT count(*) FROM job WHERE started_at < now() - interval '4 s'";
+    until("both have worked for two leases", async || {
+        rescue().await;
+        world.count(long).await == 2
+    })
+    .await;
+    gate.add_permits(6);
+    until("all completed", async || {
+        rescue().await;
+        world.count("SELECT count(*) FROM job").await == 0
+    })
+    .await;
     for worker in workers {
         worker.stop().await;
     }
@@ -117,9 +129,18 @@ async fn t4b_a_failing_heartbeat_does_not_end_the_worker() {
     }
     let worker = world.worker(job, WorkerOptions { slots: 5, ..quick() });
     until("all run", async || world.leased().await == 5).await;
-    world.sql("ALTER TABLE worker RENAME TO worker_away").await;
-    tokio::time::sleep(Duration::from_millis(700)).await;
-    world.sql("ALTER TABLE worker_away RENAME TO worker").await;
+    // A sequence keeps what a rolled back statement drew from it.
+    world
+        .sql(
+            "CREATE SEQUENCE refused;
+             CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+                 $$BEGIN PERFORM nextval('refused'); RAISE EXCEPTION 'not now'; END$$;
+             CREATE TRIGGER refuse BEFORE UPDATE ON worker FOR EACH ROW EXECUTE FUNCTION refuse()",
+        )
+        .await;
+    until("two heartbeats were refused", async || world.count("SELECT last_value FROM refused").await >= 2)
+        .await;
+    world.sql("DROP TRIGGER refuse ON worker").await;
     gate.add_permits(6);
     world.enqueue(json!(6)).await;
     until("all completed", async || world.count("SELECT count(*) FROM job").await == 0).await;

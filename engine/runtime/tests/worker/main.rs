@@ -8,5 +8,6 @@ mod figures;
 mod maintenance;
 mod outages;
 mod pipeline;
+mod processes;
 mod promises;
 mod world;

@@ -51,7 +51,7 @@ async fn set_clock(world: &World, to: &str) {
     tx.commit().await.unwrap();
 }
 
-fn maintenance(world: &World) -> Maintenance {
+pub(crate) fn maintenance(world: &World) -> Maintenance {
     let fire = Arc::new(Ticks(world.store().clone()));
     Maintenance::new(world.store().clone(), MaintenanceOptions::default(), fire)
 }

@@ -1,8 +1,9 @@
 -- Leases up to $2 waiting jobs of the kinds $1 to the worker $3 for $4 seconds.
 -- `= ANY(ARRAY(…))` keeps the update on the primary key; the join form scans the table.
--- A full concurrency key is passed over; of several jobs with one key, the first is taken.
+-- A full concurrency key is passed over; of several jobs with one key, the first is taken. So is, of jobs that have
+-- their last chance, the first, by a worker that runs none.
 WITH candidate AS (
-    SELECT id, concurrency_key, priority, run_at
+    SELECT id, concurrency_key, priority, run_at, last_chance
     FROM job
     WHERE lease_token IS NULL
       AND run_at <= now()
@@ -10,13 +11,20 @@ WITH candidate AS (
       AND (concurrency_key IS NULL OR NOT EXISTS (
           SELECT FROM job AS held
           WHERE held.concurrency_key = job.concurrency_key AND held.lease_token IS NOT NULL))
+      AND (NOT last_chance OR NOT EXISTS (
+          SELECT FROM job AS held
+          WHERE held.worker_id = $3 AND held.last_chance AND held.lease_token IS NOT NULL))
     ORDER BY priority, run_at, id
     LIMIT $2
     FOR UPDATE SKIP LOCKED
-), chosen AS (
-    SELECT DISTINCT ON (coalesce(concurrency_key, id::text)) id
+), of_each_key AS (
+    SELECT DISTINCT ON (coalesce(concurrency_key, id::text)) *
     FROM candidate
     ORDER BY coalesce(concurrency_key, id::text), priority, run_at, id
+), chosen AS (
+    SELECT id FROM of_each_key WHERE NOT last_chance
+    UNION ALL
+    (SELECT id FROM of_each_key WHERE last_chance ORDER BY priority, run_at, id LIMIT 1)
 )
 UPDATE job
 SET lease_token = next_lease_token(),

@@ -84,17 +84,18 @@ impl World {
 
     /// Claims by a worker of its own that runs every kind of these tests.
     pub(crate) async fn claim(&self, slots: usize) -> Vec<Claimed> {
-        self.claim_for(slots, LEASE).await
+        self.claim_as(WorkerId::generate(), slots, LEASE).await
     }
 
     /// A claim whose leases have expired at once.
     pub(crate) async fn claim_and_die(&self, slots: usize) -> Vec<Claimed> {
-        self.claim_for(slots, Duration::ZERO).await
+        self.claim_as(WorkerId::generate(), slots, Duration::ZERO).await
     }
 
-    async fn claim_for(&self, slots: usize, lease: Duration) -> Vec<Claimed> {
+    /// Claims by a worker that may hold others already.
+    pub(crate) async fn claim_as(&self, worker: WorkerId, slots: usize, lease: Duration) -> Vec<Claimed> {
         let kinds = ["a", "b", "c", "step"].map(str::to_owned);
-        let mut claimed = self.store.claim(WorkerId::generate(), &kinds, slots, lease).await.unwrap();
+        let mut claimed = self.store.claim(worker, &kinds, slots, lease).await.unwrap();
         claimed.sort_by(|left, right| left.step.cmp(&right.step));
         claimed
     }
