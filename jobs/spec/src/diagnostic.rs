@@ -47,7 +47,6 @@ impl Place {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Diagnostic {
     /// Its page, printed as `TM0201`.
-    #[serde(with = "code_text")]
     pub code: Code,
     /// How bad it is.
     pub severity: Severity,
@@ -61,25 +60,6 @@ pub struct Diagnostic {
     /// The YAML path within its object, e.g. `steps.train.retrys`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub path: String,
-}
-
-/// Codes in JSON are what people search for: `"TM0201"`.
-mod code_text {
-    use serde::{Deserialize as _, Deserializer, Serializer, de};
-    use tidemill_core::Code;
-
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-    pub(super) fn serialize<S: Serializer>(code: &Code, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(code)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Code, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.strip_prefix("TM")
-            .and_then(|digits| digits.parse().ok())
-            .map(Code)
-            .ok_or_else(|| de::Error::custom("expected TM and four digits"))
-    }
 }
 
 /// A file that was read, kept for the frames of diagnostics.

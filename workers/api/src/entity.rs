@@ -45,11 +45,22 @@ fn in_order(entity: &Entity, text: &str) -> Result<Vec<Value>, ApiError> {
 
 fn wrong(entity: &Entity, message: &str) -> ApiError {
     let keys: Vec<String> = entity.keys.iter().map(|(name, ty)| format!("{name}: {ty}")).collect();
-    ApiError::invalid(Fault::coded(803, message).hint(format!(
-        "entity `{}` has the keys {}",
-        entity.name,
-        keys.join(", ")
-    )))
+    let hint = format!("entity `{}` has the keys {}", entity.name, keys.join(", "));
+    ApiError::invalid(Fault::coded(616, message).hint(hint))
+}
+
+/// `flight (carrier, flight, date, origin)`
+pub(crate) fn described(entity: &Entity) -> String {
+    let keys: Vec<&str> = entity.keys.keys().map(String::as_str).collect();
+    format!("{} ({})", entity.name, keys.join(", "))
+}
+
+/// Whether just the entity's keys are named, whatever their values.
+pub(crate) fn names_all(entity: &Entity, given: &Json) -> bool {
+    let named = given.as_object();
+    named.is_some_and(|named| {
+        named.len() == entity.keys.len() && named.keys().all(|name| entity.keys.contains_key(name))
+    })
 }
 
 /// Keys by name as JSON.

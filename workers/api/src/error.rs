@@ -1,4 +1,7 @@
 //! Failures as clients read them: a status and `{"error": Fault}`.
+//!
+//! 400 a request that can't be read, 404 what isn't there, 409 what is under way, 422 what is asked wrongly, 500 a bug,
+//! 503 a server behind this one that doesn't answer: try again.
 
 use axum::{
     Json,
@@ -6,7 +9,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::json;
-use tidemill_core::{Fault, JobError};
+use tidemill_core::{Code, Fault, JobError};
+use tidemill_spec::diagnostic::closest;
+
+/// Names that a hint lists; more are no help.
+const NAMED_MAX: usize = 12;
 
 /// What a handler returns instead of a result.
 #[derive(Debug)]
@@ -21,6 +28,40 @@ impl ApiError {
         Self { status: StatusCode::NOT_FOUND, fault: Box::new(fault) }
     }
 
+    /// There is nothing of that name; says what is near, or what there is.
+    pub(crate) fn unknown<'n>(
+        code: u16,
+        noun: &str,
+        name: &str,
+        known: impl IntoIterator<Item = &'n String>,
+    ) -> Self {
+        let known: Vec<&str> = known.into_iter().map(String::as_str).collect();
+        let hint = match closest(name, &known) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if known.is_empty() => format!("no {noun} is declared yet: tidemill apply"),
+            None if known.len() > NAMED_MAX => {
+                format!("there are {} and {} more", known[..NAMED_MAX].join(", "), known.len() - NAMED_MAX)
+            }
+            None => format!("there are {}", known.join(", ")),
+        };
+        Self::not_found(Fault::coded(code, format!("there is no {noun} `{name}`")).hint(hint))
+    }
+
+    /// The request can't be read.
+    pub(crate) fn malformed(fault: Fault) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, fault: Box::new(fault) }
+    }
+
+    /// There is such a thing, but this can't be done with it.
+    pub(crate) fn no_method(fault: Fault) -> Self {
+        Self { status: StatusCode::METHOD_NOT_ALLOWED, fault: Box::new(fault) }
+    }
+
+    /// Something else is under way; the same request may be answered later.
+    pub(crate) fn busy(fault: Fault) -> Self {
+        Self { status: StatusCode::CONFLICT, fault: Box::new(fault) }
+    }
+
     /// The request is wrong.
     pub(crate) fn invalid(fault: Fault) -> Self {
         Self { status: StatusCode::UNPROCESSABLE_ENTITY, fault: Box::new(fault) }
@@ -32,11 +73,23 @@ impl ApiError {
         Self { status: StatusCode::INTERNAL_SERVER_ERROR, fault: Box::new(fault) }
     }
 
+    /// A server behind this one doesn't answer; the same request may go better.
+    fn unavailable(mut fault: Fault) -> Self {
+        tracing::warn!(error = %fault, "a request can't be answered now");
+        fault.code = fault.code.or(Some(Code(119)));
+        fault.hint = fault.hint.or_else(|| {
+            Some("a server behind this one does not answer; see that it runs, then try again".to_owned())
+        });
+        Self { status: StatusCode::SERVICE_UNAVAILABLE, fault: Box::new(fault) }
+    }
+
     /// The same for gRPC, with the fault as JSON in the details.
     pub(crate) fn into_status(self) -> tonic::Status {
         let code = match self.status {
             StatusCode::NOT_FOUND => tonic::Code::NotFound,
-            StatusCode::UNPROCESSABLE_ENTITY => tonic::Code::InvalidArgument,
+            StatusCode::UNPROCESSABLE_ENTITY | StatusCode::BAD_REQUEST => tonic::Code::InvalidArgument,
+            StatusCode::CONFLICT => tonic::Code::Aborted,
+            StatusCode::SERVICE_UNAVAILABLE => tonic::Code::Unavailable,
             _ => tonic::Code::Internal,
         };
         let details = serde_json::to_vec(&self.fault).unwrap_or_default();
@@ -54,12 +107,14 @@ impl From<tidemill_store::Error> for ApiError {
     fn from(error: tidemill_store::Error) -> Self {
         use tidemill_store::Error as E;
         match error {
-            E::NoRun(_) => Self::not_found(Fault::coded(1003, error.to_string()).hint("tidemill runs list")),
+            E::NoRun(_) => Self::not_found(Fault::coded(110, error.to_string()).hint("tidemill runs list")),
             E::NoSchedule(_) => {
-                Self::not_found(Fault::coded(1004, error.to_string()).hint("tidemill schedules list"))
+                Self::not_found(Fault::coded(111, error.to_string()).hint("tidemill schedules list"))
             }
             E::InvalidRun(_) => Self::invalid(Fault::new(error.to_string())),
-            other => Self::internal(Fault::from_error(&other)),
+            E::Inconsistent(_) => Self::internal(Fault::from_error(&error)),
+            other if other.refused() => Self::internal(Fault::from_error(&other)),
+            other => Self::unavailable(Fault::from_error(&other)),
         }
     }
 }
@@ -71,7 +126,7 @@ macro_rules! by_verdict {
             fn from(error: $error) -> Self {
                 match JobError::from(error) {
                     JobError::Discard(fault) => Self::invalid(fault),
-                    JobError::Retry(fault) => Self::internal(fault),
+                    JobError::Retry(fault) => Self::unavailable(fault),
                     other => Self::internal(Fault::new(other.to_string())),
                 }
             }

@@ -1,15 +1,13 @@
-//! What somebody must look after: jobs of dead workers, due schedules, rows that become known as the clock moves, and
-//! a Redis that came back empty. Safe to run in several processes: each part is idempotent.
+//! What somebody must look after: jobs of dead workers, due schedules, and a Redis that came back empty. Safe to run in several processes: each part is idempotent.
 
 use std::{sync::Arc, time::Duration};
 
-use tidemill_core::DataClock;
 use tidemill_runtime::{Maintenance, MaintenanceOptions};
 use tokio_util::sync::CancellationToken;
 
 use crate::{Api, error::ApiError, ticks::Ticks};
 
-/// How often a moving clock is looked at, and Redis is compared with the lake.
+/// How often Redis is compared with the lake.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// Looks after everything until `shutdown`.
@@ -34,11 +32,8 @@ async fn keep_features(api: &Api, shutdown: &CancellationToken) {
 
 async fn look(api: &Api) -> Result<(), ApiError> {
     let store = &api.stores.store;
-    let frozen = matches!(store.data_clock().await?, DataClock::Replay { speed: 0.0, .. });
-    let mut wanted = tidemill_features::behind_in_redis(&api.features).await?;
-    if !frozen {
-        wanted.extend(tidemill_features::clock_moved(&api.stores.catalog).await?);
-    }
+    // Rows that the clock reaches later need no look: their view's update asked for the moment.
+    let wanted = tidemill_features::behind_in_redis(&api.features).await?;
     if wanted.is_empty() {
         return Ok(());
     }

@@ -1,12 +1,14 @@
 //! The control plane: what is declared, what runs, what is known. REST under `/v1`, features over gRPC.
 //!
 //! Reading order: [`Options`] and [`run`], `routes` (a file for each noun; JSON shapes are those of `-o json`),
-//! `features_grpc`, `keeper` (rescue, schedules and the data clock: what somebody must look after). Handlers call one
+//! `idempotency` (a write with a key is done once), `features_grpc`, `keeper` (rescue, schedules and the data clock: what somebody must look after). Handlers call one
 //! function of a job crate each and convert at the door; nothing is decided here.
 
 mod entity;
 mod error;
+mod extract;
 mod features_grpc;
+mod idempotency;
 mod keeper;
 mod routes;
 mod ticks;

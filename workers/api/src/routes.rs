@@ -1,4 +1,7 @@
-//! Every route, in one table. Lists answer `{"items": […]}`.
+//! Every route, in one table.
+//!
+//! `GET /v1/NOUNS` answers `{"items": […]}`, `GET /v1/NOUNS/NAME` one object, `POST /v1/NOUNS/NAME/VERB` does something
+//! and answers with what it made. A failure is a status and `{"error": {code, message, detail, hint}}`.
 
 mod apply;
 mod clock;
@@ -8,18 +11,22 @@ mod lineage;
 mod models;
 mod monitors;
 mod runs;
+mod schedules;
 mod sources;
 mod status;
 
 use axum::{
     Json, Router,
-    extract::DefaultBodyLimit,
+    extract::{DefaultBodyLimit, OriginalUri},
+    http::Method,
+    middleware,
     routing::{get, post},
 };
 use serde::Serialize;
 use serde_json::{Value, json};
+use tidemill_core::Fault;
 
-use crate::{Api, error::ApiError};
+use crate::{Api, error::ApiError, idempotency};
 
 /// What a handler answers.
 type Answer = Result<Json<Value>, ApiError>;
@@ -38,14 +45,13 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/v1/apply", post(apply::apply))
         .route("/v1/clock", get(clock::show).post(clock::set))
         .route("/v1/runs", get(runs::list).post(runs::start))
-        .route("/v1/runs/failed", get(runs::failed))
         .route("/v1/runs/{run}", get(runs::show))
         .route("/v1/runs/{run}/logs", get(runs::logs))
         .route("/v1/runs/{run}/retry", post(runs::retry))
         .route("/v1/runs/{run}/cancel", post(runs::cancel))
-        .route("/v1/schedules", get(runs::schedules))
-        .route("/v1/schedules/pause", post(runs::pause))
-        .route("/v1/schedules/resume", post(runs::resume))
+        .route("/v1/schedules", get(schedules::list))
+        .route("/v1/schedules/{schedule}/pause", post(schedules::pause))
+        .route("/v1/schedules/{schedule}/resume", post(schedules::resume))
         .route("/v1/sources", get(sources::list))
         .route("/v1/sources/{source}", get(sources::show))
         .route("/v1/sources/{source}/dead-letters", get(sources::dead_letters))
@@ -63,16 +69,30 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/v1/datasets/{dataset}", get(datasets::show))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{model}", get(models::show))
+        .route("/v1/models/{model}/entity", get(models::entity))
         .route("/v1/models/{model}/promote", post(models::promote))
         .route("/v1/models/{model}/rollback", post(models::rollback))
-        .route("/v1/entity", get(models::entity))
         .route("/v1/monitors", get(monitors::list))
         .route("/v1/monitors/{monitor}", get(monitors::show))
+        .route("/v1/monitors/{monitor}/report", get(monitors::report))
         .route("/v1/monitors/{monitor}/run", post(monitors::run))
         .route("/v1/alerts", get(monitors::alerts))
         .route("/v1/lineage", get(lineage::lineage))
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
+        .layer(middleware::from_fn_with_state(api.clone(), idempotency::once))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(api)
+}
+
+async fn no_route(OriginalUri(uri): OriginalUri) -> ApiError {
+    let fault = Fault::coded(117, format!("there is nothing at {}", uri.path()));
+    ApiError::not_found(fault.hint("routes are /v1/NOUNS, /v1/NOUNS/NAME and /v1/NOUNS/NAME/VERB"))
+}
+
+async fn no_method(method: Method, OriginalUri(uri): OriginalUri) -> ApiError {
+    let fault = Fault::coded(117, format!("{} does not take {method}", uri.path()));
+    ApiError::no_method(fault.hint("GET reads, POST does"))
 }
 
 /// One object.

@@ -1,15 +1,51 @@
-//! The command line. Daily verbs on top, then plural nouns with verbs, then the roles.
+//! The command line. Daily verbs on top, then plural nouns with verbs (`nouns`), then the roles.
 #![expect(clippy::doc_markdown, clippy::struct_excessive_bools, reason = "help for people, and flags")]
 
-use std::path::PathBuf;
+mod nouns;
+
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use nouns::{
+    Alerts, Clock, Datasets, Features, Models, Monitors, Queue, Runs, Schedules, Sources, Workers,
+};
+
 use crate::output::Format;
+
+/// Shown below the help of all commands.
+const AFTER_HELP: &str = "\
+Exit codes: 0 done · 1 the work failed, or `check` found errors · 64 the command line is wrong · 69 no server answers
+75 it took longer than --timeout · 130 Ctrl-C. Results go to standard output, all else to standard error.";
+
+/// What the roles that open the stores read.
+const STORES_HELP: &str = "\
+Options are read from the environment:
+  TIDEMILL_DATABASE__URL    Postgres, e.g. postgres://user@127.0.0.1:5432/tidemill
+  TIDEMILL_REDIS__URL       Redis or Valkey, e.g. redis://127.0.0.1:6379
+  TIDEMILL_BLOBS__URL       the object store: file:///var/lib/tidemill or s3://bucket/prefix
+  TIDEMILL_SERVER__LISTEN   the control plane's host:port (default 127.0.0.1:7433)
+  TIDEMILL_GATEWAY__LISTEN  the gateway's (default 127.0.0.1:7434)
+  TIDEMILL_PYTHON           the interpreter that runs user code (default python3)";
+
+/// What the serving role reads.
+const SERVE_HELP: &str = "\
+Options are read from the environment:
+  TIDEMILL_REDIS__URL       Redis or Valkey, e.g. redis://127.0.0.1:6379
+  TIDEMILL_BLOBS__URL       the object store: file:///var/lib/tidemill or s3://bucket/prefix
+  TIDEMILL_SERVE__LISTEN    gRPC, host:port (default 127.0.0.1:7435)
+  TIDEMILL_SERVE__HTTP      REST and metrics, host:port (default 127.0.0.1:7436)
+  TIDEMILL_PYTHON           the interpreter that runs models (default python3)";
 
 /// Machine learning in production: features, models, monitors and pipelines as durable jobs.
 #[derive(Debug, Parser)]
-#[command(name = "tidemill", version, disable_help_subcommand = true, arg_required_else_help = true)]
+#[command(
+    name = "tidemill",
+    version,
+    disable_help_subcommand = true,
+    arg_required_else_help = true,
+    after_help = AFTER_HELP
+)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -26,15 +62,35 @@ pub(crate) struct Global {
     /// The control plane's URL; default: the running `tidemill dev` of this folder, else `http://127.0.0.1:7433`
     #[arg(long, global = true, env = "TIDEMILL_SERVER_URL")]
     pub(crate) server: Option<String>,
-    /// Seconds to wait, for an answer or with --wait
-    #[arg(long, global = true, value_name = "SECONDS")]
-    pub(crate) timeout: Option<u64>,
-    /// More detail
-    #[arg(short, long, global = true)]
+    /// How long to wait, for an answer or for the end of the work, e.g. 90s or 10m
+    #[arg(long, global = true, value_name = "TIME", value_parser = duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// Show each call to a server
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
     pub(crate) verbose: bool,
     /// Results only
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
+    /// Without colours; so does the variable NO_COLOR
+    #[arg(long, global = true)]
+    pub(crate) no_color: bool,
+}
+
+/// `90s`, `10m`, or seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let seconds = || text.parse().ok().map(Duration::from_secs);
+    tidemill_spec::units::parse_duration(text)
+        .or_else(seconds)
+        .filter(|duration| !duration.is_zero())
+        .ok_or_else(|| "write 90s, 10m or 1h".to_owned())
+}
+
+/// What every write takes.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Write {
+    /// The same key does the same work once, and gets the same answer
+    #[arg(long, value_name = "KEY")]
+    pub(crate) idempotency_key: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -46,9 +102,9 @@ pub(crate) enum Command {
     /// Run everything on this machine: servers, control plane, gateway, workers, serving
     Dev(DevArgs),
     /// Find every mistake in a project without a server
-    Check(CheckArgs),
+    Check(ProjectArgs),
     /// Declare a project's objects; what is declared already stays as it is
-    Apply(ProjectArgs),
+    Apply(ApplyArgs),
     /// Start a pipeline
     Run(RunArgs),
     /// Repeat the failed and blocked steps of a run, or of many
@@ -100,14 +156,19 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Clock(Clock),
     /// Role: the control plane
+    #[command(after_help = STORES_HELP)]
     Server,
     /// Role: uploads
+    #[command(after_help = STORES_HELP)]
     Gateway,
     /// Role: runs jobs
+    #[command(after_help = STORES_HELP)]
     Worker,
     /// Role: predictions
+    #[command(after_help = SERVE_HELP)]
     Serve,
     /// Bring the database to this version's schema
+    #[command(after_help = STORES_HELP)]
     Migrate,
 }
 
@@ -126,9 +187,14 @@ pub(crate) struct ProjectArgs {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct CheckArgs {
+pub(crate) struct ApplyArgs {
     #[command(flatten)]
     pub(crate) project: ProjectArgs,
+    /// Take the place of another project; all that it declares and this one does not is retired
+    #[arg(long)]
+    pub(crate) replace: bool,
+    #[command(flatten)]
+    pub(crate) write: Write,
 }
 
 #[derive(Debug, Args)]
@@ -175,12 +241,11 @@ pub(crate) struct RunArgs {
     /// A parameter, NAME=VALUE; the value is JSON, or else text
     #[arg(long = "param", value_name = "NAME=VALUE")]
     pub(crate) params: Vec<String>,
-    /// The same key starts the same run once
-    #[arg(long)]
-    pub(crate) idempotency_key: Option<String>,
     /// Wait for its end
     #[arg(long)]
     pub(crate) wait: bool,
+    #[command(flatten)]
+    pub(crate) write: Write,
 }
 
 #[derive(Debug, Args)]
@@ -192,12 +257,12 @@ pub(crate) struct RetryArgs {
     #[arg(long, conflicts_with = "run")]
     pub(crate) failed: bool,
     /// Only those that failed within this time, e.g. 24h
-    #[arg(long, requires = "failed", value_name = "AGE")]
+    #[arg(long, requires = "failed", conflicts_with = "run", value_name = "AGE")]
     pub(crate) since: Option<String>,
     /// Only of this pipeline
-    #[arg(long, requires = "failed")]
+    #[arg(long, requires = "failed", conflicts_with = "run")]
     pub(crate) pipeline: Option<String>,
-    /// Show what would be retried
+    /// Show what would be repeated
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Don't ask before retrying many
@@ -206,6 +271,8 @@ pub(crate) struct RetryArgs {
     /// Wait for its end
     #[arg(long)]
     pub(crate) wait: bool,
+    #[command(flatten)]
+    pub(crate) write: Write,
 }
 
 #[derive(Debug, Args)]
@@ -247,256 +314,9 @@ pub(crate) struct PredictArgs {
     pub(crate) features: bool,
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum Runs {
-    /// Newest first
-    List {
-        /// Only in this state
-        #[arg(long)]
-        state: Option<String>,
-        /// Only of this pipeline, or kind of job
-        #[arg(long)]
-        pipeline: Option<String>,
-        /// Jobs of the platform itself too
-        #[arg(long)]
-        all: bool,
-        /// At most so many
-        #[arg(long, default_value_t = 20)]
-        limit: u32,
-    },
-    /// One run: steps, attempts, outputs, errors
-    Show {
-        /// The run
-        run: String,
-    },
-    /// Stop one
-    Cancel {
-        /// The run
-        run: String,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Schedules {
-    /// All of them, with their next ticks
-    List,
-    /// Hold one
-    Pause {
-        /// The schedule
-        name: String,
-    },
-    /// Let it go on
-    Resume {
-        /// The schedule
-        name: String,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Queue {
-    /// Jobs by kind and state
-    Stats,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Workers {
-    /// All of them
-    List,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Sources {
-    /// All of them
-    List,
-    /// One: columns, rows, uploads
-    Show {
-        /// The source
-        source: String,
-    },
-    /// Send a file
-    Upload {
-        /// The source
-        source: String,
-        /// The files: CSV, Parquet or JSONL
-        #[arg(required = true)]
-        files: Vec<PathBuf>,
-        /// Ingest it again though it was ingested before
-        #[arg(long)]
-        force: bool,
-        /// Return as soon as it is accepted
-        #[arg(long)]
-        no_wait: bool,
-    },
-    /// Rows that were not accepted, with reason and position
-    DeadLetters {
-        /// The source
-        source: String,
-        /// At most so many
-        #[arg(long, default_value_t = 20)]
-        limit: u32,
-    },
-    /// Read dead letters again after the source was corrected
-    Replay {
-        /// The source
-        source: String,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Features {
-    /// All feature views
-    List,
-    /// One view: features, versions, freshness
-    Show {
-        /// The view
-        view: String,
-    },
-    /// Values of one entity
-    Get {
-        /// The views; default: all of the entity
-        #[arg(long = "view")]
-        views: Vec<String>,
-        #[command(flatten)]
-        entity: EntityArgs,
-        /// As of this moment, from the lake; default: now, from Redis
-        #[arg(long)]
-        at: Option<String>,
-        /// Only what was known then: an instant, or `label`
-        #[arg(long, requires = "at")]
-        known_at: Option<String>,
-    },
-    /// All values one entity ever had
-    History {
-        /// The view
-        view: String,
-        #[command(flatten)]
-        entity: EntityArgs,
-        /// At most so many
-        #[arg(long, default_value_t = 20)]
-        limit: u32,
-    },
-    /// Compare online with offline, entity by entity
-    Parity {
-        /// The view
-        view: String,
-    },
-    /// Compute a view anew into a new version and switch
-    Backfill {
-        /// The view
-        view: String,
-        /// Wait for its end
-        #[arg(long)]
-        wait: bool,
-    },
-    /// Write the online values again from the lake
-    RebuildOnline {
-        /// The view
-        view: String,
-        /// Wait for its end
-        #[arg(long)]
-        wait: bool,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Datasets {
-    /// Newest first
-    List,
-    /// One: rows, versions, leak report
-    Show {
-        /// The dataset
-        dataset: String,
-    },
-    /// Join features to labels, as of each label's own moment
-    Build {
-        /// A file of key columns and `label_ts`: Parquet, CSV or JSONL
-        #[arg(long)]
-        labels: PathBuf,
-        /// A model, or views: `view` or `view:feature`
-        #[arg(long, required = true, value_delimiter = ',')]
-        inputs: Vec<String>,
-        /// Only what was known then: an instant, or `label` for each row's own moment
-        #[arg(long)]
-        known_at: Option<String>,
-        /// Where the result goes: .parquet or .jsonl
-        #[arg(long)]
-        out: PathBuf,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Models {
-    /// All of them, with their champions
-    List,
-    /// One: versions, metrics, latencies
-    Show {
-        /// The model
-        model: String,
-    },
-    /// Give a version an alias, e.g. champion
-    Promote {
-        /// The model
-        model: String,
-        /// The version
-        version: u32,
-        /// The alias
-        #[arg(long, default_value = "champion")]
-        alias: String,
-    },
-    /// Give the alias back to the version before
-    Rollback {
-        /// The model
-        model: String,
-        /// The alias
-        #[arg(long, default_value = "champion")]
-        alias: String,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Monitors {
-    /// All of them, with their last scans
-    List,
-    /// One: its scans and figures
-    Show {
-        /// The monitor
-        monitor: String,
-    },
-    /// Scan one window now
-    Run {
-        /// The monitor
-        monitor: String,
-        /// A month (2013-09), a day (2013-09-01), or FROM..TO
-        #[arg(long)]
-        window: String,
-        /// Return as soon as it is accepted
-        #[arg(long)]
-        no_wait: bool,
-    },
-    /// The figures of a monitor for two files
-    Compare {
-        /// The reference
-        reference: PathBuf,
-        /// What is compared with it
-        current: PathBuf,
-        /// Columns; default: all that both have
-        #[arg(long, value_delimiter = ',')]
-        columns: Vec<String>,
-        /// Write a self-contained page
-        #[arg(long)]
-        html: Option<PathBuf>,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Alerts {
-    /// Newest first
-    List,
-}
-
 #[derive(Debug, Args)]
 pub(crate) struct LineageArgs {
-    /// The object: KIND/NAME, e.g. view/aircraft_delay, or an id
+    /// The object: KIND/NAME, e.g. view/aircraft_delay or model/late_flight@2
     pub(crate) object: String,
     /// Only what it comes from
     #[arg(long, conflicts_with = "down")]
@@ -506,25 +326,44 @@ pub(crate) struct LineageArgs {
     pub(crate) down: bool,
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum Clock {
-    /// What it shows
-    Show,
-    /// Move a replay clock forward
-    Set {
-        /// The instant
-        time: String,
-    },
-}
-
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
+    use clap::{Arg, ArgAction, Command, CommandFactory as _, Parser as _};
 
     use super::Cli;
 
+    /// A line for each command: its words and what it takes, global flags left out.
+    fn tree(command: &Command, path: &str, lines: &mut Vec<String>) {
+        let arguments =
+            command.get_arguments().filter(|argument| !argument.is_global_set()).map(|argument| {
+                let word = match argument.get_long() {
+                    Some(long) => format!("--{long}"),
+                    None => argument.get_id().as_str().to_uppercase(),
+                };
+                if argument.is_required_set() { word } else { format!("[{word}]") }
+            });
+        let takes: Vec<String> = arguments.collect();
+        lines.push(format!("{path} {}", takes.join(" ")).trim_end().to_owned());
+        for below in command.get_subcommands() {
+            tree(below, &format!("{path} {}", below.get_name()), lines);
+        }
+    }
+
     #[test]
-    fn the_command_tree_is_consistent() {
+    fn the_command_tree_is_consistent_and_as_documented() {
         Cli::command().debug_assert();
+        let mut lines = Vec::new();
+        tree(&Cli::command(), "tidemill", &mut lines);
+        insta::assert_snapshot!(lines.join("\n"));
+    }
+
+    #[test]
+    fn times_are_read_as_people_write_them() {
+        let timeout = |text| {
+            Cli::try_parse_from(["tidemill", "--timeout", text, "status"]).map(|cli| cli.global.timeout)
+        };
+        assert_eq!(timeout("90").unwrap().unwrap().as_secs(), 90);
+        assert_eq!(timeout("10m").unwrap().unwrap().as_secs(), 600);
+        assert!(timeout("0").is_err() && timeout("soon").is_err());
     }
 }

@@ -1,6 +1,9 @@
 //! Calls to the control plane. JSON in, JSON out; what the server says of a failure is shown as it is.
 
-use std::time::Duration;
+use std::{
+    fmt::Write as _,
+    time::{Duration, Instant},
+};
 
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde::Deserialize;
@@ -14,6 +17,23 @@ use crate::failure::{FAILED, Failure, TIMED_OUT, UNREACHABLE, USAGE};
 pub(crate) struct Client {
     http: reqwest::Client,
     base: String,
+    /// Sent with every write.
+    key: Option<String>,
+    /// Whether each call is shown.
+    verbose: bool,
+}
+
+/// A name as one segment of a path: `pipeline/train` is `pipeline%2Ftrain`.
+pub(crate) fn segment(name: &str) -> String {
+    let mut path = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~@".contains(&byte) {
+            path.push(char::from(byte));
+        } else {
+            let _ = write!(path, "%{byte:02X}");
+        }
+    }
+    path
 }
 
 /// How every server role of Tidemill reports a failure.
@@ -29,7 +49,24 @@ impl Client {
         if let Some(timeout) = timeout {
             builder = builder.timeout(timeout);
         }
-        Ok(Self { http: builder.build()?, base: base.trim_end_matches('/').to_owned() })
+        let base = base.trim_end_matches('/').to_owned();
+        if !base.starts_with("http://") && !base.starts_with("https://") {
+            return Err(Failure::usage(
+                format!("`{base}` is not the URL of a server"),
+                "write http://HOST:PORT, e.g. --server http://127.0.0.1:7433",
+            ));
+        }
+        Ok(Self { http: builder.build()?, base, key: None, verbose: false })
+    }
+
+    /// The same, sending an idempotency key with every write.
+    pub(crate) fn keyed(&self, key: Option<&String>) -> Self {
+        Self { key: key.cloned(), ..self.clone() }
+    }
+
+    /// The same, showing each call on standard error.
+    pub(crate) fn verbose(self, verbose: bool) -> Self {
+        Self { verbose, ..self }
     }
 
     /// Reads.
@@ -55,6 +92,16 @@ impl Client {
         }
     }
 
+    /// Reads a page.
+    pub(crate) async fn page(
+        &self,
+        path: &str,
+        query: &[(&str, Option<String>)],
+    ) -> Result<bytes::Bytes, Failure> {
+        let given: Vec<_> = query.iter().filter_map(|(name, value)| Some((name, value.as_ref()?))).collect();
+        Ok(self.checked(self.request(Method::GET, path).query(&given)).await?.bytes().await?)
+    }
+
     /// Asks for work.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
         self.send(self.request(Method::POST, path).json(body)).await
@@ -78,7 +125,12 @@ impl Client {
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.base))
+        let key = self.key.as_ref().filter(|_| method == Method::POST);
+        let request = self.http.request(method, format!("{}{path}", self.base));
+        match key {
+            Some(key) => request.header("idempotency-key", key),
+            None => request,
+        }
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Value, Failure> {
@@ -86,8 +138,14 @@ impl Client {
     }
 
     async fn checked(&self, request: RequestBuilder) -> Result<reqwest::Response, Failure> {
-        let reply = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let (http, request) = request.build_split();
+        let request = request?;
+        let (asked, started) = (format!("{} {}", request.method(), request.url()), Instant::now());
+        let reply = http.execute(request).await.map_err(|error| self.unreachable(&error))?;
         let status = reply.status();
+        if self.verbose {
+            eprintln!("{asked}  {status}  {:.0} ms", started.elapsed().as_secs_f64() * 1e3);
+        }
         if status.is_success() {
             return Ok(reply);
         }
@@ -95,7 +153,10 @@ impl Client {
         let fault = serde_json::from_str::<ErrorBody>(&text)
             .map_or_else(|_| Fault::new(format!("the server answered {status}: {text}")), |body| body.error);
         let exit = match status {
-            StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::UNPROCESSABLE_ENTITY => USAGE,
+            StatusCode::BAD_REQUEST
+            | StatusCode::NOT_FOUND
+            | StatusCode::METHOD_NOT_ALLOWED
+            | StatusCode::UNPROCESSABLE_ENTITY => USAGE,
             StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE => UNREACHABLE,
             _ => FAILED,
         };
@@ -114,5 +175,23 @@ impl Client {
             Fault::coded(102, format!("no server answers at {}", self.base))
                 .hint("start one with `tidemill dev`, or name it with --server"),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stay_one_segment_whatever_they_hold() {
+        assert_eq!(segment("late_flight@2"), "late_flight@2");
+        assert_eq!(segment("pipeline/train"), "pipeline%2Ftrain");
+        assert_eq!(segment("a b?é"), "a%20b%3F%C3%A9");
+    }
+
+    #[test]
+    fn a_server_is_named_by_its_url() {
+        assert!(Client::new("127.0.0.1:7433", None).is_err_and(|failure| failure.exit == USAGE));
+        assert!(Client::new("http://127.0.0.1:7433/", None).is_ok());
     }
 }

@@ -22,7 +22,7 @@ mod watch;
 use std::time::Duration;
 
 use crate::{
-    args::{Cli, Command, Global},
+    args::{Cli, Command, Global, Write},
     client::Client,
     config,
     failure::Done,
@@ -36,6 +36,7 @@ pub(crate) struct Session {
     pub(crate) client: Client,
     pub(crate) format: Format,
     pub(crate) quiet: bool,
+    pub(crate) verbose: bool,
     /// How long `--wait` waits.
     pub(crate) wait: Option<Duration>,
     pub(crate) places: config::Places,
@@ -44,9 +45,15 @@ pub(crate) struct Session {
 impl Session {
     fn open(global: &Global) -> Result<Self, crate::failure::Failure> {
         let places = config::Places::find(global.server.as_deref());
-        let wait = global.timeout.map(Duration::from_secs);
-        let client = Client::new(&places.server, wait)?;
-        Ok(Self { client, format: global.output, quiet: global.quiet, wait, places })
+        let wait = global.timeout;
+        let client = Client::new(&places.server, wait)?.verbose(global.verbose);
+        let (quiet, verbose) = (global.quiet, global.verbose);
+        Ok(Self { client, format: global.output, quiet, verbose, wait, places })
+    }
+
+    /// The same for a write that may carry an idempotency key.
+    fn writing(&self, write: &Write) -> Self {
+        Self { client: self.client.keyed(write.idempotency_key.as_ref()), ..self.clone() }
     }
 
     /// Progress and confirmations, for people, on standard error.
@@ -65,15 +72,15 @@ pub(crate) async fn run(cli: Cli) -> Done {
         Command::Init(args) => init::init(global, &args),
         Command::Dev(args) => dev::dev(global, args).await,
         Command::Check(args) => project::check(global, &args),
-        Command::Explain { code } => explain::explain(&code),
+        Command::Explain { code } => explain::explain(global, &code),
         Command::Server => roles::server().await,
         Command::Gateway => roles::gateway().await,
         Command::Worker => roles::worker().await,
         Command::Serve => roles::serve().await,
         Command::Migrate => roles::migrate().await,
-        Command::Apply(args) => project::apply(&Session::open(global)?, &args).await,
-        Command::Run(args) => runs::start(&Session::open(global)?, args).await,
-        Command::Retry(args) => runs::retry(&Session::open(global)?, args).await,
+        Command::Apply(args) => project::apply(&Session::open(global)?.writing(&args.write), &args).await,
+        Command::Run(args) => runs::start(&Session::open(global)?.writing(&args.write), args).await,
+        Command::Retry(args) => runs::retry(&Session::open(global)?.writing(&args.write), args).await,
         Command::Logs(args) => runs::logs(&Session::open(global)?, args).await,
         Command::Status => status::status(&Session::open(global)?).await,
         Command::Predict(args) => predict::predict(&Session::open(global)?, args).await,

@@ -41,10 +41,11 @@ impl Places {
     }
 }
 
-/// The tree that runs in `.tidemill` of this folder or one above.
+/// The tree of `tidemill dev`, or of the demo, that runs in this folder or one above.
 fn running_tree() -> Option<Endpoints> {
     let here = env::current_dir().ok()?;
-    here.ancestors().find_map(|folder| Endpoints::find(&folder.join(".tidemill")))
+    let trees = [".tidemill", ".tidemill/demo/world"];
+    here.ancestors().find_map(|folder| trees.iter().find_map(|tree| Endpoints::find(&folder.join(tree))))
 }
 
 /// A role's options from the environment: `TIDEMILL_DATABASE__URL` is `database.url`.

@@ -1,9 +1,16 @@
 //! How a command ends: exit codes, and the one place where an error is printed.
 
-use std::{fmt, io::IsTerminal as _, process::ExitCode};
+use std::{
+    fmt,
+    io::{self, IsTerminal as _},
+    process::ExitCode,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
-use serde::{Deserialize, Serialize};
-use tidemill_core::Fault;
+use serde_json::json;
+use tidemill_core::{Fault, JobError};
+
+use crate::output::Format;
 
 /// The work failed: a run failed, or `check` found errors.
 pub(crate) const FAILED: u8 = 1;
@@ -17,13 +24,11 @@ pub(crate) const TIMED_OUT: u8 = 75;
 pub(crate) const INTERRUPTED: u8 = 130;
 
 /// Why a command ended without doing what was asked.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug)]
 pub(crate) struct Failure {
     /// The process's exit code.
-    #[serde(skip)]
     pub(crate) exit: u8,
-    /// What people read. Boxed: it is large, and failures are rare.
-    #[serde(flatten)]
+    /// What people read; an empty message was said already. Boxed: it is large, and failures are rare.
     pub(crate) fault: Box<Fault>,
 }
 
@@ -46,30 +51,63 @@ impl Failure {
         Self::new(FAILED, Fault::new(""))
     }
 
-    /// Prints it to standard error.
-    pub(crate) fn report(&self) -> ExitCode {
-        if !self.fault.message.is_empty() {
-            let (red, plain) = if colour() { ("\u{1b}[1;31m", "\u{1b}[0m") } else { ("", "") };
-            let code = self.fault.code.map(|code| format!("[{code}]")).unwrap_or_default();
-            eprintln!("{red}error{code}{plain}: {}", self.fault.message);
-            let indent = |text: &str| text.lines().map(|line| format!("  {line}\n")).collect::<String>();
-            if let Some(detail) = &self.fault.detail {
-                eprint!("{}", indent(detail));
-            }
-            if let Some(hint) = &self.fault.hint {
-                eprintln!("  fix: {hint}");
-            }
-            if let Some(code) = self.fault.code {
-                eprintln!("  more: tidemill explain {code}");
-            }
+    /// What a job crate says: what would never go better was asked wrongly.
+    pub(crate) fn of_job(error: impl Into<JobError>) -> Self {
+        match error.into() {
+            JobError::Discard(fault) => Self::new(USAGE, fault),
+            JobError::Retry(fault) => Self::new(FAILED, fault),
+            other => Self::new(FAILED, Fault::new(other.to_string())),
+        }
+    }
+
+    /// Prints it to standard error, for programs as they asked for results; returns the exit code.
+    pub(crate) fn report(&self, format: Format) -> ExitCode {
+        match format {
+            _ if self.fault.message.is_empty() => {}
+            Format::Json | Format::Jsonl | Format::Yaml => eprintln!("{}", self.to_json()),
+            Format::Table | Format::Wide | Format::Name => eprint!("{}", self.page(colour())),
         }
         ExitCode::from(self.exit)
     }
+
+    fn to_json(&self) -> serde_json::Value {
+        json!({ "error": self.fault, "exit": self.exit })
+    }
+
+    fn page(&self, colour: bool) -> String {
+        let (red, bold, dim, plain) = match colour {
+            true => ("\u{1b}[1;31m", "\u{1b}[1m", "\u{1b}[2m", "\u{1b}[0m"),
+            false => ("", "", "", ""),
+        };
+        let code = self.fault.code.map(|code| format!("[{code}]")).unwrap_or_default();
+        let mut page = format!("{red}error{code}{plain}: {bold}{}{plain}\n", self.fault.message);
+        for line in self.fault.detail.as_deref().unwrap_or_default().lines() {
+            page.push_str(&format!("  {line}").trim_end().to_owned());
+            page.push('\n');
+        }
+        for line in self.fault.hint.as_deref().unwrap_or_default().lines() {
+            page.push_str(&format!("  = fix: {line}\n"));
+        }
+        if let Some(code) = self.fault.code {
+            page.push_str(&format!("  {dim}= more: tidemill explain {code}{plain}\n"));
+        }
+        page
+    }
+}
+
+/// Whether `--no-color` was given.
+static NO_COLOUR: AtomicBool = AtomicBool::new(false);
+
+/// No colours from here on.
+pub(crate) fn without_colour() {
+    NO_COLOUR.store(true, Ordering::Relaxed);
 }
 
 /// Whether standard error shows colour.
 pub(crate) fn colour() -> bool {
-    std::env::var_os("NO_COLOR").is_none() && std::io::stderr().is_terminal()
+    let wanted = !NO_COLOUR.load(Ordering::Relaxed)
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    wanted && io::stderr().is_terminal()
 }
 
 impl fmt::Display for Failure {
@@ -80,6 +118,48 @@ impl fmt::Display for Failure {
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self::new(FAILED, Fault::new(format!("{:#}", error.into())))
+        let error = error.into();
+        let broken_pipe =
+            error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
+        // Whoever read the output has read enough: `tidemill runs list | head -1`.
+        if broken_pipe {
+            return Self::new(0, Fault::new(""));
+        }
+        Self::new(FAILED, Fault::new(format!("{error:#}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure() -> Failure {
+        let fault = Fault::coded(801, "there is no model `late_fligt`").hint("did you mean `late_flight`?");
+        Failure::new(USAGE, fault.detail("one line\nanother"))
+    }
+
+    #[test]
+    fn people_read_what_where_and_how_to_fix_it() {
+        insta::assert_snapshot!(failure().page(false), @r"
+        error[TM0801]: there is no model `late_fligt`
+          one line
+          another
+          = fix: did you mean `late_flight`?
+          = more: tidemill explain TM0801
+        ");
+        assert!(failure().page(true).contains("\u{1b}[1;31m"));
+    }
+
+    #[test]
+    fn programs_read_the_same_with_the_exit_code() {
+        let json = failure().to_json();
+        assert_eq!((json["exit"].as_u64(), json["error"]["code"].as_str()), (Some(64), Some("TM0801")));
+        assert_eq!(json["error"]["hint"], "did you mean `late_flight`?");
+    }
+
+    #[test]
+    fn output_that_nobody_reads_is_no_failure() {
+        let broken = Failure::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert_eq!((broken.exit, broken.fault.message.as_str()), (0, ""));
     }
 }

@@ -23,6 +23,13 @@ pub(crate) enum Format {
     Name,
 }
 
+impl Format {
+    /// Whether a program reads it.
+    pub(crate) fn for_programs(self) -> bool {
+        !matches!(self, Self::Table | Self::Wide)
+    }
+}
+
 /// One column of a table: its header, where its value is, and whether only `-o wide` shows it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Column {
@@ -108,6 +115,28 @@ pub(crate) fn table(rows: &[Value], columns: &[&Column]) -> String {
         .join("\n")
 }
 
+/// A table below its title; nothing where there are no rows.
+pub(crate) fn section(title: &str, rows: &Value, columns: &[Column]) -> String {
+    match rows.as_array() {
+        Some(rows) if !rows.is_empty() => {
+            let shown: Vec<&Column> = columns.iter().collect();
+            format!("\n{title}\n{}\n", indented(&table(rows, &shown)))
+        }
+        _ => String::new(),
+    }
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+}
+
+/// What is known of an object, one a line; what is empty is left out.
+pub(crate) fn facts(facts: &[(&str, String)]) -> String {
+    let known = facts.iter().filter(|(_, value)| !value.is_empty());
+    let width = known.clone().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    known.map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
+}
+
 /// An object's fields, one a line, nested ones as JSON.
 pub(crate) fn fields(value: &Value) -> String {
     let Some(object) = value.as_object() else { return plain(value) };
@@ -139,6 +168,16 @@ pub(crate) fn count(value: &Value) -> String {
         .collect::<Vec<_>>()
         .join(",");
     if number < 0 { format!("-{grouped}") } else { grouped }
+}
+
+/// A size in bytes.
+pub(crate) fn size(value: &Value) -> String {
+    let Some(bytes) = value.as_f64() else { return plain(value) };
+    match bytes {
+        b if b < 1024.0 => format!("{b:.0} B"),
+        b if b < 1024.0 * 1024.0 => format!("{:.1} KiB", b / 1024.0),
+        b => format!("{:.1} MiB", b / (1024.0 * 1024.0)),
+    }
 }
 
 /// A figure with four digits after the point.

@@ -218,4 +218,22 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn the_reference_names_every_step_with_its_arguments_and_outputs() {
+        let reference = include_str!("../../../../docs/reference/yaml.md");
+        for kind in &STEPS {
+            let begin = format!("| `{}` |", kind.name);
+            let row = reference.lines().rfind(|line| line.starts_with(&begin));
+            let row = row.unwrap_or_else(|| panic!("no row of {}", kind.name));
+            for (name, _, needed) in kind.args {
+                let said = row.contains(&format!("`{name}`")) || row.contains(&format!("`{name}: "));
+                assert!(said, "{}: `{name}` is not in {row}", kind.name);
+                assert_eq!(!needed, row.contains(&format!("`{name}`?")), "{}: `{name}`", kind.name);
+            }
+            for output in kind.outputs {
+                assert!(row.contains(&format!("`{output}`")), "{}: `{output}` is not in {row}", kind.name);
+            }
+        }
+    }
 }

@@ -385,19 +385,23 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Which of these fields are there; they are not consumed.
-    pub(crate) fn present(&self, names: &[&'static str]) -> Vec<&'static str> {
+    /// Which of these fields are there; they are known by now, but not consumed.
+    pub(crate) fn present(&mut self, names: &[&'static str]) -> Vec<&'static str> {
+        self.asked.extend(names);
         names.iter().copied().filter(|name| self.left.iter().any(|(key, _)| key == name)).collect()
     }
 
     /// Reports what nobody asked for.
-    pub(crate) fn finish(self) {
+    pub(crate) fn finish(mut self) {
+        // In the order in which they were asked for, which is the one that people declare them in.
+        let asked: indexmap::IndexSet<&'static str> = std::mem::take(&mut self.asked).into_iter().collect();
+        let asked: Vec<&str> = asked.into_iter().collect();
         for (key, at) in &self.left {
             let said =
-                closest(key, &self.asked).map(|near| format!("did you mean `{near}`?")).unwrap_or_default();
+                closest(key, &asked).map(|near| format!("did you mean `{near}`?")).unwrap_or_default();
             let draft = at.key_error(201, format!("unknown field `{key}` in {}", self.of), &said);
             if said.is_empty() {
-                draft.help(format!("its fields are {}", list(&self.asked)));
+                draft.help(format!("its fields are {}", list(&asked)));
             }
         }
     }

@@ -6,16 +6,18 @@ use std::{
     path::{Component, Path},
 };
 
-use axum::{Json, extract::State};
+use axum::extract::State;
 use serde::Deserialize;
-use tidemill_catalog::CodeArchive;
+use serde_json::{Value, json};
+use tidemill_catalog::{Change, CodeArchive};
 use tidemill_core::{DataClock, Fault};
 use tidemill_spec::{Clock, LoadOptions, Objects, load_with};
 
 use super::{Answer, items};
-use crate::{Api, error::ApiError};
+use crate::{Api, error::ApiError, extract::Body};
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Apply {
     /// YAML and Python files by path.
     files: BTreeMap<String, String>,
@@ -23,17 +25,20 @@ pub(super) struct Apply {
     overlays: Vec<String>,
     #[serde(default)]
     allow_leaks: bool,
+    /// Take the place of another project that is in force.
+    #[serde(default)]
+    replace: bool,
 }
 
 /// `POST /v1/apply`
-pub(super) async fn apply(State(api): State<Api>, Json(body): Json<Apply>) -> Answer {
+pub(super) async fn apply(State(api): State<Api>, Body(body): Body<Apply>) -> Answer {
     let folder = unpack(&body.files)?;
     let options = LoadOptions { overlays: body.overlays, allow_leaks: body.allow_leaks };
     let loaded = load_with(folder.path(), &options)?;
     if loaded.failed() {
         let text = tidemill_spec::diagnostic::render(&loaded.diagnostics, &loaded.files, false);
         return Err(ApiError::invalid(
-            Fault::coded(201, "the project has mistakes").detail(text).hint("tidemill check"),
+            Fault::coded(106, "the project has mistakes").detail(text).hint("tidemill check"),
         ));
     }
     let code = CodeArchive::pack(folder.path())?;
@@ -41,6 +46,9 @@ pub(super) async fn apply(State(api): State<Api>, Json(body): Json<Apply>) -> An
 
     let (store, catalog) = (&api.stores.store, &api.stores.catalog);
     let before = catalog.objects().await?;
+    if !body.replace {
+        same_project(&before.project.name, &loaded.objects.project.name)?;
+    }
     let mut tx = store.begin().await?;
     let clock = store.lock_data_clock(&mut tx).await?;
     let clock = declared_clock(&before, &loaded.objects, clock, api.wall());
@@ -51,7 +59,25 @@ pub(super) async fn apply(State(api): State<Api>, Json(body): Json<Apply>) -> An
     tx.commit().await?;
     store.wake().await;
     tidemill_features::publish_live(&api.features).await?;
-    items(changes)
+    items(changes.iter().map(row).collect::<Vec<_>>())
+}
+
+fn row(change: &Change) -> Value {
+    json!({
+        "object": change.object.to_string(), "change": change.change, "version": change.version,
+        "building": change.building,
+    })
+}
+
+/// An installation serves one project, and what is not declared is retired: a wrong folder would end everything.
+fn same_project(before: &str, after: &str) -> Result<(), ApiError> {
+    if before.is_empty() || before == after {
+        return Ok(());
+    }
+    let message = format!("this installation serves project `{before}`, not `{after}`");
+    Err(ApiError::invalid(Fault::coded(107, message).hint(
+        "run `tidemill dev` in this project's own folder, or give `--replace` to retire all that the other one declares",
+    )))
 }
 
 /// The clock that runs, unless the project declares another one than before.

@@ -1,13 +1,16 @@
 //! The data clock.
 
-use axum::{Json, extract::State};
+use axum::extract::State;
 use serde::Deserialize;
 use serde_json::json;
-use tidemill_core::Fault;
-use tidemill_spec::value::parse_time;
+use tidemill_core::{DataClock, Fault};
 
 use super::{Answer, one};
-use crate::{Api, error::ApiError};
+use crate::{
+    Api,
+    error::ApiError,
+    extract::{Body, instant},
+};
 
 /// `GET /v1/clock`
 pub(super) async fn show(State(api): State<Api>) -> Answer {
@@ -16,26 +19,27 @@ pub(super) async fn show(State(api): State<Api>) -> Answer {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Set {
     time: String,
 }
 
 /// `POST /v1/clock`: forward only, and only a replay clock. Rows that became known reach Redis by jobs.
-pub(super) async fn set(State(api): State<Api>, Json(body): Json<Set>) -> Answer {
-    let to = parse_time(&body.time).ok_or_else(|| {
-        ApiError::invalid(
-            Fault::coded(401, format!("`{}` is not an instant", body.time))
-                .hint("write 2013-06-01T00:00:00-04:00"),
-        )
-    })?;
+pub(super) async fn set(State(api): State<Api>, Body(body): Body<Set>) -> Answer {
+    let to = instant(&body.time)?;
     let store = &api.stores.store;
     let mut tx = store.begin().await?;
     let clock = store.lock_data_clock(&mut tx).await?;
     let moved = clock.moved(to, api.wall()).ok_or_else(|| {
-        let fault =
-            Fault::coded(402, format!("the data clock can't move from {} to {to}", clock.at(api.wall())));
+        let (now, to) = (clock.at(api.wall()).to_rfc3339(), to.to_rfc3339());
+        let hint = match clock {
+            DataClock::Wall => {
+                "this project's clock is real time; declare `clock: { replay: … }` in tidemill.yaml"
+            }
+            DataClock::Replay { .. } => "a replay clock only moves forward: what was known stays known",
+        };
         ApiError::invalid(
-            fault.hint("only a replay clock moves, and only forward; declare it in tidemill.yaml"),
+            Fault::coded(113, format!("the data clock can't move from {now} to {to}")).hint(hint),
         )
     })?;
     store.set_data_clock(&mut tx, moved).await?;

@@ -2,50 +2,54 @@
 
 use axum::{
     body::Bytes,
-    extract::{Path, Query, State},
+    extract::{Path, State},
     http::HeaderValue,
     response::{IntoResponse as _, Response},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tidemill_catalog::DatasetRow;
+use tidemill_catalog::Dataset;
 use tidemill_core::{DatasetId, Fault};
-use tidemill_spec::{
-    steps::{DatasetInputs, KnownAt},
-    value::parse_time,
-};
+use tidemill_spec::steps::DatasetInputs;
 use tidemill_training::{FromLabels, build_from_labels};
 
 use super::{Answer, items, one};
-use crate::{Api, error::ApiError};
+use crate::{
+    Api,
+    error::ApiError,
+    extract::{Asked, known_at},
+};
 
 const LIST_MAX: u32 = 100;
 
 /// `GET /v1/datasets`
 pub(super) async fn list(State(api): State<Api>) -> Answer {
     let rows = api.stores.catalog.datasets(LIST_MAX).await?;
-    items(rows.iter().map(row).collect::<Result<Vec<_>, _>>()?)
+    items(rows.iter().map(|listed| row(listed, &listed.dataset)).collect::<Result<Vec<_>, _>>()?)
 }
 
 /// `GET /v1/datasets/{dataset}`
 pub(super) async fn show(State(api): State<Api>, Path(dataset): Path<String>) -> Answer {
     let id: DatasetId = dataset.parse().map_err(|error: tidemill_core::ids::InvalidId| {
-        ApiError::invalid(Fault::coded(806, error.to_string()).hint("tidemill datasets list"))
+        ApiError::invalid(Fault::coded(114, error.to_string()).hint("tidemill datasets list"))
     })?;
     let found = api.stores.catalog.dataset(id).await?;
-    one(found.ok_or_else(|| ApiError::not_found(Fault::coded(806, format!("there is no dataset {id}"))))?)
+    let missing = || Fault::coded(114, format!("there is no dataset {id}")).hint("tidemill datasets list");
+    let dataset = found.ok_or_else(|| ApiError::not_found(missing()))?;
+    one(row(&dataset, &dataset)?)
 }
 
 /// The dataset with its parts' figures beside its own.
-fn row(row: &DatasetRow) -> Result<Value, ApiError> {
-    let mut shown = serde_json::to_value(row)?;
-    shown["rows"] = json!(row.dataset.train.rows);
-    shown["holdout_rows"] = json!(row.dataset.holdout.as_ref().map(|part| part.rows));
-    shown["label_rate"] = json!(row.dataset.train.label_rate);
+fn row(shown: impl Serialize, dataset: &Dataset) -> Result<Value, ApiError> {
+    let mut shown = serde_json::to_value(shown)?;
+    shown["rows"] = json!(dataset.train.rows);
+    shown["holdout_rows"] = json!(dataset.holdout.as_ref().map(|part| part.rows));
+    shown["label_rate"] = json!(dataset.train.label_rate);
     Ok(shown)
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Build {
     /// Of the body: `parquet`, `csv` or `jsonl`.
     format: String,
@@ -60,7 +64,7 @@ pub(super) struct Build {
 /// `POST /v1/datasets/build`: the body's rows with features as of each row's `label_ts`. The report is a header.
 pub(super) async fn build(
     State(api): State<Api>,
-    Query(query): Query<Build>,
+    Asked(query): Asked<Build>,
     body: Bytes,
 ) -> Result<Response, ApiError> {
     let folder = tempfile::tempdir()?;
@@ -83,6 +87,7 @@ pub(super) async fn build(
     let report = json!({
         "rows": built.rows.num_rows(), "lake_version": built.lake_version, "view_versions": built.view_versions,
         "leak_allowed": built.leak_allowed, "changed_under_known_at": built.changed_under_known_at,
+        "naive_timestamps": built.naive_timestamps,
     });
     let header = HeaderValue::from_str(&report.to_string());
     answer.headers_mut().insert("tidemill-report", header.unwrap_or_else(|_| HeaderValue::from_static("{}")));
@@ -93,7 +98,7 @@ fn extension(format: &str) -> Result<&str, ApiError> {
     match format {
         "parquet" | "csv" | "jsonl" => Ok(format),
         other => Err(ApiError::invalid(
-            Fault::coded(101, format!("`{other}` is not a format of label rows"))
+            Fault::coded(608, format!("`{other}` is not a format of label rows"))
                 .hint("name the file .parquet, .csv or .jsonl"),
         )),
     }
@@ -105,18 +110,6 @@ async fn inputs(api: &Api, given: &str) -> Result<DatasetInputs, ApiError> {
     Ok(match names.as_slice() {
         [model] if objects.models.contains_key(model) => DatasetInputs::Model(model.clone()),
         _ => DatasetInputs::Views(names),
-    })
-}
-
-fn known_at(text: &str) -> Result<KnownAt, ApiError> {
-    if text == "label" {
-        return Ok(KnownAt::Label);
-    }
-    parse_time(text).map(KnownAt::Time).ok_or_else(|| {
-        ApiError::invalid(
-            Fault::coded(401, format!("`{text}` is not an instant"))
-                .hint("write `label` or 2013-06-01T00:00:00-04:00"),
-        )
     })
 }
 

@@ -1,18 +1,19 @@
 //! Feature views and their values.
 
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::extract::{Path, State};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tidemill_core::Fault;
 use tidemill_features::GetRequest;
 use tidemill_offline::{KnownAt, Table};
-use tidemill_spec::{Entity, FeatureView, Objects, value::parse_time};
+use tidemill_spec::{Entity, FeatureView, Objects};
 
 use super::{Answer, items, one};
-use crate::{Api, entity, error::ApiError};
+use crate::{
+    Api, entity,
+    error::ApiError,
+    extract::{Body, instant},
+};
 
 const HISTORY_MAX: u32 = 1000;
 
@@ -63,6 +64,7 @@ pub(super) async fn show(State(api): State<Api>, Path(name): Path<String>) -> An
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Get {
     #[serde(default)]
     views: Vec<String>,
@@ -72,7 +74,7 @@ pub(super) struct Get {
 }
 
 /// `POST /v1/features/get`
-pub(super) async fn get(State(api): State<Api>, Json(body): Json<Get>) -> Answer {
+pub(super) async fn get(State(api): State<Api>, Body(body): Body<Get>) -> Answer {
     let objects = api.stores.catalog.objects().await?;
     let views = if body.views.is_empty() { views_of(&objects, &body.entity)? } else { body.views };
     let first = views.first().map(|view| view.split(':').next().unwrap_or(view)).unwrap_or_default();
@@ -95,6 +97,7 @@ pub(super) async fn get(State(api): State<Api>, Json(body): Json<Get>) -> Answer
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct History {
     entity: Value,
     limit: Option<u32>,
@@ -104,7 +107,7 @@ pub(super) struct History {
 pub(super) async fn history(
     State(api): State<Api>,
     Path(name): Path<String>,
-    Json(body): Json<History>,
+    Body(body): Body<History>,
 ) -> Answer {
     let objects = api.stores.catalog.objects().await?;
     let entity = entity_of(&objects, known(&objects, &name)?)?;
@@ -144,38 +147,29 @@ pub(super) async fn rebuild_online(State(api): State<Api>, Path(name): Path<Stri
 
 /// Views whose entity has just these keys.
 fn views_of(objects: &Objects, given: &Value) -> Result<Vec<String>, ApiError> {
-    let fits = |view: &&FeatureView| {
-        objects.entities.get(&view.entity).is_some_and(|entity| entity::keys(entity, given).is_ok())
-    };
-    let views: Vec<String> = objects.views.values().filter(fits).map(|view| view.name.clone()).collect();
-    if views.is_empty() {
-        let fault = Fault::coded(803, "no entity has these keys");
-        return Err(ApiError::invalid(
-            fault.hint("name the keys: --entity KEY=VALUE, or a view: --view NAME"),
-        ));
+    let mut refused = None;
+    // Keys given as one text may fit entities that differ: the first one's views are meant.
+    for entity in objects.entities.values() {
+        let views = objects.views.values().filter(|view| view.entity == entity.name);
+        let views: Vec<String> = views.map(|view| view.name.clone()).collect();
+        match entity::keys(entity, given) {
+            Ok(_) if !views.is_empty() => return Ok(views),
+            Ok(_) => {}
+            // Of the entity that has these very keys it is worth saying what is wrong with a value.
+            Err(error) if entity::names_all(entity, given) => refused = Some(error),
+            Err(_) => {}
+        }
     }
-    // Keys given as one text may fit entities that differ: the first view's is meant.
-    let entity = objects.views[&views[0]].entity.clone();
-    Ok(views.into_iter().filter(|view| objects.views[view].entity == entity).collect())
+    let entities = objects.entities.values().map(entity::described).collect::<Vec<_>>().join(", ");
+    let fault = Fault::coded(616, "no entity with features has these keys");
+    Err(refused.unwrap_or_else(|| ApiError::invalid(fault.hint(format!("there are {entities}")))))
 }
 
 fn known<'o>(objects: &'o Objects, name: &str) -> Result<&'o FeatureView, ApiError> {
-    objects.views.get(name).ok_or_else(|| {
-        let names: Vec<&str> = objects.views.keys().map(String::as_str).collect();
-        let fault = Fault::coded(301, format!("there is no feature view `{name}`"));
-        ApiError::not_found(fault.hint(format!("feature views are {}", names.join(", "))))
-    })
+    objects.views.get(name).ok_or_else(|| ApiError::unknown(611, "feature view", name, objects.views.keys()))
 }
 
 fn entity_of<'o>(objects: &'o Objects, view: &FeatureView) -> Result<&'o Entity, ApiError> {
-    let missing = || ApiError::not_found(Fault::coded(301, format!("there is no entity `{}`", view.entity)));
+    let missing = || ApiError::unknown(301, "entity", &view.entity, objects.entities.keys());
     objects.entities.get(&view.entity).ok_or_else(missing)
-}
-
-fn instant(text: &str) -> Result<tidemill_core::Time, ApiError> {
-    parse_time(text).ok_or_else(|| {
-        ApiError::invalid(
-            Fault::coded(401, format!("`{text}` is not an instant")).hint("write 2013-06-01T00:00:00-04:00"),
-        )
-    })
 }

@@ -1,9 +1,6 @@
 //! Models: versions, aliases, figures.
 
-use axum::{
-    Json,
-    extract::{Path, Query, State},
-};
+use axum::extract::{Path, State};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tidemill_catalog::{ModelAlias, ModelMetric};
@@ -11,7 +8,11 @@ use tidemill_core::Fault;
 use tidemill_spec::{Model, Objects};
 
 use super::{Answer, items, one};
-use crate::{Api, entity, error::ApiError};
+use crate::{
+    Api, entity,
+    error::ApiError,
+    extract::{Asked, Body},
+};
 
 /// `GET /v1/models`
 pub(super) async fn list(State(api): State<Api>) -> Answer {
@@ -66,6 +67,7 @@ fn figures_of(metrics: &[ModelMetric], version: i32) -> Value {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Promote {
     version: i32,
     alias: String,
@@ -75,7 +77,7 @@ pub(super) struct Promote {
 pub(super) async fn promote(
     State(api): State<Api>,
     Path(name): Path<String>,
-    Json(body): Json<Promote>,
+    Body(body): Body<Promote>,
 ) -> Answer {
     known(&api.stores.catalog.objects().await?, &name)?;
     let stores = &api.stores;
@@ -84,6 +86,7 @@ pub(super) async fn promote(
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Alias {
     alias: String,
 }
@@ -92,7 +95,7 @@ pub(super) struct Alias {
 pub(super) async fn rollback(
     State(api): State<Api>,
     Path(name): Path<String>,
-    Json(body): Json<Alias>,
+    Body(body): Body<Alias>,
 ) -> Answer {
     known(&api.stores.catalog.objects().await?, &name)?;
     let stores = &api.stores;
@@ -101,27 +104,27 @@ pub(super) async fn rollback(
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct EntityOf {
-    model: String,
     /// JSON: an object of keys, or all values in one text.
     entity: String,
 }
 
-/// `GET /v1/entity`: keys by name, typed as the model's entity declares them.
-pub(super) async fn entity(State(api): State<Api>, Query(query): Query<EntityOf>) -> Answer {
+/// `GET /v1/models/{model}/entity`: keys by name, typed as the model's entity declares them.
+pub(super) async fn entity(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    Asked(query): Asked<EntityOf>,
+) -> Answer {
     let objects = api.stores.catalog.objects().await?;
-    let model = known(&objects, &query.model)?;
-    let missing = || ApiError::not_found(Fault::coded(301, format!("there is no entity `{}`", model.entity)));
+    let model = known(&objects, &name)?;
+    let missing = || ApiError::unknown(301, "entity", &model.entity, objects.entities.keys());
     let entity = objects.entities.get(&model.entity).ok_or_else(missing)?;
     let given: Value = serde_json::from_str(&query.entity)
-        .map_err(|error| ApiError::invalid(Fault::coded(803, format!("the entity is not JSON: {error}"))))?;
+        .map_err(|error| ApiError::invalid(Fault::coded(116, format!("the entity is not JSON: {error}"))))?;
     one(entity::named(entity, &entity::keys(entity, &given)?))
 }
 
 fn known<'o>(objects: &'o Objects, name: &str) -> Result<&'o Model, ApiError> {
-    objects.models.get(name).ok_or_else(|| {
-        let names: Vec<&str> = objects.models.keys().map(String::as_str).collect();
-        let fault = Fault::coded(801, format!("there is no model `{name}`"));
-        ApiError::not_found(fault.hint(format!("models are {}", names.join(", "))))
-    })
+    objects.models.get(name).ok_or_else(|| ApiError::unknown(801, "model", name, objects.models.keys()))
 }

@@ -1,8 +1,8 @@
-//! Runs and schedules.
+//! Runs.
 
 use axum::{
-    Json,
-    extract::{Path, Query, State},
+    extract::{Path, State},
+    http::HeaderMap,
 };
 use chrono::{NaiveDate, TimeDelta};
 use serde::Deserialize;
@@ -12,59 +12,74 @@ use tidemill_pipeline::{Day, StartRun, start_run};
 use tidemill_store::{RunQuery, Trigger};
 
 use super::{Answer, items, one};
-use crate::{Api, error::ApiError};
+use crate::{
+    Api,
+    error::ApiError,
+    extract::{Asked, Body},
+    idempotency,
+};
 
 const LIMIT_MAX: u32 = 1000;
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct List {
     state: Option<String>,
     pipeline: Option<String>,
+    /// Jobs of the platform itself too.
     #[serde(default)]
     all: bool,
+    /// Only those that ended within this length of real time, e.g. `24h`.
+    since: Option<String>,
     limit: Option<u32>,
 }
 
 /// `GET /v1/runs`
-pub(super) async fn list(State(api): State<Api>, Query(query): Query<List>) -> Answer {
-    let state = query.state.map(|word| word.parse::<RunState>()).transpose().map_err(|error| {
-        let words: Vec<&str> = RunState::ALL.iter().map(|state| state.as_str()).collect();
-        ApiError::invalid(
-            Fault::coded(1006, error.to_string()).hint(format!("states are {}", words.join(", "))),
-        )
-    })?;
+pub(super) async fn list(State(api): State<Api>, Asked(query): Asked<List>) -> Answer {
+    let state = query.state.as_deref().map(state).transpose()?;
+    let finished_since = query.since.as_deref().map(age).transpose()?.map(|age| api.wall() - age);
     let limit = i64::from(query.limit.unwrap_or(20).min(LIMIT_MAX));
     let all = query.all || query.pipeline.is_some();
-    items(
-        api.stores
-            .store
-            .runs(&RunQuery { state, pipeline: query.pipeline, all, finished_since: None, limit })
-            .await?,
-    )
+    let asked = RunQuery { state, pipeline: query.pipeline, all, finished_since, limit };
+    items(api.stores.store.runs(&asked).await?)
+}
+
+fn state(word: &str) -> Result<RunState, ApiError> {
+    word.parse().map_err(|_| {
+        let states: Vec<String> = RunState::ALL.iter().map(|state| state.as_str().to_owned()).collect();
+        ApiError::unknown(112, "state of runs", word, &states)
+    })
+}
+
+fn age(text: &str) -> Result<TimeDelta, ApiError> {
+    let age = tidemill_spec::units::parse_duration(text).and_then(|age| TimeDelta::from_std(age).ok());
+    age.ok_or_else(|| {
+        let fault = Fault::coded(112, format!("`{text}` is not a length of time"));
+        ApiError::invalid(fault.hint("write 30m, 24h or 7d"))
+    })
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Start {
     pipeline: String,
     date: Option<NaiveDate>,
     #[serde(default)]
     params: Map<String, Value>,
-    key: Option<String>,
 }
 
-/// `POST /v1/runs`
-pub(super) async fn start(State(api): State<Api>, Json(body): Json<Start>) -> Answer {
+/// `POST /v1/runs`. The key goes into the run's own transaction, so that not even a crash starts a second one.
+pub(super) async fn start(State(api): State<Api>, headers: HeaderMap, Body(body): Body<Start>) -> Answer {
+    let objects = api.stores.catalog.objects().await?;
+    if !objects.pipelines.contains_key(&body.pipeline) {
+        return Err(ApiError::unknown(320, "pipeline", &body.pipeline, objects.pipelines.keys()));
+    }
+    let key = headers.get(idempotency::HEADER).and_then(|key| key.to_str().ok()).map(str::to_owned);
     let day = match body.date {
         Some(date) => Day::Date(date),
         None => Day::At(api.now().await?),
     };
-    let start = StartRun {
-        pipeline: body.pipeline,
-        params: body.params,
-        day,
-        trigger: Trigger::Manual,
-        key: body.key,
-    };
+    let start = StartRun { pipeline: body.pipeline, params: body.params, day, trigger: Trigger::Manual, key };
     let store = &api.stores.store;
     let mut tx = store.begin().await?;
     let started = start_run(&api.stores.catalog, &mut tx, &start).await?;
@@ -79,6 +94,7 @@ pub(super) async fn show(State(api): State<Api>, Path(run): Path<String>) -> Ans
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Logs {
     step: Option<String>,
     attempt: Option<i32>,
@@ -88,10 +104,14 @@ pub(super) struct Logs {
 pub(super) async fn logs(
     State(api): State<Api>,
     Path(run): Path<String>,
-    Query(query): Query<Logs>,
+    Asked(query): Asked<Logs>,
 ) -> Answer {
     let run = parse(&run)?;
-    api.stores.store.run(run).await?;
+    let page = api.stores.store.run(run).await?;
+    let steps: Vec<String> = page.step_list.into_iter().map(|step| step.name).collect();
+    if let Some(step) = query.step.as_ref().filter(|step| !steps.contains(step)) {
+        return Err(ApiError::unknown(109, "step", step, &steps));
+    }
     items(api.stores.store.log(run, query.step.as_deref(), query.attempt).await?)
 }
 
@@ -103,26 +123,6 @@ pub(super) async fn retry(State(api): State<Api>, Path(run): Path<String>) -> An
     one(json!({ "id": run, "steps": steps }))
 }
 
-#[derive(Deserialize)]
-pub(super) struct Failed {
-    since: Option<String>,
-    pipeline: Option<String>,
-}
-
-/// `GET /v1/runs/failed`: what a bulk retry would repeat.
-pub(super) async fn failed(State(api): State<Api>, Query(query): Query<Failed>) -> Answer {
-    let age = |text: &str| {
-        tidemill_spec::units::parse_duration(text).and_then(|age| TimeDelta::from_std(age).ok()).ok_or_else(
-            || {
-                let fault = Fault::coded(1006, format!("`{text}` is not a length of time"));
-                ApiError::invalid(fault.hint("write 30m, 24h or 7d"))
-            },
-        )
-    };
-    let since = query.since.as_deref().map(age).transpose()?.map(|age| api.wall() - age);
-    items(api.stores.store.failed_runs(since, query.pipeline).await?)
-}
-
 /// `POST /v1/runs/{run}/cancel`
 pub(super) async fn cancel(State(api): State<Api>, Path(run): Path<String>) -> Answer {
     let run = parse(&run)?;
@@ -130,31 +130,9 @@ pub(super) async fn cancel(State(api): State<Api>, Path(run): Path<String>) -> A
     one(api.stores.store.run(run).await?)
 }
 
-/// `GET /v1/schedules`
-pub(super) async fn schedules(State(api): State<Api>) -> Answer {
-    items(api.stores.store.schedules().await?)
-}
-
-#[derive(Deserialize)]
-pub(super) struct Named {
-    name: String,
-}
-
-/// `POST /v1/schedules/pause`
-pub(super) async fn pause(State(api): State<Api>, Json(body): Json<Named>) -> Answer {
-    api.stores.store.pause_schedule(&body.name, true).await?;
-    one(json!({ "name": body.name, "paused": true }))
-}
-
-/// `POST /v1/schedules/resume`
-pub(super) async fn resume(State(api): State<Api>, Json(body): Json<Named>) -> Answer {
-    api.stores.store.pause_schedule(&body.name, false).await?;
-    one(json!({ "name": body.name, "paused": false }))
-}
-
 /// A run's id as people write it.
 fn parse(run: &str) -> Result<RunId, ApiError> {
     run.parse().map_err(|error: tidemill_core::ids::InvalidId| {
-        ApiError::invalid(Fault::coded(1003, error.to_string()).hint("tidemill runs list"))
+        ApiError::invalid(Fault::coded(110, error.to_string()).hint("tidemill runs list"))
     })
 }

@@ -1,6 +1,6 @@
 //! Sources: what came in and what did not.
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tidemill_core::{Fault, UploadId};
@@ -12,7 +12,7 @@ use tidemill_spec::{
 use tidemill_store::NewJob;
 
 use super::{Answer, items, one};
-use crate::{Api, error::ApiError};
+use crate::{Api, error::ApiError, extract::Asked};
 
 const LETTERS_MAX: u32 = 1000;
 
@@ -45,11 +45,16 @@ pub(super) async fn show(State(api): State<Api>, Path(name): Path<String>) -> An
     let source = known(&objects, &name)?;
     let mut page = row(&objects, &api.stores.catalog.source_summary(&name).await?);
     page["columns"] = serde_json::to_value(&source.columns)?;
+    page["event_time"] = source.event_time.clone().into();
+    page["available_time"] = source.available_time.clone().into();
+    page["created_time"] = source.created_time.clone().into();
+    page["unique"] = source.unique.clone().into();
     page["upload_list"] = serde_json::to_value(api.stores.catalog.uploads(Some(&name), 10).await?)?;
     one(page)
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Limit {
     limit: Option<u32>,
 }
@@ -58,7 +63,7 @@ pub(super) struct Limit {
 pub(super) async fn dead_letters(
     State(api): State<Api>,
     Path(name): Path<String>,
-    Query(query): Query<Limit>,
+    Asked(query): Asked<Limit>,
 ) -> Answer {
     known(&api.stores.catalog.objects().await?, &name)?;
     items(api.ingest.dead_letters(&name, query.limit.unwrap_or(20).min(LETTERS_MAX)).await?)
@@ -78,10 +83,10 @@ pub(super) async fn replay(State(api): State<Api>, Path(name): Path<String>) -> 
 /// `GET /v1/uploads/{upload}`
 pub(super) async fn upload(State(api): State<Api>, Path(upload): Path<String>) -> Answer {
     let id: UploadId = upload.parse().map_err(|error: tidemill_core::ids::InvalidId| {
-        ApiError::invalid(Fault::coded(509, error.to_string()))
+        ApiError::invalid(Fault::coded(115, error.to_string()))
     })?;
     let found = api.stores.catalog.upload(id).await?;
-    one(found.ok_or_else(|| ApiError::not_found(Fault::coded(509, format!("there is no upload {id}"))))?)
+    one(found.ok_or_else(|| ApiError::not_found(Fault::coded(115, format!("there is no upload {id}"))))?)
 }
 
 /// Replays of a source that waits already are one.
@@ -91,9 +96,5 @@ fn replay_new(source: &str) -> NewJob {
 }
 
 fn known<'o>(objects: &'o Objects, name: &str) -> Result<&'o Source, ApiError> {
-    objects.sources.get(name).ok_or_else(|| {
-        let names: Vec<&str> = objects.sources.keys().map(String::as_str).collect();
-        let fault = Fault::coded(301, format!("there is no source `{name}`"));
-        ApiError::not_found(fault.hint(format!("sources are {}", names.join(", "))))
-    })
+    objects.sources.get(name).ok_or_else(|| ApiError::unknown(502, "source", name, objects.sources.keys()))
 }

@@ -8,8 +8,9 @@ use tidemill_core::Fault;
 use super::Session;
 use crate::{
     args::Datasets,
+    client::segment,
     failure::{Done, Failure, USAGE},
-    output::{self, count, fields, figure, instant, text},
+    output::{self, count, facts, fields, figure, instant, plain, text},
 };
 
 const COLUMNS: &[output::Column] = &[
@@ -32,8 +33,8 @@ pub(crate) async fn datasets(session: &Session, command: Datasets) -> Done {
             Ok(output::list(session.format, &rows, "/id", COLUMNS)?)
         }
         Datasets::Show { dataset } => {
-            let page = session.client.get(&format!("/v1/datasets/{dataset}")).await?;
-            Ok(output::object(session.format, &page, "/id", fields)?)
+            let found = session.client.get(&format!("/v1/datasets/{}", segment(&dataset))).await?;
+            Ok(output::object(session.format, &found, "/id", page)?)
         }
         Datasets::Build { labels, inputs, known_at, out } => {
             let body = std::fs::read(&labels).map_err(|error| {
@@ -53,4 +54,41 @@ pub(crate) async fn datasets(session: &Session, command: Datasets) -> Done {
             Ok(output::object(session.format, &report, "/file", fields)?)
         }
     }
+}
+
+/// A training set for people: what was asked, what was pinned, what came out, and what of it would have leaked.
+fn page(set: &Value) -> String {
+    let changed = match &set["changed_under_known_at"] {
+        Value::Null => "not known: a view can't say".to_owned(),
+        rows => format!("{} rows would change under known_at: label", count(rows)),
+    };
+    let versions = |value: &Value| {
+        let views = value.as_object().into_iter().flatten();
+        views.map(|(view, version)| format!("{view}@{version}")).collect::<Vec<_>>().join(", ")
+    };
+    let head = facts(&[
+        ("dataset", plain(&set["id"])),
+        ("label", plain(&set["label"])),
+        ("model", plain(&set["model"])),
+        ("from", instant(&set["from"])),
+        ("to", instant(&set["to"])),
+        ("holdout from", instant(&set["holdout_from"])),
+        ("rows", count(&set["rows"])),
+        ("holdout rows", count(&set["holdout_rows"])),
+        ("label rate", figure(&set["label_rate"])),
+        ("data clock", instant(&set["clock"])),
+        ("lake version", plain(&set["lake_version"])),
+        ("views", versions(&set["view_versions"])),
+        ("corrections", changed),
+        ("leaks allowed", plain(&set["leak_allowed"])),
+        ("run", plain(&set["run"])),
+        ("sha256", set.pointer("/train/sha256").map(plain).unwrap_or_default()),
+    ]);
+    let columns: Vec<Value> = set["columns"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, ty)| json!({ "name": name, "type": ty }))
+        .collect();
+    head + &output::section("columns", &columns.into(), &[text("COLUMN", "/name"), text("TYPE", "/type")])
 }

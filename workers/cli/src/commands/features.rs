@@ -1,12 +1,15 @@
 //! Features: list, values now and then, history, parity, backfill.
 
+mod page;
+
 use serde_json::{Value, json};
 
 use super::{Session, entity, watch::wait_for};
 use crate::{
     args::Features,
+    client::segment,
     failure::{Done, FAILED, Failure},
-    output::{self, count, fields, instant, plain, seconds, text},
+    output::{self, count, instant, plain, seconds, text},
 };
 
 const COLUMNS: &[output::Column] = &[
@@ -15,7 +18,8 @@ const COLUMNS: &[output::Column] = &[
     text("ENTITY", "/entity"),
     text("KIND", "/kind"),
     text("OFFLINE ROWS", "/offline_rows").by(count),
-    text("NEWEST", "/newest").by(instant),
+    text("ONLINE", "/online_entities").by(count),
+    text("NEWEST", "/newest_at").by(instant),
     text("AGE", "/age_seconds").by(seconds),
     text("STATUS", "/status"),
     text("OWNER", "/owner").wide(),
@@ -29,8 +33,8 @@ pub(crate) async fn features(session: &Session, command: Features) -> Done {
             Ok(output::list(session.format, &rows, "/view", COLUMNS)?)
         }
         Features::Show { view } => {
-            let page = session.client.get(&format!("/v1/features/{view}")).await?;
-            Ok(output::object(session.format, &page, "/view", fields)?)
+            let page = session.client.get(&format!("/v1/features/{}", segment(&view))).await?;
+            Ok(output::object(session.format, &page, "/view", page::view)?)
         }
         Features::Get { views, entity, at, known_at } => {
             let body =
@@ -40,8 +44,12 @@ pub(crate) async fn features(session: &Session, command: Features) -> Done {
         }
         Features::History { view, entity, limit } => {
             let body = json!({ "entity": entity::parse(&entity)?, "limit": limit });
-            let reply = session.client.post(&format!("/v1/features/{view}/history"), &body).await?;
-            let rows = reply["items"].as_array().cloned().unwrap_or_default();
+            let reply =
+                session.client.post(&format!("/v1/features/{}/history", segment(&view)), &body).await?;
+            let mut rows = reply["items"].as_array().cloned().unwrap_or_default();
+            if !session.format.for_programs() {
+                rows.iter_mut().for_each(gather_values);
+            }
             let columns = [
                 text("VALID AT", "/valid_at").by(instant),
                 text("CREATED AT", "/created_at").by(instant),
@@ -51,7 +59,8 @@ pub(crate) async fn features(session: &Session, command: Features) -> Done {
             Ok(output::list(session.format, &rows, "/valid_at", &columns)?)
         }
         Features::Parity { view } => {
-            let report = session.client.post(&format!("/v1/features/{view}/parity"), &json!({})).await?;
+            let report =
+                session.client.post(&format!("/v1/features/{}/parity", segment(&view)), &json!({})).await?;
             output::object(session.format, &report, "/view", show_parity)?;
             let agree = report["equal"] == report["entities"];
             if agree {
@@ -60,13 +69,23 @@ pub(crate) async fn features(session: &Session, command: Features) -> Done {
                 Err(Failure::new(FAILED, tidemill_core::Fault::new("online and offline differ")))
             }
         }
-        Features::Backfill { view, wait } => {
-            start(session, &format!("/v1/features/{view}/backfill"), wait).await
+        Features::Backfill { view, wait, write } => {
+            let path = format!("/v1/features/{}/backfill", segment(&view));
+            start(&session.writing(&write), &path, wait).await
         }
-        Features::RebuildOnline { view, wait } => {
-            start(session, &format!("/v1/features/{view}/rebuild-online"), wait).await
+        Features::RebuildOnline { view, wait, write } => {
+            let path = format!("/v1/features/{}/rebuild-online", segment(&view));
+            start(&session.writing(&write), &path, wait).await
         }
     }
+}
+
+/// The columns of a row that are its own, in one text.
+fn gather_values(row: &mut Value) {
+    const TIMES: [&str; 4] = ["valid_at", "created_at", "seq", "deleted"];
+    let own = row.as_object().into_iter().flatten().filter(|(name, _)| !TIMES.contains(&name.as_str()));
+    let values = own.map(|(name, value)| format!("{name} {}", shown(value))).collect::<Vec<_>>().join(", ");
+    row["values"] = values.into();
 }
 
 async fn start(session: &Session, path: &str, wait: bool) -> Done {
@@ -80,15 +99,18 @@ async fn start(session: &Session, path: &str, wait: bool) -> Done {
 
 fn show_values(values: &Value) -> String {
     let view = |view: &Value| {
-        let header = format!(
-            "{} v{}  {}  valid at {}\n",
-            plain(&view["view"]),
-            plain(&view["version"]),
-            plain(&view["status"]),
-            instant(&view["valid_at"])
-        );
+        let valid_at = match instant(&view["valid_at"]) {
+            none if none.is_empty() => "no row".to_owned(),
+            time => format!("valid at {time}"),
+        };
+        let (name, version, status) = (plain(&view["view"]), plain(&view["version"]), plain(&view["status"]));
+        let defaulted = view["defaulted"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let line = |(name, value): (&String, &Value)| {
+            let note = if defaulted.iter().any(|other| other == name) { "  (default)" } else { "" };
+            format!("  {name:24} {}{note}\n", shown(value))
+        };
         let values = view["values"].as_object().into_iter().flatten();
-        header + &values.map(|(name, value)| format!("  {name:24} {}\n", shown(value))).collect::<String>()
+        format!("{name} v{version}  {status}  {valid_at}\n{}", values.map(line).collect::<String>())
     };
     values["views"].as_array().into_iter().flatten().map(view).collect()
 }

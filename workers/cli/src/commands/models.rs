@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use super::Session;
 use crate::{
     args::Models,
-    client::Client,
+    client::{Client, segment},
     failure::Done,
-    output::{self, count, fields, figure, instant, plain, text},
+    output::{self, count, facts, figure, instant, plain, text},
 };
 
 const COLUMNS: &[output::Column] = &[
@@ -27,16 +27,18 @@ pub(crate) async fn models(session: &Session, command: Models) -> Done {
             Ok(output::list(session.format, &rows, "/name", COLUMNS)?)
         }
         Models::Show { model } => {
-            let mut page = session.client.get(&format!("/v1/models/{model}")).await?;
+            let mut page = session.client.get(&format!("/v1/models/{}", segment(&model))).await?;
             add_latencies(&mut page, &session.places.serve, &model).await;
             Ok(output::object(session.format, &page, "/name", show)?)
         }
-        Models::Promote { model, version, alias } => {
+        Models::Promote { model, version, alias, write } => {
+            let path = format!("/v1/models/{}/promote", segment(&model));
             let body = json!({ "version": version, "alias": alias });
-            alias_call(session, &format!("/v1/models/{model}/promote"), &body).await
+            alias_call(&session.writing(&write), &path, &body).await
         }
-        Models::Rollback { model, alias } => {
-            alias_call(session, &format!("/v1/models/{model}/rollback"), &json!({ "alias": alias })).await
+        Models::Rollback { model, alias, write } => {
+            let path = format!("/v1/models/{}/rollback", segment(&model));
+            alias_call(&session.writing(&write), &path, &json!({ "alias": alias })).await
         }
     }
 }
@@ -62,19 +64,86 @@ async fn add_latencies(page: &mut Value, serve: &str, model: &str) {
 }
 
 fn show(page: &Value) -> String {
-    let columns = [
+    let typed = |value: &Value| {
+        let columns = value.as_object().into_iter().flatten();
+        columns.map(|(name, ty)| format!("{name}: {}", plain(ty))).collect::<Vec<_>>().join(", ")
+    };
+    let input = |input: &Value| match input.get("keys") {
+        Some(keys) => format!("keys: {}", plain(keys)),
+        None => format!(
+            "{}: {}",
+            input.pointer("/view/view").map(plain).unwrap_or_default(),
+            input.pointer("/view/features").map(plain).unwrap_or_default()
+        ),
+    };
+    let mut inputs = page["inputs"].as_array().into_iter().flatten().map(input);
+    let mut known = vec![
+        ("model", plain(&page["name"])),
+        ("about", plain(&page["description"])),
+        ("owner", plain(&page["owner"])),
+        ("runtime", plain(&page["runtime"])),
+        ("entity", plain(&page["entity"])),
+        ("outputs", typed(&page["outputs"])),
+        ("inputs", inputs.next().unwrap_or_default()),
+    ];
+    known.extend(inputs.map(|input| ("", input)));
+    let versions = [
         text("VERSION", "/version"),
         text("ALIASES", "/aliases"),
         text("REGISTERED", "/created_at").by(instant),
         text("DATASET", "/dataset"),
-        text("METRICS", "/metrics"),
+        text("LEAKS ALLOWED", "/leak_allowed"),
         text("REQUESTS", "/latency/requests").by(count),
-        text("P50 MS", "/latency/p50_ms").by(figure),
-        text("P95 MS", "/latency/p95_ms").by(figure),
-        text("P99 MS", "/latency/p99_ms").by(figure),
+        text("P50 MS", "/latency/p50_ms").by(milliseconds),
+        text("P95 MS", "/latency/p95_ms").by(milliseconds),
+        text("P99 MS", "/latency/p99_ms").by(milliseconds),
     ];
-    let mut head = page.clone();
-    let versions = head.as_object_mut().and_then(|head| head.remove("version_list")).unwrap_or_default();
-    let rows = versions.as_array().cloned().unwrap_or_default();
-    format!("{}\n{}", fields(&head), output::table(&rows, &columns.iter().collect::<Vec<_>>()))
+    let metrics = [
+        text("VERSION", "/version"),
+        text("OVER", "/subject"),
+        text("METRIC", "/metric"),
+        text("VALUE", "/value").by(figure),
+    ];
+    facts(&known)
+        + &output::section("versions", &page["version_list"], &versions)
+        + &output::section("figures", &figures(&page["version_list"]), &metrics)
+}
+
+/// A row for each figure of each version.
+fn figures(versions: &Value) -> Value {
+    let mut rows = Vec::new();
+    for version in versions.as_array().into_iter().flatten() {
+        for (subject, metrics) in version["metrics"].as_object().into_iter().flatten() {
+            for (metric, value) in metrics.as_object().into_iter().flatten() {
+                rows.push(json!({
+                    "version": version["version"], "subject": subject, "metric": metric, "value": value,
+                }));
+            }
+        }
+    }
+    rows.into()
+}
+
+fn milliseconds(value: &Value) -> String {
+    value.as_f64().map_or_else(|| plain(value), |number| format!("{number:.1}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_says_what_it_reads_and_how_its_versions_fare() {
+        let page = json!({
+            "name": "late_flight", "description": "Lands late", "owner": "", "runtime": "lightgbm", "entity": "flight",
+            "inputs": [{ "keys": ["carrier"] }, { "view": { "view": "route_week", "features": ["arr_delay_7d"] } }],
+            "outputs": { "late_probability": "float" },
+            "version_list": [{
+                "version": 2, "aliases": ["champion"], "created_at": "2026-01-01T00:00:00Z", "dataset": "dst_1",
+                "leak_allowed": [], "metrics": { "dst_1.holdout": { "auc": 0.766_31, "log_loss": 0.4 } },
+                "latency": { "requests": 754, "p50_ms": 1.24, "p95_ms": 2.1, "p99_ms": 3.7 },
+            }],
+        });
+        insta::assert_snapshot!(show(&page));
+    }
 }

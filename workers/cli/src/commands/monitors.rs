@@ -1,24 +1,57 @@
 //! Monitors and incidents.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use serde_json::{Value, json};
+use tidemill_spec::units::format_duration;
 
 use super::{Session, watch::wait_for};
 use crate::{
     args::{Alerts, Global, Monitors},
-    failure::Done,
-    output::{self, count, figure, instant, plain, text},
+    client::segment,
+    failure::{Done, Failure},
+    output::{self, count, facts, figure, instant, plain, text},
 };
 
+const MONITORS: &[output::Column] = &[
+    text("MONITOR", "/name"),
+    text("TARGET", "/target").by(target),
+    text("LAST WINDOW", "/last_scan/from").by(instant),
+    text("STATUS", "/last_scan/status"),
+    text("INCIDENT", "/incident"),
+];
+
 const SCANS: &[output::Column] = &[
-    text("MONITOR", "/monitor"),
     text("FROM", "/from").by(instant),
     text("TO", "/to").by(instant),
     text("STATUS", "/status"),
-    text("ROWS", "/rows").by(count),
-    text("FINDINGS", "/findings"),
-    text("REPORT", "/report").wide(),
+    text("ROWS", "/body/rows").by(count),
+    text("VERSION", "/body/version"),
+    text("MEAN PREDICTION", "/body/mean_prediction").by(figure),
+    text("LABEL RATE", "/body/label_rate").by(figure),
+    text("AUC", "/body/auc").by(figure),
+    text("REPORT", "/body/report"),
+];
+
+const RESULTS: &[output::Column] = &[
+    text("CHECK", "/check"),
+    text("COLUMN", "/column"),
+    text("VALUE", "/value").by(figure),
+    text("WARN", "/warn").by(figure),
+    text("LIMIT", "/limit").by(figure),
+    text("STATUS", "/status"),
+    text("NOTE", "/note"),
+];
+
+const INCIDENTS: &[output::Column] = &[
+    text("INCIDENT", "/id"),
+    text("MONITOR", "/monitor"),
+    text("STATE", "/state"),
+    text("OPENED", "/opened_at").by(instant),
+    text("FROM", "/from").by(instant),
+    text("TO", "/to").by(instant),
+    text("DELIVERED TO", "/notified").by(told),
+    text("WHAT", "/summary"),
 ];
 
 /// `tidemill monitors …`
@@ -32,29 +65,25 @@ pub(crate) async fn monitors(global: &Global, command: Monitors) -> Done {
         Monitors::Compare { .. } => Ok(()),
         Monitors::List => {
             let rows = session.client.list("/v1/monitors", &[]).await?;
-            let columns = [
-                text("MONITOR", "/name"),
-                text("TARGET", "/target"),
-                text("LAST WINDOW", "/last_scan/from").by(instant),
-                text("STATUS", "/last_scan/status"),
-                text("OPEN INCIDENTS", "/open_incidents").by(count),
-            ];
-            Ok(output::list(session.format, &rows, "/name", &columns)?)
+            Ok(output::list(session.format, &rows, "/name", MONITORS)?)
         }
-        Monitors::Show { monitor } => {
-            let page = session.client.get(&format!("/v1/monitors/{monitor}")).await?;
-            Ok(output::object(session.format, &page, "/name", |page| {
-                let scans = page["scans"].as_array().cloned().unwrap_or_default();
-                output::table(&scans, &SCANS.iter().collect::<Vec<_>>())
-            })?)
+        Monitors::Show { monitor, html, window } => {
+            if let Some(file) = html {
+                save_page(&session, &monitor, window, &file).await?;
+            }
+            let page = session.client.get(&format!("/v1/monitors/{}", segment(&monitor))).await?;
+            Ok(output::object(session.format, &page, "/monitor/name", show)?)
         }
-        Monitors::Run { monitor, window, no_wait } => {
-            let body = json!({ "window": window });
-            let started = session.client.post(&format!("/v1/monitors/{monitor}/run"), &body).await?;
+        Monitors::Run { monitor, window, no_wait, html, write } => {
+            let path = format!("/v1/monitors/{}/run", segment(&monitor));
+            let started = session.writing(&write).client.post(&path, &json!({ "window": window })).await?;
             if no_wait {
                 return Ok(output::object(session.format, &started, "/run_id", |run| plain(&run["run_id"]))?);
             }
             let page = wait_for(&session, &plain(&started["run_id"])).await?;
+            if let Some(file) = html {
+                save_page(&session, &monitor, Some(window), &file).await?;
+            }
             let scan = &page["step_list"][0]["outputs"];
             Ok(output::object(session.format, scan, "/report", show_scan)?)
         }
@@ -66,30 +95,63 @@ pub(crate) async fn alerts(session: &Session, command: Alerts) -> Done {
     match command {
         Alerts::List => {
             let rows = session.client.list("/v1/alerts", &[]).await?;
-            let columns = [
-                text("INCIDENT", "/id"),
-                text("MONITOR", "/monitor"),
-                text("STATE", "/state"),
-                text("OPENED", "/opened_at").by(instant),
-                text("WINDOW", "/from").by(instant),
-                text("WHAT", "/summary"),
-                text("DELIVERED", "/delivered"),
-            ];
-            Ok(output::list(session.format, &rows, "/id", &columns)?)
+            Ok(output::list(session.format, &rows, "/id", INCIDENTS)?)
         }
     }
 }
 
+/// Writes the page of a scanned window to a file.
+async fn save_page(session: &Session, monitor: &str, window: Option<String>, file: &Path) -> Done {
+    let path = format!("/v1/monitors/{}/report", segment(monitor));
+    std::fs::write(file, session.client.page(&path, &[("window", window)]).await?)?;
+    session.say(format!("wrote {}", file.display()));
+    Ok(())
+}
+
+/// `ops`, or `ops (waiting)` while its receiver hasn't taken the incident.
+fn told(notified: &Value) -> String {
+    let one = |told: &Value| {
+        let waiting = if told["delivered_at"].is_null() { " (waiting)" } else { "" };
+        format!("{}{waiting}", plain(&told["notifier"]))
+    };
+    notified.as_array().into_iter().flatten().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// A monitor with its windows, what the newest one found, and its incidents.
+fn show(page: &Value) -> String {
+    let declared = &page["monitor"];
+    let scans = page["scans"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let newest = scans.first().map(|scan| scan["body"]["results"].clone()).unwrap_or_default();
+    facts(&[
+        ("monitor", plain(&declared["name"])),
+        ("about", plain(&declared["description"])),
+        ("owner", plain(&declared["owner"])),
+        ("target", target(&declared["target"])),
+        ("every", every(&declared["every"])),
+        ("notifies", plain(&declared["notify"])),
+    ]) + &output::section("windows", &page["scans"], SCANS)
+        + &output::section("checks of the newest window", &newest, RESULTS)
+        + &output::section("incidents", &page["incidents"], INCIDENTS)
+}
+
+/// `model late_flight`
+fn target(target: &Value) -> String {
+    let one = target.as_object().and_then(|target| target.iter().next());
+    one.map_or_else(|| plain(target), |(kind, name)| format!("{kind} {}", plain(name)))
+}
+
+fn every(every: &Value) -> String {
+    match (every["months"].as_u64(), every.pointer("/duration/secs").and_then(Value::as_u64)) {
+        (Some(1), _) => "month".to_owned(),
+        (Some(months), _) => format!("{months} months"),
+        (_, Some(seconds)) => format_duration(Duration::from_secs(seconds)),
+        _ => plain(every),
+    }
+}
+
 fn show_scan(scan: &Value) -> String {
-    let columns = [
-        text("CHECK", "/check"),
-        text("COLUMN", "/column"),
-        text("VALUE", "/value").by(figure),
-        text("LIMIT", "/limit").by(figure),
-        text("STATUS", "/status"),
-    ];
     let rows = scan["results"].as_array().cloned().unwrap_or_default();
-    let table = output::table(&rows, &columns.iter().collect::<Vec<_>>());
+    let table = output::table(&rows, &RESULTS.iter().collect::<Vec<_>>());
     format!(
         "{} rows, {}\n{table}\nreport {}",
         count(&scan["rows"]),
@@ -106,7 +168,8 @@ async fn compare(
     columns: &[String],
     html: Option<&Path>,
 ) -> Done {
-    let report = tidemill_monitor::compare_files(reference, current, columns).await?;
+    let report =
+        tidemill_monitor::compare_files(reference, current, columns).await.map_err(Failure::of_job)?;
     if let Some(path) = html {
         std::fs::write(path, report.to_html())?;
     }
@@ -118,9 +181,42 @@ async fn compare(
         text("JS", "/js").by(figure),
         text("KS", "/ks").by(figure),
         text("HELLINGER", "/hellinger").by(figure),
+        text("LINF", "/linf").by(figure).wide(),
+        text("TVD", "/tvd").by(figure).wide(),
+        text("KS EXACT", "/ks_exact").by(figure).wide(),
+        text("PSI EXPECTED", "/psi_expected").by(figure).wide(),
         text("NULLS BEFORE", "/null_rate_reference").by(figure),
         text("NULLS NOW", "/null_rate_current").by(figure),
         text("UNSEEN", "/unseen_rate").by(figure),
+        text("ROWS BEFORE", "/rows_reference").by(count),
+        text("ROWS NOW", "/rows_current").by(count),
     ];
     Ok(output::list(format, &rows, "/column", &shown)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_monitor_says_what_it_watches_and_what_it_found() {
+        let results = json!([
+            { "check": "psi", "column": "prediction", "value": 0.36, "warn": 0.12, "limit": 0.2, "status": "fail" },
+            { "check": "auc", "column": "late", "value": null, "limit": 0.045, "status": "insufficient",
+              "note": "no label has matured" },
+        ]);
+        let page = json!({
+            "monitor": { "name": "drift", "target": { "model": "late_flight" }, "every": { "months": 1 }, "notify": ["ops"] },
+            "scans": [{ "from": "2013-09-01T04:00:00Z", "to": "2013-10-01T04:00:00Z", "status": "fail", "body": {
+                "rows": 27_574, "version": 1, "mean_prediction": 0.18, "label_rate": 0.132, "auc": null,
+                "report": "reports/drift.html", "results": results,
+            } }],
+            "incidents": [{
+                "id": "inc_1", "monitor": "drift", "state": "open", "opened_at": "2026-01-01T00:00:00Z",
+                "from": "2013-09-01T04:00:00Z", "to": "2013-10-01T04:00:00Z", "notified": [{ "notifier": "ops", "delivered_at": "2026-01-01T00:00:01Z" }],
+                "summary": "psi prediction 0.36 (limit 0.2)",
+            }],
+        });
+        insta::assert_snapshot!(show(&page));
+    }
 }

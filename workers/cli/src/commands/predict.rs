@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{Session, entity};
 use crate::{
     args::PredictArgs,
-    client::Client,
+    client::{Client, segment},
     failure::{Done, Failure},
     output::{self, instant, plain},
 };
@@ -33,16 +33,15 @@ pub(crate) async fn predict(session: &Session, args: PredictArgs) -> Done {
     if let Some(alias) = args.alias {
         body["alias"] = alias.into();
     }
-    let serve = Client::new(&session.places.serve, session.wait)?;
-    let reply = serve.post(&format!("/v1/models/{}:predict", args.model), &body).await?;
+    let serve = Client::new(&session.places.serve, session.wait)?.verbose(session.verbose);
+    let reply = serve.post(&format!("/v1/models/{}:predict", segment(&args.model)), &body).await?;
     Ok(output::object(session.format, &reply, "/predictions/0/prediction_id", show)?)
 }
 
 /// Keys by name, typed as the model's entity declares them.
 async fn keys(session: &Session, args: &PredictArgs) -> Result<Value, Failure> {
-    let query =
-        [("model", Some(args.model.clone())), ("entity", Some(entity::parse(&args.entity)?.to_string()))];
-    session.client.query("/v1/entity", &query).await
+    let query = [("entity", Some(entity::parse(&args.entity)?.to_string()))];
+    session.client.query(&format!("/v1/models/{}/entity", segment(&args.model)), &query).await
 }
 
 fn show(reply: &Value) -> String {

@@ -8,46 +8,85 @@ use std::{
 
 use serde_json::{Value, json};
 use tidemill_core::Fault;
-use tidemill_spec::{LoadOptions, Loaded, PROJECT_FILE, diagnostic::render, load_with};
+use tidemill_spec::{LoadOptions, Loaded, PROJECT_FILE, Severity, diagnostic::render, load_with};
 
 use super::Session;
 use crate::{
-    args::{CheckArgs, Global, ProjectArgs},
+    args::{ApplyArgs, Global, ProjectArgs},
     failure::{Done, Failure, USAGE},
-    output::{self, Format, text},
+    output::{self, Format, plain, text},
 };
 
 /// Files of a project larger than this are refused, before they are sent.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// `tidemill check`
-pub(crate) fn check(global: &Global, args: &CheckArgs) -> Done {
-    let loaded = load(&args.project)?;
-    report(global.output, &loaded)?;
+pub(crate) fn check(global: &Global, args: &ProjectArgs) -> Done {
+    let loaded = load(args)?;
+    report(global.output, global.quiet, &loaded)?;
     if loaded.failed() { Err(Failure::said()) } else { Ok(()) }
 }
 
 /// `tidemill apply`
-pub(crate) async fn apply(session: &Session, args: &ProjectArgs) -> Done {
-    let loaded = load(args)?;
+pub(crate) async fn apply(session: &Session, args: &ApplyArgs) -> Done {
+    let project = &args.project;
+    let loaded = load(project)?;
     if loaded.failed() {
-        report(session.format, &loaded)?;
+        report(session.format, true, &loaded)?;
         return Err(Failure::said());
     }
+    // Warnings are for people: standard output holds what was applied.
+    eprint!("{}", render(&loaded.diagnostics, &loaded.files, crate::failure::colour()));
     let body = json!({
-        "files": files(&args.folder)?, "overlays": args.with, "allow_leaks": args.allow_leaks,
+        "files": files(&project.folder)?, "overlays": project.with, "allow_leaks": project.allow_leaks,
+        "replace": args.replace,
     });
     let applied = session.client.post("/v1/apply", &body).await?;
     let rows = applied["items"].as_array().cloned().unwrap_or_default();
-    let changed: Vec<Value> = rows.into_iter().filter(|row| row["change"] != "unchanged").collect();
-    if changed.is_empty() {
-        session.say("nothing has changed");
-    }
-    let columns = [text("OBJECT", "/object"), text("CHANGE", "/change"), text("VERSION", "/version")];
-    if changed.is_empty() && session.format == Format::Table {
+    let all = rows.len();
+    // A view whose values change is filled anew even where its own text did not.
+    let changed: Vec<Value> =
+        rows.into_iter().filter(|row| row["change"] != "unchanged" || !row["building"].is_null()).collect();
+    if matches!(session.format, Format::Table | Format::Wide) {
+        let mut page = changed.iter().map(change).collect::<Vec<_>>().join("\n");
+        if changed.is_empty() {
+            session.say(format!("nothing has changed: {all} objects are in force as declared"));
+            return Ok(());
+        }
+        page.push('\n');
+        std::io::Write::write_all(&mut std::io::stdout().lock(), page.as_bytes())?;
+        session.say(summary(&changed));
         return Ok(());
     }
+    let columns = [text("OBJECT", "/object"), text("CHANGE", "/change"), text("VERSION", "/version")];
     Ok(output::list(session.format, &changed, "/object", &columns)?)
+}
+
+/// `  ~ view/aircraft_delay  v3 → v4`
+fn change(row: &Value) -> String {
+    let (object, version) = (plain(&row["object"]), row["version"].as_i64().unwrap_or(1));
+    let line = match row["change"].as_str() {
+        Some("added") if version == 1 => format!("  + {object}"),
+        Some("added") => format!("  + {object}  v{version}, declared again"),
+        Some("removed") => format!("  - {object}  its versions and rows stay"),
+        Some("changed") => format!("  ~ {object}  v{} → v{version}", version - 1),
+        _ => format!("  = {object}  v{version}"),
+    };
+    match row["building"].as_i64() {
+        Some(rows) => format!("{line}  its values change: rows v{rows} are being filled, then switched to"),
+        None => line,
+    }
+}
+
+fn summary(changed: &[Value]) -> String {
+    let count = |kind: &str| changed.iter().filter(|row| row["change"] == kind).count();
+    let said = ["added", "changed", "removed"]
+        .map(|kind| (count(kind), kind))
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, kind)| format!("{count} {kind}"))
+        .collect::<Vec<_>>();
+    if said.is_empty() { "values are computed anew".to_owned() } else { said.join(", ") }
 }
 
 fn load(args: &ProjectArgs) -> Result<Loaded, Failure> {
@@ -63,12 +102,12 @@ fn load(args: &ProjectArgs) -> Result<Loaded, Failure> {
     Ok(load_with(&args.folder, &options)?)
 }
 
-fn report(format: Format, loaded: &Loaded) -> Done {
+fn report(format: Format, quiet: bool, loaded: &Loaded) -> Done {
     match format {
         Format::Table | Format::Wide => {
             eprint!("{}", render(&loaded.diagnostics, &loaded.files, crate::failure::colour()));
-            if !loaded.failed() {
-                eprintln!("{} objects, no mistakes", loaded.objects.definitions().len());
+            if !quiet {
+                eprintln!("{}", verdict(loaded));
             }
             Ok(())
         }
@@ -77,6 +116,17 @@ fn report(format: Format, loaded: &Loaded) -> Done {
                 loaded.diagnostics.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
             Ok(output::list(format, &rows, "/code", &[])?)
         }
+    }
+}
+
+fn verdict(loaded: &Loaded) -> String {
+    let of = |severity| loaded.diagnostics.iter().filter(|found| found.severity == severity).count();
+    let plural = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
+    let objects = plural(loaded.objects.definitions().len(), "object");
+    match (of(Severity::Error), of(Severity::Warning)) {
+        (0, 0) => format!("{objects}, no mistakes"),
+        (0, warnings) => format!("{objects}, {}", plural(warnings, "warning")),
+        (errors, _) => format!("\n{}", plural(errors, "mistake")),
     }
 }
 
@@ -139,5 +189,25 @@ mod tests {
         }
         let names: Vec<String> = files(folder.path()).unwrap().into_keys().collect();
         assert_eq!(names, ["models/late.py", "tidemill.yaml"]);
+    }
+
+    #[test]
+    fn an_apply_says_what_changed_and_what_follows() {
+        let rows = [
+            json!({"object": "source/a", "change": "added", "version": 1, "building": null}),
+            json!({"object": "view/b", "change": "changed", "version": 4, "building": 3}),
+            json!({"object": "view/c", "change": "unchanged", "version": 1, "building": 2}),
+            json!({"object": "monitor/d", "change": "removed", "version": 2, "building": null}),
+            json!({"object": "label/e", "change": "added", "version": 2, "building": null}),
+        ];
+        let lines = rows.iter().map(change).collect::<Vec<_>>().join("\n");
+        insta::assert_snapshot!(format!("{lines}\n{}", summary(&rows)), @r"
+          + source/a
+          ~ view/b  v3 → v4  its values change: rows v3 are being filled, then switched to
+          = view/c  v1  its values change: rows v2 are being filled, then switched to
+          - monitor/d  its versions and rows stay
+          + label/e  v2, declared again
+        2 added, 1 changed, 1 removed
+        ");
     }
 }

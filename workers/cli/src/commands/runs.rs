@@ -1,5 +1,9 @@
 //! Runs: start, list, show, follow, retry, cancel.
 
+mod page;
+
+pub(super) use page::mark;
+
 use std::io::{IsTerminal as _, Write as _};
 
 use serde_json::{Value, json};
@@ -7,7 +11,8 @@ use serde_json::{Value, json};
 use super::{Session, watch::wait_for};
 use crate::{
     args::{LogsArgs, RetryArgs, RunArgs, Runs},
-    failure::{Done, Failure},
+    client::segment,
+    failure::{Done, FAILED, Failure},
     output::{self, count, instant, plain, seconds, text},
 };
 
@@ -34,39 +39,43 @@ pub(crate) async fn start(session: &Session, args: RunArgs) -> Done {
         let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
         params.insert(name.to_owned(), value);
     }
-    let body = json!({
-        "pipeline": args.pipeline, "date": args.date, "params": params, "key": args.idempotency_key,
-    });
+    let body = json!({ "pipeline": args.pipeline, "date": args.date, "params": params });
     let started = session.client.post("/v1/runs", &body).await?;
     let run = plain(&started["id"]);
+    if started["existed"] == true {
+        session.say("this key has started the run before");
+    }
     if !args.wait {
         output::object(session.format, &started, "/id", |_| run.clone())?;
+        session.say(format!("follow it with: tidemill runs show {run}"));
         return Ok(());
     }
     session.say(format!("run {run}"));
     let page = wait_for(session, &run).await?;
-    Ok(output::object(session.format, &page, "/id", show_page)?)
+    Ok(output::object(session.format, &page, "/id", page::run)?)
 }
 
 /// `tidemill runs …`
 pub(crate) async fn runs(session: &Session, command: Runs) -> Done {
     match command {
-        Runs::List { state, pipeline, all, limit } => {
+        Runs::List { state, pipeline, all, since, limit } => {
             let query = [
                 ("state", state),
                 ("pipeline", pipeline),
                 ("all", Some(all.to_string())),
+                ("since", since),
                 ("limit", Some(limit.to_string())),
             ];
             let rows = session.client.list("/v1/runs", &query).await?;
             Ok(output::list(session.format, &rows, "/id", COLUMNS)?)
         }
         Runs::Show { run } => {
-            let page = session.client.get(&format!("/v1/runs/{run}")).await?;
-            Ok(output::object(session.format, &page, "/id", show_page)?)
+            let page = session.client.get(&format!("/v1/runs/{}", segment(&run))).await?;
+            Ok(output::object(session.format, &page, "/id", page::run)?)
         }
-        Runs::Cancel { run } => {
-            let page = session.client.post(&format!("/v1/runs/{run}/cancel"), &json!({})).await?;
+        Runs::Cancel { run, write } => {
+            let path = format!("/v1/runs/{}/cancel", segment(&run));
+            let page = session.writing(&write).client.post(&path, &json!({})).await?;
             Ok(output::object(session.format, &page, "/id", |page| {
                 format!("{run} is {}", plain(&page["state"]))
             })?)
@@ -77,19 +86,19 @@ pub(crate) async fn runs(session: &Session, command: Runs) -> Done {
 /// `tidemill retry`
 pub(crate) async fn retry(session: &Session, args: RetryArgs) -> Done {
     if let Some(run) = &args.run {
-        let retried = session.client.post(&format!("/v1/runs/{run}/retry"), &json!({})).await?;
-        let steps = plain(&retried["steps"]);
-        if steps.is_empty() {
-            session.say(format!("{run} has no failed step"));
-        }
-        if args.wait && !steps.is_empty() {
-            let page = wait_for(session, run).await?;
-            return Ok(output::object(session.format, &page, "/id", show_page)?);
-        }
-        return Ok(output::object(session.format, &retried, "/id", |_| format!("{run} repeats: {steps}"))?);
+        return match args.dry_run {
+            true => would_repeat(session, run).await,
+            false => retry_one(session, run, args.wait).await,
+        };
     }
-    let query = [("since", args.since.clone()), ("pipeline", args.pipeline.clone())];
-    let failed = session.client.list("/v1/runs/failed", &query).await?;
+    let query = [
+        ("state", Some("failed".to_owned())),
+        ("all", Some("true".to_owned())),
+        ("since", args.since.clone()),
+        ("pipeline", args.pipeline.clone()),
+        ("limit", Some("1000".to_owned())),
+    ];
+    let failed = session.client.list("/v1/runs", &query).await?;
     output::list(session.format, &failed, "/id", COLUMNS)?;
     if args.dry_run || failed.is_empty() {
         return Ok(());
@@ -98,15 +107,63 @@ pub(crate) async fn retry(session: &Session, args: RetryArgs) -> Done {
         session.say("nothing was retried");
         return Ok(());
     }
-    for run in &failed {
-        let run = plain(&run["id"]);
-        session.client.post(&format!("/v1/runs/{run}/retry"), &json!({})).await?;
-        if args.wait {
-            wait_for(session, &run).await?;
+    let runs: Vec<String> = failed.iter().map(|run| plain(&run["id"])).collect();
+    for run in &runs {
+        session.client.post(&format!("/v1/runs/{}/retry", segment(run)), &json!({})).await?;
+    }
+    session.say(format!("{} runs retried", runs.len()));
+    let mut last = Ok(());
+    for run in runs.iter().filter(|_| args.wait) {
+        // All of them are waited for; one that fails again doesn't hide the others.
+        if let Err(failure) = wait_for(session, run).await {
+            if failure.exit != FAILED {
+                return Err(failure);
+            }
+            last = Err(failure);
         }
     }
-    session.say(format!("{} runs retried", failed.len()));
-    Ok(())
+    last
+}
+
+/// What `retry RUN` would do: the failed and cancelled steps, then what waits for them.
+async fn would_repeat(session: &Session, run: &str) -> Done {
+    let page = session.client.get(&format!("/v1/runs/{}", segment(run))).await?;
+    let rows = |wanted: &[&str]| {
+        let steps = page["step_list"].as_array().into_iter().flatten();
+        let of_state = |step: &&Value| wanted.contains(&step["state"].as_str().unwrap_or_default());
+        steps.filter(of_state).cloned().collect::<Vec<_>>()
+    };
+    let mut steps = rows(&["failed", "cancelled"]);
+    if !steps.is_empty() {
+        steps.extend(rows(&["pending"]));
+    }
+    let columns = [
+        text("STEP", "/name"),
+        text("KIND", "/kind"),
+        text("STATE", "/state"),
+        text("ERROR", "/fault/message"),
+    ];
+    Ok(output::list(session.format, &steps, "/name", &columns)?)
+}
+
+async fn retry_one(session: &Session, run: &str, wait: bool) -> Done {
+    let retried = session.client.post(&format!("/v1/runs/{}/retry", segment(run)), &json!({})).await?;
+    let steps = plain(&retried["steps"]);
+    if steps.is_empty() {
+        session.say(format!("{run} has no failed step; nothing to repeat"));
+        if session.format.for_programs() {
+            output::object(session.format, &retried, "/id", |_| String::new())?;
+        }
+        return Ok(());
+    }
+    if wait {
+        session.say(format!("{run} repeats {steps}"));
+        let page = wait_for(session, run).await?;
+        return Ok(output::object(session.format, &page, "/id", page::run)?);
+    }
+    Ok(output::object(session.format, &retried, "/id", |_| {
+        format!("{run} repeats {steps}, and what waits for it")
+    })?)
 }
 
 /// Asks on a terminal; elsewhere `--yes` is needed.
@@ -127,49 +184,16 @@ fn confirmed(runs: usize) -> Result<bool, Failure> {
 /// `tidemill logs`
 pub(crate) async fn logs(session: &Session, args: LogsArgs) -> Done {
     let query = [("step", args.step), ("attempt", args.attempt.map(|attempt| attempt.to_string()))];
-    let lines = session.client.list(&format!("/v1/runs/{}/logs", args.run), &query).await?;
-    if session.format != output::Format::Table {
+    let lines = session.client.list(&format!("/v1/runs/{}/logs", segment(&args.run)), &query).await?;
+    if session.format != output::Format::Table && session.format != output::Format::Wide {
         return Ok(output::list(session.format, &lines, "/line", &[])?);
+    }
+    if lines.is_empty() {
+        session.say("nothing was written");
     }
     let mut out = std::io::stdout().lock();
     for line in &lines {
         writeln!(out, "{}#{} │ {}", plain(&line["step"]), plain(&line["attempt"]), plain(&line["line"]))?;
     }
     Ok(())
-}
-
-/// A run for people.
-fn show_page(page: &Value) -> String {
-    let mut lines = vec![format!(
-        "run {}  {} {}  {}  {}",
-        plain(&page["id"]),
-        plain(&page["pipeline"]),
-        instant(&page["logical_time"]),
-        plain(&page["state"]).to_uppercase(),
-        seconds(&page["seconds"]),
-    )];
-    for step in page["step_list"].as_array().into_iter().flatten() {
-        lines.push(format!(
-            "  {:<10} {:<20} {}",
-            plain(&step["state"]),
-            plain(&step["name"]),
-            plain(&step["kind"])
-        ));
-        for attempt in step["attempts"].as_array().into_iter().flatten() {
-            let message = attempt.pointer("/fault/message").map(plain).unwrap_or_default();
-            lines.push(format!(
-                "      attempt {} {} {message}",
-                plain(&attempt["attempt"]),
-                plain(&attempt["outcome"])
-            ));
-        }
-        for (name, field) in [("outputs", "outputs"), ("metrics", "metrics"), ("why", "reason")] {
-            if !step[field].is_null() && step[field] != json!({}) {
-                lines.push(format!("      {name} {}", plain(&step[field])));
-            }
-        }
-        let detail = step.pointer("/fault/detail").map(plain).unwrap_or_default();
-        lines.extend(detail.lines().map(|line| format!("      │ {line}")));
-    }
-    lines.join("\n")
 }

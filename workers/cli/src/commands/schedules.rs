@@ -5,6 +5,7 @@ use serde_json::json;
 use super::Session;
 use crate::{
     args::Schedules,
+    client::segment,
     failure::Done,
     output::{self, instant, plain, text},
 };
@@ -23,14 +24,15 @@ const COLUMNS: &[output::Column] = &[
 
 /// `tidemill schedules …`
 pub(crate) async fn schedules(session: &Session, command: Schedules) -> Done {
-    let (name, verb) = match command {
+    let (name, verb, write) = match command {
         Schedules::List => {
             let rows = session.client.list("/v1/schedules", &[]).await?;
             return Ok(output::list(session.format, &rows, "/name", COLUMNS)?);
         }
-        Schedules::Pause { name } => (name, "pause"),
-        Schedules::Resume { name } => (name, "resume"),
+        Schedules::Pause { name, write } => (name, "pause", write),
+        Schedules::Resume { name, write } => (name, "resume", write),
     };
-    let done = session.client.post(&format!("/v1/schedules/{verb}"), &json!({ "name": name })).await?;
+    let path = format!("/v1/schedules/{}/{verb}", segment(&name));
+    let done = session.writing(&write).client.post(&path, &json!({})).await?;
     Ok(output::object(session.format, &done, "/name", |row| format!("{}: {verb}d", plain(&row["name"])))?)
 }

@@ -1,5 +1,7 @@
 //! Sources: what came in, what did not, and sending files.
 
+mod page;
+
 use std::{io::Read as _, path::Path};
 
 use futures::stream;
@@ -14,6 +16,7 @@ use tidemill_proto::ingest::v1::{
 use super::{Session, watch::wait_for};
 use crate::{
     args::Sources,
+    client::segment,
     failure::{Done, FAILED, Failure, UNREACHABLE, USAGE},
     output::{self, count, fields, instant, plain, text},
 };
@@ -38,13 +41,14 @@ pub(crate) async fn sources(session: &Session, command: Sources) -> Done {
             Ok(output::list(session.format, &rows, "/name", COLUMNS)?)
         }
         Sources::Show { source } => {
-            let page = session.client.get(&format!("/v1/sources/{source}")).await?;
-            Ok(output::object(session.format, &page, "/name", fields)?)
+            let page = session.client.get(&format!("/v1/sources/{}", segment(&source))).await?;
+            Ok(output::object(session.format, &page, "/name", page::source)?)
         }
-        Sources::Upload { source, files, force, no_wait } => {
+        Sources::Upload { source, files, format, force, no_wait } => {
+            let sending = Sending { source: &source, format: format.as_deref(), force, wait: !no_wait };
             let mut done = Vec::new();
             for file in &files {
-                done.push(upload(session, &source, file, force, no_wait).await?);
+                done.push(upload(session, &sending, file).await?);
             }
             let columns = [
                 text("UPLOAD", "/upload_id"),
@@ -58,34 +62,47 @@ pub(crate) async fn sources(session: &Session, command: Sources) -> Done {
         }
         Sources::DeadLetters { source, limit } => {
             let query = [("limit", Some(limit.to_string()))];
-            let rows = session.client.list(&format!("/v1/sources/{source}/dead-letters"), &query).await?;
+            let rows = session
+                .client
+                .list(&format!("/v1/sources/{}/dead-letters", segment(&source)), &query)
+                .await?;
             let columns = [
                 text("UPLOAD", "/upload"),
                 text("ROW", "/row"),
+                text("LINE", "/line"),
                 text("COLUMN", "/column"),
                 text("REASON", "/reason"),
                 text("RAW", "/raw").wide(),
             ];
             Ok(output::list(session.format, &rows, "/row", &columns)?)
         }
-        Sources::Replay { source } => {
-            let started = session.client.post(&format!("/v1/sources/{source}/replay"), &json!({})).await?;
+        Sources::Replay { source, no_wait, write } => {
+            let path = format!("/v1/sources/{}/replay", segment(&source));
+            let started = session.writing(&write).client.post(&path, &json!({})).await?;
             let run = plain(&started["run_id"]);
+            if no_wait {
+                return Ok(output::object(session.format, &started, "/run_id", |_| run)?);
+            }
             let page = wait_for(session, &run).await?;
             Ok(output::object(session.format, &page, "/id", |page| fields(&page["step_list"][0]["outputs"]))?)
         }
     }
 }
 
-/// Sends one file and, unless told otherwise, waits until its rows are visible.
-async fn upload(
-    session: &Session,
-    source: &str,
-    file: &Path,
+/// How files are sent.
+#[derive(Clone, Copy)]
+struct Sending<'a> {
+    source: &'a str,
+    format: Option<&'a str>,
     force: bool,
-    no_wait: bool,
-) -> Result<Value, Failure> {
+    wait: bool,
+}
+
+/// Sends one file and, unless told otherwise, waits until its rows are visible.
+async fn upload(session: &Session, sending: &Sending<'_>, file: &Path) -> Result<Value, Failure> {
+    let Sending { source, force, .. } = *sending;
     let (sha256, size_bytes) = identity(file)?;
+    let format = sending.format.map_or_else(|| format_of(file), |format| Ok(format.to_owned()))?;
     let mut client = IngestServiceClient::connect(session.places.gateway.clone()).await.map_err(|_| {
         let fault = Fault::coded(102, format!("no gateway answers at {}", session.places.gateway));
         Failure::new(UNREACHABLE, fault.hint("start one with `tidemill dev` or `tidemill gateway`"))
@@ -95,7 +112,7 @@ async fn upload(
     let offset = if force { 0 } else { known.received_bytes.min(size_bytes) };
     let open = UploadOpen {
         source: source.to_owned(),
-        format: format_of(file)?,
+        format,
         sha256,
         size_bytes,
         offset,
@@ -109,7 +126,10 @@ async fn upload(
         "upload_id": reply.upload_id, "run_id": reply.run_id, "duplicate": reply.duplicate,
         "file": file.display().to_string(),
     });
-    if !no_wait {
+    if reply.duplicate {
+        session.say(format!("{} was ingested before; --force ingests it again", file.display()));
+    }
+    if sending.wait {
         session.say(format!("{} → {source}", file.display()));
         wait_for(session, &reply.run_id).await?;
         let upload = session.client.get(&format!("/v1/uploads/{}", reply.upload_id)).await?;
@@ -165,18 +185,53 @@ fn format_of(file: &Path) -> Result<String, Failure> {
         Some("jsonl" | "ndjson") => Ok("jsonl".to_owned()),
         _ => Err(Failure::usage(
             format!("{}: the format can't be told from the name", file.display()),
-            "name the file .csv, .parquet or .jsonl",
+            "name the file .csv, .parquet or .jsonl, or say --format csv",
         )),
     }
 }
 
-/// What the gateway says: a fault as JSON, or a plain message.
 fn refused(status: &tonic::Status) -> Failure {
     let exit = match status.code() {
         tonic::Code::InvalidArgument | tonic::Code::NotFound => USAGE,
         tonic::Code::Unavailable => UNREACHABLE,
         _ => FAILED,
     };
-    let fault = serde_json::from_slice(status.details()).unwrap_or_else(|_| Fault::new(status.message()));
-    Failure::new(exit, fault)
+    Failure::new(exit, told(status.message()))
+}
+
+/// The gateway's words: `[TM0501] message`, detail and hint, a line each.
+fn told(text: &str) -> Fault {
+    let mut lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let hint = if lines.len() > 1 { lines.pop() } else { None };
+    let first = if lines.is_empty() { "the gateway refused the upload" } else { lines.remove(0) };
+    let coded = first.strip_prefix("[TM").and_then(|rest| rest.split_once("] "));
+    let mut fault = match coded.and_then(|(digits, message)| Some((digits.parse().ok()?, message))) {
+        Some((code, message)) => Fault::coded(code, message),
+        None => Fault::new(first),
+    };
+    if !lines.is_empty() {
+        fault = fault.detail(lines.join("\n"));
+    }
+    match hint {
+        Some(hint) => fault.hint(hint),
+        None => fault,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_gateway_says_is_shown_like_every_other_failure() {
+        let fault = told("[TM0501] the columns are not those of `orders`\ncolumns are `a`, `b`\nrename them");
+        let expected = Fault::coded(501, "the columns are not those of `orders`");
+        assert_eq!(fault, expected.detail("columns are `a`, `b`").hint("rename them"));
+        assert_eq!(
+            told("[TM0502] there is no source\ndid you mean `orders`?").hint.unwrap(),
+            "did you mean `orders`?"
+        );
+        assert_eq!(told("the upload was interrupted"), Fault::new("the upload was interrupted"));
+        assert!(!told("").message.is_empty());
+    }
 }

@@ -1,13 +1,11 @@
 //! What is running, failing, waiting and stale, on one page.
 
-use std::io::Write as _;
-
 use serde_json::Value;
 
 use super::Session;
 use crate::{
     failure::Done,
-    output::{self, count, instant, plain, seconds},
+    output::{self, count, facts, instant, plain, seconds, text},
 };
 
 /// `tidemill status`
@@ -17,62 +15,92 @@ pub(crate) async fn status(session: &Session) -> Done {
 }
 
 fn page(status: &Value) -> String {
-    let mut out = Vec::new();
-    let rows = |name: &str| status[name].as_array().cloned().unwrap_or_default();
-    // Writing to memory does not fail.
-    let _ = write_page(&mut out, status, &rows);
-    String::from_utf8_lossy(&out).into_owned()
+    let project = plain(&status["project"]);
+    if project.is_empty() {
+        return "nothing is declared yet; next: tidemill init NAME, then tidemill apply".to_owned();
+    }
+    let rows = |name: &str| status[name].as_array().map(Vec::as_slice).unwrap_or_default();
+    let sum = |field: &str| rows("queue").iter().filter_map(|row| row[field].as_i64()).sum::<i64>();
+    let clock = instant(&status["now"]);
+    let mut head = vec![
+        ("project", project),
+        ("data clock", clock),
+        ("workers", workers(rows("workers"))),
+        (
+            "jobs",
+            format!(
+                "{} running, {} available, {} scheduled",
+                sum("running"),
+                sum("available"),
+                sum("scheduled")
+            ),
+        ),
+    ];
+    let about = |run: &Value| {
+        format!("{} {} {}", plain(&run["id"]), plain(&run["pipeline"]), instant(&run["logical_time"]))
+    };
+    head.extend(rows("running").iter().map(|run| ("running", format!("▶ {}", about(run)))));
+    head.extend(rows("failed").iter().map(|run| {
+        let error = run.pointer("/fault/message").map(plain).unwrap_or_default();
+        ("failed", format!("✗ {}: {}", about(run), error.lines().next().unwrap_or_default()))
+    }));
+    head.extend(rows("incidents").iter().map(|incident| {
+        ("incident", format!("! {}: {}", plain(&incident["monitor"]), plain(&incident["summary"])))
+    }));
+    let sources = [
+        text("SOURCE", "/name"),
+        text("ROWS", "/rows").by(count),
+        text("DEAD LETTERS", "/dead_letters").by(count),
+        text("NEWEST EVENT", "/newest_event").by(instant),
+    ];
+    let views = [
+        text("VIEW", "/view"),
+        text("VERSION", "/version"),
+        text("ROWS", "/offline_rows").by(count),
+        text("FRESHNESS", "/status"),
+        text("AGE", "/age_seconds").by(seconds),
+        text("COMMITS BEHIND", "/commits_behind").by(count),
+    ];
+    let schedules =
+        [text("SCHEDULE", "/name"), text("NEXT", "/next_at").by(instant), text("PAUSED", "/paused")];
+    facts(&head)
+        + &output::section("sources", &status["sources"], &sources)
+        + &output::section("feature views", &status["views"], &views)
+        + &output::section("schedules", &status["schedules"], &schedules)
 }
 
-fn write_page(out: &mut Vec<u8>, status: &Value, rows: &dyn Fn(&str) -> Vec<Value>) -> std::io::Result<()> {
-    writeln!(out, "project {}   data clock {}", plain(&status["project"]), instant(&status["now"]))?;
-    let (workers, queue) = (rows("workers"), rows("queue"));
-    let sum = |field: &str| queue.iter().filter_map(|row| row[field].as_i64()).sum::<i64>();
-    writeln!(
-        out,
-        "workers {}   jobs: {} running, {} available, {} scheduled",
-        workers.len(),
-        sum("running"),
-        sum("available"),
-        sum("scheduled")
-    )?;
-    for run in rows("running") {
-        writeln!(
-            out,
-            "  ▶ {} {} for {}",
-            plain(&run["id"]),
-            plain(&run["pipeline"]),
-            instant(&run["logical_time"])
-        )?;
+fn workers(workers: &[Value]) -> String {
+    if workers.is_empty() {
+        return "none; jobs wait: tidemill worker".to_owned();
     }
-    for run in rows("failed") {
-        let error = run.pointer("/fault/message").map(plain).unwrap_or_default();
-        writeln!(out, "  ✗ {} {}: {error}", plain(&run["id"]), plain(&run["pipeline"]))?;
+    let sum = |field: &str| workers.iter().filter_map(|worker| worker[field].as_i64()).sum::<i64>();
+    format!("{}, {} of {} slots busy", workers.len(), sum("running"), sum("slots"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_glance_shows_what_runs_what_fails_and_what_is_stale() {
+        let run = |id: &str| {
+            json!({ "id": id, "pipeline": "train_daily", "logical_time": "2013-06-01T04:00:00Z",
+            "fault": { "message": "MemoryError\nmore" } })
+        };
+        let status = json!({
+            "project": "flights", "now": "2013-06-01T04:00:00Z",
+            "workers": [{ "running": 1, "slots": 4 }, { "running": 0, "slots": 4 }],
+            "queue": [{ "kind": "python", "running": 1, "available": 2, "scheduled": 0 }],
+            "running": [run("run_1")], "failed": [run("run_2")],
+            "incidents": [{ "monitor": "drift", "summary": "psi prediction 0.36 (limit 0.2)" }],
+            "sources": [{ "name": "weather", "rows": 10_854, "dead_letters": 0, "newest_event": null }],
+            "views": [{ "view": "origin_load", "version": 1, "offline_rows": 54_000, "status": "stale",
+                        "age_seconds": 90_000.0, "commits_behind": 1 }],
+            "schedules": [{ "name": "pipeline/train_daily", "next_at": "2013-06-01T07:30:00Z", "paused": false }],
+        });
+        insta::assert_snapshot!(page(&status));
+        assert!(page(&json!({ "project": "" })).contains("tidemill apply"));
     }
-    for source in rows("sources") {
-        writeln!(
-            out,
-            "source {:<16} {:>10} rows  {:>6} dead letters",
-            plain(&source["name"]),
-            count(&source["rows"]),
-            count(&source["dead_letters"])
-        )?;
-    }
-    for view in rows("views") {
-        let age = seconds(&view["age_seconds"]);
-        writeln!(
-            out,
-            "view {:<18} v{} {:<8} age {age}",
-            plain(&view["view"]),
-            plain(&view["version"]),
-            plain(&view["status"])
-        )?;
-    }
-    for incident in rows("incidents") {
-        writeln!(out, "  ! {} {}", plain(&incident["monitor"]), plain(&incident["summary"]))?;
-    }
-    for schedule in rows("schedules") {
-        writeln!(out, "next {} {}", instant(&schedule["next_at"]), plain(&schedule["name"]))?;
-    }
-    Ok(())
 }

@@ -1,0 +1,100 @@
+//! One feature view for people: what it is, how each feature is computed, how fresh it is.
+
+use serde_json::{Value, json};
+use tidemill_spec::units::format_duration;
+
+use crate::output::{self, count, facts, instant, plain, seconds, text};
+
+/// The page of a view.
+pub(super) fn view(page: &Value) -> String {
+    let declared = &page["definition"];
+    let input = match (declared.pointer("/input/source"), declared.pointer("/input/views")) {
+        (Some(source), _) => format!("source {}", plain(source)),
+        (_, views) => format!("views {}", views.map(plain).unwrap_or_default()),
+    };
+    let freshness = match (plain(&page["status"]), seconds(&page["age_seconds"])) {
+        (status, age) if age.is_empty() => status,
+        (status, age) => format!("{status}, newest row {age} old"),
+    };
+    let head = facts(&[
+        ("view", format!("{} v{}", plain(&page["view"]), plain(&page["version"]))),
+        ("about", plain(&page["description"])),
+        ("owner", plain(&page["owner"])),
+        ("entity", plain(&page["entity"])),
+        ("computed from", input),
+        ("python", plain(&declared["python"])),
+        ("ttl", duration(&declared["ttl"])),
+        ("rows", count(&page["offline_rows"])),
+        ("newest", instant(&page["newest_at"])),
+        ("freshness", freshness),
+        ("commits behind", count(&page["commits_behind"])),
+        ("leak", if declared["leak_allowed"] == true { "allowed".to_owned() } else { String::new() }),
+    ]);
+    let features: Vec<Value> = declared["features"].as_object().into_iter().flatten().map(|(name, feature)| {
+        json!({
+            "name": name, "type": feature["type"], "rule": rule(&feature["rule"]), "default": feature["default"],
+            "online": online(&declared["online"], name),
+        })
+    }).collect();
+    let columns = [
+        text("FEATURE", "/name"),
+        text("TYPE", "/type"),
+        text("COMPUTED AS", "/rule"),
+        text("DEFAULT", "/default"),
+        text("ONLINE", "/online"),
+    ];
+    let versions =
+        [text("VERSION", "/version"), text("STATE", "/state"), text("CREATED", "/created_at").by(instant)];
+    head + &output::section("features", &features.into(), &columns)
+        + &output::section("versions of its rows", &page["versions"], &versions)
+}
+
+/// As the YAML says it: `mean arr_delay over 7d`.
+fn rule(rule: &Value) -> String {
+    let Some((kind, of)) = rule.as_object().and_then(|rule| rule.iter().next()) else {
+        return match rule.as_str() {
+            Some("age") => "minutes since the newest row".to_owned(),
+            _ => plain(rule),
+        };
+    };
+    match kind.as_str() {
+        "window" => {
+            let column = match plain(&of["column"]) {
+                rows if rows.is_empty() => "rows".to_owned(),
+                column => column,
+            };
+            format!("{} of {column} over {}", plain(&of["aggregate"]), duration(&of["window"]))
+        }
+        kind => format!("{kind} {}", plain(of)),
+    }
+}
+
+fn duration(value: &Value) -> String {
+    let seconds = value["secs"].as_u64();
+    seconds.map(|seconds| format_duration(std::time::Duration::from_secs(seconds))).unwrap_or_default()
+}
+
+fn online(declared: &Value, feature: &str) -> &'static str {
+    let listed = || declared["some"].as_array().into_iter().flatten().any(|name| name == feature);
+    if declared == "all" || listed() { "yes" } else { "no" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_view_says_how_each_feature_is_computed() {
+        let shop = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../pipelines/flights");
+        let objects = tidemill_spec::load(&shop).unwrap().objects;
+        let page = |name: &str| {
+            view(&json!({
+                "view": name, "version": 1, "entity": "x", "offline_rows": 133_542, "status": "fresh",
+                "newest_at": "2013-06-01T03:59:00Z", "age_seconds": 60.0, "commits_behind": 0,
+                "definition": objects.views[name],
+                "versions": [{ "version": 1, "state": "current", "created_at": "2026-01-01T00:00:00Z" }],
+            }))
+        };
+        insta::assert_snapshot!(["flight_schedule", "aircraft_delay", "origin_load"].map(page).join("\n"));
+    }
+}
