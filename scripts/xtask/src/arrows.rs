@@ -1,42 +1,78 @@
 //! The arrows of the layout, checked over `cargo metadata`.
 //!
-//! Each folder of crates may point at the folders below it; what a crate's closure must not hold, and where a
-//! foreign library lives, is listed here and nowhere else.
+//! Each folder of crates may point at the folders below it; which crates of one folder may point at each other, what a
+//! crate's closure must not hold, and where a foreign library lives, is listed here and nowhere else. What no graph can
+//! show is looked for in the sources (`sources.rs`).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     process::{Command, ExitCode},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use serde::Deserialize;
+
+use crate::sources;
+
+/// Which crates a crate may name of its own folder; of folders below it may name any.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("tidemill-blobs", &["core"]),
+    ("tidemill-store", &["core"]),
+    ("tidemill-runtime", &["core", "store"]),
+    // The words, and what keeps rows and objects.
+    ("tidemill-rows", &["spec"]),
+    ("tidemill-catalog", &["spec"]),
+    ("tidemill-offline", &["rows", "spec"]),
+    ("tidemill-online", &["spec"]),
+    ("tidemill-pyrun", &["rows", "spec"]),
+    ("tidemill-inference", &["pyrun", "rows", "spec"]),
+    ("tidemill-stores", &["catalog", "offline", "online", "pyrun"]),
+    // Crates that hold jobs: these few call one another, the others enqueue.
+    ("tidemill-features", &["catalog", "offline", "online", "pyrun", "rows", "spec"]),
+    ("tidemill-ingest", &["catalog", "features", "offline", "online", "rows", "spec"]),
+    ("tidemill-training", &["catalog", "offline", "rows", "spec"]),
+    ("tidemill-registry", &["catalog", "inference", "offline", "online", "pyrun", "rows", "spec"]),
+    ("tidemill-monitor", &["catalog", "offline", "registry", "rows", "spec", "training"]),
+    ("tidemill-pipeline", &["catalog", "offline", "pyrun", "rows", "spec"]),
+    // The binary starts the roles.
+    ("tidemill-cli", &["api", "dev", "fleet", "gateway", "serve"]),
+];
 
 /// Foreign libraries and the only crates that may name them as a dependency.
 const HOMES: &[(&str, &[&str])] = &[
     ("apalis", &["tidemill-runtime"]),
     ("apalis-core", &["tidemill-runtime"]),
-    ("cel", &["tidemill-spec", "tidemill-pipeline"]),
+    ("axum", &["tidemill-api", "tidemill-serve"]),
+    ("cel", &["tidemill-spec"]),
+    ("clap", &["tidemill-cli"]),
     ("cron", &["tidemill-core"]),
+    ("csv", &["tidemill-ingest"]),
     ("duckdb", &["tidemill-offline"]),
     ("object_store", &["tidemill-blobs"]),
     ("parquet", &["tidemill-rows"]),
+    ("prost", &["tidemill-proto"]),
     ("redis", &["tidemill-online"]),
+    ("sqlparser", &["tidemill-spec"]),
     ("sqlx", &["tidemill-store", "tidemill-catalog", "tidemill-offline"]),
+    ("tracing-subscriber", &["tidemill-telemetry"]),
 ];
+
+/// What the engine's closure must not hold: it knows no rows, no Redis, no Kafka.
+const NOT_ENGINE: &[&str] = &["arrow", "duckdb", "parquet", "rdkafka", "redis"];
+/// What waits for something, or moves bytes.
+const ASYNC_IO: &[&str] = &["hyper", "mio", "object_store", "redis", "sqlx", "tokio"];
 
 /// Crates whose closure must not hold these libraries.
 const NEVER: &[(&str, &[&str])] = &[
-    ("tidemill-serve", &["sqlx", "duckdb", "rdkafka", "apalis"]),
-    ("tidemill-core", &["tokio", "sqlx", "redis", "duckdb"]),
-    ("tidemill-spec", &["tokio", "sqlx", "redis", "duckdb"]),
-    ("tidemill-runtime", &["redis", "duckdb", "rdkafka", "arrow"]),
+    ("tidemill-serve", &["apalis", "duckdb", "rdkafka", "sqlx"]),
+    ("tidemill-core", ASYNC_IO),
+    ("tidemill-spec", ASYNC_IO),
+    ("tidemill-rows", ASYNC_IO),
+    ("tidemill-blobs", NOT_ENGINE),
+    ("tidemill-store", NOT_ENGINE),
+    ("tidemill-runtime", NOT_ENGINE),
+    ("tidemill-telemetry", NOT_ENGINE),
 ];
-
-/// A worker may point at another only here: the binary starts the roles.
-const WORKERS: &[(&str, &[&str])] = &[(
-    "tidemill-cli",
-    &["tidemill-dev", "tidemill-fleet", "tidemill-gateway", "tidemill-serve", "tidemill-api"],
-)];
 
 #[derive(Deserialize)]
 struct Metadata {
@@ -87,6 +123,7 @@ pub(crate) fn check() -> anyhow::Result<ExitCode> {
         .args(["metadata", "--format-version", "1", "--locked"])
         .output()
         .context("cargo metadata did not start")?;
+    ensure!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
     let metadata: Metadata = serde_json::from_slice(&output.stdout).context("cargo metadata")?;
     let ours: Vec<&Package> =
         metadata.packages.iter().filter(|package| metadata.workspace_members.contains(&package.id)).collect();
@@ -96,6 +133,7 @@ pub(crate) fn check() -> anyhow::Result<ExitCode> {
         wrong.extend(homes(package));
     }
     wrong.extend(closures(&metadata));
+    wrong.extend(sources::check()?);
     for line in &wrong {
         println!("arrows: {line}");
     }
@@ -116,16 +154,22 @@ fn folder_arrows(package: &Package, ours: &[&Package]) -> Vec<String> {
     normal
         .filter_map(|dependency| ours.iter().find(|other| other.name == dependency.name))
         .filter(|target| {
-            let sideways = from == "workers"
-                && folder(target) == "workers"
-                && !WORKERS
-                    .iter()
-                    .any(|(name, may)| *name == package.name && may.contains(&target.name.as_str()));
-            let upwards = level(&folder(target)) > level(&from);
+            let to = folder(target);
+            // Ids, clocks and verdicts, and tracing, are everybody's.
+            let common = ["tidemill-core", "tidemill-telemetry"].contains(&target.name.as_str());
+            let sideways =
+                from == to && !common && package.name != "tidemill-testkit" && !drawn(package, target);
+            let upwards = level(&to) > level(&from);
             upwards || sideways || target.name == "tidemill-testkit" || from == "proto"
         })
         .map(|target| format!("{} must not depend on {}", package.name, target.name))
         .collect()
+}
+
+/// Whether the layout has this arrow.
+fn drawn(from: &Package, to: &Package) -> bool {
+    let target = to.name.trim_start_matches("tidemill-");
+    ARROWS.iter().any(|(name, may)| *name == from.name && may.contains(&target))
 }
 
 fn homes(package: &Package) -> Vec<String> {
@@ -146,7 +190,10 @@ fn closures(metadata: &Metadata) -> Vec<String> {
         metadata.resolve.nodes.iter().map(|node| (node.id.as_str(), node)).collect();
     let mut wrong = Vec::new();
     for (root, never) in NEVER {
-        let Some((start, _)) = names.iter().find(|(_, name)| *name == root) else { continue };
+        let Some((start, _)) = names.iter().find(|(_, name)| *name == root) else {
+            wrong.push(format!("there is no crate {root} whose closure could be looked at"));
+            continue;
+        };
         let (mut seen, mut open) = (BTreeSet::new(), vec![*start]);
         while let Some(id) = open.pop() {
             if !seen.insert(id) {

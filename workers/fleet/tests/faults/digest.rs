@@ -27,7 +27,8 @@ pub(crate) async fn digest(world: &World) -> anyhow::Result<String> {
     let pool = &world.database.pool;
     let mut lines = Vec::new();
     let tables: Vec<String> = sqlx::query_scalar(TABLES).fetch_all(pool).await?;
-    let dump = |table: &String| format!("SELECT '{table} ' || (to_jsonb(t) - {UNTOLD})::text FROM {table} AS t");
+    let dump =
+        |table: &String| format!("SELECT '{table} ' || (to_jsonb(t) - {UNTOLD})::text FROM {table} AS t");
     let dumps = tables.iter().map(dump);
     for statement in dumps.chain([ENGINE.to_owned()]) {
         for row in sqlx::query(sqlx::AssertSqlSafe(statement)).fetch_all(pool).await? {
@@ -43,13 +44,24 @@ pub(crate) async fn digest(world: &World) -> anyhow::Result<String> {
         }
     }
     // Publications are numbered by a sequence.
-    let numbered = |line: &String| line.starts_with(":live ") && (line.contains("order ") || line.contains(" changes "));
+    let numbered =
+        |line: &String| line.starts_with(":live ") && (line.contains("order ") || line.contains(" changes "));
     lines.extend(
-        world.redis.dump().await?.into_iter().filter(|line| !numbered(line)).map(|line| format!("redis {line}")),
+        world
+            .redis
+            .dump()
+            .await?
+            .into_iter()
+            .filter(|line| !numbered(line))
+            .map(|line| format!("redis {line}")),
     );
     for file in fs::read_dir(world.folder.path())?.collect::<Result<Vec<_>, _>>()? {
         if file.file_type()?.is_file() {
-            lines.push(format!("file {} {}", file.file_name().display(), BlobRef::of(&fs::read(file.path())?)));
+            lines.push(format!(
+                "file {} {}",
+                file.file_name().display(),
+                BlobRef::of(&fs::read(file.path())?)
+            ));
         }
     }
     lines.extend(world.webhook.delivered().into_iter().map(|line| format!("delivered {line}")));

@@ -24,7 +24,9 @@ async fn every_kind_survives_every_fault() -> anyhow::Result<()> {
     assert_eq!(registered, told, "each registered kind has a scenario, and no scenario is of another kind");
     // One of them, for whoever writes it.
     let only = std::env::var("TIDEMILL_TEST_KIND").ok();
-    for scenario in SCENARIOS.iter().filter(|scenario| only.as_deref().is_none_or(|kind| kind == scenario.kind)) {
+    for scenario in
+        SCENARIOS.iter().filter(|scenario| only.as_deref().is_none_or(|kind| kind == scenario.kind))
+    {
         survives(&template, scenario).await.with_context(|| scenario.name())?;
     }
     Ok(())

@@ -49,8 +49,11 @@ pub(crate) struct World {
 impl Template {
     /// Fills the shop.
     pub(crate) async fn fill() -> anyhow::Result<Self> {
-        let template =
-            Self { folder: tempfile::tempdir()?, redis: redis::prefix().await?, webhook: Webhook::start().await? };
+        let template = Self {
+            folder: tempfile::tempdir()?,
+            redis: redis::prefix().await?,
+            webhook: Webhook::start().await?,
+        };
         let fill = async |database: &Database| {
             let stores = open(&database.url, &template.redis, template.folder.path())?;
             fill(&stores, template.folder.path(), &template.webhook).await?;
@@ -193,11 +196,7 @@ async fn fill(stores: &Stores, folder: &Path, webhook: &Webhook) -> anyhow::Resu
     drive(stores, tidemill_fleet::jobs(stores)).await
 }
 
-async fn apply(
-    stores: &Stores,
-    webhook: &Webhook,
-    change: impl Fn(String) -> String,
-) -> anyhow::Result<()> {
+async fn apply(stores: &Stores, webhook: &Webhook, change: impl Fn(String) -> String) -> anyhow::Result<()> {
     let read = |name: &str| fs::read_to_string(Path::new(PROJECT).join(name));
     let code = CodeArchive::pack(Path::new(PROJECT))?;
     let shop = change(read("shop.yaml")?.replace("WEBHOOK", &webhook.url));
@@ -259,8 +258,7 @@ pub(crate) fn visits(numbers: std::ops::Range<u32>) -> String {
 
 /// What they bought, an hour later; known a day after.
 fn orders(count: u32) -> String {
-    let line =
-        |n: u32| format!("{},{},{},{}\n", shopper(n), day(n, 10), day(n + 1, 10), n * 7 % 10 > 5);
+    let line = |n: u32| format!("{},{},{},{}\n", shopper(n), day(n, 10), day(n + 1, 10), n * 7 % 10 > 5);
     format!("shopper,seen_at,known,bought\n{}", (0..count).map(line).collect::<String>())
 }
 
