@@ -62,7 +62,11 @@ def expectations(summary):
 
     again = (recovery["run_state"], recovery["steps_repeated"])
     yield f"the run went on where it was: {recovery}", again == ("completed", 0)
-    yield f"from a checkpoint: {recovery}", recovery["resumed_from"].startswith("tree ")
+    trees = [
+        int(recovery[name].removeprefix("tree "))
+        for name in ("resumed_from", "log_begins")
+    ]
+    yield f"from a checkpoint: {recovery}", trees[0] > 0 and trees[1] == trees[0] + 1
 
 
 if __name__ == "__main__":

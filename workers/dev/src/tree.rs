@@ -62,7 +62,8 @@ impl Tree {
         let dir = options.dir.canonicalize()?;
         let lock = fs::File::create(dir.join("lock")).context("make a lock file")?;
         if lock.try_lock().is_err() {
-            let other = Endpoints::find(&dir).map_or_else(String::new, |tree| format!(" (process {})", tree.pid));
+            let other =
+                Endpoints::find(&dir).map_or_else(String::new, |tree| format!(" (process {})", tree.pid));
             bail!("tidemill already runs in {}{other}; stop it first, or name another --dir", dir.display());
         }
         let servers = Servers::start(&options.python, &dir).await?;
@@ -79,14 +80,8 @@ impl Tree {
             pid: std::process::id(),
         };
         let shutdown = CancellationToken::new();
-        let mut tree = Self {
-            endpoints,
-            roles: Vec::new(),
-            tasks: JoinSet::new(),
-            shutdown,
-            servers,
-            _lock: lock,
-        };
+        let mut tree =
+            Self { endpoints, roles: Vec::new(), tasks: JoinSet::new(), shutdown, servers, _lock: lock };
         tree.migrate(options, &dir)?;
         tree.start_roles(options, &dir);
         tree.await_ready(options.workers, &dir).await?;

@@ -21,6 +21,7 @@ pub(super) struct Stage {
     project: PathBuf,
     flights: PathBuf,
     data: PathBuf,
+    reports: PathBuf,
     endpoints: Endpoints,
 }
 
@@ -32,6 +33,7 @@ impl Stage {
             project: options.project.clone(),
             flights: options.flights.clone(),
             data,
+            reports: options.tree.dir.join("reports"),
             endpoints: tree.endpoints().clone(),
         }
     }
@@ -43,6 +45,12 @@ impl Stage {
     /// A file that `prepare.py` made.
     pub(super) fn data(&self, path: &str) -> String {
         self.data.join(path).display().to_string()
+    }
+
+    /// Where a monitor's page of that name goes.
+    pub(super) fn report(&self, name: &str) -> anyhow::Result<String> {
+        std::fs::create_dir_all(&self.reports)?;
+        Ok(self.reports.join(name).display().to_string())
     }
 
     /// Makes the sources' files of the package's CSV, unless they were made of these very files.
@@ -105,6 +113,7 @@ impl Stage {
             ("departures", &["departures", "departures_by_schedule"]),
             ("weather", &["weather"]),
         ];
+        let mut uploads = Vec::new();
         for (folder, sources) in TWINS {
             let mut files: Vec<String> = std::fs::read_dir(self.data.join(folder))?
                 .filter_map(|entry| Some(entry.ok()?.path()))
@@ -112,13 +121,13 @@ impl Stage {
                 .map(|path| path.display().to_string())
                 .collect();
             files.sort();
-            let uploads = sources.iter().map(|source| {
-                let mut arguments = vec!["sources", "upload", source];
-                arguments.extend(files.iter().map(String::as_str));
-                async move { self.cli(&arguments).await }
-            });
-            futures::future::try_join_all(uploads).await?;
+            uploads.extend(sources.iter().map(|source| {
+                let arguments = ["sources", "upload", source].map(str::to_owned);
+                let arguments: Vec<String> = arguments.into_iter().chain(files.clone()).collect();
+                async move { self.cli(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).await }
+            }));
         }
+        futures::future::try_join_all(uploads).await?;
         Ok(())
     }
 

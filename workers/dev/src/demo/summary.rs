@@ -22,9 +22,9 @@ pub(super) struct Summary {
     pub(super) leak_check: String,
     /// `{count, errors, p50_ms, p95_ms, per_second, online_equals_offline}`
     pub(super) predictions: Value,
-    /// `{month, psi_prediction, late_rate, mean_prediction, auc, incident}` by month.
+    /// `{month, psi_prediction, late_rate, mean_prediction, auc, incident, report}` by month.
     pub(super) drift: Vec<Value>,
-    /// `{killed_pid, run, resumed_from, steps_repeated, run_state}`
+    /// `{killed_pid, run, resumed_from, log_begins, steps_repeated, run_state}`
     pub(super) recovery: Value,
     /// How long each act took.
     pub(super) stages: Vec<Act>,
