@@ -1,7 +1,11 @@
 //! One column on both sides: its figures and its histogram. Pure.
 
+use std::sync::Arc;
+
 use arrow::{
     array::{Array as _, ArrayRef, RecordBatch, new_null_array},
+    compute::cast,
+    datatypes::{DataType, TimeUnit},
     error::ArrowError,
 };
 use serde::{Deserialize, Serialize};
@@ -105,9 +109,9 @@ pub fn compare_column(
     let scale = scale(column, before, now)?;
     // A side without values may have any type; the other's is what it is counted as.
     let before = if empty(before) { &new_null_array(now.data_type(), before.len()) } else { before };
-    let bins = Bins::freeze(before, scale)?;
-    let sides = [before, now].map(|side| Side::of(side, &bins, scale));
-    let [before, now] = sides;
+    let (before, now) = (on(scale, before)?, on(scale, now)?);
+    let bins = Bins::freeze(&before, scale)?;
+    let [before, now] = [before, now].map(|side| Side::of(&side, &bins, scale));
     Ok(report(column, scale, &bins, &before?, &now?))
 }
 
@@ -155,12 +159,22 @@ fn scale(column: &str, reference: &ArrayRef, current: &ArrayRef) -> Result<Scale
         (before, now) if before == now => Ok(before),
         (_, now) if empty(reference) => Ok(now),
         (before, _) if empty(current) => Ok(before),
+        (Scale::Date, Scale::Timestamp) | (Scale::Timestamp, Scale::Date) => Ok(Scale::Timestamp),
         (before, now) => Err(Error::OtherKind {
             column: column.to_owned(),
             reference: before.as_str(),
             current: now.as_str(),
         }),
     }
+}
+
+/// A date beside timestamps is its midnight, UTC.
+fn on(scale: Scale, column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    let date = matches!(column.data_type(), DataType::Date32 | DataType::Date64);
+    if scale == Scale::Timestamp && date {
+        return cast(column, &DataType::Timestamp(TimeUnit::Microsecond, None));
+    }
+    Ok(Arc::clone(column))
 }
 
 fn empty(column: &ArrayRef) -> bool {

@@ -1,8 +1,11 @@
 //! Two tables against each other: what `tidemill monitors compare` prints. The same figures as a monitor's.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
-use arrow::array::RecordBatch;
+use arrow::{
+    array::{Array as _, ArrayRef, AsArray as _, Float64Array, RecordBatch},
+    datatypes::FieldRef,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{ColumnReport, Error, column::compare_column, report};
@@ -37,7 +40,28 @@ async fn read(path: &Path) -> Result<RecordBatch, Error> {
     if !path.is_file() {
         return Err(Error::MissingFile(path.to_owned()));
     }
-    Ok(tidemill_offline::read::read_file(path).await?)
+    let rows = tidemill_offline::read::read_file(path).await?;
+    if path.extension().is_some_and(|end| end == "csv") { told_numbers(&rows) } else { Ok(rows) }
+}
+
+/// A CSV says nothing of types, and who guesses them takes a column that begins with `inf` for text.
+fn told_numbers(rows: &RecordBatch) -> Result<RecordBatch, Error> {
+    let column = |(field, column): (&FieldRef, &ArrayRef)| {
+        let numbers: Option<Float64Array> = column.as_string_opt::<i32>().and_then(|words| {
+            let number = |word: Option<&str>| {
+                word.map(|word| word.trim().parse().ok()).map_or(Some(None), |n| n.map(Some))
+            };
+            words.iter().map(number).collect::<Option<Vec<Option<f64>>>>().map(Float64Array::from)
+        });
+        let numbers = numbers.filter(|numbers| numbers.null_count() < numbers.len());
+        let column = numbers.map_or_else(|| Arc::clone(column), |numbers| -> ArrayRef { Arc::new(numbers) });
+        (field.name().clone(), column, true)
+    };
+    let schema = rows.schema();
+    if rows.num_columns() == 0 {
+        return Ok(rows.clone());
+    }
+    Ok(RecordBatch::try_from_iter_with_nullable(schema.fields().iter().zip(rows.columns()).map(column))?)
 }
 
 /// Compares `columns`; without any, all that both sides have.
@@ -105,6 +129,26 @@ mod tests {
         assert_eq!(refused(&lists, &lists, &[]).await.0, 908);
         assert_eq!(refused(&numbers, &other, &[]).await.0, 902);
         assert_eq!(refused(&numbers, &folder.path().join("gone.csv"), &[]).await.0, 909);
+    }
+
+    #[tokio::test]
+    async fn a_number_may_be_infinite_from_the_first_line_of_a_csv() {
+        let folder = tempfile::tempdir().unwrap();
+        let reference = write(folder.path(), "a.csv", "x,k\n-inf,01\n2.5,02\n\"\",03\nnan,04\n");
+        let report = compare_files(&reference, &reference, &["x".to_owned()]).await.unwrap();
+        let [x] = &report.columns[..] else { panic!("one column") };
+        assert_eq!((x.kind.as_str(), x.infinite_current, x.null_rate_current), ("number", 1, Some(0.5)));
+    }
+
+    #[tokio::test]
+    async fn dates_beside_timestamps_are_their_midnights() {
+        let folder = tempfile::tempdir().unwrap();
+        let days = write(folder.path(), "a.csv", "at\n2013-01-01\n2013-01-02\n");
+        let times = write(folder.path(), "b.csv", "at\n2013-01-01 00:00:00\n2013-01-02 00:00:01\n");
+        let report = compare_files(&days, &times, &[]).await.unwrap();
+        let [at] = &report.columns[..] else { panic!("one column") };
+        assert_eq!((at.kind.as_str(), at.bins[0].label.as_str()), ("timestamp", "≤ 2013-01-01T00:00:00Z"));
+        assert_eq!(at.bins.iter().map(|bin| bin.current).collect::<Vec<_>>(), [1, 0, 1]);
     }
 
     #[tokio::test]

@@ -2,7 +2,10 @@
 
 use maud::{Markup, html};
 
-use crate::{Bin, ColumnReport, counts::share, report::number};
+use crate::{
+    Bin, ColumnReport,
+    counts::{Scale, share, value},
+};
 
 /// Bars of one histogram; of more categories, the largest are drawn.
 const BARS_MAX: usize = 20;
@@ -102,15 +105,17 @@ fn count(bars: usize) -> f64 {
     bars as f64
 }
 
+fn short(number: f64) -> String {
+    value(Scale::Number, number)
+}
+
 /// What the two sides' values are, in words.
 pub(crate) fn spreads(column: &ColumnReport) -> Markup {
     html! {
         @if let (Some(before), Some(now)) = (column.spread_reference, column.spread_current) {
             p class="spread" {
-                "mean " (number(Some(before.mean))) " → " (number(Some(now.mean)))
-                " · std " (number(Some(before.std))) " → " (number(Some(now.std)))
-                " · from " (number(Some(before.min))) " → " (number(Some(now.min)))
-                " · to " (number(Some(before.max))) " → " (number(Some(now.max)))
+                "mean " (short(before.mean)) " → " (short(now.mean)) " · std " (short(before.std)) " → " (short(now.std))
+                " · min " (short(before.min)) " → " (short(now.min)) " · max " (short(before.max)) " → " (short(now.max))
             }
         }
         @if column.infinite_reference + column.infinite_current > 0 {

@@ -85,7 +85,8 @@ pub(crate) fn shown(check: &str, value: f64) -> String {
     match check {
         "freshness" if value >= 86_400.0 => format!("{:.1} d", value / 86_400.0),
         "freshness" if value >= 3_600.0 => format!("{:.1} h", value / 3_600.0),
-        "freshness" => format!("{:.0} s", value),
+        "freshness" if value >= 60.0 => format!("{:.1} min", value / 60.0),
+        "freshness" => format!("{value:.0} s"),
         "volume" => format!("{value:.0} rows"),
         _ => format!("{value:.4}"),
     }

@@ -75,11 +75,12 @@ pub fn js(reference: &[u64], current: &[u64]) -> Option<f64> {
     Some((0.5 * terms.sum::<f64>()).max(0.0).sqrt())
 }
 
-/// Hellinger distance. 0 to 1.
+/// Hellinger distance: `sqrt(1 - Σ sqrt(p q))`, written as half the squared differences of the roots, which leaves nothing
+/// of rounding where the sides are equal. 0 to 1.
 pub fn hellinger(reference: &[u64], current: &[u64]) -> Option<f64> {
     let (p, q) = (shares(reference)?, shares(current)?);
-    let overlap: f64 = p.iter().zip(&q).map(|(p, q)| (p * q).sqrt()).sum();
-    Some((1.0 - overlap).max(0.0).sqrt())
+    let apart: f64 = p.iter().zip(&q).map(|(p, q)| (p.sqrt() - q.sqrt()).powi(2)).sum();
+    Some((0.5 * apart).sqrt())
 }
 
 /// Largest difference of a bin's shares (L∞). 0 to 1.
@@ -173,7 +174,9 @@ mod tests {
                 prop_assert!((0.0..=1.0 + 1e-12).contains(&figure));
             }
             prop_assert!(psi(&p, &q).unwrap_or(0.0) >= 0.0);
-            prop_assert!(psi(&p, &p).unwrap_or(0.0).abs() < 1e-12);
+            for figure in [psi, js, hellinger, ks, linf, tvd] {
+                prop_assert_eq!(figure(&p, &p).unwrap_or(0.0), 0.0);
+            }
             prop_assert!(linf(&p, &q).unwrap_or(0.0) <= tvd(&p, &q).unwrap_or(0.0) + 1e-12);
         }
 

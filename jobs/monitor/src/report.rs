@@ -129,7 +129,7 @@ fn meter(result: &CheckResult) -> Markup {
     html! { @if let Some(value) = value {
         svg viewBox=(format!("0 0 {METER} 12")) aria-hidden="true" {
             rect class="track" width=(METER) height="12" rx="2" {}
-            rect class="current" width=(format!("{:.1}", (value / result.limit * limit).clamp(0.0, METER))) height="12" rx="2" {}
+            rect class=(result.status.as_str()) width=(format!("{:.1}", (value / result.limit * limit).clamp(0.0, METER))) height="12" rx="2" {}
             line x1=(limit) x2=(limit) y1="0" y2="12" stroke="currentColor" {}
         }
     } }

@@ -1,0 +1,85 @@
+//! Models: predictions, labels and AUC against what the champion was trained on; labels that come late.
+
+use tidemill_core::Time;
+use tidemill_monitor::{MonitorTicks, Verdict};
+use tidemill_runtime::Fire as _;
+use tidemill_testkit::run_until_idle;
+
+use crate::world::{World, column, day, said, unusual, usual, visits};
+
+#[tokio::test]
+async fn a_champion_that_is_asked_of_other_visits_drifts_and_fails() {
+    let world = World::new().await;
+    world.fill(&[visits(1, 21, usual), visits(21, 26, unusual)].concat()).await;
+    world.train().await;
+    let usual = world.scan("drift", 16, 21).await;
+    assert_eq!(usual.status, Verdict::Ok, "{:#?}", usual.results);
+    assert_eq!((usual.rows, usual.rows_reference, usual.version), (240, 480, Some(1)));
+    assert!(usual.auc.unwrap() > 0.8 && usual.complete);
+
+    let scan = world.scan("drift", 21, 26).await;
+    let expected = ["psi prediction", "psi pages", "psi landing", "label_rate bought"]
+        .map(|name| (name.to_owned(), "fail"));
+    assert_eq!(said(&scan)[..4], expected);
+    // Nobody bought, so nothing can be ranked.
+    assert_eq!(said(&scan)[4], ("auc bought".to_owned(), "insufficient"));
+    assert_eq!((scan.auc, scan.label_rate), (None, Some(0.0)));
+    assert!(scan.mean_prediction.unwrap() > usual.mean_prediction.unwrap());
+    assert_eq!((world.webhook.taken().len(), world.incidents("drift").await.len()), (1, 1));
+    // `landing` is no input, so its reference is what the view said of the training rows.
+    let landing = column(&world, "drift", 21, "landing").await;
+    assert_eq!((&landing["rows_reference"], &landing["null_rate_reference"]), (&480.into(), &0.0.into()));
+    let page = world.deps.blobs.get_at(&scan.report).await.unwrap();
+    assert!(String::from_utf8_lossy(&page).contains("model buyer version 1"));
+}
+
+#[tokio::test]
+async fn labels_that_come_late_are_restated_by_the_next_tick() {
+    let world = World::new().await;
+    world.fill(&visits(1, 26, usual)).await;
+    world.train().await;
+
+    // Half an hour after the window began no label can be in: that is nobody's fault.
+    world.clock(day(16) + chrono::TimeDelta::minutes(30)).await;
+    let early = world.scan("drift", 16, 21).await;
+    assert_eq!((early.status, early.rows, early.complete), (Verdict::Insufficient, 0, false));
+    assert!(early.results.last().unwrap().note.as_ref().unwrap().contains("2024-01-22"), "{early:#?}");
+    assert!(world.incidents("drift").await.is_empty());
+
+    // At its end those of the last day are missing.
+    world.clock(day(21)).await;
+    tick(&world, day(21)).await;
+    let scan = world.scanned("drift", day(16)).await;
+    assert_eq!((scan.rows, scan.complete), (193, false));
+    assert_eq!(said(&scan)[0], ("psi prediction".to_owned(), "insufficient"));
+
+    world.clock(day(26)).await;
+    tick(&world, day(26)).await;
+    let restated = world.scanned("drift", day(16)).await;
+    assert_eq!((restated.rows, restated.complete, restated.status), (240, true, Verdict::Ok));
+    assert_eq!(world.scanned("drift", day(21)).await.rows, 193);
+}
+
+#[tokio::test]
+async fn the_auc_falls_when_the_labels_no_longer_follow_the_pages() {
+    let world = World::new().await;
+    let random = |number: i64| crate::world::Visit { bought: number % 5 < 2, ..usual(number) };
+    world.fill(&[visits(1, 16, usual), visits(16, 21, random)].concat()).await;
+    world.train().await;
+    let scan = world.scan("drift", 16, 21).await;
+    let auc = scan.results.iter().find(|result| result.check == "auc").unwrap();
+    assert_eq!(auc.status, Verdict::Fail, "{auc:#?}");
+    assert!(auc.value.unwrap() > 0.2 && said(&scan)[0].1 == "ok");
+}
+
+/// What the server does when a schedule is due.
+async fn tick(world: &World, at: Time) {
+    let schedules = world.store().schedules().await.unwrap();
+    let schedule = schedules.iter().find(|schedule| schedule.name == "monitor/drift").unwrap();
+    assert!(MonitorTicks::takes(schedule));
+    let mut tx = world.store().begin().await.unwrap();
+    MonitorTicks::new(world.deps.catalog.clone()).fire(&mut tx, schedule, at).await.unwrap();
+    tx.commit().await.unwrap();
+    run_until_idle(world.store(), tidemill_monitor::jobs(&world.deps)).await.unwrap();
+    assert!(world.failures().await.is_empty(), "{:?}", world.failures().await);
+}

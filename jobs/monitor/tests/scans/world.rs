@@ -1,0 +1,294 @@
+//! A shop with a visit every half hour: forty-eight a day. Every test has its own.
+
+use std::{path::PathBuf, process::Command};
+
+use chrono::TimeDelta;
+use indexmap::IndexMap;
+use serde_json::{Value as Json, json};
+use tempfile::TempDir;
+use tidemill_blobs::{BlobOptions, Blobs};
+use tidemill_catalog::{Catalog, CodeArchive, Incident, ModelVersion};
+use tidemill_core::{DataClock, Fault, RunState, Time};
+use tidemill_monitor::{Deps, Scan, start_scan};
+use tidemill_offline::{Lake, LakeOptions, Table};
+use tidemill_online::{Online, OnlineOptions};
+use tidemill_pyrun::PyOptions;
+use tidemill_rows::{Row, batch_of, source_schema};
+use tidemill_spec::{LoadOptions, Objects, Value, diagnostic::SourceFile, load_files};
+use tidemill_store::{RunQuery, Store};
+use tidemill_testkit::{Engine, engine_with, redis, run_job, run_until_idle};
+
+use crate::webhook::Webhook;
+
+const SHOP: &str = include_str!("shop.yaml");
+
+pub(crate) struct World {
+    pub(crate) engine: Engine,
+    pub(crate) deps: Deps,
+    pub(crate) objects: Objects,
+    pub(crate) webhook: Webhook,
+    _folder: TempDir,
+}
+
+/// One visit and what came of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Visit {
+    pub(crate) number: i64,
+    pub(crate) pages: Option<f64>,
+    pub(crate) landing: &'static str,
+    pub(crate) bought: bool,
+}
+
+/// As in the days the model was trained on: who saw more than five pages buys, but for every seventh visit.
+pub(crate) fn usual(number: i64) -> Visit {
+    let pages = number * 7 % 10;
+    let landing = if number % 3 == 0 { "offer" } else { "search" };
+    let bought = (pages > 5) != (number % 7 == 0);
+    #[expect(clippy::cast_precision_loss, reason = "at most nine pages")]
+    let pages = Some(pages as f64);
+    Visit { number, pages, landing, bought }
+}
+
+/// Everybody sees many pages, comes by a new way, and nobody buys.
+pub(crate) fn unusual(number: i64) -> Visit {
+    Visit {
+        pages: usual(number).pages.map(|pages| 6.0 + pages / 3.0),
+        landing: "rumour",
+        bought: false,
+        ..usual(number)
+    }
+}
+
+/// A day of January 2024, and on.
+pub(crate) fn day(day: i64) -> Time {
+    "2024-01-01T00:00:00Z".parse::<Time>().unwrap() + TimeDelta::days(day - 1)
+}
+
+/// The visits of some days, `from` to the day before `to`.
+pub(crate) fn visits(from: i64, to: i64, visit: impl Fn(i64) -> Visit) -> Vec<Visit> {
+    ((from - 1) * 48..(to - 1) * 48).map(visit).collect()
+}
+
+impl World {
+    /// The project in force, an empty lake; the clock stands at 1 March.
+    pub(crate) async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(&BlobOptions::folder(folder.path().join("blobs"))).unwrap();
+        let engine = engine_with("monitor", async |store| {
+            Catalog::new(store.clone()).migrate().await?;
+            let nowhere = tempfile::tempdir()?;
+            let blobs = Blobs::open(&BlobOptions::folder(nowhere.path()))?;
+            Ok(Lake::open(&LakeOptions::default(), store.pool().clone(), blobs)?.migrate().await?)
+        });
+        let engine = engine.await.unwrap();
+        let lake = Lake::open(&LakeOptions::default(), engine.store.pool().clone(), blobs.clone()).unwrap();
+        let prefix = redis::prefix().await.unwrap();
+        let online = Online::connect(&OnlineOptions { url: prefix.url, prefix: prefix.prefix }).unwrap();
+        let catalog = Catalog::new(engine.store.clone());
+        let cache = folder.path().join("cache");
+        std::fs::create_dir_all(&cache).unwrap();
+        let deps = Deps { catalog, lake, blobs, online, python: python(), cache };
+        let webhook = Webhook::start().await;
+        let mut world = Self { engine, deps, objects: Objects::default(), webhook, _folder: folder };
+        world.apply().await;
+        world.clock(day(61)).await;
+        world
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.engine.store
+    }
+
+    async fn apply(&mut self) {
+        let text = SHOP.replace("WEBHOOK", &self.webhook.url);
+        let file = SourceFile { path: "tidemill.yaml".to_owned(), text };
+        let loaded = load_files(vec![file], &LoadOptions::default());
+        assert!(!loaded.failed(), "{:#?}", loaded.diagnostics);
+        self.objects = loaded.objects;
+        let code = CodeArchive { files: std::collections::BTreeMap::new() };
+        code.store(&self.deps.blobs).await.unwrap();
+        let mut tx = self.store().begin().await.unwrap();
+        self.deps.catalog.apply(&mut tx, &self.objects, &code, day(1)).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    pub(crate) async fn clock(&self, now: Time) {
+        let mut tx = self.store().begin().await.unwrap();
+        let clock = DataClock::Replay { start: now, speed: 0.0, anchored_at: day(1) };
+        self.store().set_data_clock(&mut tx, clock).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    /// Visits are in the lake when they happen, what came of them a day later; the views hold them.
+    pub(crate) async fn fill(&self, visits: &[Visit]) {
+        let seen: Vec<Row> = visits.iter().map(seen).collect();
+        let outcomes: Vec<Row> = visits.iter().map(outcome).collect();
+        self.put(&Table::source("visits"), &source_schema(&self.objects.sources["visits"]), &seen).await;
+        let outcome = source_schema(&self.objects.sources["outcomes"]);
+        let mut version = self.put(&Table::source("outcomes"), &outcome, &outcomes).await;
+        let view = tidemill_offline::View::new(&self.objects, &self.objects.views["visit_pages"], 1).unwrap();
+        version = version.max(self.put(&view.table(), &view.schema(), &seen).await);
+        let mut tx = self.store().begin().await.unwrap();
+        for view in self.objects.views.keys() {
+            self.deps.catalog.move_position(&mut tx, view, 1, (version, version), day(1)).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+    }
+
+    async fn put(&self, table: &Table, schema: &arrow::datatypes::SchemaRef, rows: &[Row]) -> i64 {
+        let key = format!("test/{:?}", rows[0]["visit"]);
+        let batch = batch_of(schema, rows).unwrap();
+        let staged = self.deps.lake.stage(table, &key, 0, &[], schema, vec![batch]).await.unwrap();
+        let mut tx = self.store().begin().await.unwrap();
+        let version = self.deps.lake.publish(tx.conn(), table, &key, &[staged.unwrap()]).await.unwrap();
+        tx.commit().await.unwrap();
+        version
+    }
+
+    /// Scans some days, and runs whatever follows.
+    pub(crate) async fn scan(&self, monitor: &str, from: i64, to: i64) -> Scan {
+        self.start(monitor, day(from), day(to)).await;
+        run_until_idle(self.store(), tidemill_monitor::jobs(&self.deps)).await.unwrap();
+        let failed = self.failures().await;
+        assert!(failed.is_empty(), "{failed:?}");
+        self.scanned(monitor, day(from)).await
+    }
+
+    pub(crate) async fn start(&self, monitor: &str, from: Time, to: Time) {
+        let mut tx = self.store().begin().await.unwrap();
+        start_scan(&self.deps.catalog, &mut tx, monitor, from, to).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    /// What is kept of a window.
+    pub(crate) async fn scanned(&self, monitor: &str, from: Time) -> Scan {
+        let scans = self.deps.catalog.scans(monitor).await.unwrap();
+        let scan = scans.into_iter().find(|scan| scan.from == from).unwrap();
+        serde_json::from_value(scan.body).unwrap()
+    }
+
+    pub(crate) async fn failures(&self) -> Vec<Fault> {
+        let failed = RunQuery {
+            state: Some(RunState::Failed),
+            pipeline: None,
+            all: true,
+            finished_since: None,
+            limit: 9,
+        };
+        self.store().runs(&failed).await.unwrap().into_iter().filter_map(|run| run.fault).collect()
+    }
+
+    pub(crate) async fn incidents(&self, monitor: &str) -> Vec<Incident> {
+        self.deps.catalog.incidents(Some(monitor)).await.unwrap()
+    }
+
+    /// A champion, trained on the fifteen days from 1 January; the last five are its holdout.
+    pub(crate) async fn train(&self) {
+        let training = tidemill_training::Deps {
+            catalog: self.deps.catalog.clone(),
+            lake: self.deps.lake.clone(),
+            blobs: self.deps.blobs.clone(),
+        };
+        let build = tidemill_training::jobs(&training).remove(0);
+        let args =
+            json!({ "label": "bought", "inputs": "buyer", "from": day(1), "to": day(16), "holdout": "5d" });
+        let built = run_job(self.store(), build, &args).await.unwrap();
+        let folder = model_folder();
+        let artifact = self.deps.blobs.put_folder("artifacts", folder.path()).await.unwrap();
+        let model = &self.objects.models["buyer"];
+        let version = ModelVersion {
+            model: "buyer".to_owned(),
+            version: 0,
+            artifact,
+            runtime: model.runtime.clone(),
+            keys: self.objects.entities["visit"].keys.clone(),
+            hydration: self.objects.hydration("buyer").unwrap(),
+            request: IndexMap::new(),
+            outputs: model.outputs.clone(),
+            fail_on_missing: false,
+            processes: 1,
+            categories: IndexMap::new(),
+            view_versions: [("visit_pages".to_owned(), 1)].into(),
+            leak_allowed: Vec::new(),
+            dataset: Some(built["dataset"].as_str().unwrap().parse().unwrap()),
+            params: serde_json::Map::new(),
+            run: None,
+            code_hash: None,
+        };
+        let mut tx = self.store().begin().await.unwrap();
+        let number = self.deps.catalog.insert_model_version(&mut tx, "test", &version).await.unwrap();
+        self.deps.catalog.promote_model(&mut tx, "buyer", number, "champion").await.unwrap();
+        tx.commit().await.unwrap();
+    }
+}
+
+/// `check column` → what was said, and its value.
+pub(crate) fn said(scan: &Scan) -> Vec<(String, &'static str)> {
+    let name = |result: &tidemill_monitor::CheckResult| format!("{} {}", result.check, result.column);
+    scan.results.iter().map(|result| (name(result).trim_end().to_owned(), result.status.as_str())).collect()
+}
+
+/// A column's figures as the scan keeps them.
+pub(crate) async fn column(world: &World, monitor: &str, from: i64, name: &str) -> Json {
+    let scans = world.deps.catalog.scans(monitor).await.unwrap();
+    let scan = scans.into_iter().find(|scan| scan.from == day(from)).unwrap();
+    let columns = scan.body["columns"].as_array().unwrap();
+    columns.iter().find(|column| column["column"] == name).unwrap().clone()
+}
+
+fn seen(visit: &Visit) -> Row {
+    let at = seen_at(visit);
+    let pages = visit.pages.map_or(Value::Null, Value::Float);
+    row(
+        visit,
+        at,
+        &[
+            ("page", Value::String("home".into())),
+            ("pages", pages),
+            ("landing", Value::String(visit.landing.into())),
+        ],
+    )
+}
+
+fn outcome(visit: &Visit) -> Row {
+    let known = seen_at(visit) + TimeDelta::days(1);
+    row(visit, known, &[("known", Value::Timestamp(known)), ("bought", Value::Bool(visit.bought))])
+}
+
+fn seen_at(visit: &Visit) -> Time {
+    day(1) + TimeDelta::minutes(30 * visit.number)
+}
+
+fn row(visit: &Visit, valid_at: Time, columns: &[(&str, Value)]) -> Row {
+    let system = [
+        ("visit", Value::Int(visit.number)),
+        ("seen_at", Value::Timestamp(seen_at(visit))),
+        ("valid_at", Value::Timestamp(valid_at)),
+        ("created_at", Value::Timestamp(valid_at)),
+        ("seq", Value::Int(visit.number)),
+        ("deleted", Value::Bool(false)),
+    ];
+    system.iter().chain(columns).map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+}
+
+fn model_folder() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/scans/make_model.py");
+    let options = python();
+    let status = Command::new(options.python)
+        .env("PYTHONPATH", options.package.unwrap())
+        .args([script.as_path(), folder.path()])
+        .status()
+        .unwrap();
+    assert!(status.success());
+    folder
+}
+
+fn python() -> PyOptions {
+    let venv = || std::env::home_dir().unwrap().join(".cache/tidemill/venv/bin/python");
+    PyOptions {
+        python: std::env::var_os("TIDEMILL_PYTHON").map_or_else(venv, PathBuf::from),
+        package: Some(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../workers/python/src")),
+        ..PyOptions::default()
+    }
+}
