@@ -102,6 +102,7 @@ fn args(step: &Step, params: &Map<String, Json>, code_hash: Option<&str>) -> Jso
         "run_params": params,
         "code": code_hash,
         "memory_bytes": step.memory_bytes,
+        "cpus": step.cpus,
         "time_limit": step.policy.timeout.unwrap_or(PYTHON_TIME_MAX),
     })
 }
@@ -124,7 +125,7 @@ mod tests {
                 ..Default::default()
             },
             memory_bytes: Some(2 << 30),
-            cpus: None,
+            cpus: Some(2),
         };
         let data = Step {
             uses: "dataset.build".into(),
@@ -185,6 +186,9 @@ mod tests {
         assert_eq!(steps[1].args["with"]["entry"], "models.late:train");
         assert_eq!(steps[1].args["code"], "c0de");
         assert_eq!(steps[1].args["run_params"], json!({ "days": 151 }));
-        assert_eq!(steps[1].args["memory_bytes"], 2_u64 << 30);
+        assert_eq!(
+            (&steps[1].args["memory_bytes"], &steps[1].args["cpus"]),
+            (&json!(2_u64 << 30), &json!(2))
+        );
     }
 }

@@ -32,6 +32,9 @@ pub struct PythonArgs {
     /// Memory limit.
     #[serde(default)]
     pub memory_bytes: Option<u64>,
+    /// Threads that numeric libraries take; default 1.
+    #[serde(default)]
+    pub cpus: Option<u32>,
     /// Longest it may take, real time.
     pub time_limit: Duration,
 }
@@ -84,6 +87,7 @@ impl Job for PythonJob {
             dataset: self.dataset(args).await?,
             out,
             checkpoint,
+            cpus: args.cpus,
             memory_bytes: args.memory_bytes,
             time_limit: Some(args.time_limit),
         };

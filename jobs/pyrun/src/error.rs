@@ -91,9 +91,11 @@ impl PyError {
         };
         match self {
             Self::Raised { traceback, .. } => fault(701, traceback),
-            Self::Memory { traceback, .. } => fault(702, traceback)
-                .hint("raise the step's `resources: { memory: … }`, or work on less at a time"),
-            Self::Time { .. } => fault(703, "").hint("raise the step's `timeout`, or do less at a time"),
+            Self::Memory { traceback, .. } => fault(702, traceback).hint(
+                "a step's limit is its `resources: { memory: … }`; a view's function works on less at a time",
+            ),
+            Self::Time { .. } => fault(703, "")
+                .hint("a step's limit is its `timeout`; a view's function has a minute for 8,192 rows"),
             Self::Died { output, .. } => fault(704, output),
             Self::Protocol { .. } => fault(705, "").hint("install the matching package: scripts/setup"),
             Self::Start { .. } => fault(706, "")

@@ -13,7 +13,8 @@ pub struct PyOptions {
     pub package: Option<PathBuf>,
     /// The unpacked project, put first on `sys.path`; a process serves one project state all its life.
     pub code: Option<PathBuf>,
-    /// Processes of a pool, at least 1.
+    /// Most processes of a pool, at least 1. They start when they are needed, so that one request that hangs
+    /// doesn't hold up the others.
     pub processes: usize,
     /// Most memory a process may use beyond what it uses when idle.
     pub memory_bytes: u64,
@@ -30,7 +31,7 @@ impl Default for PyOptions {
             python: PathBuf::from("python3"),
             package: None,
             code: None,
-            processes: 1,
+            processes: 4,
             memory_bytes: 2 << 30,
             time_limit: Duration::from_mins(1),
             env: IndexMap::new(),

@@ -1,7 +1,7 @@
 //! One Python process: started, greeted, asked one thing at a time, watched, and killed with all it started.
 
 use std::{
-    io::{self, ErrorKind},
+    io::{self, ErrorKind, PipeWriter},
     path::Path,
     process::ExitStatus,
     time::Duration,
@@ -21,7 +21,7 @@ use crate::{
     PyError, PyOptions, StepEvent, StepSink,
     output::Output,
     protocol::{self, Message, PROTOCOL, Raised, Request, RowFailure},
-    spawn::spawn,
+    spawn::{Spawned, spawn},
 };
 
 /// A cold interpreter on a busy machine imports Arrow and pandas in seconds, not minutes.
@@ -39,6 +39,8 @@ pub struct Process {
     output: Output,
     options: PyOptions,
     idle_bytes: u64,
+    /// Closed when this is dropped: what is left of the group ends then.
+    _guard: PipeWriter,
 }
 
 /// What a request gave.
@@ -56,10 +58,12 @@ impl Process {
     /// [`PyError::Start`] if there is no such Python or package, [`PyError::Protocol`] if it speaks another version.
     pub async fn start(options: &PyOptions) -> Result<Self, PyError> {
         let cannot = |message: String| PyError::Start { python: options.python.clone(), message };
-        let spawned = spawn(options).await.map_err(|error| cannot(error.to_string()))?;
-        let group = spawned.child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-        let (child, socket, output) = (spawned.child, spawned.socket, spawned.output);
-        let mut process = Self { child, group, socket, output, options: options.clone(), idle_bytes: 0 };
+        let Spawned { child, socket, output, guard } =
+            spawn(options).map_err(|error| cannot(error.to_string()))?;
+        let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        let options_kept = options.clone();
+        let mut process =
+            Self { child, group, socket, output, options: options_kept, idle_bytes: 0, _guard: guard };
         let greeting = timeout(GREETING_LIMIT, protocol::receive(&mut process.socket)).await;
         let header = match greeting {
             Ok(Ok((header, _))) => header,
@@ -227,8 +231,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // A reaped leader's id may belong to someone else by now, unless others of its group still hold it; they
-        // watch the socket themselves.
+        // A reaped leader's id may belong to someone else by now: the guard, who is of the group, ends what is left.
         if let (Some(group), Ok(None)) = (self.group, self.child.try_wait()) {
             // It may have ended in between.
             let _ = kill_process_group(group, Signal::KILL);

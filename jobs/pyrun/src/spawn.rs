@@ -1,20 +1,13 @@
 //! Starts a Python process in its own group, with its socket as stdin and next to no environment.
 
 use std::{
-    io,
+    ffi::OsString,
+    io::{self, PipeWriter},
     os::{fd::OwnedFd, unix::net::UnixStream},
-    sync::{
-        OnceLock,
-        mpsc::{Sender, channel},
-    },
-    thread,
+    process::Stdio,
 };
 
-use tokio::{
-    process::{Child, Command},
-    runtime::Handle,
-    sync::oneshot,
-};
+use tokio::process::{Child, Command};
 
 use crate::{PyOptions, output::Output};
 
@@ -31,22 +24,29 @@ const INHERITED: [&str; 9] = [
     "SSL_CERT_FILE",
 ];
 
+/// Where numeric libraries read how many threads they may start.
+pub(crate) const THREADS: [&str; 2] = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"];
+
 /// A process that has just been started.
 pub(crate) struct Spawned {
     pub(crate) child: Child,
     pub(crate) socket: tokio::net::UnixStream,
     pub(crate) output: Output,
+    /// While it is open, the group may live.
+    pub(crate) guard: PipeWriter,
 }
 
 /// Starts `python -m tidemill.worker`.
-pub(crate) async fn spawn(options: &PyOptions) -> io::Result<Spawned> {
+pub(crate) fn spawn(options: &PyOptions) -> io::Result<Spawned> {
     let (ours, theirs) = UnixStream::pair()?;
     ours.set_nonblocking(true)?;
     let (lines, writer) = io::pipe()?;
     let mut command = command(options);
     command.stdin(OwnedFd::from(theirs)).stdout(writer.try_clone()?).stderr(writer);
-    let child = on_lasting_thread(command).await?;
-    Ok(Spawned { child, socket: tokio::net::UnixStream::from_std(ours)?, output: Output::new(lines)? })
+    let child = command.spawn()?;
+    let gone = || io::Error::other("it ended at once");
+    let guard = guard(child.id().ok_or_else(gone)?)?;
+    Ok(Spawned { child, socket: tokio::net::UnixStream::from_std(ours)?, output: Output::new(lines)?, guard })
 }
 
 fn command(options: &PyOptions) -> Command {
@@ -56,40 +56,29 @@ fn command(options: &PyOptions) -> Command {
         command.arg("--code").arg(code);
     }
     command.arg("--memory-bytes").arg(options.memory_bytes.to_string());
-    command.env_clear().envs(INHERITED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+    command.env_clear().envs(inherited());
     if let Some(package) = &options.package {
         command.env("PYTHONPATH", package);
     }
     // One thread a process unless its code says otherwise: several processes share the machine's cores. The
     // system's allocator reserves no more than it uses, so that the memory limit measures use.
-    command.envs([
-        ("OMP_NUM_THREADS", "1"),
-        ("OPENBLAS_NUM_THREADS", "1"),
-        ("ARROW_DEFAULT_MEMORY_POOL", "system"),
-    ]);
+    command.envs(THREADS.map(|name| (name, "1"))).env("ARROW_DEFAULT_MEMORY_POOL", "system");
     command.envs([("TZ", "UTC"), ("PYTHONUNBUFFERED", "1"), ("PYTHONDONTWRITEBYTECODE", "1")]);
     command.envs(&options.env).process_group(0).kill_on_drop(true);
     command
 }
 
-/// Spawns on a thread that lives as long as the program: a child that asks to die with its parent
-/// (`PR_SET_PDEATHSIG`) dies with the *thread* that started it, and an async runtime's threads come and go.
-async fn on_lasting_thread(command: Command) -> io::Result<Child> {
-    type Order = (Command, Handle, oneshot::Sender<io::Result<Child>>);
-    static THREAD: OnceLock<Sender<Order>> = OnceLock::new();
-    let orders = THREAD.get_or_init(|| {
-        let (orders, taken) = channel::<Order>();
-        thread::spawn(move || {
-            for (mut command, runtime, reply) in taken {
-                let _within = runtime.enter();
-                // Nobody waits any more: the child is dropped here, and killed by that.
-                let _ = reply.send(command.spawn());
-            }
-        });
-        orders
-    });
-    let (reply, spawned) = oneshot::channel();
-    let gone = || io::Error::other("the thread that starts processes is gone");
-    orders.send((command, Handle::current(), reply)).map_err(|_| gone())?;
-    spawned.await.map_err(|_| gone())?
+/// Ends the group when the pipe closes: with us, however we end, and whatever user code is doing. Not by a signal on
+/// our death (`PR_SET_PDEATHSIG`): that reaches the leader alone, and what it started would be left behind.
+fn guard(leader: u32) -> io::Result<PipeWriter> {
+    let (closed, open) = io::pipe()?;
+    let mut guard = Command::new("sh");
+    guard.args(["-c", "read _; kill -KILL 0"]).env_clear().envs(inherited());
+    guard.stdin(closed).stdout(Stdio::null()).stderr(Stdio::null());
+    guard.process_group(leader.cast_signed()).spawn()?;
+    Ok(open)
+}
+
+fn inherited() -> impl Iterator<Item = (&'static str, OsString)> {
+    INHERITED.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)))
 }

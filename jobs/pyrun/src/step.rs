@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use tidemill_core::JobError;
 use tidemill_spec::Type;
 
-use crate::{Process, PyError, PyOptions, PyPool, protocol::Request};
+use crate::{Process, PyError, PyOptions, PyPool, protocol::Request, spawn::THREADS};
 
 /// What a step is called with.
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ pub struct StepCall {
     pub out: PathBuf,
     /// `ctx.last_checkpoint`: what an earlier attempt saved last.
     pub checkpoint: Option<Value>,
+    /// Threads that numeric libraries take; default 1.
+    pub cpus: Option<u32>,
     /// Instead of the pool's limit.
     pub memory_bytes: Option<u64>,
     /// Instead of the pool's limit.
@@ -79,7 +81,12 @@ impl PyPool {
     /// kills the process with all it started.
     pub async fn run_step(&self, call: StepCall, sink: &mut impl StepSink) -> Result<StepResult, PyError> {
         let pool = self.options();
+        let mut env = pool.env.clone();
+        if let Some(cpus) = call.cpus {
+            env.extend(THREADS.map(|name| (name.to_owned(), cpus.to_string())));
+        }
         let mut process = Process::start(&PyOptions {
+            env,
             memory_bytes: call.memory_bytes.unwrap_or(pool.memory_bytes),
             time_limit: call.time_limit.unwrap_or(pool.time_limit),
             ..pool.clone()

@@ -7,7 +7,6 @@ use tidemill_core::{DataClock, StepState};
 use tidemill_offline::Table;
 use tidemill_rows::{Row, source_schema};
 use tidemill_spec::steps::{DatasetInputs, KnownAt};
-use tidemill_testkit::run_job;
 
 use crate::world::{VISITS, World, outputs, time};
 
@@ -17,8 +16,7 @@ fn args() -> Json {
 }
 
 async fn build(world: &World, args: &Json) -> Result<(Json, Dataset), tidemill_core::Fault> {
-    let job = world.jobs().into_iter().find(|job| job.kind().as_str() == "dataset.build").unwrap();
-    let outputs = run_job(world.store(), job, args).await?;
+    let outputs = world.job("dataset.build", args).await?;
     let id = outputs["dataset"].as_str().unwrap().parse().unwrap();
     Ok((outputs, world.catalog.dataset(id).await.unwrap().unwrap()))
 }

@@ -1,5 +1,7 @@
 //! Training, registration, the gate, promotion, rollback, scoring.
 
+use std::{fs, path::Path};
+
 use serde_json::json;
 use tidemill_core::{RunState, StepState};
 use tidemill_offline::{Read, Table};
@@ -99,14 +101,93 @@ async fn a_version_is_scored_and_its_predictions_are_kept() {
 }
 
 #[tokio::test]
-async fn an_artifact_that_is_no_model_is_refused() {
+async fn an_artifact_that_is_not_what_the_model_declares_is_refused() {
     let world = World::new().await;
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("notes.txt"), "not a model").unwrap();
-    let artifact = world.blobs.put_folder("artifacts", folder.path()).await.unwrap();
-    let job = world.jobs().into_iter().find(|job| job.kind().as_str() == "model.register").unwrap();
-    let args = json!({ "model": "buyer", "artifact": artifact });
-    let fault = tidemill_testkit::run_job(world.store(), job, &args).await.unwrap_err();
-    assert_eq!(fault.code.unwrap().to_string(), "TM0820", "{fault}");
-    assert!(world.catalog.model_versions(None).await.unwrap().is_empty());
+    let first = world.run("train", &[]).await;
+    let second = world.run("train", &[("learning_rate", json!(0.4))]).await;
+    let folder = async |page| {
+        let artifact = outputs(page, "train")["artifact"].as_str().unwrap().to_owned();
+        world.blobs.fetch_folder(&artifact).await.unwrap()
+    };
+    let (good, other) = (folder(&first).await, folder(&second).await);
+    let rename = |text: String| text.replace("probability", "chance");
+    let cases: [(&str, &dyn Fn(&Path), &str, &str); 5] = [
+        (
+            "no model at all",
+            &|folder| fs::remove_file(folder.join("tidemill.json")).unwrap(),
+            "TM0820",
+            "tidemill.json",
+        ),
+        (
+            "no MLmodel, hence no signature for MLflow",
+            &|folder| fs::remove_file(folder.join("MLmodel")).unwrap(),
+            "TM0804",
+            "MLmodel",
+        ),
+        (
+            "no golden rows",
+            &|folder| fs::remove_file(folder.join("golden.arrow")).unwrap(),
+            "TM0820",
+            "golden.arrow",
+        ),
+        (
+            "another output",
+            &|folder| {
+                let file = folder.join("tidemill.json");
+                fs::write(&file, rename(fs::read_to_string(&file).unwrap())).unwrap();
+            },
+            "TM0804",
+            "output 1 is `chance` (float), wanted `probability` (float)",
+        ),
+        (
+            "another model than the one that predicted the golden rows",
+            &|folder| {
+                fs::copy(other.join("model.txt"), folder.join("model.txt")).unwrap();
+            },
+            "TM0821",
+            "golden row 0: `probability`",
+        ),
+    ];
+    for (what, spoil, code, told) in cases {
+        let spoilt = tempfile::tempdir().unwrap();
+        for entry in fs::read_dir(&good).unwrap() {
+            let entry = entry.unwrap();
+            fs::copy(entry.path(), spoilt.path().join(entry.file_name())).unwrap();
+        }
+        spoil(spoilt.path());
+        let artifact = world.blobs.put_folder("artifacts", spoilt.path()).await.unwrap();
+        let fault = world.job("model.register", &json!({ "model": "buyer", "artifact": artifact })).await;
+        let fault = fault.unwrap_err();
+        assert_eq!(fault.code.unwrap().to_string(), code, "{what}: {fault}");
+        assert!(fault.message.contains(told), "{what}: {fault}");
+    }
+    assert_eq!(world.catalog.model_versions(None).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_version_predicts_the_rows_of_a_dataset_once() {
+    let world = World::new().await;
+    let page = world.run("train", &[]).await;
+    let dataset = &outputs(&page, "data")["holdout"];
+    let (holdout_rows, args) =
+        (&outputs(&page, "data")["holdout_rows"], json!({ "model": "buyer", "dataset": dataset }));
+    for _ in 0..2 {
+        let predicted = world.job("model.predict_batch", &args).await.unwrap();
+        assert_eq!((&predicted["rows"], &predicted["version"]), (holdout_rows, &json!(1)));
+    }
+    let head = world.lake.head().await.unwrap();
+    let table = world.lake.read(&Read::all(Table::predictions("buyer"), head)).await.unwrap();
+    assert_eq!(json!(table.num_rows()), *holdout_rows);
+}
+
+#[tokio::test]
+async fn what_is_not_registered_is_neither_promoted_nor_scored() {
+    let world = World::new().await;
+    let page = world.run("score", &[]).await;
+    let step = page.step_list.iter().find(|step| step.name == "evaluate").unwrap();
+    assert_eq!(step.fault.as_ref().unwrap().to_string(), "[TM0802] model `buyer` has no alias `champion`");
+    let args = json!({ "model": "buyer", "version": 7, "alias": "champion" });
+    let fault = world.job("model.promote", &args).await.unwrap_err();
+    assert_eq!(fault.to_string(), "[TM0802] model `buyer` has no version 7");
+    assert!(world.catalog.model_aliases(None).await.unwrap().is_empty());
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json};
 use tempfile::TempDir;
 use tidemill_blobs::{BlobOptions, Blobs};
 use tidemill_catalog::{Catalog, CodeArchive};
-use tidemill_core::{DataClock, RunId, Time};
+use tidemill_core::{DataClock, Fault, RunId, Time};
 use tidemill_offline::{Lake, LakeOptions, Table, View};
 use tidemill_online::{Online, OnlineOptions};
 use tidemill_pipeline::{Day, StartRun, Steps, start_run};
@@ -16,7 +16,7 @@ use tidemill_rows::{Row, batch_of, source_schema};
 use tidemill_runtime::JobEntry;
 use tidemill_spec::Value;
 use tidemill_store::{RunPage, Store, Trigger};
-use tidemill_testkit::{Driver, Engine, engine_with, redis};
+use tidemill_testkit::{Driver, Engine, engine_with, redis, run_job};
 
 /// Visits, one every two hours.
 pub(crate) const VISITS: i64 = 400;
@@ -126,6 +126,12 @@ impl World {
         jobs.extend(tidemill_registry::jobs(&registry));
         jobs.extend(tidemill_training::jobs(&training));
         jobs
+    }
+
+    /// Runs one job by itself.
+    pub(crate) async fn job(&self, kind: &str, args: &Json) -> Result<Json, Fault> {
+        let job = self.jobs().into_iter().find(|job| job.kind().as_str() == kind).unwrap();
+        run_job(self.store(), job, args).await
     }
 
     pub(crate) fn driver(&self) -> Driver {

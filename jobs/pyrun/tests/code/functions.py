@@ -68,7 +68,19 @@ def failing_step(ctx, dataset, out):
     raise KeyError("tailnum")
 
 
+def threads(ctx, dataset, out):
+    return {"threads": os.environ["OMP_NUM_THREADS"]}
+
+
+def eat_in_transform(row):
+    return {"y": float(len(bytearray(64 << 30)))}
+
+
 def with_a_child(ctx, dataset, out):
     child = subprocess.Popen(["sleep", "3600"])
-    print(f"{os.getpid()} {child.pid}")
+    ids = f"{os.getpid()} {child.pid}"
+    print(ids)
+    if "told" in ctx.params:
+        with open(ctx.params["told"], "w") as file:
+            file.write(ids + "\n")
     time.sleep(3600)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import traceback
 from pathlib import Path
 
+project: Path | None = None
+"""Where the author's project was unpacked: what is told names its files from there."""
+
 _OURS = Path(__file__).parent
 
 
@@ -26,6 +29,8 @@ def traceback_of(error: BaseException) -> str:
     """The traceback trimmed to the author's own frames, after those of its cause."""
     lines = traceback.format_list(user_frames(error)) + traceback.format_exception_only(error)
     told = "".join(lines).rstrip()
+    if project is not None:
+        told = told.replace(f'"{project}/', '"')
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return told if cause is None else f"{traceback_of(cause)}\n\nthen, while that was handled:\n\n{told}"
 
@@ -38,7 +43,9 @@ def headline(error: BaseException) -> str:
     if not frames:
         return text
     path = Path(frames[-1].filename)
-    return f"{text} at {path.parent.name}/{path.name}:{frames[-1].lineno}"
+    inside = project is not None and path.is_relative_to(project)
+    place = path.relative_to(project) if project is not None and inside else f"{path.parent.name}/{path.name}"
+    return f"{text} at {place}:{frames[-1].lineno}"
 
 
 def _ours(filename: str) -> bool:

@@ -46,6 +46,8 @@ def by_row(function: Function, table: pa.Table, out: Columns) -> Transformed:
     for index, row in enumerate(table.to_pylist()):
         try:
             result = _checked(function(row), out)
+        except MemoryError:  # the process's, not the row's: it ends
+            raise
         except Exception as error:
             failures.append(_failure(index, error))
             result = dict.fromkeys(out)
@@ -58,6 +60,8 @@ def by_batch(function: Function, table: pa.Table, out: Columns) -> Transformed:
     """Calls the function with the whole table; if that raises, with its halves, down to the rows at fault."""
     try:
         return Transformed(_batch(function(table), len(table), out))
+    except MemoryError:
+        raise
     except Exception as error:
         if len(table) == 0:
             raise

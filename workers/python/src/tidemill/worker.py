@@ -1,20 +1,17 @@
 """The process that runs user code for Tidemill: `python -m tidemill.worker`, its socket as stdin.
 
 One loop: take a request, run it, answer. Everything it prints goes to the step's log. It ends when the socket
-does, with everything it started: a thread watches the socket, so that this holds while user code runs too.
+does; while user code runs, Tidemill ends it, with everything it started (`guard` in `jobs/pyrun/src/spawn.rs`).
 """
 
 from __future__ import annotations
 
 import argparse
-import ctypes
 import importlib
 import io
 import os
 import platform
 import resource
-import select
-import signal
 import socket
 import sys
 import threading
@@ -24,7 +21,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from tidemill import transform
+from tidemill import errors, transform
 from tidemill.errors import EntryError, ReturnedError, headline, traceback_of
 from tidemill.models import folder, predictors
 from tidemill.protocol import PROTOCOL, Channel, Frame, decode, to_json
@@ -39,9 +36,9 @@ def main() -> None:
     options = parser.parse_args()
 
     sock = _take_socket()
-    _die_with(sock)
     if options.code:
         sys.path.insert(0, str(options.code))
+        errors.project = options.code
     if options.memory_bytes:
         _limit_memory(options.memory_bytes)
     channel = Channel(sock)
@@ -206,20 +203,6 @@ def _take_socket() -> socket.socket:
     os.close(empty)
     os.set_inheritable(sock.fileno(), False)
     return sock
-
-
-def _die_with(sock: socket.socket) -> None:
-    """Kills this process and all it started once the other side of the socket is gone."""
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-
-    def watch() -> None:
-        poll = select.poll()
-        poll.register(sock, select.POLLRDHUP)
-        poll.poll()
-        os.killpg(0, signal.SIGKILL)
-
-    threading.Thread(target=watch, name="tidemill-watch", daemon=True).start()
 
 
 def _limit_memory(beyond_bytes: int) -> None:
