@@ -1,5 +1,7 @@
 //! Label rows: what happened, and the moment at which it was asked.
 
+mod file;
+
 use arrow::{
     array::RecordBatch,
     datatypes::{Field, Schema, SchemaRef},
@@ -12,6 +14,8 @@ use crate::{
     CommitRange, Error, Lake, Table, Version,
     sql::{self, fill, list, quoted},
 };
+
+pub use file::LabelFile;
 
 /// Which label rows.
 #[derive(Clone, Debug)]

@@ -25,7 +25,7 @@ pub mod window;
 
 pub use compute::{Computed, Moments, Stamp};
 pub use error::Error;
-pub use label::{LabelRequest, Labels};
+pub use label::{LabelFile, LabelRequest, Labels};
 pub use lake::{Lake, LakeOptions};
 pub use pit::{KnownAt, PitRead, PitRequest};
 pub use read::{Filter, Read};

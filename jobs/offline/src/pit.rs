@@ -127,11 +127,11 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// The rows as a batch: `row`, `at`, then the keys by name.
+    /// The rows as a batch: `_row`, `_at`, then the keys by name, none of which begins with `_`.
     pub(crate) fn batch(&self) -> Result<RecordBatch, Error> {
         let count = i64::try_from(self.moments.len()).unwrap_or(i64::MAX);
         let row: ArrayRef = Arc::new(Int64Array::from_iter_values(0..count));
-        let system = [("row", row), ("at", Arc::clone(&self.moments))];
+        let system = [("_row", row), ("_at", Arc::clone(&self.moments))];
         let keys = self.keys.iter().map(|(name, array)| (name.as_str(), Arc::clone(array)));
         let columns = system.into_iter().chain(keys).map(|(name, array)| (name, array, true));
         Ok(RecordBatch::try_from_iter_with_nullable(columns).map_err(rows::Error::from)?)

@@ -75,11 +75,6 @@ impl Lake {
         self.read(&Read { filter, ..Read::all(view.table(), version) }).await
     }
 
-    /// Rows of a file of labels, as [`read_file`] has them.
-    pub async fn read_file(&self, path: &Path) -> Result<RecordBatch, Error> {
-        rows_of_file(&self.duck, path).await
-    }
-
     /// A query by a person or a step, in a database of its own that can read nothing but the lake as of `version`:
     /// tables `source.NAME`, `view.NAME` (`views`: which versions), `dead.NAME`, `predictions.MODEL`; sources and
     /// views also by their bare names.
@@ -143,23 +138,37 @@ impl Lake {
 
 /// Rows of a file, without a lake: Parquet, CSV or JSON lines, by its name's end. Naive instants are UTC.
 pub async fn read_file(path: &Path) -> Result<RecordBatch, Error> {
-    rows_of_file(&Duck::open(&LakeOptions::default())?, path).await
-}
-
-async fn rows_of_file(duck: &Duck, path: &Path) -> Result<RecordBatch, Error> {
-    let reader = match path.extension().and_then(OsStr::to_str) {
-        Some("parquet" | "pq") => "read_parquet",
-        Some("csv") => "read_csv",
-        Some("jsonl" | "ndjson" | "json") => "read_json",
-        _ => {
-            let message = format!("`{}` is neither .parquet, .csv nor .jsonl", path.display());
-            return Err(Error::invalid(608, message));
-        }
+    let reader = match format_of(path)? {
+        Format::Parquet => "read_parquet",
+        Format::Csv => "read_csv",
+        Format::Json => "read_json",
     };
     let statement = format!("SELECT * FROM {reader}({})", sql::text(&path.to_string_lossy()));
+    let duck = Duck::open(&LakeOptions::default())?;
     let rows =
         duck.run(format!("reading {}", path.display()), move |session| session.query(&statement)).await?;
     declared_types(&rows)
+}
+
+/// How a file is written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Format {
+    Parquet,
+    Csv,
+    Json,
+}
+
+/// By the end of its name.
+pub(crate) fn format_of(path: &Path) -> Result<Format, Error> {
+    match path.extension().and_then(OsStr::to_str) {
+        Some("parquet" | "pq") => Ok(Format::Parquet),
+        Some("csv") => Ok(Format::Csv),
+        Some("jsonl" | "ndjson" | "json") => Ok(Format::Json),
+        _ => {
+            let message = format!("`{}` is neither .parquet, .csv nor .jsonl", path.display());
+            Err(Error::invalid(608, message))
+        }
+    }
 }
 
 fn nothing() -> RecordBatch {

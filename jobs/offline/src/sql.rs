@@ -13,7 +13,7 @@ use tidemill_spec::{Type, Value};
 use crate::CommitRange;
 
 /// In merged files: the commit that a row came with.
-pub(crate) const LAKE_COMMIT: &str = "lake_commit";
+pub(crate) const LAKE_COMMIT: &str = "_lake_commit";
 
 /// A name as SQL reads it, whatever it holds.
 pub(crate) fn quoted(name: &str) -> String {

@@ -4,6 +4,8 @@
 //! and turned into text first, so that the three formats can't disagree. Nothing is dropped: a row goes either to
 //! [`Digest::rows`] or, with its reason, to [`Digest::dead`].
 
+pub(crate) mod text;
+
 use std::{
     fmt::Write as _,
     ops::Range,
@@ -24,7 +26,11 @@ use duckdb::{Connection, vtab::arrow::arrow_recordbatch_to_query_params};
 use tidemill_core::Time;
 use tidemill_spec::{Column, Source, Type};
 
-use crate::{Error, Lake, Table};
+use crate::{
+    Error, Lake, Table,
+    sql::{self, quoted},
+};
+use text::{as_text, naive, text_of, typed};
 
 /// What a chunk's rows are read from.
 #[derive(Clone, Debug)]
@@ -122,7 +128,7 @@ impl Lake {
         }
         let mut paths = Vec::new();
         for file in files {
-            paths.push(literal(&self.blobs.fetch(&file.path).await?.to_string_lossy()));
+            paths.push(sql::text(&self.blobs.fetch(&file.path).await?.to_string_lossy()));
         }
         let sql = include_str!("../queries/upload/dead_letters.sql")
             .replace("{files}", &paths.join(", "))
@@ -226,13 +232,12 @@ fn statement(input: &ChunkInput, source: &Source) -> String {
     let list = |of: &dyn Fn(&str, &Column) -> String| {
         columns().map(|(name, column)| of(name, column)).collect::<Vec<_>>().join(",\n    ")
     };
-    let text = |name: &str| format!("_text.{}", quoted(name));
+    let (text, input_of) =
+        (|name: &str| format!("_text.{}", quoted(name)), |name: &str| format!("_input.{}", quoted(name)));
     let timestamps = columns().filter(|(_, column)| column.ty == Type::Timestamp);
-    let naive = timestamps.map(|(name, _)| {
-        let zone = format!("regexp_matches(trim({}), '(Z|UTC|[+-]\\d\\d(:?\\d\\d)?)$')", text(name));
-        format!("coalesce({} IS NOT NULL AND NOT {zone}, false)", quoted(name))
-    });
-    let firsts = list(&|name, _| format!("CASE WHEN {} IS NOT NULL THEN {} END", fault(name), literal(name)));
+    let naive = timestamps.map(|(name, _)| naive(&text(name), &quoted(name)));
+    let firsts =
+        list(&|name, _| format!("CASE WHEN {} IS NOT NULL THEN {} END", fault(name), sql::text(name)));
     include_str!("../queries/upload/digest.sql")
         .lines()
         .filter(|line| !line.trim_start().starts_with("--"))
@@ -242,7 +247,7 @@ fn statement(input: &ChunkInput, source: &Source) -> String {
         .replace(
             "{typed}",
             &list(&|name, column| {
-                format!("{} AS {}", typed(&text_of(name, column, "input"), column.ty), quoted(name))
+                format!("{} AS {}", typed(&text_of(&input_of(name), column.ty), column.ty), quoted(name))
             }),
         )
         .replace(
@@ -266,7 +271,7 @@ fn statement(input: &ChunkInput, source: &Source) -> String {
         .replace("{naive}", &naive.fold("false".to_owned(), |all, one| all + " OR " + &one))
         .replace("{first}", &format!("coalesce({firsts}, NULL)"))
         .replace("{reasons}", &list(&|name, _| fault(name)))
-        .replace("{raw}", &list(&|name, _| format!("{}, {}", literal(name), text(name))))
+        .replace("{raw}", &list(&|name, _| format!("{}, {}", sql::text(name), text(name))))
 }
 
 /// Every column of the source as text, with its place in the file.
@@ -276,61 +281,19 @@ fn input_sql(input: &ChunkInput, source: &Source) -> String {
         ChunkInput::Parquet { header, .. } => {
             let mut sql = "SELECT file_row_number AS _row, NULL::BIGINT AS _line".to_owned();
             for name in source.columns.keys() {
-                let value = if header.contains(name) { quoted(name) } else { "NULL".to_owned() };
-                let _ = write!(sql, ",\n        CAST({value} AS VARCHAR) AS {}", quoted(name));
+                let value =
+                    if header.contains(name) { as_text(&quoted(name)) } else { "NULL::VARCHAR".to_owned() };
+                let _ = write!(sql, ",\n        {value} AS {}", quoted(name));
             }
             sql + "\n    FROM read_parquet(?, file_row_number = true)\n    WHERE file_row_number >= ? AND file_row_number < ?"
         }
     }
 }
 
-fn text_of(name: &str, column: &Column, from: &str) -> String {
-    let text = format!("{from}.{}", quoted(name));
-    if column.ty == Type::String { text } else { format!("nullif(trim({text}), '')") }
-}
-
-/// Text as a value of `ty`, null where it isn't one. Stricter than a cast, which would round 1.5 to an int.
-fn typed(text: &str, ty: Type) -> String {
-    match ty {
-        Type::String => text.to_owned(),
-        // Tables that once held a null write their ints as `5.0`.
-        Type::Int => format!(
-            "CASE WHEN regexp_full_match({text}, '[+-]?\\d+(\\.0*)?') THEN TRY_CAST(regexp_replace({text}, '\\.0*$', '') AS BIGINT) END"
-        ),
-        Type::Float => format!("TRY_CAST({text} AS DOUBLE)"),
-        Type::Bool => format!(
-            "CASE WHEN lower({text}) IN ('true', '1', '1.0') THEN true WHEN lower({text}) IN ('false', '0', '0.0') THEN false END"
-        ),
-        Type::Date => format!(
-            "CASE WHEN regexp_full_match({text}, '\\d{{4}}-\\d\\d-\\d\\d([T ]00:00(:00(\\.0*)?)?)?(Z|\\+00(:?00)?)?') THEN TRY_CAST(left({text}, 10) AS DATE) END"
-        ),
-        Type::Timestamp => timestamp(text),
-    }
-}
-
-/// The moment as written, less its offset; so that no session's zone has a say. Digits below a microsecond go.
-fn timestamp(text: &str) -> String {
-    let part = |group: u8| {
-        format!(
-            "regexp_extract({text}, '^(\\d{{4}}-\\d\\d-\\d\\d)([T ](\\d\\d:\\d\\d(:\\d\\d(\\.\\d{{1,6}})?)?)\\d*)?\\s*(Z|UTC|([+-])(\\d\\d):?(\\d\\d)?)?$', {group})"
-        )
-    };
-    let number = |group: u8| format!("coalesce(TRY_CAST(nullif({}, '') AS BIGINT), 0)", part(group));
-    format!(
-        "CAST(TRY_CAST({date} || ' ' || CASE length({time}) WHEN 0 THEN '00:00:00' WHEN 5 THEN {time} || ':00' ELSE {time} END AS TIMESTAMP)
-          - CASE {sign} WHEN '-' THEN -1 ELSE 1 END * to_minutes({hours} * 60 + {minutes}) AS TIMESTAMP) AT TIME ZONE 'UTC'",
-        date = part(1),
-        time = part(3),
-        sign = part(7),
-        hours = number(8),
-        minutes = number(9),
-    )
-}
-
 /// What is wrong with a column of a row, as text; null: nothing.
 fn judged(name: &str, column: &Column, source: &Source) -> String {
-    let (text, value) = (text_of(name, column, "_text"), quoted(name));
-    let words = |words: &str| literal(&format!("`{name}` {words}"));
+    let (text, value) = (text_of(&format!("_text.{}", quoted(name)), column.ty), quoted(name));
+    let words = |words: &str| sql::text(&format!("`{name}` {words}"));
     let mut cases = Vec::new();
     if column.ty != Type::String {
         let reason = words(&format!("should be {}, but is `", column.ty));
@@ -346,7 +309,7 @@ fn judged(name: &str, column: &Column, source: &Source) -> String {
         [(&column.min, '<', "below the minimum"), (&column.max, '>', "above the maximum")]
     {
         if let Some(bound) = bound {
-            let limit = format!("CAST({} AS {})", literal(&bound.to_string()), column.ty.duckdb());
+            let limit = format!("CAST({} AS {})", sql::text(&bound.to_string()), column.ty.duckdb());
             let reason = words(&format!("is {side} {bound}: "));
             cases.push(format!("WHEN {value} {operator} {limit} THEN {reason} || left({text}, 40)"));
         }
@@ -356,14 +319,6 @@ fn judged(name: &str, column: &Column, source: &Source) -> String {
 
 fn fault(name: &str) -> String {
     quoted(&format!("_fault {name}"))
-}
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
 }
 
 /// Parts good rows from bad ones and stamps the good.

@@ -16,11 +16,11 @@ pub const SEQ: &str = "seq";
 /// Whether the row says that there is nothing any more.
 pub const DELETED: &str = "deleted";
 /// In tables of window views: length of the row's tile, in microseconds.
-pub const HOP_US: &str = "hop_us";
+pub const HOP_US: &str = "_hop_us";
 /// In tables of window views: `k` of the tile `(k·hop, (k+1)·hop]`.
-pub const TILE: &str = "tile";
+pub const TILE: &str = "_tile";
 /// In tables of window views: greatest `valid_at` of the tile's rows.
-pub const NEWEST: &str = "newest";
+pub const NEWEST: &str = "_newest";
 
 /// The Arrow type that stands for `ty`.
 pub fn arrow_type(ty: Type) -> DataType {
@@ -70,7 +70,7 @@ pub fn source_schema(source: &Source) -> SchemaRef {
 /// Columns of a view's lake table: the entity's keys, then the features that are stored, then the system columns.
 ///
 /// Ages are not stored: they follow from `valid_at`. A window view stores tiles: [`HOP_US`], [`TILE`],
-/// [`NEWEST`], and for each window feature `F` the rows counted as `F__n` and, unless it counts, the sum
+/// [`NEWEST`], and for each window feature `F` the rows counted as `_F_n` and, unless it counts, the sum
 /// (of means too), least or greatest value as `F`; null in the tiles of other hops.
 pub fn view_schema(view: &FeatureView, entity: &Entity) -> SchemaRef {
     let mut fields: Vec<Field> =
@@ -100,7 +100,7 @@ pub fn is_windows(view: &FeatureView) -> bool {
 
 /// The column of a tile that says how many rows the feature's aggregate counted.
 pub fn counted(feature: &str) -> String {
-    format!("{feature}__n")
+    format!("_{feature}_n")
 }
 
 /// The type of a partial aggregate's value: sums are kept in the feature's type, means as float sums.

@@ -45,17 +45,18 @@ pub(crate) async fn assemble(
         KnownAt::Label => Some(0),
         _ if derived => None,
         _ => {
-            let strict = lake.point_in_time(&PitRequest { known_at: KnownAt::Label, ..request }).await?;
-            Some(rows_that_differ(&rows, &strict)?)
+            let strict =
+                lake.point_in_time(&PitRequest { known_at: KnownAt::Label, ..request.clone() }).await?;
+            Some(rows_that_differ(&rows, &strict, request.labels.num_columns())?)
         }
     };
     Ok(Assembled { rows, changed })
 }
 
-/// Rows of which any column differs; two nulls are equal.
-fn rows_that_differ(a: &RecordBatch, b: &RecordBatch) -> Result<u64, Error> {
+/// Rows of which any column from `first` on differs; two nulls are equal. Those before are the labels' own, of any type.
+fn rows_that_differ(a: &RecordBatch, b: &RecordBatch, first: usize) -> Result<u64, Error> {
     let mut differs = vec![false; a.num_rows()];
-    for (left, right) in a.columns().iter().zip(b.columns()) {
+    for (left, right) in a.columns().iter().zip(b.columns()).skip(first) {
         for (row, unlike) in distinct(left, right)?.iter().enumerate() {
             differs[row] |= unlike.unwrap_or(false);
         }
@@ -88,9 +89,10 @@ mod tests {
             RecordBatch::try_from_iter([("a", column(a)), ("b", column(b))]).unwrap()
         };
         let one = batch([Some(1.0), None, Some(3.0)], [None, None, Some(f64::NAN)]);
-        assert_eq!(rows_that_differ(&one, &one).unwrap(), 0);
+        assert_eq!(rows_that_differ(&one, &one, 0).unwrap(), 0);
         let other = batch([Some(1.0), Some(2.0), Some(3.0)], [Some(0.0), Some(2.0), Some(f64::NAN)]);
-        assert_eq!(rows_that_differ(&one, &other).unwrap(), 2);
+        assert_eq!(rows_that_differ(&one, &other, 0).unwrap(), 2);
+        assert_eq!(rows_that_differ(&one, &other, 2).unwrap(), 0);
     }
 
     #[test]

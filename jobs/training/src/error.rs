@@ -8,7 +8,7 @@ pub enum Error {
     /// Nothing of this kind and name is declared.
     #[error("there is no {kind} `{name}`")]
     Unknown {
-        /// `label`, `model` or `view`.
+        /// `label`, `model`, `view` or `feature`.
         kind: &'static str,
         /// What was asked for.
         name: String,

@@ -2,11 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
-use arrow::{
-    array::{ArrayRef, RecordBatch},
-    compute::cast,
-    datatypes::{DataType, Field, Schema, TimeUnit},
-};
+use arrow::array::RecordBatch;
 use indexmap::IndexMap;
 use tidemill_offline::Version;
 use tidemill_spec::{
@@ -38,6 +34,8 @@ pub struct FromLabels {
     pub leak_allowed: Vec<String>,
     /// Rows that would change under `known_at: label`; none where a derived view is read.
     pub changed_under_known_at: Option<u64>,
+    /// Some moment came without a zone and was read as UTC.
+    pub naive_timestamps: bool,
 }
 
 /// Joins the rows of a file (Parquet, CSV or JSON lines) with features as of each row's `label_ts`. The file has the
@@ -53,18 +51,23 @@ pub async fn build_from_labels(
     known_at: Option<KnownAt>,
 ) -> Result<FromLabels, Error> {
     let objects = deps.catalog.objects().await?;
-    let labels = deps.lake.read_file(file).await?;
-    let columns: Vec<String> = labels.schema().fields().iter().map(|field| field.name().clone()).collect();
+    let columns = deps.lake.file_columns(file).await?;
     let inputs = Inputs::resolve(&deps.catalog, &objects, inputs, &columns).await?;
-    let labels = conform(labels, &typed_columns(&objects, &inputs))?;
+    let types = typed_columns(&objects, &inputs);
+    if let Some(column) = types.keys().find(|name| !columns.contains(name)) {
+        let purpose = if column == LABEL_TS { "each row's moment" } else { "needed to find the features" };
+        return Err(Error::MissingColumn { column: column.clone(), purpose });
+    }
+    let labels = deps.lake.label_file(file, &types).await?;
     let lake_version = catch_up(deps, &inputs).await?;
-    let assembled = assemble(&deps.lake, labels, &inputs, lake_version, known_at).await?;
+    let assembled = assemble(&deps.lake, labels.rows, &inputs, lake_version, known_at).await?;
     Ok(FromLabels {
         rows: assembled.rows,
         lake_version,
         view_versions: inputs.view_versions(),
         leak_allowed: inputs.leak_allowed,
         changed_under_known_at: assembled.changed,
+        naive_timestamps: labels.naive_timestamps,
     })
 }
 
@@ -87,9 +90,10 @@ async fn catch_up(deps: &Deps, inputs: &Inputs) -> Result<Version, Error> {
     Err(Error::Behind(behind))
 }
 
-/// The columns that the labels must have, and the types that the join needs them in.
+/// The columns that the labels must have, and the types that the join needs them in; each row's moment among them.
 fn typed_columns(objects: &Objects, inputs: &Inputs) -> IndexMap<String, Type> {
     let mut columns = inputs.request.clone();
+    columns.insert(LABEL_TS.to_owned(), Type::Timestamp);
     for read in inputs.hydration.rounds.iter().flatten() {
         let entity = inputs.views.get(&read.view).map(|view| &view.entity);
         for ((key, ty), origin) in entity.into_iter().flat_map(|entity| &entity.keys).zip(&read.keys) {
@@ -106,27 +110,4 @@ fn typed_columns(objects: &Objects, inputs: &Inputs) -> IndexMap<String, Type> {
         columns.insert(key.clone(), *ty);
     }
     columns
-}
-
-/// The rows with their moment and the needed columns in the types that the join needs.
-fn conform(labels: RecordBatch, columns: &IndexMap<String, Type>) -> Result<RecordBatch, Error> {
-    let instant = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
-    let mut needed: IndexMap<&str, DataType> =
-        columns.iter().map(|(name, ty)| (name.as_str(), tidemill_rows::arrow_type(*ty))).collect();
-    needed.insert(LABEL_TS, instant);
-    if let Some(column) = needed.keys().find(|name| labels.column_by_name(name).is_none()) {
-        let purpose = if *column == LABEL_TS { "each row's moment" } else { "needed to find the features" };
-        return Err(Error::MissingColumn { column: (*column).to_owned(), purpose });
-    }
-    let schema = labels.schema();
-    let converted = schema.fields().iter().zip(labels.columns()).map(|(field, array)| {
-        let array: ArrayRef = match needed.get(field.name().as_str()) {
-            Some(wanted) if wanted != field.data_type() => cast(array, wanted)?,
-            _ => array.clone(),
-        };
-        Ok((Field::new(field.name(), array.data_type().clone(), true), array))
-    });
-    let (fields, arrays): (Vec<_>, Vec<_>) =
-        converted.collect::<Result<Vec<_>, Error>>()?.into_iter().unzip();
-    Ok(RecordBatch::try_new(std::sync::Arc::new(Schema::new(fields)), arrays)?)
 }

@@ -73,7 +73,7 @@ impl Inputs {
     }
 }
 
-/// Reads all features of views, in their order. A key is taken from the labels where they have a column of its name,
+/// Reads features of views, in the order given: `view` for all of them, `view:feature` for one. A key is taken from the labels where they have a column of its name,
 /// else from a feature of that name in a view that can be read before.
 ///
 /// # Errors
@@ -84,17 +84,28 @@ pub fn hydration_of_views(
     label_columns: &[String],
 ) -> Result<Hydration, Error> {
     let mut columns = IndexMap::new();
-    for name in views {
+    let mut wanted: IndexMap<String, Vec<String>> = IndexMap::new();
+    for asked in views {
+        let (name, feature) =
+            asked.split_once(':').map_or((asked.as_str(), None), |(name, feature)| (name, Some(feature)));
         let view = objects.views.get(name).ok_or_else(|| unknown("view", name, objects.views.keys()))?;
-        for (feature, declared) in &view.features {
+        let features: Vec<&String> = match feature {
+            None => view.features.keys().collect(),
+            Some(one) => match view.features.get_key_value(one) {
+                Some((known, _)) => vec![known],
+                None => return Err(unknown("feature", asked, view.features.keys())),
+            },
+        };
+        for feature in features {
             match columns.entry(feature.clone()) {
-                Entry::Vacant(place) => place.insert(declared.ty),
+                Entry::Vacant(place) => place.insert(view.features[feature].ty),
                 Entry::Occupied(_) => return Err(Error::DoubleColumn(feature.clone())),
             };
+            wanted.entry(name.to_owned()).or_default().push(feature.clone());
         }
     }
     let mut rounds: Vec<Vec<HydrationRead>> = Vec::new();
-    let mut waiting: Vec<&String> = views.iter().collect();
+    let mut waiting: Vec<&String> = wanted.keys().collect();
     while !waiting.is_empty() {
         let read: Vec<&str> = rounds.iter().flatten().map(|read| read.view.as_str()).collect();
         let found = waiting.iter().map(|view| (*view, keys_of(objects, view, label_columns, &read)));
@@ -106,8 +117,7 @@ pub fn hydration_of_views(
         }
         waiting = later.into_iter().map(|(view, _)| view).collect();
         let reads = ready.into_iter().filter_map(|(view, keys)| {
-            let features = objects.views.get(view)?.features.keys().cloned().collect();
-            Some(HydrationRead { view: view.clone(), keys: keys.ok()?, features })
+            Some(HydrationRead { view: view.clone(), keys: keys.ok()?, features: wanted[view].clone() })
         });
         rounds.push(reads.collect());
     }

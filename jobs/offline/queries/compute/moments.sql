@@ -3,12 +3,12 @@
 -- Grain: one row for each entity and moment from the entity's earliest new row on
 -- Out:   {key_columns}, valid_at
 WITH since AS (
-    SELECT {key_columns}, min(valid_at) AS since
+    SELECT {key_columns}, min(valid_at) AS _since
     FROM {changed}
     WHERE {present} AND {part}
     GROUP BY ALL
 )
 SELECT DISTINCT {moment_keys}, moment.valid_at
 FROM {all} AS moment
-JOIN since ON {same_keys} AND moment.valid_at >= since.since
+JOIN since ON {same_keys} AND moment.valid_at >= since._since
 ORDER BY ALL

@@ -1,13 +1,13 @@
 -- The point-in-time join of one view with rows.
--- In:    label (row, at, k0 …: one row for each label row, keys in the view's types, `at` never null);
+-- In:    label (_row, _at, the keys: one row for each label row, keys in the view's types, `_at` never null);
 --        {rows}: the view's rows, keys and order never null
 -- Grain: one row for each label row, in order
--- Out:   row, then {outputs}, which see `label`, `candidate` and whether it counts as `found`
+-- Out:   {outputs}, which see `label`, `candidate` and whether it counts as `found`
 -- Ties:  the greatest (valid_at, created_at, seq) not after the label's moment
-SELECT label.row, {outputs}
+SELECT {outputs}
 FROM label
 ASOF LEFT JOIN {rows} AS candidate
     ON {keys}
-    AND struct_pack(a := label.at, b := 'infinity'::TIMESTAMPTZ, c := 9223372036854775807::BIGINT)
+    AND struct_pack(a := label._at, b := 'infinity'::TIMESTAMPTZ, c := 9223372036854775807::BIGINT)
         >= struct_pack(a := candidate.valid_at, b := candidate.created_at, c := candidate.seq)
-ORDER BY label.row
+ORDER BY label._row

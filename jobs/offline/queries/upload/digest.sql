@@ -4,13 +4,12 @@
 -- Output: the source's columns typed, `_row`, `_line`, `_event`, `_available`, `_created`, `_deleted`,
 --   `_naive` (a timestamp without a zone was read as UTC), `_column` (the first that is bad; null: none is),
 --   `_reason` (of all that are bad) and `_raw` (a bad row as JSON).
-WITH input AS (
+WITH _input AS (
     {input}
 ),
--- Text as trimmed where it isn't text that is wanted, so that padding and quoted nothing don't matter.
 typed AS (
-    SELECT input AS _text, {typed}
-    FROM input
+    SELECT _input AS _text, {typed}
+    FROM _input
 ),
 -- What is wrong with each column, if anything.
 judged AS (

@@ -72,7 +72,7 @@ fn condition(read: &PitRead, asked: &Asked, known_at: KnownAt) -> String {
 
 fn statement(read: &PitRead, features: &[String], rows: &str, known_at: KnownAt) -> String {
     let (candidate, template) = match known_at {
-        KnownAt::Label => ("known.candidate", include_str!("../../queries/join/newest_known.sql")),
+        KnownAt::Label => ("known._candidate", include_str!("../../queries/join/newest_known.sql")),
         KnownAt::Any | KnownAt::Time(_) => ("candidate", include_str!("../../queries/join/newest.sql")),
     };
     let found = found(read, candidate);
@@ -108,14 +108,14 @@ fn statement(read: &PitRead, features: &[String], rows: &str, known_at: KnownAt)
 /// Whether the winner counts: it is there, not a deletion, and within the ttl, both ends included.
 fn found(read: &PitRead, candidate: &str) -> String {
     let ttl = read.view.definition.ttl.map_or(String::new(), |ttl| {
-        format!(" AND epoch_us(label.at) - epoch_us({candidate}.valid_at) <= {}", sql::micros(ttl))
+        format!(" AND epoch_us(label._at) - epoch_us({candidate}.valid_at) <= {}", sql::micros(ttl))
     });
     format!("({candidate}.seq IS NOT NULL AND NOT {candidate}.deleted{ttl})")
 }
 
 fn output(name: &str, feature: &Feature, candidate: &str, found: &str) -> String {
     let default = sql::literal(feature.default.as_ref().unwrap_or(&Value::Null), feature.ty);
-    let minutes = format!("(epoch_us(label.at) - epoch_us({candidate}.valid_at)) / 60e6");
+    let minutes = format!("(epoch_us(label._at) - epoch_us({candidate}.valid_at)) / 60e6");
     let value = match (&feature.rule, feature.ty) {
         (Rule::Age, Type::Int) => format!("floor({minutes})"),
         (Rule::Age, _) => minutes,

@@ -64,13 +64,13 @@ impl Lake {
         let rows = scan.rows(&columns_of(view, source, windows), &condition(windows, asked, known_at));
         let keys = view.keys();
         let entities = format!(
-            "CREATE TEMP TABLE asked AS SELECT row_number() OVER (ORDER BY {keys}) - 1 AS key, * \
+            "CREATE TEMP TABLE asked AS SELECT row_number() OVER (ORDER BY {keys}) - 1 AS _entity, * \
              FROM (SELECT DISTINCT {keys} FROM label WHERE {})",
             sql::present(&keys),
             keys = list(&keys),
         );
         let entity_of = format!(
-            "SELECT asked.key AS key FROM label LEFT JOIN asked ON {} ORDER BY label.row",
+            "SELECT asked._entity AS _entity FROM label LEFT JOIN asked ON {} ORDER BY label._row",
             sql::equal_keys("label", "asked", &keys)
         );
         let statement = statement(source, windows, &rows, &keys, known_at);
@@ -78,7 +78,7 @@ impl Lake {
         let loaded = self.duck.run(format!("reading the rows of view {}", view.name()), move |session| {
             session.load("label", &labels)?;
             session.execute(&entities)?;
-            let of = session.query_as(&entity_of, &Schema::new(vec![int("key")]).into())?;
+            let of = session.query_as(&entity_of, &Schema::new(vec![int("_entity")]).into())?;
             let entities = session.count("SELECT count(*) FROM asked")?;
             Ok((of, entities, session.query_as(&statement, &schema)?))
         });
@@ -159,7 +159,7 @@ fn value(window: &Window) -> String {
 }
 
 fn slot(index: usize) -> String {
-    format!("value_{index}")
+    format!("_value_{index}")
 }
 
 fn int(name: &str) -> Field {
@@ -167,7 +167,7 @@ fn int(name: &str) -> Field {
 }
 
 fn result_schema(windows: &[Window]) -> SchemaRef {
-    let mut fields: Vec<Field> = ["key", "valid_us", "known_us", "until_us"].map(int).to_vec();
+    let mut fields: Vec<Field> = ["_entity", "_valid_us", "_known_us", "_until_us"].map(int).to_vec();
     fields.extend(windows.iter().enumerate().map(|(index, window)| {
         let ty = partial_type(window.aggregate, window.ty).unwrap_or(Type::Bool);
         Field::new(slot(index), arrow_type(ty), true)

@@ -97,7 +97,7 @@ async fn ingest(world: &World, source: &Source, folder: &Path) {
     let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     for (ordinal, file) in files.iter().enumerate() {
-        let rows = world.lake.read_file(file).await.unwrap();
+        let rows = tidemill_offline::read::read_file(file).await.unwrap();
         let batch = stamped(source, &rows, (ordinal as i64) << 40);
         world.publish(&Table::source(&source.name), &file.to_string_lossy(), &[], batch).await;
     }

@@ -186,11 +186,16 @@ async fn labels_are_the_newest_matured_rows_of_each_key() {
 async fn a_file_of_labels_is_read_by_its_name_and_naive_instants_are_utc() {
     let world = World::new().await;
     let path = world.folder.path().join("labels.csv");
-    std::fs::write(&path, "k,label_ts,n\na,2013-06-01 00:00:00,7\n").unwrap();
-    let rows = rows_of(&world.lake.read_file(&path).await.unwrap()).unwrap();
+    std::fs::write(&path, "k,label_ts,n\n007,2013-06-01 00:00:00,7\n").unwrap();
+    let types =
+        |day| indexmap::IndexMap::from([("k".to_owned(), Type::String), ("label_ts".to_owned(), day)]);
+    let labels = world.lake.label_file(&path, &types(Type::Timestamp)).await.unwrap();
     let midnight = tidemill_spec::value::parse_time("2013-06-01T00:00:00Z").unwrap();
-    let expected = row([("k", text("a")), ("label_ts", Value::Timestamp(midnight)), ("n", Value::Int(7))]);
-    assert_eq!(rows, [expected]);
-    let error = world.lake.read_file(&world.folder.path().join("labels.xlsx")).await.unwrap_err();
+    let expected = row([("k", text("007")), ("label_ts", Value::Timestamp(midnight)), ("n", Value::Int(7))]);
+    assert_eq!((rows_of(&labels.rows).unwrap(), labels.naive_timestamps), (vec![expected], true));
+    let error = world.lake.label_file(&path, &types(Type::Int)).await.unwrap_err();
+    let found = "[TM0609] `label_ts` should be int, but is `2013-06-01 00:00:00` in row 1";
+    assert_eq!(error.fault().to_string(), found);
+    let error = world.lake.file_columns(&world.folder.path().join("labels.xlsx")).await.unwrap_err();
     assert!(error.fault().to_string().starts_with("[TM0608]"), "{error}");
 }

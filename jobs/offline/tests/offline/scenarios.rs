@@ -1,4 +1,5 @@
 //! The point-in-time contract, one named sentence after the other. Times are seconds, keys are letters.
+//! Columns have names that a statement of ours might want for itself.
 
 use std::time::Duration;
 
@@ -152,20 +153,15 @@ async fn the_contract_of_the_join_holds_sentence_by_sentence() {
     for (place, scenario) in scenarios().into_iter().enumerate() {
         let found = answer(&world, place, &scenario).await;
         let last = scenario.last.map_or(Value::Null, Value::Int);
-        assert_eq!(
-            (&found["last_n"], &found["rows"]),
-            (&last, &Value::Int(scenario.rows)),
-            "{}",
-            scenario.name
-        );
+        assert_eq!((&found["row"], &found["at"]), (&last, &Value::Int(scenario.rows)), "{}", scenario.name);
     }
 }
 
 async fn answer(world: &World, place: usize, scenario: &Scenario) -> Row {
-    let key = entity("key", &[("k", Type::String)]);
-    let source = source(&format!("given_{place}"), &[("k", Type::String), ("n", Type::Int)], &[]);
+    let key = entity("key", &[("key", Type::String)]);
+    let source = source(&format!("given_{place}"), &[("key", Type::String), ("n", Type::Int)], &[]);
     let last = Feature { default: Some(Value::Int(-1)), ..feature(Type::Int, Rule::Last("n".to_owned())) };
-    let mut last = view(&format!("last_{place}"), &key, Ok(&source), vec![("last_n", last)]);
+    let mut last = view(&format!("last_{place}"), &key, Ok(&source), vec![("row", last)]);
     last.definition.ttl = scenario.ttl.map(Duration::from_secs);
     let rule = Rule::Window {
         aggregate: Aggregate::Count,
@@ -174,14 +170,14 @@ async fn answer(world: &World, place: usize, scenario: &Scenario) -> Row {
         hop: Duration::from_secs(30),
     };
     let windows =
-        view(&format!("windows_{place}"), &key, Ok(&source), vec![("rows", feature(Type::Int, rule))]);
+        view(&format!("windows_{place}"), &key, Ok(&source), vec![("at", feature(Type::Int, rule))]);
     let rows: Vec<Row> =
         scenario.given.iter().enumerate().map(|(seq, given)| given_row(given, seq as i64)).collect();
     let version = world.append(&source, "given", &rows).await;
     world.cover(&last, CommitRange::one(version)).await;
     let labels = tidemill_rows::batch_of(
         &label_schema(),
-        &[row([("k", text(scenario.asked.0)), ("label_ts", instant(scenario.asked.1))])],
+        &[row([("key", text(scenario.asked.0)), ("label_ts", instant(scenario.asked.1))])],
     );
     let request = PitRequest {
         labels: labels.unwrap(),
@@ -195,7 +191,7 @@ async fn answer(world: &World, place: usize, scenario: &Scenario) -> Row {
 
 fn given_row((key, valid_at, created_at, n): &Given, seq: i64) -> Row {
     row([
-        ("k", text(key)),
+        ("key", text(key)),
         ("n", n.filter(|n| *n != DELETED).map_or(Value::Null, Value::Int)),
         ("happened_at", instant(*valid_at)),
         ("valid_at", instant(*valid_at)),
@@ -206,7 +202,7 @@ fn given_row((key, valid_at, created_at, n): &Given, seq: i64) -> Row {
 }
 
 fn label_schema() -> arrow::datatypes::SchemaRef {
-    let fields = ["k", "label_ts"].into_iter().zip([Type::String, Type::Timestamp]);
+    let fields = ["key", "label_ts"].into_iter().zip([Type::String, Type::Timestamp]);
     let fields: Vec<_> = fields.map(|(name, ty)| tidemill_rows::field(name, ty)).collect();
     arrow::datatypes::Schema::new(fields).into()
 }
@@ -215,8 +211,8 @@ fn label_schema() -> arrow::datatypes::SchemaRef {
 async fn a_key_may_come_from_what_an_earlier_view_says() {
     let world = World::new().await;
     let (flight, plane) =
-        (entity("flight", &[("k", Type::String)]), entity("plane", &[("tail", Type::String)]));
-    let columns = [("k", Type::String), ("tail", Type::String), ("n", Type::Int)];
+        (entity("flight", &[("key", Type::String)]), entity("plane", &[("tail", Type::String)]));
+    let columns = [("key", Type::String), ("tail", Type::String), ("n", Type::Int)];
     let plan: Source = source("plan", &columns, &[]);
     let of_plan = view(
         "planned",
@@ -228,7 +224,7 @@ async fn a_key_may_come_from_what_an_earlier_view_says() {
         view("delay", &plane, Ok(&plan), vec![("n", feature(Type::Int, Rule::Last("n".to_owned())))]);
     let planned = |k: &str, tail: &str, at, n| {
         let mut planned = given_row(&("", at, at, Some(n)), n);
-        planned.extend(row([("k", text(k)), ("tail", text(tail))]));
+        planned.extend(row([("key", text(k)), ("tail", text(tail))]));
         planned
     };
     let rows = [planned("a", "N1", 10, 1), planned("b", "N1", 50, 2), planned("a", "N2", 60, 3)];
@@ -238,7 +234,7 @@ async fn a_key_may_come_from_what_an_earlier_view_says() {
     }
     let asked = [("a", 55), ("a", 60), ("c", 60)];
     let asked: Vec<Row> =
-        asked.iter().map(|(k, t)| row([("k", text(k)), ("label_ts", instant(*t))])).collect();
+        asked.iter().map(|(k, t)| row([("key", text(k)), ("label_ts", instant(*t))])).collect();
     let from = tidemill_spec::KeyOrigin::Feature { view: "planned".to_owned(), feature: "tail".to_owned() };
     let request = PitRequest {
         labels: tidemill_rows::batch_of(&label_schema(), &asked).unwrap(),
