@@ -10,6 +10,7 @@
 
 mod advance;
 mod backfill;
+mod catch_up;
 mod compute;
 mod entries;
 mod error;

@@ -7,19 +7,17 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use serde::Serialize;
-use tidemill_catalog::Position;
 use tidemill_core::{Clock as _, Fault, SystemClock, Time};
 use tidemill_offline::{CommitRange, Filter, KnownAt, Read};
 use tidemill_online::values;
 use tidemill_rows::{row::column, value_at};
 use tidemill_spec::{Aggregate, Rule, Value};
 
-use crate::{Deps, Error, read::offline_features, subject::Subject, wishes::update_new};
+use crate::{Deps, Error, catch_up::catch_up, read::offline_features, subject::Subject};
 
 /// Differences that are shown; all are counted.
 const DIFFERENCES_MAX: usize = 20;
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(60);
-const DRAIN_LOOK: Duration = Duration::from_millis(50);
+const PATIENCE: Duration = Duration::from_secs(60);
 const SUM_TOLERANCE: f64 = 1e-12;
 
 /// What the comparison found.
@@ -62,8 +60,10 @@ pub async fn parity(deps: &Deps, view: &str) -> Result<Parity, Error> {
         let fault = Fault::coded(614, format!("view `{view}` is not online"));
         return Err(Error::Invalid(fault.hint("declare `online: true` on it")));
     };
-    let position = drained(deps, &subject).await?;
-    let at = position.data_clock;
+    let now = deps.catalog.store().data_clock().await?.at(SystemClock.now());
+    catch_up(deps, view, Some(now), PATIENCE).await?;
+    let position = deps.catalog.position(subject.name(), subject.version.version).await?;
+    let at = position.map_or(now, |position| position.data_clock);
     let head = deps.lake.head().await?;
     let entities = entities(deps, &subject, head).await?;
     let offline = offline_features(deps, &subject, &entities, at, KnownAt::Any, head).await?;
@@ -118,51 +118,6 @@ async fn entities(deps: &Deps, subject: &Subject, head: i64) -> Result<Vec<Vec<V
     let columns = names.iter().map(|name| Ok(column(&rows, name)?)).collect::<Result<Vec<_>, Error>>()?;
     let key = |row| columns.iter().map(|array| value_at(array, row)).collect::<Vec<_>>();
     Ok((0..rows.num_rows()).map(key).collect::<BTreeSet<_>>().into_iter().collect())
-}
-
-/// Waits until the view, and what it is computed from, has everything that is in the lake now, up to the data
-/// clock.
-async fn drained(deps: &Deps, subject: &Subject) -> Result<Position, Error> {
-    let now = deps.catalog.store().data_clock().await?.at(SystemClock.now());
-    let objects = deps.catalog.objects().await?;
-    let views = objects.views_with_inputs(&[subject.name().to_owned()]);
-    if behind(deps, &views, now).await? {
-        let store = deps.catalog.store();
-        let mut tx = store.begin().await?;
-        for view in &views {
-            store.enqueue(&mut tx, update_new(view)).await?;
-        }
-        tx.commit().await?;
-        store.wake().await;
-        let caught_up = async {
-            let mut looks = tokio::time::interval(DRAIN_LOOK);
-            while behind(deps, &views, now).await? {
-                looks.tick().await;
-            }
-            Ok::<_, Error>(())
-        };
-        tokio::time::timeout(DRAIN_TIMEOUT, caught_up).await.map_err(|_| never_caught_up(subject))??;
-    }
-    let position = deps.catalog.position(subject.name(), subject.version.version).await?;
-    position.ok_or_else(|| never_caught_up(subject))
-}
-
-fn never_caught_up(subject: &Subject) -> Error {
-    let fault = Fault::coded(615, format!("view `{}` is not up to date after a minute", subject.name()));
-    Error::Invalid(fault.hint("see why: tidemill runs list"))
-}
-
-/// Whether one of the views has something to consume, or has not been brought to `now`.
-async fn behind(deps: &Deps, views: &[String], now: Time) -> Result<bool, Error> {
-    for view in views {
-        let subject = Subject::current(deps, view).await?;
-        let target = subject.target(deps, now).await?;
-        let at_clock = target.clock_before.is_some_and(|clock| clock >= now);
-        if !at_clock || !subject.commits(&deps.lake, &target).await?.is_empty() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 fn equal(rule: &Rule, online: &Value, offline: &Value) -> bool {

@@ -1,6 +1,6 @@
 //! Features of entities, as people and programs ask for them: now, or as of any moment.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use arrow::array::{ArrayRef, RecordBatch};
 use indexmap::IndexMap;
@@ -9,9 +9,12 @@ use tidemill_core::{Fault, Time};
 use tidemill_offline::{KnownAt, PitRead, PitRequest};
 use tidemill_online::{Read, Status, ViewFeatures, values};
 use tidemill_rows::{array, json_rows, row::column, value_at};
-use tidemill_spec::{KeyOrigin, Type, Value};
+use tidemill_spec::{Aggregate, Feature, KeyOrigin, Rule, Type, Value};
 
-use crate::{Deps, Error, subject::Subject};
+use crate::{Deps, Error, catch_up::catch_up, subject::Subject};
+
+/// How long a question about the past waits for a view that is behind.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Which features of which entities.
 #[derive(Clone, Debug, Default)]
@@ -56,6 +59,8 @@ pub async fn get(deps: &Deps, request: &GetRequest) -> Result<Vec<Vec<GotFeature
         let features = if online {
             now_online(deps, wanted, &keys, at).await?
         } else {
+            // The past is asked for to be exact: what was accepted before the question counts.
+            catch_up(deps, wanted.subject.name(), None, PATIENCE).await?;
             as_of(deps, wanted, &keys, at, request.known_at).await?
         };
         let store = if online { "online" } else { "offline" };
@@ -75,6 +80,7 @@ pub async fn history(
 ) -> Result<Vec<serde_json::Map<String, serde_json::Value>>, Error> {
     let subject = Subject::current(deps, view).await?;
     let key = keys_of(&subject, entity)?;
+    catch_up(deps, view, None, PATIENCE).await?;
     let rows = deps.lake.history(&subject.view, &key, deps.lake.head().await?, last).await?;
     Ok(json_rows(&rows)?)
 }
@@ -235,13 +241,18 @@ pub(crate) async fn offline_features(
             Value::Timestamp(time) => Some(time),
             _ => None,
         };
+        // As online: counts over nothing are 0 for good, everything else that has a default took it.
+        let defaulted = |(name, feature): (&String, &Feature)| {
+            let counts = matches!(feature.rule, Rule::Window { aggregate: Aggregate::Count, .. });
+            (valid_at.is_none() && feature.default.is_some() && !counts).then(|| name.clone())
+        };
         ViewFeatures {
             view: subject.name().to_owned(),
             version: view.version.unsigned_abs(),
             status: status(subject, valid_at, at),
             valid_at,
             values: features.iter().map(|(name, array)| ((*name).clone(), value_at(array, row))).collect(),
-            defaulted: Vec::new(),
+            defaulted: view.definition.features.iter().filter_map(defaulted).collect(),
         }
     };
     Ok((0..joined.num_rows()).map(one).collect())
