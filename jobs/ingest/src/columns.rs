@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 use tidemill_spec::Source;
 
-use crate::Error;
+use crate::{Error, split::BYTE_ORDER_MARK};
 
 /// Every column of the file must be declared, once; every declared one must be there unless it may be null.
 pub(crate) fn check_header(header: &[String], source: &Source) -> Result<(), Error> {
@@ -25,6 +25,7 @@ pub(crate) fn check_header(header: &[String], source: &Source) -> Result<(), Err
 
 /// The first line of a JSONL file tells its keys; a line that is no object is that row's fault alone.
 pub(crate) fn check_first_object(line: &[u8], source: &Source) -> Result<(), Error> {
+    let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
     let Ok(object) = serde_json::from_slice::<serde_json::Map<String, Json>>(line) else { return Ok(()) };
     let names = object.keys().filter(|name| !source.columns.contains_key(*name));
     let mut wrong: Vec<_> = names.map(|name| unknown(name, source)).collect();

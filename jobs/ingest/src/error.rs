@@ -89,7 +89,9 @@ impl Error {
                     .to_owned(),
             }),
             Self::Unreadable { .. } => {
-                Fault::coded(503, message).hint("name the format with `--format csv|parquet|jsonl`")
+                Fault::coded(503, message).hint(
+                    "a CSV begins with a line of column names; if it is of another format: --format csv|parquet|jsonl",
+                )
             }
             Self::UnknownFormat(_) => Fault::coded(503, message).hint("formats are csv, parquet and jsonl"),
             Self::Limit(_) | Self::LongRow { .. } => Fault::coded(504, message).hint("split the file"),

@@ -72,6 +72,9 @@ struct Unsplit {
     reason: String,
 }
 
+/// What some editors put before the first line of a file.
+pub(crate) const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
 type Cells<'a> = Vec<Option<Cow<'a, str>>>;
 
 /// Cells in the source's order. Nothing between two commas is null; quoted nothing is empty text.
@@ -124,9 +127,17 @@ pub(crate) fn csv_fields(row: &str) -> Vec<Option<Cow<'_, str>>> {
 /// Cells in the source's order. A key that isn't there is null.
 fn json_cells<'a>(row: &[u8], source: &Source) -> Result<Cells<'a>, Unsplit> {
     let unsplit = |reason: String| Unsplit { column: None, reason };
+    let row = row.strip_prefix(BYTE_ORDER_MARK).unwrap_or(row);
     let object: serde_json::Map<String, Json> =
-        serde_json::from_slice(row).map_err(|error| unsplit(format!("is no JSON object: {error}")))?;
+        serde_json::from_slice(row).map_err(|error| unsplit(no_object(&error)))?;
     object_cells(object, source)
+}
+
+/// The line is told beside the reason; the parser's own is always 1.
+fn no_object(error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    let what = message.rsplit_once(" at line ").map_or(message.as_str(), |(what, _)| what);
+    format!("is no JSON object: {what} at character {}", error.column())
 }
 
 fn object_cells<'a>(
@@ -145,20 +156,24 @@ fn object_cells<'a>(
     Ok(source.columns.keys().map(cell).collect())
 }
 
-/// Rows that died once, as they were kept, for another try. Those that could not be split then stay dead: their place
-/// in the result says so.
+/// Rows that died once, as they were kept, for another try. Lines of JSON are split again, since a column may have been
+/// declared since; lines of CSV that could not be split stay dead.
 pub(crate) fn revive<'a>(
+    format: Format,
     dead: impl Iterator<Item = &'a DeadRow>,
     source: &Source,
 ) -> Result<Split, ArrowError> {
     let mut columns = Columns::new(source);
     let mut still = Vec::new();
     for letter in dead {
-        let object = serde_json::from_str(&letter.raw).map_err(|_| letter.reason.clone());
-        let cells = object.and_then(|object| object_cells(object, source).map_err(|unsplit| unsplit.reason));
+        let cells = match (serde_json::from_str(&letter.raw), format) {
+            (Ok(Json::Object(object)), _) => object_cells(object, source),
+            (Ok(Json::String(line)), Format::Jsonl) => json_cells(line.as_bytes(), source),
+            _ => Err(Unsplit { column: letter.column.clone(), reason: letter.reason.clone() }),
+        };
         match cells {
             Ok(cells) => columns.push(letter.row, letter.line.unwrap_or(0), &cells),
-            Err(reason) => still.push(DeadRow { reason, ..letter.clone() }),
+            Err(Unsplit { column, reason }) => still.push(DeadRow { column, reason, ..letter.clone() }),
         }
     }
     Ok(Split { rows: columns.finish(source)?, dead: still })
@@ -207,5 +222,26 @@ mod tests {
         let field = |text: &'static str| Some(Cow::Borrowed(text));
         assert_eq!(csv_fields(r#"a,,"","b ""c"", d""#), [field("a"), None, field(""), field(r#"b "c", d"#)]);
         assert_eq!(csv_fields("a,"), [field("a"), None]);
+    }
+
+    #[test]
+    fn a_dead_line_of_json_is_split_again_with_the_columns_of_today() {
+        let source: Source = serde_json::from_value(serde_json::json!({
+            "name": "s", "meta": {}, "event_time": "at", "available_time": "at",
+            "columns": { "late": { "type": "int" }, "at": { "type": "timestamp" } },
+        }))
+        .unwrap();
+        let letter = DeadRow {
+            row: 4,
+            line: Some(5),
+            column: Some("late".to_owned()),
+            reason: "`late` is no column of source `s`".to_owned(),
+            raw: Json::from(r#"{"late": 7, "at": "2013-06-01"}"#).to_string(),
+        };
+        let again = revive(Format::Jsonl, [&letter].into_iter(), &source).unwrap();
+        assert_eq!((again.rows.num_rows(), again.dead), (1, vec![]));
+        // In a CSV the same text was a row that had too few fields.
+        let again = revive(Format::Csv, [&letter].into_iter(), &source).unwrap();
+        assert_eq!((again.rows.num_rows(), again.dead), (0, vec![letter]));
     }
 }

@@ -62,7 +62,7 @@ impl ReplayJob {
         key: &str,
         told_at: Time,
     ) -> Result<Revived, Error> {
-        let split = revive(dead.iter(), &upload.definition)?;
+        let split = revive(upload.format, dead.iter(), &upload.definition)?;
         let digest = self.ingest.digest(ChunkInput::Text(split.rows), upload).await?;
         let still: BTreeMap<i64, DeadRow> =
             split.dead.into_iter().chain(digest.dead).map(|letter| (letter.row, letter)).collect();
