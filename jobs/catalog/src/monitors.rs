@@ -157,21 +157,31 @@ impl Catalog {
         Ok(())
     }
 
-    /// Scanned windows of a monitor, the newest window first.
-    pub async fn scans(&self, monitor: &str) -> Result<Vec<ScanRow>, Error> {
+    /// Scanned windows of a monitor, the newest window first; at most so many.
+    pub async fn scans(&self, monitor: &str, limit: Option<i64>) -> Result<Vec<ScanRow>, Error> {
         let select =
             "SELECT monitor, window_from, window_to, status, body, scanned_at FROM catalog.monitor_scan
-                      WHERE monitor = $1 ORDER BY window_to DESC, window_from DESC";
-        let rows: Vec<ScanColumns> = sqlx::query_as(select).bind(monitor).fetch_all(self.pool()).await?;
-        let scan = |(monitor, from, to, status, sqlx::types::Json(body), scanned_at)| ScanRow {
-            monitor,
-            from,
-            to,
-            status,
-            body,
-            scanned_at,
-        };
+                      WHERE monitor = $1 ORDER BY window_to DESC, window_from DESC LIMIT $2";
+        let rows: Vec<ScanColumns> =
+            sqlx::query_as(select).bind(monitor).bind(limit).fetch_all(self.pool()).await?;
         Ok(rows.into_iter().map(scan).collect())
+    }
+
+    /// The newest scanned window that an incident tells of.
+    pub async fn scan_of_incident(&self, incident: IncidentId) -> Result<Option<ScanRow>, Error> {
+        let select =
+            "SELECT monitor, window_from, window_to, status, body, scanned_at FROM catalog.monitor_scan
+                      WHERE body ->> 'incident' = $1 ORDER BY window_to DESC LIMIT 1";
+        let row: Option<ScanColumns> =
+            sqlx::query_as(select).bind(incident.to_string()).fetch_optional(self.pool()).await?;
+        Ok(row.map(scan))
+    }
+
+    /// Windows of a monitor that were scanned before all of them was known, the oldest first.
+    pub async fn windows_incomplete(&self, monitor: &str) -> Result<Vec<(Time, Time)>, Error> {
+        let select = "SELECT window_from, window_to FROM catalog.monitor_scan
+                      WHERE monitor = $1 AND body ->> 'complete' = 'false' ORDER BY window_from, window_to";
+        Ok(sqlx::query_as(select).bind(monitor).fetch_all(self.pool()).await?)
     }
 
     /// Incidents of one monitor, or of all, newest first.
@@ -192,4 +202,8 @@ impl Catalog {
     pub async fn incident(&self, id: IncidentId) -> Result<Option<Incident>, Error> {
         Ok(self.incidents(None).await?.into_iter().find(|incident| incident.id == id))
     }
+}
+
+fn scan((monitor, from, to, status, sqlx::types::Json(body), scanned_at): ScanColumns) -> ScanRow {
+    ScanRow { monitor, from, to, status, body, scanned_at }
 }

@@ -57,7 +57,7 @@ async fn windows_that_go_on_failing_are_one_incident_until_two_are_clean() {
     let (second, new) = scan(&catalog, 5, "fail").await.unwrap();
     assert!(new && second != first);
     assert_eq!(states(&catalog).await, ["open", "closed"]);
-    assert_eq!(catalog.scans("drift").await.unwrap().len(), 5);
+    assert_eq!(catalog.scans("drift", None).await.unwrap().len(), 5);
 }
 
 #[tokio::test]

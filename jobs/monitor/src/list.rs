@@ -37,7 +37,7 @@ pub async fn monitors(catalog: &Catalog) -> Result<Vec<MonitorRow>, Error> {
     for (name, monitor) in catalog.objects().await?.monitors {
         let open = |incident: &&Incident| incident.monitor == name && incident.state == "open";
         let incident = incidents.iter().find(open).map(|incident| incident.id);
-        let last_scan = catalog.scans(&name).await?.into_iter().next();
+        let last_scan = catalog.scans(&name, Some(1)).await?.into_iter().next();
         rows.push(MonitorRow { monitor, last_scan, incident });
     }
     Ok(rows)
@@ -49,6 +49,6 @@ pub async fn monitors(catalog: &Catalog) -> Result<Vec<MonitorRow>, Error> {
 /// It is not declared, or the database can't be reached.
 pub async fn monitor(catalog: &Catalog, name: &str) -> Result<MonitorHistory, Error> {
     let monitor = declared(&catalog.objects().await?, name)?.clone();
-    let (scans, incidents) = (catalog.scans(name).await?, catalog.incidents(Some(name)).await?);
+    let (scans, incidents) = (catalog.scans(name, None).await?, catalog.incidents(Some(name)).await?);
     Ok(MonitorHistory { monitor, scans, incidents })
 }

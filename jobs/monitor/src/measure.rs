@@ -108,16 +108,15 @@ pub fn ks(reference: &[u64], current: &[u64]) -> Option<f64> {
 /// Kolmogorov-Smirnov statistic of two samples, exact: the largest difference of their distribution functions. Both are
 /// ascending. 0 to 1.
 pub fn ks_exact(reference: &[f64], current: &[f64]) -> Option<f64> {
-    let (n, m) = (reference.len() as u64, current.len() as u64);
-    let (mut i, mut j, mut largest) = (0, 0, 0.0_f64);
-    while let (Some(left), Some(right)) = (reference.get(i), current.get(j)) {
+    let (mut before, mut now, mut largest) = (0, 0, 0.0_f64);
+    while let (Some(left), Some(right)) = (reference.get(before), current.get(now)) {
         let value = left.min(*right);
-        i += reference[i..].iter().take_while(|x| **x <= value).count();
-        j += current[j..].iter().take_while(|x| **x <= value).count();
-        let (p, q) = (share(i as u64, n)?, share(j as u64, m)?);
-        largest = largest.max((p - q).abs());
+        before += reference[before..].iter().take_while(|x| **x <= value).count();
+        now += current[now..].iter().take_while(|x| **x <= value).count();
+        let below = share(before as u64, reference.len() as u64)?;
+        largest = largest.max((below - share(now as u64, current.len() as u64)?).abs());
     }
-    (n > 0 && m > 0).then_some(largest)
+    (!reference.is_empty() && !current.is_empty()).then_some(largest)
 }
 
 fn differences(reference: &[u64], current: &[u64]) -> Option<Vec<f64>> {

@@ -62,9 +62,7 @@ impl Job for NotifyJob {
 /// What a receiver gets: a line for people (`text`, which chat rooms show), the incident, and what the newest scan of it
 /// found.
 async fn body(catalog: &Catalog, incident: &Incident) -> Result<Json, Error> {
-    let scans = catalog.scans(&incident.monitor).await?;
-    let of_incident = |body: &Json| body["incident"] == incident.id.to_string();
-    let mut scan = scans.into_iter().map(|scan| scan.body).find(of_incident).unwrap_or_default();
+    let mut scan = catalog.scan_of_incident(incident.id).await?.map(|scan| scan.body).unwrap_or_default();
     if let Some(fields) = scan.as_object_mut() {
         // Histograms belong to the report.
         fields.remove("columns");

@@ -64,10 +64,8 @@ impl Fire for MonitorTicks {
             let name = schedule.name.strip_prefix(PREFIX).unwrap_or(&schedule.name);
             let objects = self.catalog.objects().await?;
             let window = window_ending(declared(&objects, name)?, logical_time)?;
-            for scan in self.catalog.scans(name).await? {
-                if scan.body["complete"] == false {
-                    start_scan(&self.catalog, tx, name, scan.from, scan.to).await?;
-                }
+            for (from, to) in self.catalog.windows_incomplete(name).await? {
+                start_scan(&self.catalog, tx, name, from, to).await?;
             }
             Ok(start_scan(&self.catalog, tx, name, window.start, window.end).await?.run)
         })

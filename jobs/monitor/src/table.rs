@@ -47,7 +47,7 @@ pub(crate) async fn of_table(
 /// Rows that a monitor of a source or view watches.
 enum Target {
     Table(Table),
-    Windows(View, String),
+    Windows(Box<View>, String),
 }
 
 impl Target {
@@ -61,7 +61,7 @@ impl Target {
         Ok(match &view.source {
             Some(source) if view.kind() == ViewKind::Windows => {
                 let source = source.name.clone();
-                Self::Windows(view, source)
+                Self::Windows(Box::new(view), source)
             }
             _ => Self::Table(view.table()),
         })
@@ -89,7 +89,7 @@ impl Target {
                 let request = PitRequest {
                     labels: of_entities(&events, view)?,
                     label_ts: VALID_AT.to_owned(),
-                    reads: vec![PitRead::all(view.clone())],
+                    reads: vec![PitRead::all(View::clone(view))],
                     version: pin.lake,
                     known_at: KnownAt::Any,
                 };

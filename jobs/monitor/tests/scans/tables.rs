@@ -100,7 +100,7 @@ async fn a_window_without_rows_is_an_alert_and_one_that_has_not_begun_a_mistake(
     run_until_idle(world.store(), tidemill_monitor::jobs(&world.deps)).await.unwrap();
     let [fault] = &world.failures().await[..] else { panic!("one failure") };
     assert_eq!(fault.code.unwrap().to_string(), "TM0907", "{fault}");
-    assert_eq!(world.deps.catalog.scans("tolerant").await.unwrap().len(), 1);
+    assert_eq!(world.deps.catalog.scans("tolerant", None).await.unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -162,7 +162,7 @@ impl World {
 
     /// What is kept of a window.
     pub(crate) async fn scanned(&self, monitor: &str, from: Time) -> Scan {
-        let scans = self.deps.catalog.scans(monitor).await.unwrap();
+        let scans = self.deps.catalog.scans(monitor, None).await.unwrap();
         let scan = scans.into_iter().find(|scan| scan.from == from).unwrap();
         serde_json::from_value(scan.body).unwrap()
     }
@@ -230,7 +230,7 @@ pub(crate) fn said(scan: &Scan) -> Vec<(String, &'static str)> {
 
 /// A column's figures as the scan keeps them.
 pub(crate) async fn column(world: &World, monitor: &str, from: i64, name: &str) -> Json {
-    let scans = world.deps.catalog.scans(monitor).await.unwrap();
+    let scans = world.deps.catalog.scans(monitor, None).await.unwrap();
     let scan = scans.into_iter().find(|scan| scan.from == day(from)).unwrap();
     let columns = scan.body["columns"].as_array().unwrap();
     columns.iter().find(|column| column["column"] == name).unwrap().clone()

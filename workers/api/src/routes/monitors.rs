@@ -69,7 +69,7 @@ pub(super) async fn report(
     let objects = api.stores.catalog.objects().await?;
     let monitor = known(&objects, &name)?;
     let window = page.window.as_deref().map(|text| parse_window(monitor, text)).transpose()?;
-    let scans = api.stores.catalog.scans(&name).await?;
+    let scans = api.stores.catalog.scans(&name, None).await?;
     let asked = |scan: &&ScanRow| window.as_ref().is_none_or(|window| *window == (scan.from..scan.to));
     let scanned = scans.iter().find(asked).and_then(|scan| scan.body["report"].as_str());
     let Some(path) = scanned else {
