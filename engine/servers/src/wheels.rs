@@ -53,7 +53,8 @@ impl Wheels {
                 let said = Command::new(program).arg("--version").output();
                 let text = said.map(|output| output.stdout).unwrap_or_default();
                 let text = String::from_utf8_lossy(&text);
-                let numbered = |word: &&str| word.trim_start_matches("v=").starts_with(|c: char| c.is_ascii_digit());
+                let numbered =
+                    |word: &&str| word.trim_start_matches("v=").starts_with(|c: char| c.is_ascii_digit());
                 match text.split_whitespace().find(numbered) {
                     Some(version) => format!("{name} {}", version.trim_start_matches("v=")),
                     None => name.to_owned(),
