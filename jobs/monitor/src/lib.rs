@@ -2,8 +2,9 @@
 //!
 //! Reading order: [`counts`] (bins frozen from a reference, exact counts in them), [`measure`] (PSI, JS, KS, Hellinger
 //! from counts), [`verdict`] and `judge` (what they mean), [`window`] (which instants), [`compare`] (two tables or
-//! files, without a server), all of them pure; then [`jobs`]: `monitor.scan` reads a window as serving saw it and writes
-//! what it found in one transaction, `notify` delivers it. [`start_scan`] and [`MonitorTicks`] start scans.
+//! files, without a server), all of them pure; then [`jobs`]: `monitor.scan` reads a window (`subject`: a model's, as
+//! serving saw it; `table`: a source's or view's), writes what it found in one transaction and leaves a page (`report`);
+//! `notify` delivers it. [`start_scan`] and [`MonitorTicks`] start scans. Formulas: `docs/reference/drift.md`.
 
 mod column;
 mod compare;

@@ -152,8 +152,13 @@ fn every(every: &Value) -> String {
 fn show_scan(scan: &Value) -> String {
     let rows = scan["results"].as_array().cloned().unwrap_or_default();
     let table = output::table(&rows, &RESULTS.iter().collect::<Vec<_>>());
+    let partly = if scan["complete"] == false {
+        ", not all of it known yet: the next tick scans it again"
+    } else {
+        ""
+    };
     format!(
-        "{} rows, {}\n{table}\nreport {}",
+        "{} rows, {}{partly}\n{table}\nreport {}",
         count(&scan["rows"]),
         plain(&scan["status"]),
         plain(&scan["report"])
