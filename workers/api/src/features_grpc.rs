@@ -77,7 +77,11 @@ async fn historical(api: &Api, request: GetHistoricalFeaturesRequest) -> Result<
             chrono::DateTime::from_timestamp(time.seconds, time.nanos.unsigned_abs()).map(KnownAt::Time)
         }
         ("label", None) => Some(KnownAt::Label),
-        _ => None,
+        ("", None) => None,
+        (other, None) => {
+            let fault = Fault::coded(112, format!("`known_at` is `{other}`"));
+            return Err(ApiError::invalid(fault.hint("write `label`, or set `known_at_time`")));
+        }
     };
     let deps = tidemill_training::Deps {
         catalog: api.stores.catalog.clone(),

@@ -334,14 +334,17 @@ mod tests {
 
     /// A line for each command: its words and what it takes, global flags left out.
     fn tree(command: &Command, path: &str, lines: &mut Vec<String>) {
-        let arguments =
-            command.get_arguments().filter(|argument| !argument.is_global_set()).map(|argument| {
-                let word = match argument.get_long() {
-                    Some(long) => format!("--{long}"),
-                    None => argument.get_id().as_str().to_uppercase(),
-                };
-                if argument.is_required_set() { word } else { format!("[{word}]") }
-            });
+        let own = |argument: &&Arg| {
+            let builtin = matches!(argument.get_action(), ArgAction::Help | ArgAction::Version);
+            !builtin && !argument.is_global_set()
+        };
+        let arguments = command.get_arguments().filter(own).map(|argument| {
+            let word = match argument.get_long() {
+                Some(long) => format!("--{long}"),
+                None => argument.get_id().as_str().to_uppercase(),
+            };
+            if argument.is_required_set() { word } else { format!("[{word}]") }
+        });
         let takes: Vec<String> = arguments.collect();
         lines.push(format!("{path} {}", takes.join(" ")).trim_end().to_owned());
         for below in command.get_subcommands() {

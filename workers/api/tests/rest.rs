@@ -1,0 +1,259 @@
+//! The REST interface as clients meet it: a real server over HTTP, on real Postgres and Redis.
+#![expect(clippy::unwrap_used, reason = "tests may unwrap")]
+
+use std::net::TcpListener;
+
+use serde_json::{Value, json};
+use tidemill_stores::Stores;
+use tidemill_testkit::{Engine, engine, redis};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    task::JoinHandle,
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+const PROJECT: &str = "
+apiVersion: tidemill/v1
+kind: Project
+name: shop
+clock: { replay: { start: \"2024-06-01T00:00:00Z\", speed: 0 } }
+---
+apiVersion: tidemill/v1
+kind: Entity
+name: customer
+keys: { customer_id: int }
+---
+apiVersion: tidemill/v1
+kind: Source
+name: orders
+columns: { customer_id: int, ordered_at: timestamp, amount: float }
+event_time: ordered_at
+---
+apiVersion: tidemill/v1
+kind: FeatureView
+name: last_order
+entity: customer
+source: orders
+features: { amount: float }
+online: true
+---
+apiVersion: tidemill/v1
+kind: Pipeline
+name: tidy
+schedule: { cron: \"30 3 * * *\" }
+params: { days: 1 }
+steps:
+  one: { uses: sql, with: { query: SELECT 1 } }
+";
+
+/// A control plane of its own, with nothing applied yet.
+struct World {
+    address: String,
+    _engine: Engine,
+    _objects: tempfile::TempDir,
+    _running: JoinHandle<anyhow::Result<()>>,
+    _stop: DropGuard,
+}
+
+impl World {
+    async fn new() -> Self {
+        let (engine, redis) = (engine().await.unwrap(), redis::prefix().await.unwrap());
+        let objects = tempfile::tempdir().unwrap();
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = free.local_addr().unwrap().to_string();
+        drop(free);
+        let options: tidemill_api::Options = serde_json::from_value(json!({
+            "database": { "url": engine.database.url },
+            "redis": { "url": redis.url, "prefix": redis.prefix },
+            "blobs": { "url": format!("file://{}", objects.path().display()) },
+            "server": { "listen": address },
+        }))
+        .unwrap();
+        Stores::open(&options.stores).unwrap().migrate().await.unwrap();
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(tidemill_api::run(options, stop.clone()));
+        while TcpStream::connect(&address).await.is_err() {
+            assert!(!running.is_finished(), "the server ended");
+            tokio::task::yield_now().await;
+        }
+        Self { address, _engine: engine, _objects: objects, _running: running, _stop: stop.drop_guard() }
+    }
+
+    async fn call(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, Value) {
+        let mut stream = TcpStream::connect(&self.address).await.unwrap();
+        let length = body.len();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).await.unwrap();
+        let (head, body) = reply.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, serde_json::from_str(body).unwrap_or_else(|_| Value::from(body)))
+    }
+
+    async fn get(&self, path: &str) -> (u16, Value) {
+        self.call("GET", path, "", "").await
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.call("POST", path, "content-type: application/json\r\n", &body.to_string()).await
+    }
+
+    async fn keyed(&self, key: &str, path: &str, body: &Value) -> (u16, Value) {
+        let headers = format!("content-type: application/json\r\nidempotency-key: {key}\r\n");
+        self.call("POST", path, &headers, &body.to_string()).await
+    }
+
+    async fn apply(&self, yaml: &str) -> (u16, Value) {
+        self.post("/v1/apply", &json!({ "files": { "tidemill.yaml": yaml } })).await
+    }
+}
+
+#[tokio::test]
+async fn a_project_is_applied_once_and_every_list_has_items() {
+    let world = World::new().await;
+    let (status, applied) = world.apply(PROJECT).await;
+    assert_eq!(status, 200, "{applied}");
+    let rows = applied["items"].as_array().unwrap();
+    assert!(rows.iter().all(|row| row["change"] == "added"));
+    assert_eq!(rows[1]["object"], "entity/customer");
+    let (_, again) = world.apply(PROJECT).await;
+    assert!(again["items"].as_array().unwrap().iter().all(|row| row["change"] == "unchanged"), "{again}");
+
+    for noun in [
+        "runs",
+        "schedules",
+        "sources",
+        "features",
+        "datasets",
+        "models",
+        "monitors",
+        "alerts",
+        "queue",
+        "workers",
+    ] {
+        let (status, list) = world.get(&format!("/v1/{noun}")).await;
+        assert!(status == 200 && list["items"].is_array(), "{noun}: {list}");
+    }
+    for one in ["status", "clock", "sources/orders", "features/last_order", "lineage?object=last_order"] {
+        let (status, page) = world.get(&format!("/v1/{one}")).await;
+        assert!(status == 200 && page.is_object(), "{one}: {page}");
+    }
+}
+
+#[tokio::test]
+async fn another_project_does_not_take_the_place_of_the_one_in_force_by_mistake() {
+    let world = World::new().await;
+    world.apply(PROJECT).await;
+    let other = PROJECT.replace("name: shop", "name: other");
+    let (status, refused) = world.apply(&other).await;
+    assert_eq!((status, &refused["error"]["code"]), (422, &json!("TM0107")));
+    let body = json!({ "files": { "tidemill.yaml": other }, "replace": true });
+    assert_eq!(world.post("/v1/apply", &body).await.0, 200);
+    let (_, status) = world.get("/v1/status").await;
+    assert_eq!(status["project"], "other");
+}
+
+#[tokio::test]
+async fn every_failure_has_a_status_a_code_and_a_remedy() {
+    let world = World::new().await;
+    world.apply(PROJECT).await;
+    let none = json!({});
+    let cases = [
+        ("GET", "/v1/sources/order", &none, 404, "TM0502", "did you mean `orders`?"),
+        ("GET", "/v1/features/last_ordr", &none, 404, "TM0611", "did you mean `last_order`?"),
+        ("GET", "/v1/models/m", &none, 404, "TM0801", "tidemill apply"),
+        ("GET", "/v1/monitors/m", &none, 404, "TM0901", "tidemill apply"),
+        ("GET", "/v1/lineage?object=view/last_ordr", &none, 404, "TM0108", "view/last_order"),
+        ("GET", "/v1/lineage?object=last_order&direction=sideways", &none, 400, "TM0116", ""),
+        ("GET", "/v1/runs/nonsense", &none, 422, "TM0110", "tidemill runs list"),
+        ("GET", "/v1/runs?state=broken", &none, 404, "TM0112", "failed"),
+        ("GET", "/v1/runs?since=yesterday", &none, 422, "TM0112", "24h"),
+        ("GET", "/v1/runs?stat=failed", &none, 400, "TM0116", ""),
+        ("GET", "/v1/datasets/nonsense", &none, 422, "TM0114", "tidemill datasets list"),
+        ("GET", "/v1/nothing", &none, 404, "TM0117", "/v1/NOUNS"),
+        ("GET", "/v1/apply", &none, 405, "TM0117", ""),
+        ("POST", "/v1/runs", &json!({ "pipeline": "tidi" }), 404, "TM0320", "did you mean `tidy`?"),
+        ("POST", "/v1/runs", &json!({ "pipelin": "tidy" }), 400, "TM0116", ""),
+        ("POST", "/v1/runs", &json!({ "pipeline": "tidy", "params": { "day": 1 } }), 422, "TM0321", "days"),
+        ("POST", "/v1/clock", &json!({ "time": "soon" }), 422, "TM0112", "2013-06-01"),
+        ("POST", "/v1/clock", &json!({ "time": "2024-05-01" }), 422, "TM0113", "forward"),
+        ("POST", "/v1/schedules/tid/pause", &none, 404, "TM0111", "pipeline/tidy"),
+        (
+            "POST",
+            "/v1/features/get",
+            &json!({ "entity": { "customer_id": "x" } }),
+            422,
+            "TM0616",
+            "customer_id: int",
+        ),
+        (
+            "POST",
+            "/v1/features/get",
+            &json!({ "entity": { "id": 1 } }),
+            422,
+            "TM0616",
+            "customer (customer_id)",
+        ),
+        ("POST", "/v1/apply", &json!({ "files": { "../x": "" } }), 422, "TM0105", ""),
+        (
+            "POST",
+            "/v1/apply",
+            &json!({ "files": { "tidemill.yaml": "kind: Project" } }),
+            422,
+            "TM0106",
+            "check",
+        ),
+    ];
+    for (method, path, body, status, code, hint) in cases {
+        let (got, reply) = match method {
+            "GET" => world.get(path).await,
+            _ => world.post(path, body).await,
+        };
+        let error = &reply["error"];
+        assert_eq!((got, error["code"].as_str()), (status, Some(code)), "{method} {path} {body}: {reply}");
+        assert!(error["hint"].as_str().unwrap_or_default().contains(hint), "{method} {path} {body}: {reply}");
+    }
+    let (status, reply) = world.call("POST", "/v1/runs", "content-type: application/json\r\n", "{").await;
+    assert_eq!((status, &reply["error"]["code"]), (400, &json!("TM0116")));
+    let (status, reply) = world.call("POST", "/v1/runs", "", "{}").await;
+    assert_eq!((status, &reply["error"]["code"]), (400, &json!("TM0116")));
+}
+
+#[tokio::test]
+async fn a_write_with_a_key_is_done_once() {
+    let world = World::new().await;
+    world.apply(PROJECT).await;
+    let body = json!({ "pipeline": "tidy", "date": "2024-05-20" });
+    let (first, second) =
+        (world.keyed("k", "/v1/runs", &body).await, world.keyed("k", "/v1/runs", &body).await);
+    assert_eq!((first.0, &first), (200, &second));
+    let other = json!({ "pipeline": "tidy", "date": "2024-05-21" });
+    let (status, reply) = world.keyed("k", "/v1/runs", &other).await;
+    assert_eq!((status, &reply["error"]["code"]), (422, &json!("TM0118")));
+    assert_ne!(world.post("/v1/runs", &body).await.1["id"], first.1["id"], "without a key it is a new run");
+
+    // What was refused may be asked for again under the same key.
+    let wrong = json!({ "pipeline": "tidi" });
+    assert_eq!(world.keyed("w", "/v1/runs", &wrong).await.0, 404);
+    assert_eq!(world.keyed("w", "/v1/runs", &wrong).await.0, 404);
+    assert_eq!(world.keyed("w", "/v1/runs", &body).await.0, 200);
+    let long = "x".repeat(201);
+    assert_eq!(world.keyed(&long, "/v1/runs", &body).await.1["error"]["code"], "TM0118");
+}
+
+#[tokio::test]
+async fn a_schedule_is_held_under_its_full_or_its_short_name() {
+    let world = World::new().await;
+    world.apply(PROJECT).await;
+    for name in ["tidy", "pipeline%2Ftidy"] {
+        let (status, held) = world.post(&format!("/v1/schedules/{name}/pause"), &json!({})).await;
+        assert_eq!((status, held), (200, json!({ "name": "pipeline/tidy", "paused": true })));
+        world.post(&format!("/v1/schedules/{name}/resume"), &json!({})).await;
+    }
+    let (_, schedules) = world.get("/v1/schedules").await;
+    assert_eq!(schedules["items"][0]["paused"], false);
+}
