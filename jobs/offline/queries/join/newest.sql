@@ -6,7 +6,8 @@
 -- Ties:  the greatest (valid_at, created_at, seq) not after the label's moment
 SELECT {outputs}
 FROM label
-ASOF LEFT JOIN {rows} AS candidate
+-- Rows of entities that nobody asks for need not be sorted.
+ASOF LEFT JOIN (FROM {rows} AS stored SEMI JOIN label USING ({key_columns})) AS candidate
     ON {keys}
     AND struct_pack(a := label._at, b := 'infinity'::TIMESTAMPTZ, c := 9223372036854775807::BIGINT)
         >= struct_pack(a := candidate.valid_at, b := candidate.created_at, c := candidate.seq)

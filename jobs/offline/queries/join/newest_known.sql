@@ -11,7 +11,7 @@ ASOF LEFT JOIN (
         {key_columns},
         _known_at,
         max({packed}) OVER (PARTITION BY {key_columns} ORDER BY _known_at RANGE UNBOUNDED PRECEDING) AS _candidate
-    FROM (SELECT *, greatest(valid_at, created_at) AS _known_at FROM {rows})
+    FROM (SELECT *, greatest(valid_at, created_at) AS _known_at FROM {rows} AS stored SEMI JOIN label USING ({key_columns}))
 ) AS known
     ON {keys}
     AND label._at >= known._known_at
