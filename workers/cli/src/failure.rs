@@ -75,23 +75,19 @@ impl Failure {
     }
 
     fn page(&self, colour: bool) -> String {
-        let (red, bold, dim, plain) = match colour {
-            true => ("\u{1b}[1;31m", "\u{1b}[1m", "\u{1b}[2m", "\u{1b}[0m"),
-            false => ("", "", "", ""),
-        };
+        let (red, bold, dim, plain) =
+            if colour { ("\u{1b}[1;31m", "\u{1b}[1m", "\u{1b}[2m", "\u{1b}[0m") } else { ("", "", "", "") };
         let code = self.fault.code.map(|code| format!("[{code}]")).unwrap_or_default();
-        let mut page = format!("{red}error{code}{plain}: {bold}{}{plain}\n", self.fault.message);
-        for line in self.fault.detail.as_deref().unwrap_or_default().lines() {
-            page.push_str(&format!("  {line}").trim_end().to_owned());
-            page.push('\n');
-        }
-        for line in self.fault.hint.as_deref().unwrap_or_default().lines() {
-            page.push_str(&format!("  = fix: {line}\n"));
-        }
-        if let Some(code) = self.fault.code {
-            page.push_str(&format!("  {dim}= more: tidemill explain {code}{plain}\n"));
-        }
-        page
+        let lines = |text: &Option<String>, begin: &str| {
+            let lines = text.as_deref().unwrap_or_default().lines();
+            lines.map(|line| format!("{begin}{line}").trim_end().to_owned()).collect::<Vec<_>>()
+        };
+        let mut page = vec![format!("{red}error{code}{plain}: {bold}{}{plain}", self.fault.message)];
+        page.extend(lines(&self.fault.detail, "  "));
+        page.extend(lines(&self.fault.hint, "  = fix: "));
+        page.extend(self.fault.code.map(|code| format!("  {dim}= more: tidemill explain {code}{plain}")));
+        page.push(String::new());
+        page.join("\n")
     }
 }
 

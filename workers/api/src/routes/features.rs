@@ -154,10 +154,9 @@ fn views_of(objects: &Objects, given: &Value) -> Result<Vec<String>, ApiError> {
         let views: Vec<String> = views.map(|view| view.name.clone()).collect();
         match entity::keys(entity, given) {
             Ok(_) if !views.is_empty() => return Ok(views),
-            Ok(_) => {}
             // Of the entity that has these very keys it is worth saying what is wrong with a value.
             Err(error) if entity::names_all(entity, given) => refused = Some(error),
-            Err(_) => {}
+            _ => {}
         }
     }
     let entities = objects.entities.values().map(entity::described).collect::<Vec<_>>().join(", ");

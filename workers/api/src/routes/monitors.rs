@@ -68,7 +68,10 @@ pub(super) async fn report(
 ) -> Result<Html<Vec<u8>>, ApiError> {
     let objects = api.stores.catalog.objects().await?;
     let monitor = known(&objects, &name)?;
-    let window = page.window.as_deref().map(|text| parse_window(monitor, text)).transpose()?;
+    let window = match page.window.as_deref() {
+        Some(text) => Some(parse_window(monitor, text)?),
+        None => None,
+    };
     let scans = api.stores.catalog.scans(&name, None).await?;
     let asked = |scan: &&ScanRow| window.as_ref().is_none_or(|window| *window == (scan.from..scan.to));
     let scanned = scans.iter().find(asked).and_then(|scan| scan.body["report"].as_str());

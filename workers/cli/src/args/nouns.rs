@@ -1,5 +1,4 @@
 //! The nouns and their verbs: `tidemill NOUNS VERB`.
-#![expect(clippy::doc_markdown, reason = "help for people")]
 
 use std::path::PathBuf;
 

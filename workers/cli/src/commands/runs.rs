@@ -86,9 +86,10 @@ pub(crate) async fn runs(session: &Session, command: Runs) -> Done {
 /// `tidemill retry`
 pub(crate) async fn retry(session: &Session, args: RetryArgs) -> Done {
     if let Some(run) = &args.run {
-        return match args.dry_run {
-            true => would_repeat(session, run).await,
-            false => retry_one(session, run, args.wait).await,
+        return if args.dry_run {
+            would_repeat(session, run).await
+        } else {
+            retry_one(session, run, args.wait).await
         };
     }
     let query = [
