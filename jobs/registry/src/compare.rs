@@ -38,11 +38,13 @@ impl Job for CompareJob {
         let candidate = named_version(catalog, &model, Some(args.candidate), "").await?;
         let against = other_version(catalog, &model, &args.against).await?;
 
-        let new = evaluate(&self.deps, &candidate, dataset).await?;
-        let old = match &against {
-            None => None,
-            Some(version) => Some(evaluate(&self.deps, version, dataset).await?),
+        let other = async {
+            match &against {
+                None => Ok(None),
+                Some(version) => evaluate(&self.deps, version, dataset).await.map(Some),
+            }
         };
+        let (new, old) = tokio::try_join!(evaluate(&self.deps, &candidate, dataset), other)?;
         let outputs = outputs(&args.metric, &new, old.as_ref())?;
         let mut tx = cx.begin().await?;
         for evaluation in [Some(&new), old.as_ref()].into_iter().flatten() {

@@ -34,7 +34,13 @@ def train(ctx, dataset, out):
         callbacks=[progress(ctx)],
     )
     booster.save_model(out / "model.txt")
-    ctx.log_metrics({"train_log_loss": log_loss(booster.predict(frame[dataset.features]), rows.get_label())})
+    ctx.log_metrics(
+        {
+            "train_log_loss": log_loss(
+                booster.predict(frame[dataset.features]), rows.get_label()
+            )
+        }
+    )
     return {"trees": booster.num_trees()}
 
 

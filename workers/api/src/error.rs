@@ -10,6 +10,7 @@ use axum::{
 };
 use serde_json::json;
 use tidemill_core::{Code, Fault, JobError};
+use tidemill_proto::Reason;
 use tidemill_spec::diagnostic::closest;
 
 /// Names that a hint lists; more are no help.
@@ -83,7 +84,7 @@ impl ApiError {
         Self { status: StatusCode::SERVICE_UNAVAILABLE, fault: Box::new(fault) }
     }
 
-    /// The same for gRPC, with the fault as JSON in the details.
+    /// The same for gRPC.
     pub(crate) fn into_status(self) -> tonic::Status {
         let code = match self.status {
             StatusCode::NOT_FOUND => tonic::Code::NotFound,
@@ -92,8 +93,9 @@ impl ApiError {
             StatusCode::SERVICE_UNAVAILABLE => tonic::Code::Unavailable,
             _ => tonic::Code::Internal,
         };
-        let details = serde_json::to_vec(&self.fault).unwrap_or_default();
-        tonic::Status::with_details(code, self.fault.to_string(), details.into())
+        let Fault { code: page, message, detail, hint } = *self.fault;
+        let page = page.map_or_else(String::new, |page| page.to_string());
+        Reason { code: page, message, detail, hint }.status(code)
     }
 }
 

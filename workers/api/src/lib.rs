@@ -108,13 +108,16 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     reporter
         .set_service_status("tidemill.features.v1.FeatureService", tonic_health::ServingStatus::Serving)
         .await;
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(tidemill_proto::DESCRIPTORS)
-        .build_v1()?;
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(tidemill_proto::DESCRIPTORS)
+    };
     let services = tonic::service::Routes::from(routes::router(api.clone()))
         .add_service(features_grpc::service(api))
         .add_service(health)
-        .add_service(reflection);
+        // Clients in use speak one or the other.
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?);
     tonic::transport::Server::builder()
         // REST is HTTP/1 on the same port.
         .accept_http1(true)

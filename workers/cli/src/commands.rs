@@ -44,7 +44,11 @@ pub(crate) struct Session {
 
 impl Session {
     fn open(global: &Global) -> Result<Self, crate::failure::Failure> {
-        let places = config::Places::find(global.server.as_deref());
+        let places = config::Places::find(global.server.as_deref())?;
+        if places.foreign && !global.quiet {
+            let server = &places.server;
+            eprintln!("note: the `tidemill dev` of this folder is not running; asking {server}");
+        }
         let wait = global.timeout;
         let client = Client::new(&places.server, wait)?.verbose(global.verbose);
         let (quiet, verbose) = (global.quiet, global.verbose);

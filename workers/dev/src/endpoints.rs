@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 /// Below a tree's folder; the CLI finds a running tree by it.
 pub const STATE_FILE: &str = "dev.json";
 
+/// Below a tree's folder; held locked while the tree runs.
+pub(crate) const LOCK_FILE: &str = "lock";
+
 /// URLs and addresses of a running tree, as written to [`STATE_FILE`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Endpoints {
@@ -48,6 +51,12 @@ impl Endpoints {
         let path = dir.join(STATE_FILE);
         fs::write(&path, serde_json::to_vec_pretty(self)?)
             .with_context(|| format!("write {}", path.display()))
+    }
+
+    /// Whether a tree in `dir` holds its lock and has not said yet where it is.
+    pub fn starting(dir: &Path) -> bool {
+        let Ok(lock) = fs::File::open(dir.join(LOCK_FILE)) else { return false };
+        lock.try_lock_shared().is_err() && Self::find(dir).is_none()
     }
 
     /// The tree that runs in `dir`, if one does.

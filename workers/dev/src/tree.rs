@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    endpoints::{Endpoints, loopback},
+    endpoints::{Endpoints, LOCK_FILE, loopback},
     role::Role,
     servers::Servers,
 };
@@ -60,7 +60,7 @@ impl Tree {
     pub async fn start(options: &TreeOptions) -> anyhow::Result<Self> {
         fs::create_dir_all(&options.dir).with_context(|| format!("make {}", options.dir.display()))?;
         let dir = options.dir.canonicalize()?;
-        let lock = fs::File::create(dir.join("lock")).context("make a lock file")?;
+        let lock = fs::File::create(dir.join(LOCK_FILE)).context("make a lock file")?;
         if lock.try_lock().is_err() {
             let other =
                 Endpoints::find(&dir).map_or_else(String::new, |tree| format!(" (process {})", tree.pid));

@@ -2,9 +2,9 @@
 
 use tidemill_core::Fault;
 use tidemill_ingest::Error;
+use tidemill_proto::Reason;
 use tonic::{Code, Status};
 
-/// Code for machines; message, detail and hint for people, a line each.
 pub(crate) fn status(error: &Error) -> Status {
     let code = match error {
         Error::UnknownSource { .. } => Code::NotFound,
@@ -20,6 +20,7 @@ pub(crate) fn status(error: &Error) -> Status {
         tracing::error!(error = error as &dyn std::error::Error, "an upload failed");
         Fault::from_error(error)
     });
-    let lines = [Some(fault.to_string()), fault.detail, fault.hint];
-    Status::new(code, lines.into_iter().flatten().collect::<Vec<_>>().join("\n"))
+    let Fault { code: page, message, detail, hint } = fault;
+    let page = page.map_or_else(String::new, |page| page.to_string());
+    Reason { code: page, message, detail, hint }.status(code)
 }

@@ -111,7 +111,8 @@ async fn an_artifact_that_is_not_what_the_model_declares_is_refused() {
     };
     let (good, other) = (folder(&first).await, folder(&second).await);
     let rename = |text: String| text.replace("probability", "chance");
-    let cases: [(&str, &dyn Fn(&Path), &str, &str); 5] = [
+    type Spoil<'a> = dyn Fn(&Path) + 'a;
+    let cases: [(&str, &Spoil<'_>, &str, &str); 5] = [
         (
             "no model at all",
             &|folder| fs::remove_file(folder.join("tidemill.json")).unwrap(),

@@ -74,6 +74,10 @@ fn step(at: &At<'_>, name: &str) -> Option<Step> {
     });
     let retry = fields.get("retry").and_then(|at| retry(&at)).unwrap_or_default();
     let timeout = fields.get("timeout").and_then(|at| at.duration());
+    // Other steps run within the worker, which has limits of its own.
+    if uses.as_deref().is_some_and(|uses| uses != "python") {
+        fields.later("resources");
+    }
     let (memory_bytes, cpus) = fields.get("resources").and_then(|at| resources(&at)).unwrap_or_default();
     for later in ["map", "trigger", "cache", "priority", "concurrency", "finally", "outputs"] {
         fields.later(later);

@@ -397,8 +397,7 @@ impl<'a> Fields<'a> {
         let asked: indexmap::IndexSet<&'static str> = std::mem::take(&mut self.asked).into_iter().collect();
         let asked: Vec<&str> = asked.into_iter().collect();
         for (key, at) in &self.left {
-            let said =
-                closest(key, &asked).map(|near| format!("did you mean `{near}`?")).unwrap_or_default();
+            let said = closest(key, &asked).map(|near| format!("did you mean `{near}`?")).unwrap_or_default();
             let draft = at.key_error(201, format!("unknown field `{key}` in {}", self.of), &said);
             if said.is_empty() {
                 draft.help(format!("its fields are {}", list(&asked)));

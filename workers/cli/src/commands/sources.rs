@@ -8,9 +8,12 @@ use futures::stream;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tidemill_core::Fault;
-use tidemill_proto::ingest::v1::{
-    GetUploadRequest, UploadOpen, UploadRequest, ingest_service_client::IngestServiceClient,
-    upload_request::Part,
+use tidemill_proto::{
+    Reason,
+    ingest::v1::{
+        GetUploadRequest, UploadOpen, UploadRequest, ingest_service_client::IngestServiceClient,
+        upload_request::Part,
+    },
 };
 
 use super::{Session, watch::wait_for};
@@ -196,26 +199,15 @@ fn refused(status: &tonic::Status) -> Failure {
         tonic::Code::Unavailable => UNREACHABLE,
         _ => FAILED,
     };
-    Failure::new(exit, told(status.message()))
-}
-
-/// The gateway's words: `[TM0501] message`, detail and hint, a line each.
-fn told(text: &str) -> Fault {
-    let mut lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    let hint = if lines.len() > 1 { lines.pop() } else { None };
-    let first = if lines.is_empty() { "the gateway refused the upload" } else { lines.remove(0) };
-    let coded = first.strip_prefix("[TM").and_then(|rest| rest.split_once("] "));
-    let mut fault = match coded.and_then(|(digits, message)| Some((digits.parse().ok()?, message))) {
-        Some((code, message)) => Fault::coded(code, message),
-        None => Fault::new(first),
-    };
-    if !lines.is_empty() {
-        fault = fault.detail(lines.join("\n"));
-    }
-    match hint {
-        Some(hint) => fault.hint(hint),
-        None => fault,
-    }
+    let fault = Reason::of(status).map_or_else(
+        || Fault::new(status.message()),
+        |Reason { code, message, detail, hint }| {
+            // A code is the same text in JSON.
+            let code = serde_json::from_value(Value::String(code)).ok();
+            Fault { code, message, detail, hint }
+        },
+    );
+    Failure::new(exit, fault)
 }
 
 #[cfg(test)]
@@ -224,14 +216,16 @@ mod tests {
 
     #[test]
     fn what_the_gateway_says_is_shown_like_every_other_failure() {
-        let fault = told("[TM0501] the columns are not those of `orders`\ncolumns are `a`, `b`\nrename them");
+        let said = Reason {
+            code: "TM0501".to_owned(),
+            message: "the columns are not those of `orders`".to_owned(),
+            detail: Some("columns are `a`, `b`".to_owned()),
+            hint: Some("rename them".to_owned()),
+        };
         let expected = Fault::coded(501, "the columns are not those of `orders`");
-        assert_eq!(fault, expected.detail("columns are `a`, `b`").hint("rename them"));
-        assert_eq!(
-            told("[TM0502] there is no source\ndid you mean `orders`?").hint.unwrap(),
-            "did you mean `orders`?"
-        );
-        assert_eq!(told("the upload was interrupted"), Fault::new("the upload was interrupted"));
-        assert!(!told("").message.is_empty());
+        let expected = expected.detail("columns are `a`, `b`").hint("rename them");
+        assert_eq!(*refused(&said.status(tonic::Code::InvalidArgument)).fault, expected);
+        let others = tonic::Status::unavailable("the connection was closed");
+        assert_eq!(*refused(&others).fault, Fault::new("the connection was closed"));
     }
 }

@@ -14,6 +14,10 @@ use crate::{
 
 /// How long a server may be silent while a run is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Runs of more steps are told by their number, and not at every change.
+const STEPS_NAMED_MAX: usize = 8;
+/// Between two lines about such a run.
+const LINE_EVERY: Duration = Duration::from_secs(10);
 /// Said meanwhile.
 const SILENT: &str = "  the server does not answer; waiting for it";
 
@@ -21,6 +25,7 @@ const SILENT: &str = "  the server does not answer; waiting for it";
 pub(crate) async fn wait_for(session: &Session, run: &str) -> Result<Value, Failure> {
     let started = Instant::now();
     let mut silent_since = started;
+    let mut said_at: Option<Instant> = None;
     let mut shown = String::new();
     let mut looks = tokio::time::interval(Duration::from_millis(150));
     loop {
@@ -50,9 +55,12 @@ pub(crate) async fn wait_for(session: &Session, run: &str) -> Result<Value, Fail
         };
         silent_since = Instant::now();
         let line = progress(&page);
-        if line != shown {
+        let many = page["step_list"].as_array().is_some_and(|steps| steps.len() > STEPS_NAMED_MAX);
+        let due = !many || page["state"] != "running" || said_at.is_none_or(|at| at.elapsed() >= LINE_EVERY);
+        if line != shown && due {
             session.say(&line);
             shown = line;
+            said_at = Some(Instant::now());
         }
         match page["state"].as_str() {
             Some("completed") => return Ok(page),
@@ -62,9 +70,19 @@ pub(crate) async fn wait_for(session: &Session, run: &str) -> Result<Value, Fail
     }
 }
 
-/// `✓ data  ▶ train  · register`
+/// `✓ data  ▶ train  · register`, or `✓ 37 of 201 steps  ▶ 4`.
 fn progress(page: &Value) -> String {
     let steps = page["step_list"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if steps.len() > STEPS_NAMED_MAX {
+        let of = |state: &str| steps.iter().filter(|step| step["state"] == state).count();
+        let (done, running, failed) = (of("completed"), of("running"), of("failed"));
+        let counted = |mark: &str, count: usize| match count {
+            0 => String::new(),
+            _ => format!("  {mark} {count}"),
+        };
+        let rest = counted("▶", running) + &counted("✗", failed);
+        return format!("  ✓ {done} of {} steps{rest}", steps.len());
+    }
     let step = |step: &Value| {
         let mark = mark(step["state"].as_str().unwrap_or_default());
         format!("{mark} {}", plain(&step["name"]))
@@ -112,6 +130,9 @@ mod tests {
             ],
         });
         assert_eq!(progress(&page), "  ✓ data  ✗ train  · register");
+        let chunks: Vec<Value> =
+            (0..9).map(|n| json!({ "state": if n < 5 { "completed" } else { "running" } })).collect();
+        assert_eq!(progress(&json!({ "step_list": chunks })), "  ✓ 5 of 9 steps  ▶ 4");
         let failure = ended_badly(&page);
         assert_eq!(failure.exit, FAILED);
         assert_eq!(
