@@ -300,6 +300,12 @@ impl Catalog {
             .collect()
     }
 
+    /// Paths of files that chunks staged for uploads which are not published yet.
+    pub async fn awaited_files(&self) -> Result<Vec<String>, Error> {
+        let files = sqlx::query_scalar(include_str!("../queries/chunk/awaited_files.sql"));
+        Ok(files.fetch_all(self.pool()).await?)
+    }
+
     /// Notes what a chunk's job staged. A repeat overwrites it with the same.
     pub async fn set_chunk_digest(
         &self,

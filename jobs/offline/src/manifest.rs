@@ -28,6 +28,7 @@ queries! {
     EXTEND_FILES = "file/extend.sql",
     NAME_TABLE = "table/name.sql",
     TABLE_KEYS = "table/keys.sql",
+    FRAGMENTED_TABLES = "table/fragmented.sql",
 }
 
 /// Files that a commit brings.
@@ -157,6 +158,25 @@ pub(crate) async fn commits(pool: &PgPool, table: &Table, range: CommitRange) ->
 /// What a table's files are sorted by; `None` if nothing of it was ever published.
 pub(crate) async fn keys(pool: &PgPool, table: &Table) -> Result<Option<Vec<String>>, Error> {
     Ok(sqlx::query_scalar(TABLE_KEYS).bind(table.as_str()).fetch_optional(pool).await?)
+}
+
+/// Tables of which a tier, as cut by rows, holds at least `full` files that are small in rows and bytes.
+pub(crate) async fn fragmented(
+    pool: &PgPool,
+    tiers: &[i64],
+    rows: i64,
+    bytes: i64,
+    full: usize,
+) -> Result<Vec<Table>, Error> {
+    let full = i64::try_from(full).unwrap_or(i64::MAX);
+    let names: Vec<String> = sqlx::query_scalar(FRAGMENTED_TABLES)
+        .bind(tiers)
+        .bind(rows)
+        .bind(bytes)
+        .bind(full)
+        .fetch_all(pool)
+        .await?;
+    Ok(names.into_iter().map(Table::from).collect())
 }
 
 #[cfg(test)]

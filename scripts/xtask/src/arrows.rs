@@ -34,6 +34,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tidemill-registry", &["catalog", "inference", "offline", "online", "pyrun", "rows", "spec"]),
     ("tidemill-monitor", &["catalog", "offline", "registry", "rows", "spec", "training"]),
     ("tidemill-pipeline", &["catalog", "offline", "pyrun", "rows", "spec"]),
+    ("tidemill-upkeep", &["catalog", "offline"]),
     // The binary starts the roles.
     ("tidemill-cli", &["api", "dev", "fleet", "gateway", "serve"]),
 ];

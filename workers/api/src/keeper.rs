@@ -1,42 +1,55 @@
-//! What somebody must look after: jobs of dead workers, due schedules, and a Redis that came back empty. Safe to run in several processes: each part is idempotent.
+//! What somebody must look after: jobs of dead workers, due schedules, a Redis that came back empty, and the lake's
+//! files. Safe to run in several processes: each part is idempotent.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use tidemill_runtime::{Maintenance, MaintenanceOptions};
+use tidemill_store::NewJob;
+use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 
 use crate::{Api, error::ApiError, ticks::Ticks};
 
 /// How often Redis is compared with the lake.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+const LOOK_AT_REDIS: Duration = Duration::from_secs(2);
+/// How often the lake is searched for tables with many small files.
+const LOOK_AT_LAKE: Duration = Duration::from_secs(60);
+/// How often files that nobody reads are deleted.
+const COLLECT_GARBAGE: Duration = Duration::from_hours(6);
 
 /// Looks after everything until `shutdown`.
 pub(crate) async fn keep(api: Api, shutdown: CancellationToken) {
     let ticks = Arc::new(Ticks::new(&api.stores));
     let maintenance = Maintenance::new(api.stores.store.clone(), MaintenanceOptions::default(), ticks);
-    tokio::join!(maintenance.run(shutdown.clone()), keep_features(&api, &shutdown));
+    tokio::join!(maintenance.run(shutdown.clone()), shutdown.run_until_cancelled(keep_stores(&api)));
 }
 
-async fn keep_features(api: &Api, shutdown: &CancellationToken) {
-    let mut looks = tokio::time::interval(LOOK_EVERY);
+/// Asks for what Redis and the lake need, for ever.
+async fn keep_stores(api: &Api) -> Infallible {
+    let (mut redis, mut lake, mut garbage) =
+        (interval(LOOK_AT_REDIS), interval(LOOK_AT_LAKE), interval(COLLECT_GARBAGE));
     loop {
-        tokio::select! {
-            _ = looks.tick() => {}
-            () = shutdown.cancelled() => return,
-        }
-        if let Err(error) = look(api).await {
-            tracing::warn!(?error, "features could not be looked after; trying again");
+        let wanted = tokio::select! {
+            // Rows that the clock reaches later need no look: their view's update asked for the moment.
+            _ = redis.tick() => tidemill_features::behind_in_redis(&api.features).await.map_err(ApiError::from),
+            _ = lake.tick() => tidemill_upkeep::compactions(&api.stores.lake).await.map_err(ApiError::from),
+            _ = garbage.tick() => Ok(vec![tidemill_upkeep::collection()]),
+        };
+        let asked = match wanted {
+            Ok(wanted) => ask(api, wanted).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = asked {
+            tracing::warn!(?error, "the stores could not be looked after; trying again");
         }
     }
 }
 
-async fn look(api: &Api) -> Result<(), ApiError> {
-    let store = &api.stores.store;
-    // Rows that the clock reaches later need no look: their view's update asked for the moment.
-    let wanted = tidemill_features::behind_in_redis(&api.features).await?;
+async fn ask(api: &Api, wanted: Vec<NewJob>) -> Result<(), ApiError> {
     if wanted.is_empty() {
         return Ok(());
     }
+    let store = &api.stores.store;
     let mut tx = store.begin().await?;
     store.enqueue_all(&mut tx, &wanted).await?;
     tx.commit().await?;

@@ -1,8 +1,9 @@
 //! The control plane: what is declared, what runs, what is known. REST under `/v1`, features over gRPC.
 //!
 //! Reading order: [`Options`] and [`run`], `routes` (a file for each noun; JSON shapes are those of `-o json`),
-//! `idempotency` (a write with a key is done once), `features_grpc`, `keeper` (rescue, schedules and the data clock: what somebody must look after). Handlers call one
-//! function of a job crate each and convert at the door; nothing is decided here.
+//! `idempotency` (a write with a key is done once), `features_grpc`, `keeper` (rescue, schedules, Redis and the lake:
+//! what somebody must look after). Handlers call one function of a job crate each and convert at the door; nothing is
+//! decided here.
 
 mod entity;
 mod error;
@@ -34,17 +35,26 @@ pub struct Options {
     pub server: Listen,
 }
 
-/// `TIDEMILL_SERVER__LISTEN`
+/// `TIDEMILL_SERVER__LISTEN`, and where it sends clients for what other roles do: `TIDEMILL_SERVER__GATEWAY`,
+/// `TIDEMILL_SERVER__SERVE`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Listen {
     /// `host:port`; loopback only, as there is no authentication yet.
     pub listen: String,
+    /// Where clients upload files (gRPC), URL.
+    pub gateway: String,
+    /// Where clients ask for predictions (REST), URL.
+    pub serve: String,
 }
 
 impl Default for Listen {
     fn default() -> Self {
-        Self { listen: "127.0.0.1:7433".to_owned() }
+        Self {
+            listen: "127.0.0.1:7433".to_owned(),
+            gateway: "http://127.0.0.1:7434".to_owned(),
+            serve: "http://127.0.0.1:7436".to_owned(),
+        }
     }
 }
 
@@ -54,11 +64,12 @@ pub(crate) struct Api {
     pub(crate) stores: Stores,
     pub(crate) features: tidemill_features::Deps,
     pub(crate) ingest: tidemill_ingest::Ingest,
+    pub(crate) places: Listen,
     clock: Arc<dyn Clock>,
 }
 
 impl Api {
-    fn new(stores: Stores) -> Self {
+    fn new(stores: Stores, places: Listen) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let features = tidemill_features::Deps {
             catalog: stores.catalog.clone(),
@@ -75,7 +86,7 @@ impl Api {
             Arc::clone(&clock),
             tidemill_ingest::Limits::default(),
         );
-        Self { stores, features, ingest, clock }
+        Self { stores, features, ingest, places, clock }
     }
 
     /// Now, by the data clock.
@@ -102,7 +113,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         "{} is not on loopback, and authentication is not supported yet",
         options.server.listen
     );
-    let api = Api::new(Stores::open(&options.stores)?);
+    let api = Api::new(Stores::open(&options.stores)?, options.server);
     let keeper = tokio::spawn(keeper::keep(api.clone(), shutdown.clone()));
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter

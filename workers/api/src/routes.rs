@@ -40,6 +40,7 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/healthz", get(async || "ok"))
         .route("/readyz", get(status::ready))
         .route("/v1/status", get(status::status))
+        .route("/v1/places", get(status::places))
         .route("/v1/workers", get(status::workers))
         .route("/v1/queue", get(status::queue))
         .route("/v1/apply", post(apply::apply))

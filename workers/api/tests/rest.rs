@@ -67,7 +67,7 @@ impl World {
             "database": { "url": engine.database.url },
             "redis": { "url": redis.url, "prefix": redis.prefix },
             "blobs": { "url": format!("file://{}", objects.path().display()) },
-            "server": { "listen": address },
+            "server": { "listen": address, "serve": "http://predictions:80" },
         }))
         .unwrap();
         Stores::open(&options.stores).unwrap().migrate().await.unwrap();
@@ -110,6 +110,13 @@ impl World {
     async fn apply(&self, yaml: &str) -> (u16, Value) {
         self.post("/v1/apply", &json!({ "files": { "tidemill.yaml": yaml } })).await
     }
+}
+
+#[tokio::test]
+async fn clients_are_told_where_the_other_roles_are() {
+    let world = World::new().await;
+    let told = json!({ "gateway": "http://127.0.0.1:7434", "serve": "http://predictions:80" });
+    assert_eq!(world.get("/v1/places").await, (200, told));
 }
 
 #[tokio::test]

@@ -25,7 +25,9 @@ Options are read from the environment:
   TIDEMILL_REDIS__URL       Redis or Valkey, e.g. redis://127.0.0.1:6379
   TIDEMILL_BLOBS__URL       the object store: file:///var/lib/tidemill or s3://bucket/prefix
   TIDEMILL_SERVER__LISTEN   the control plane's host:port (default 127.0.0.1:7433)
-  TIDEMILL_GATEWAY__LISTEN  the gateway's (default 127.0.0.1:7434)
+  TIDEMILL_SERVER__GATEWAY  where it sends clients to upload (default http://127.0.0.1:7434)
+  TIDEMILL_SERVER__SERVE    where it sends clients to predict (default http://127.0.0.1:7436)
+  TIDEMILL_GATEWAY__LISTEN  the gateway's host:port (default 127.0.0.1:7434)
   TIDEMILL_PYTHON           the interpreter that runs user code (default python3)";
 
 /// What the serving role reads.

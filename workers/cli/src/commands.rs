@@ -21,11 +21,13 @@ mod watch;
 
 use std::time::Duration;
 
+use tidemill_core::Fault;
+
 use crate::{
     args::{Cli, Command, Global, Write},
     client::Client,
     config,
-    failure::Done,
+    failure::{Done, Failure, UNREACHABLE},
     output::Format,
     roles,
 };
@@ -43,7 +45,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    fn open(global: &Global) -> Result<Self, crate::failure::Failure> {
+    fn open(global: &Global) -> Result<Self, Failure> {
         let places = config::Places::find(global.server.as_deref())?;
         if places.foreign && !global.quiet {
             let server = &places.server;
@@ -58,6 +60,27 @@ impl Session {
     /// The same for a write that may carry an idempotency key.
     fn writing(&self, write: &Write) -> Self {
         Self { client: self.client.keyed(write.idempotency_key.as_ref()), ..self.clone() }
+    }
+
+    /// Where uploads go, URL.
+    pub(crate) async fn gateway(&self) -> Result<String, Failure> {
+        self.place(self.places.gateway.as_ref(), "gateway").await
+    }
+
+    /// Where predictions are answered, URL.
+    pub(crate) async fn serve(&self) -> Result<String, Failure> {
+        self.place(self.places.serve.as_ref(), "serve").await
+    }
+
+    async fn place(&self, known: Option<&String>, role: &str) -> Result<String, Failure> {
+        if let Some(place) = known {
+            return Ok(place.clone());
+        }
+        let places = self.client.get("/v1/places").await?;
+        places[role].as_str().map(str::to_owned).ok_or_else(|| {
+            let fault = Fault::coded(102, format!("{} does not say where its {role} is", self.places.server));
+            Failure::new(UNREACHABLE, fault.hint("set TIDEMILL_GATEWAY__LISTEN and TIDEMILL_SERVE__HTTP"))
+        })
     }
 
     /// Progress and confirmations, for people, on standard error.

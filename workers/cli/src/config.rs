@@ -1,6 +1,7 @@
 //! Where things are: for commands the running `tidemill dev` of this folder, for roles the environment.
 //!
-//! Order for commands: flag, environment, the `dev.json` of a running tree in this folder or one above, defaults.
+//! Order for commands: flag, environment, the `dev.json` of a running tree in this folder or one above, defaults. Where
+//! uploads and predictions go is asked of the server, unless the environment or a running tree says it.
 
 use std::{
     env,
@@ -18,11 +19,11 @@ use crate::failure::{FAILED, Failure, UNREACHABLE};
 pub(crate) struct Places {
     /// Control plane, URL.
     pub(crate) server: String,
-    /// Uploads (gRPC), URL.
-    pub(crate) gateway: String,
-    /// Predictions (REST), URL.
-    pub(crate) serve: String,
-    /// Whether the default ports are asked although this folder has a tree of its own, which doesn't run.
+    /// Uploads (gRPC), URL; `None`: the server knows.
+    pub(crate) gateway: Option<String>,
+    /// Predictions (REST), URL; `None`: the server knows.
+    pub(crate) serve: Option<String>,
+    /// Whether the default port is asked although this folder has a tree of its own, which doesn't run.
     pub(crate) foreign: bool,
 }
 
@@ -32,39 +33,45 @@ impl Places {
     /// # Errors
     /// The `tidemill dev` of this folder is still starting.
     pub(crate) fn find(server: Option<&str>) -> Result<Self, Failure> {
-        let running = running_tree();
-        let elsewhere = server.is_some() || env::var_os("TIDEMILL_SERVER__LISTEN").is_some();
-        if running.is_none() && !elsewhere && trees_of_this_folder().any(|tree| Endpoints::starting(&tree)) {
+        let (gateway, serve) = (listening("TIDEMILL_GATEWAY__LISTEN"), listening("TIDEMILL_SERVE__HTTP"));
+        let named = server.map(str::to_owned).or_else(|| listening("TIDEMILL_SERVER__LISTEN"));
+        if let Some(server) = named {
+            return Ok(Self { server, gateway, serve, foreign: false });
+        }
+        let trees = trees_of_this_folder();
+        if let Some(tree) = trees.iter().find_map(|tree| Endpoints::find(tree)) {
+            return Ok(Self {
+                server: url(&tree.server),
+                gateway: gateway.or(Some(url(&tree.gateway))),
+                serve: serve.or(Some(url(&tree.serve_http))),
+                foreign: false,
+            });
+        }
+        if trees.iter().any(|tree| Endpoints::starting(tree)) {
             let fault = Fault::coded(102, "the `tidemill dev` of this folder is still starting");
             return Err(Failure::new(UNREACHABLE, fault.hint("try again in a moment")));
         }
-        let place = |variable: &str, running: Option<&String>, default: &str| {
-            let address = env::var(variable).ok().or_else(|| running.cloned());
-            format!("http://{}", address.unwrap_or_else(|| default.to_owned()))
-        };
-        let tree = running.as_ref();
-        Ok(Self {
-            server: server.map_or_else(
-                || place("TIDEMILL_SERVER__LISTEN", tree.map(|tree| &tree.server), "127.0.0.1:7433"),
-                str::to_owned,
-            ),
-            gateway: place("TIDEMILL_GATEWAY__LISTEN", tree.map(|tree| &tree.gateway), "127.0.0.1:7434"),
-            serve: place("TIDEMILL_SERVE__HTTP", tree.map(|tree| &tree.serve_http), "127.0.0.1:7436"),
-            foreign: running.is_none() && !elsewhere && trees_of_this_folder().any(|tree| tree.exists()),
-        })
+        let foreign = trees.iter().any(|tree| tree.exists());
+        Ok(Self { server: url(DEFAULT_SERVER), gateway, serve, foreign })
     }
 }
 
-/// The tree of `tidemill dev`, or of the demo, that runs in this folder or one above.
-fn running_tree() -> Option<Endpoints> {
-    trees_of_this_folder().find_map(|tree| Endpoints::find(&tree))
+const DEFAULT_SERVER: &str = "127.0.0.1:7433";
+
+/// Where a role listens, as the environment has it.
+fn listening(variable: &str) -> Option<String> {
+    env::var(variable).ok().map(|address| url(&address))
+}
+
+fn url(address: &str) -> String {
+    format!("http://{address}")
 }
 
 /// Where `tidemill dev` and the demo keep their trees, from this folder upwards.
-fn trees_of_this_folder() -> impl Iterator<Item = PathBuf> {
+fn trees_of_this_folder() -> Vec<PathBuf> {
     let here = env::current_dir().unwrap_or_default();
-    let folders: Vec<PathBuf> = here.ancestors().map(Path::to_owned).collect();
-    folders.into_iter().flat_map(|folder| [".tidemill", ".tidemill/demo/world"].map(|tree| folder.join(tree)))
+    let trees = |folder: &Path| [".tidemill", ".tidemill/demo/world"].map(|tree| folder.join(tree));
+    here.ancestors().flat_map(trees).collect()
 }
 
 /// A role's options from the environment: `TIDEMILL_DATABASE__URL` is `database.url`.

@@ -40,6 +40,8 @@ impl Endpoints {
             ("TIDEMILL_REDIS__URL", self.redis_url.clone()),
             ("TIDEMILL_BLOBS__URL", self.blobs_url.clone()),
             ("TIDEMILL_SERVER__LISTEN", self.server.clone()),
+            ("TIDEMILL_SERVER__GATEWAY", format!("http://{}", self.gateway)),
+            ("TIDEMILL_SERVER__SERVE", format!("http://{}", self.serve_http)),
             ("TIDEMILL_GATEWAY__LISTEN", self.gateway.clone()),
             ("TIDEMILL_SERVE__LISTEN", self.serve.clone()),
             ("TIDEMILL_SERVE__HTTP", self.serve_http.clone()),

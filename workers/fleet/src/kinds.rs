@@ -30,6 +30,7 @@ pub fn jobs(stores: &Stores) -> Vec<JobEntry> {
         python: python.clone(),
         cache: unpacked.clone(),
     };
+    let upkeep = tidemill_upkeep::jobs(&catalog, &lake);
     let pipeline = tidemill_pipeline::Deps { catalog, lake, blobs, python, cache: unpacked };
     [
         tidemill_ingest::jobs::jobs(&ingest),
@@ -38,6 +39,7 @@ pub fn jobs(stores: &Stores) -> Vec<JobEntry> {
         tidemill_registry::jobs(&registry),
         tidemill_monitor::jobs(&registry),
         tidemill_pipeline::jobs(&pipeline),
+        upkeep,
     ]
     .concat()
 }

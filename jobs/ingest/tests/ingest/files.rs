@@ -1,9 +1,13 @@
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _};
 
+use tidemill_core::Time;
 use tidemill_ingest::jobs::ReplayJob;
 use tidemill_offline::Table;
-use tidemill_spec::steps::{self, INGEST};
-use tidemill_testkit::run_job;
+use tidemill_spec::{
+    args::INGEST_CHUNK,
+    steps::{self, INGEST},
+};
+use tidemill_testkit::{run_job, run_until_idle};
 
 use crate::world::{PROJECT, World};
 
@@ -151,6 +155,23 @@ async fn publication_asks_for_the_views_that_read_the_source() {
             .await
             .unwrap();
     assert_eq!(waiting, ["features.update/weather_now"]);
+}
+
+/// An upload that failed half way may be retried after weeks; what it has staged by then is still there.
+#[tokio::test]
+async fn files_of_an_upload_are_awaited_until_it_is_published() {
+    let world = World::with_chunks_of(2).await;
+    world.upload("weather.csv", CSV).await.unwrap();
+    assert!(world.catalog.awaited_files().await.unwrap().is_empty(), "nothing is staged yet");
+    let chunks = world.jobs().into_iter().filter(|job| job.kind() == INGEST_CHUNK).collect();
+    run_until_idle(&world.engine.store, chunks).await.unwrap();
+    let awaited: BTreeSet<String> = world.catalog.awaited_files().await.unwrap().into_iter().collect();
+    let staged = world.blobs.list("lake").await.unwrap();
+    assert_eq!(staged.into_iter().map(|entry| entry.path).collect::<BTreeSet<_>>(), awaited);
+    assert_eq!(world.lake.collect_garbage(Time::MAX_UTC, &awaited).await.unwrap(), 0);
+    world.settle().await;
+    assert_eq!(world.rows(Table::source("weather")).await.len(), 4);
+    assert!(world.catalog.awaited_files().await.unwrap().is_empty());
 }
 
 #[tokio::test]

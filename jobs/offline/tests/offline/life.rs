@@ -1,6 +1,6 @@
 //! The life of rows and files: staged, published once, read at a version, merged, collected.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use tidemill_core::Time;
 use tidemill_offline::{CommitRange, Filter, LabelRequest, Read, Table};
@@ -92,9 +92,9 @@ async fn compaction_and_collection_change_no_version_and_no_range_of_commits() {
     let table = Table::source("events");
     for round in ["merged", "collected", "merged again", "collected again"] {
         if round.starts_with("merged") {
-            world.lake.compact(&table).await.unwrap().unwrap();
+            assert_eq!(world.compact(&table).await, 1);
         } else {
-            assert!(world.lake.collect_garbage(Time::MAX_UTC).await.unwrap() > 0);
+            assert!(world.collect_garbage().await > 0);
             assert_eq!(world.lake.files(&table, 99).await.unwrap().len(), 1);
         }
         for (range, before) in ranges.iter().zip(&before) {
@@ -104,8 +104,48 @@ async fn compaction_and_collection_change_no_version_and_no_range_of_commits() {
             world.append(&events(), "6", &[event("a", 4, 6)]).await;
         }
     }
-    assert_eq!(world.lake.compact(&table).await.unwrap(), None);
+    assert_eq!(world.compact(&table).await, 0);
     assert_eq!(std::fs::read_dir(world.folder.path().join("lake/source/events")).unwrap().count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_compactions_of_the_same_files_one_stands() {
+    let world = World::new().await;
+    let table = Table::source("events");
+    for n in 1..=3 {
+        world.append(&events(), &n.to_string(), &[event("a", n, n)]).await;
+    }
+    assert_eq!(world.lake.fragmented(3).await.unwrap(), std::slice::from_ref(&table));
+    assert_eq!(world.lake.fragmented(4).await.unwrap(), []);
+    assert!(world.lake.mergeable(&table, 4).await.unwrap().is_empty());
+    let group = world.lake.mergeable(&table, 3).await.unwrap().remove(0);
+    let merged = world.lake.merge(&table, &group[..2]).await.unwrap().unwrap();
+    assert_eq!(world.compact(&table).await, 1);
+    let head = world.lake.head().await.unwrap();
+    let mut tx = world.database.pool.begin().await.unwrap();
+    assert_eq!(world.lake.replace(&mut tx, &table, &group[..2], &merged).await.unwrap(), None);
+    tx.rollback().await.unwrap();
+    assert_eq!(world.lake.head().await.unwrap(), head);
+    assert_eq!(numbers(&world, CommitRange::upto(head)).await, ints([1, 2, 3]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn garbage_is_what_is_old_and_neither_published_nor_awaited() {
+    let world = World::new().await;
+    let table = Table::source("events");
+    world.append(&events(), "one", &[event("a", 1, 1)]).await;
+    let batch = batch_of(&source_schema(&events()), &[event("a", 2, 2)]).unwrap();
+    let stage = async |key: &str| {
+        let batches = vec![batch.clone()];
+        world.lake.stage(&table, key, 0, &[], &batch.schema(), batches).await.unwrap().unwrap().path
+    };
+    let (awaited, _lost) = (BTreeSet::from([stage("awaited").await]), stage("lost").await);
+    let longago = at(0);
+    assert_eq!(world.lake.collect_garbage(longago, &awaited).await.unwrap(), 0, "all are younger");
+    assert_eq!(world.lake.collect_garbage(Time::MAX_UTC, &awaited).await.unwrap(), 1);
+    assert_eq!(world.lake.collect_garbage(Time::MAX_UTC, &awaited).await.unwrap(), 0);
+    assert_eq!(world.collect_garbage().await, 1, "nobody waits for it any more");
+    assert_eq!(numbers(&world, CommitRange::upto(9)).await, ints([1]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,7 @@
 //! A lake of its own for each test, and short ways to fill it.
 
+use std::collections::BTreeSet;
+
 use arrow::array::RecordBatch;
 use indexmap::IndexMap;
 use tidemill_blobs::{BlobOptions, Blobs};
@@ -42,6 +44,23 @@ impl World {
         let version = self.lake.publish(&mut tx, table, job_key, staged.as_slice()).await.unwrap();
         tx.commit().await.unwrap();
         version
+    }
+
+    /// Merges whatever files can be, however few.
+    pub(crate) async fn compact(&self, table: &Table) -> usize {
+        let groups = self.lake.mergeable(table, 2).await.unwrap();
+        for group in &groups {
+            let merged = self.lake.merge(table, group).await.unwrap().unwrap();
+            let mut tx = self.database.pool.begin().await.unwrap();
+            self.lake.replace(&mut tx, table, group, &merged).await.unwrap().unwrap();
+            tx.commit().await.unwrap();
+        }
+        groups.len()
+    }
+
+    /// Deletes every file that nobody reads, however young.
+    pub(crate) async fn collect_garbage(&self) -> usize {
+        self.lake.collect_garbage(Time::MAX_UTC, &BTreeSet::new()).await.unwrap()
     }
 
     pub(crate) async fn append(&self, source: &Source, job_key: &str, rows: &[Row]) -> Version {

@@ -16,6 +16,11 @@ pub(super) async fn ready(State(api): State<Api>) -> Answer {
     one(json!({ "now": api.stores.store.database_now().await? }))
 }
 
+/// `GET /v1/places`: where clients find what other roles do.
+pub(super) async fn places(State(api): State<Api>) -> Answer {
+    one(json!({ "gateway": api.places.gateway, "serve": api.places.serve }))
+}
+
 /// `GET /v1/workers`
 pub(super) async fn workers(State(api): State<Api>) -> Answer {
     items(api.stores.store.workers().await?)

@@ -28,7 +28,7 @@ pub(crate) async fn models(session: &Session, command: Models) -> Done {
         }
         Models::Show { model } => {
             let mut page = session.client.get(&format!("/v1/models/{}", segment(&model))).await?;
-            add_latencies(&mut page, &session.places.serve, &model).await;
+            add_latencies(session, &mut page, &model).await;
             Ok(output::object(session.format, &page, "/name", show)?)
         }
         Models::Promote { model, version, alias, write } => {
@@ -51,8 +51,9 @@ async fn alias_call(session: &Session, path: &str, body: &Value) -> Done {
 }
 
 /// The serving role knows latencies; without it the page goes without them.
-async fn add_latencies(page: &mut Value, serve: &str, model: &str) {
-    let Ok(client) = Client::new(serve, Some(std::time::Duration::from_secs(2))) else { return };
+async fn add_latencies(session: &Session, page: &mut Value, model: &str) {
+    let Ok(serve) = session.serve().await else { return };
+    let Ok(client) = Client::new(&serve, Some(std::time::Duration::from_secs(2))) else { return };
     let Ok(stats) = client.get("/v1/stats").await else { return };
     for version in page["version_list"].as_array_mut().into_iter().flatten() {
         let row = stats["items"].as_array().into_iter().flatten();

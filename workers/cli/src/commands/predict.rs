@@ -33,7 +33,7 @@ pub(crate) async fn predict(session: &Session, args: PredictArgs) -> Done {
     if let Some(alias) = args.alias {
         body["alias"] = alias.into();
     }
-    let serve = Client::new(&session.places.serve, session.wait)?.verbose(session.verbose);
+    let serve = Client::new(&session.serve().await?, session.wait)?.verbose(session.verbose);
     let reply = serve.post(&format!("/v1/models/{}:predict", segment(&args.model)), &body).await?;
     Ok(output::object(session.format, &reply, "/predictions/0/prediction_id", show)?)
 }

@@ -106,8 +106,9 @@ async fn upload(session: &Session, sending: &Sending<'_>, file: &Path) -> Result
     let Sending { source, force, .. } = *sending;
     let (sha256, size_bytes) = identity(file)?;
     let format = sending.format.map_or_else(|| format_of(file), |format| Ok(format.to_owned()))?;
-    let mut client = IngestServiceClient::connect(session.places.gateway.clone()).await.map_err(|_| {
-        let fault = Fault::coded(102, format!("no gateway answers at {}", session.places.gateway));
+    let gateway = session.gateway().await?;
+    let mut client = IngestServiceClient::connect(gateway.clone()).await.map_err(|_| {
+        let fault = Fault::coded(102, format!("no gateway answers at {gateway}"));
         Failure::new(UNREACHABLE, fault.hint("start one with `tidemill dev` or `tidemill gateway`"))
     })?;
     let asked = GetUploadRequest { source: source.to_owned(), sha256: sha256.clone() };

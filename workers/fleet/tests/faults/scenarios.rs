@@ -9,6 +9,7 @@ use tidemill_ingest::jobs::ReplayJob;
 use tidemill_monitor::start_scan;
 use tidemill_runtime::job_new;
 use tidemill_spec::args::NOTIFY;
+use tidemill_upkeep::{collection, compaction};
 
 use crate::world::{World, visits};
 
@@ -130,6 +131,15 @@ scenarios! {
     "export" => async |world: &World| {
         let path = world.file("exported.parquet", "")?;
         step(world, "export", &json!({ "table": "view/last_visit", "path": path })).await
+    };
+    "lake.compact" => async |world: &World| {
+        world.enqueue(compaction(&world.scatter("visits").await?)).await
+    };
+    "lake.collect_garbage" => async |world: &World| {
+        world.enqueue(compaction(&world.scatter("visits").await?)).await?;
+        world.drive(&["lake.compact"]).await?;
+        world.age_lake().await?;
+        world.enqueue(collection()).await
     };
     "quality.check" => async |world: &World| {
         step(world, "quality.check", &json!({ "table": "source/visits", "conditions": ["pages < 100"] })).await

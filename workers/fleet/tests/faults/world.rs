@@ -2,7 +2,7 @@
 //!
 //! It is filled once by the fleet's own jobs; each test then gets a copy of its database, objects and Redis keys.
 
-use std::{collections::BTreeSet, fs, path::Path, process::Command, sync::Arc};
+use std::{collections::BTreeSet, fs, path::Path, process::Command, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use tempfile::TempDir;
@@ -10,7 +10,7 @@ use tidemill_blobs::BlobOptions;
 use tidemill_catalog::CodeArchive;
 use tidemill_core::{DataClock, Kind, RunId, SystemClock, Time};
 use tidemill_ingest::{Accepted, FileClaim, Ingest, Limits, Start};
-use tidemill_offline::LakeOptions;
+use tidemill_offline::{LakeOptions, Read, Table};
 use tidemill_online::OnlineOptions;
 use tidemill_pipeline::{Day, StartRun, Steps, start_run};
 use tidemill_runtime::JobEntry;
@@ -126,6 +126,34 @@ impl World {
     /// Uploads rows, cut into chunks of two, and returns the run that ingests them.
     pub(crate) async fn upload(&self, source: &str, csv: &str) -> anyhow::Result<RunId> {
         upload(&self.stores, self.folder.path(), source, csv, 2).await?.run.context("a run")
+    }
+
+    /// Publishes some rows of a source again, each as a file of its own.
+    pub(crate) async fn scatter(&self, source: &str) -> anyhow::Result<Table> {
+        let (table, lake) = (Table::source(source), &self.stores.lake);
+        let rows = lake.read(&Read::all(table.clone(), lake.head().await?)).await?;
+        let mut staged = Vec::new();
+        for number in 0..8 {
+            let row = rows.slice(number as usize, 1);
+            staged.extend(lake.stage(&table, "scattered", number, &[], &row.schema(), vec![row]).await?);
+        }
+        let mut tx = self.stores.store.begin().await?;
+        lake.publish(tx.conn(), &table, "scattered", &staged).await?;
+        tx.commit().await?;
+        Ok(table)
+    }
+
+    /// What was written to the lake, or replaced in it, was so two days ago.
+    pub(crate) async fn age_lake(&self) -> anyhow::Result<()> {
+        sqlx::query("UPDATE lake.lake_file SET ended_at = ended_at - interval '2 days'")
+            .execute(&self.database.pool)
+            .await?;
+        for object in self.stores.blobs.list("lake").await? {
+            let written = object.modified_at - Duration::from_hours(48);
+            let file = fs::File::options().append(true).open(self.stores.blobs.fetch(&object.path).await?)?;
+            file.set_modified(written.into())?;
+        }
+        Ok(())
     }
 
     /// Applies the project with a changed declaration.
