@@ -59,7 +59,8 @@ impl Prepare for () {
 
 /// Turns a due tick into a run.
 pub trait Fire: Send + Sync + 'static {
-    /// Enqueues the run in `tx`, which also records the tick. `logical_time` is the tick's, on the data clock.
+    /// Enqueues the run in `tx`, which also records the tick; `None`: there is nothing to do at this tick, which is
+    /// recorded as skipped. `logical_time` is the tick's, on the data clock.
     ///
     /// # Errors
     /// [`JobError::Retry`]: the tick stays due. Anything else: the tick is recorded as missed.
@@ -68,5 +69,5 @@ pub trait Fire: Send + Sync + 'static {
         tx: &'a mut Tx,
         schedule: &'a ScheduleRow,
         logical_time: Time,
-    ) -> BoxFuture<'a, Result<RunId, JobError>>;
+    ) -> BoxFuture<'a, Result<Option<RunId>, JobError>>;
 }

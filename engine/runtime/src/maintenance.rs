@@ -143,7 +143,8 @@ impl Maintenance {
         at: Time,
     ) -> Result<(TickOutcome, Option<RunId>), JobError> {
         match self.fire.fire(tx, schedule, at).await {
-            Ok(run) => Ok((TickOutcome::Fired, Some(run))),
+            Ok(Some(run)) => Ok((TickOutcome::Fired, Some(run))),
+            Ok(None) => Ok((TickOutcome::Skipped, None)),
             Err(error @ JobError::Retry(_)) => Err(error),
             Err(error) => {
                 tracing::error!(schedule = schedule.name, logical_time = %at, %error, "a tick could not start its run");

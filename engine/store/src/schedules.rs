@@ -63,12 +63,10 @@ pub type DueSchedule = ScheduleRow;
 pub enum TickOutcome {
     /// It started a run.
     Fired,
-    /// A run was under way.
+    /// A run was under way, or there was nothing to do.
     Skipped,
     /// It was missed, and the catch-up policy lets it go.
     Missed,
-    /// It waits for the run that is under way.
-    Queued,
 }
 
 impl TickOutcome {
@@ -77,7 +75,6 @@ impl TickOutcome {
             Self::Fired => "fired",
             Self::Skipped => "skipped",
             Self::Missed => "missed",
-            Self::Queued => "queued",
         }
     }
 }

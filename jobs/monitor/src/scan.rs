@@ -29,7 +29,7 @@ use crate::{
 /// How long the scan sleeps while its views catch up.
 const SNOOZE: TimeDelta = TimeDelta::milliseconds(300);
 /// The alias that is watched.
-const CHAMPION: &str = "champion";
+pub(crate) const CHAMPION: &str = "champion";
 
 /// What a scan found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

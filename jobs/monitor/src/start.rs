@@ -4,10 +4,17 @@ use futures::future::BoxFuture;
 use tidemill_catalog::Catalog;
 use tidemill_core::{JobError, RunId, Time};
 use tidemill_runtime::{Fire, job_new};
-use tidemill_spec::args::{MONITOR_SCAN, MonitorScan};
+use tidemill_spec::{
+    MonitorTarget,
+    args::{MONITOR_SCAN, MonitorScan},
+};
 use tidemill_store::{Enqueued, NewJob, ScheduleRow, Tx};
 
-use crate::{Error, scan::declared, window::window_ending};
+use crate::{
+    Error,
+    scan::{CHAMPION, declared},
+    window::window_ending,
+};
 
 /// What names a schedule of a monitor.
 const PREFIX: &str = "monitor/";
@@ -59,15 +66,22 @@ impl Fire for MonitorTicks {
         tx: &'a mut Tx,
         schedule: &'a ScheduleRow,
         logical_time: Time,
-    ) -> BoxFuture<'a, Result<RunId, JobError>> {
+    ) -> BoxFuture<'a, Result<Option<RunId>, JobError>> {
         Box::pin(async move {
             let name = schedule.name.strip_prefix(PREFIX).unwrap_or(&schedule.name);
             let objects = self.catalog.objects().await?;
-            let window = window_ending(declared(&objects, name)?, logical_time)?;
+            let monitor = declared(&objects, name)?;
+            if let MonitorTarget::Model(model) = &monitor.target
+                && self.catalog.model_alias(model, CHAMPION).await?.is_none()
+            {
+                // Nothing is served yet, so there is nothing to watch.
+                return Ok(None);
+            }
+            let Some(window) = window_ending(monitor, logical_time)? else { return Ok(None) };
             for (from, to) in self.catalog.windows_incomplete(name).await? {
                 start_scan(&self.catalog, tx, name, from, to).await?;
             }
-            Ok(start_scan(&self.catalog, tx, name, window.start, window.end).await?.run)
+            Ok(Some(start_scan(&self.catalog, tx, name, window.start, window.end).await?.run))
         })
     }
 }

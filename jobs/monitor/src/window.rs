@@ -10,19 +10,23 @@ use crate::Error;
 
 const DAY_SECONDS: u64 = 24 * 60 * 60;
 
-/// The window that a tick ends, `start ≤ t < end`.
-pub fn window_ending(monitor: &Monitor, end: Time) -> Result<Range<Time>, Error> {
+/// The window that a tick ends, `start ≤ t < end`; `None` where the tick is no end of one.
+pub fn window_ending(monitor: &Monitor, end: Time) -> Result<Option<Range<Time>>, Error> {
     let calendar = calendar(monitor)?;
     let last = end.with_timezone(&calendar.timezone()).date_naive();
+    if !monitor.every.ends_on(last) {
+        return Ok(None);
+    }
     let first = match monitor.every {
         // A day of the calendar may have 23 or 25 hours.
         Every::Duration(length) if length.as_secs().is_multiple_of(DAY_SECONDS) => {
             last.checked_sub_days(Days::new(length.as_secs() / DAY_SECONDS))
         }
-        Every::Duration(length) => return Ok(end - length..end),
+        Every::Duration(length) => return Ok(Some(end - length..end)),
         Every::Months(months) => last.checked_sub_months(Months::new(months)),
     };
-    Ok(calendar.midnight(first.ok_or_else(|| Error::Window(end.to_rfc3339()))?)..end)
+    let first = first.ok_or_else(|| Error::Window(end.to_rfc3339()))?;
+    Ok(Some(calendar.midnight(first)..end))
 }
 
 /// An instant on the monitor's own clocks, to the minute.
@@ -85,7 +89,8 @@ mod tests {
     fn a_month_begins_and_ends_at_local_midnight() {
         let november = ("2013-11-01T04:00:00Z", "2013-12-01T05:00:00Z");
         check(&parse_window(&monitor(), "2013-11").unwrap(), november.0, november.1);
-        check(&window_ending(&monitor(), november.1.parse().unwrap()).unwrap(), november.0, november.1);
+        let ended = window_ending(&monitor(), november.1.parse().unwrap()).unwrap().unwrap();
+        check(&ended, november.0, november.1);
     }
 
     #[test]
@@ -107,9 +112,11 @@ mod tests {
         };
         // The clocks were set back on 3 November: that day had 25 hours.
         let end = "2013-11-04T05:00:00Z".parse().unwrap();
-        check(&window_ending(&every(24), end).unwrap(), "2013-11-03T04:00:00Z", "2013-11-04T05:00:00Z");
-        check(&window_ending(&every(7 * 24), end).unwrap(), "2013-10-28T04:00:00Z", "2013-11-04T05:00:00Z");
-        check(&window_ending(&every(6), end).unwrap(), "2013-11-03T23:00:00Z", "2013-11-04T05:00:00Z");
+        let ended = |hours| window_ending(&every(hours), end).unwrap();
+        check(&ended(24).unwrap(), "2013-11-03T04:00:00Z", "2013-11-04T05:00:00Z");
+        check(&ended(7 * 24).unwrap(), "2013-10-28T04:00:00Z", "2013-11-04T05:00:00Z");
+        check(&ended(6).unwrap(), "2013-11-03T23:00:00Z", "2013-11-04T05:00:00Z");
+        assert_eq!(ended(3 * 24), None, "three days end on the day before and two days later");
         assert_eq!(local(&monitor(), end), "2013-11-04 00:00");
     }
 }

@@ -36,7 +36,7 @@ impl Fire for PipelineTicks {
         tx: &'a mut Tx,
         schedule: &'a ScheduleRow,
         logical_time: Time,
-    ) -> BoxFuture<'a, Result<RunId, JobError>> {
+    ) -> BoxFuture<'a, Result<Option<RunId>, JobError>> {
         Box::pin(async move {
             let name = &schedule.name;
             let pipeline = name.strip_prefix(PREFIX).unwrap_or(name).to_owned();
@@ -48,7 +48,7 @@ impl Fire for PipelineTicks {
                 // The tick is unique already; the key keeps a run unique even where a tick was recorded twice.
                 key: Some(format!("{name} {}", logical_time.to_rfc3339())),
             };
-            Ok(start_run(&self.catalog, tx, &start).await?.run)
+            Ok(Some(start_run(&self.catalog, tx, &start).await?.run))
         })
     }
 }

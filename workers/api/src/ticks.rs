@@ -31,7 +31,7 @@ impl Fire for Ticks {
         tx: &'a mut Tx,
         schedule: &'a ScheduleRow,
         logical_time: Time,
-    ) -> BoxFuture<'a, Result<RunId, JobError>> {
+    ) -> BoxFuture<'a, Result<Option<RunId>, JobError>> {
         if PipelineTicks::takes(schedule) {
             return self.pipelines.fire(tx, schedule, logical_time);
         }

@@ -124,7 +124,6 @@ mod tests {
             TickOutcome::Fired => '+',
             TickOutcome::Skipped => '~',
             TickOutcome::Missed => '!',
-            TickOutcome::Queued => '?',
         };
         let mut words: Vec<String> =
             plan.ticks.iter().map(|(at, outcome)| format!("{}{}", mark(outcome), day_of(*at))).collect();

@@ -19,12 +19,15 @@ impl Fire for Ticks {
         tx: &'a mut Tx,
         schedule: &'a ScheduleRow,
         logical_time: Time,
-    ) -> BoxFuture<'a, Result<RunId, JobError>> {
+    ) -> BoxFuture<'a, Result<Option<RunId>, JobError>> {
         Box::pin(async move {
             if schedule.target == json!("gone") {
                 return Err(JobError::Discard(tidemill_core::Fault::new("there is no such pipeline")));
             }
-            Ok(self.0.enqueue(tx, job_new(KIND, &logical_time)).await?.run)
+            if schedule.target == json!("idle") {
+                return Ok(None);
+            }
+            Ok(Some(self.0.enqueue(tx, job_new(KIND, &logical_time)).await?.run))
         })
     }
 }
@@ -75,6 +78,16 @@ async fn ticks_fire_once_as_the_data_clock_passes_them() {
     assert_eq!(world.count("SELECT count(*) FROM tick WHERE outcome = 'fired'").await, 3);
     let next = world.store().schedules().await.unwrap()[0].next_at;
     assert_eq!(next, "2013-06-04T07:30:00Z".parse::<Time>().unwrap());
+}
+
+#[tokio::test]
+async fn a_tick_with_nothing_to_do_is_skipped() {
+    let world = World::new().await;
+    declare(&world, "last", json!("idle")).await;
+    set_clock(&world, "2013-06-01T12:00:00Z").await;
+    maintenance(&world).fire_due().await.unwrap();
+    assert_eq!(world.count("SELECT count(*) FROM run").await, 0);
+    assert_eq!(world.count("SELECT count(*) FROM tick WHERE outcome = 'skipped'").await, 1);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! When what is declared starts by itself: the schedules of pipelines and monitors. Pure.
 
 use tidemill_core::{Time, schedule::Schedule};
-use tidemill_spec::{Every, Monitor, ObjectKind, ObjectRef, Objects, Pipeline};
+use tidemill_spec::{Monitor, ObjectKind, ObjectRef, Objects, Pipeline};
 use tidemill_store::NewSchedule;
 
 use crate::Error;
@@ -13,8 +13,12 @@ use crate::Error;
 pub(super) fn schedules(objects: &Objects, now: Time) -> Result<Vec<NewSchedule>, Error> {
     let pipelines = objects.pipelines.values().filter_map(pipeline_schedule);
     pipelines
+        .map(Ok)
         .chain(objects.monitors.values().map(monitor_schedule))
-        .map(|schedule| Ok(NewSchedule { next_at: first_tick(&schedule, now)?, ..schedule }))
+        .map(|schedule| {
+            let schedule = schedule?;
+            Ok(NewSchedule { next_at: first_tick(&schedule, now)?, ..schedule })
+        })
         .collect()
 }
 
@@ -30,17 +34,19 @@ fn pipeline_schedule(pipeline: &Pipeline) -> Option<NewSchedule> {
     })
 }
 
-fn monitor_schedule(monitor: &Monitor) -> NewSchedule {
-    NewSchedule {
-        name: ObjectRef::new(ObjectKind::Monitor, &monitor.name).to_string(),
-        cron: monitor_cron(monitor.every),
+fn monitor_schedule(monitor: &Monitor) -> Result<NewSchedule, Error> {
+    let name = ObjectRef::new(ObjectKind::Monitor, &monitor.name).to_string();
+    let cron = monitor.every.cron();
+    Ok(NewSchedule {
+        cron: cron.ok_or_else(|| Error::Inconsistent(format!("schedule of {name}: no cron line says it")))?,
+        name,
         timezone: monitor.timezone.clone(),
         // Every window is scanned, also those that passed while nothing ran.
         catchup: "all".to_owned(),
         overlap: "allow".to_owned(),
         target: serde_json::json!({ "monitor": monitor.name }),
         next_at: Time::UNIX_EPOCH,
-    }
+    })
 }
 
 fn first_tick(schedule: &NewSchedule, now: Time) -> Result<Time, Error> {
@@ -48,29 +54,4 @@ fn first_tick(schedule: &NewSchedule, now: Time) -> Result<Time, Error> {
         |why: &dyn std::fmt::Display| Error::Inconsistent(format!("schedule of {}: {why}", schedule.name));
     let ticks = Schedule::new(&schedule.cron, &schedule.timezone).map_err(|error| invalid(&error))?;
     Ok(ticks.next_after(now).ok_or_else(|| invalid(&"it never ticks"))?.at)
-}
-
-/// The ticks at which a monitor's windows end. A length that cron can't say ticks more often; a scan of a window
-/// that was scanned before changes nothing.
-fn monitor_cron(every: Every) -> String {
-    const MINUTE: u64 = 60;
-    const HOUR: u64 = 60 * MINUTE;
-    const DAY: u64 = 24 * HOUR;
-    match every {
-        Every::Months(1) => "0 0 1 * *".to_owned(),
-        Every::Months(months) if 12 % months == 0 => format!("0 0 1 */{months} *"),
-        Every::Months(_) => "0 0 1 * *".to_owned(),
-        Every::Duration(length) => match length.as_secs() {
-            seconds if seconds == 7 * DAY => "0 0 * * 1".to_owned(),
-            seconds if seconds % DAY == 0 => "0 0 * * *".to_owned(),
-            seconds if seconds % HOUR == 0 && DAY.is_multiple_of(seconds) => {
-                format!("0 */{} * * *", seconds / HOUR)
-            }
-            seconds if seconds % HOUR == 0 => "0 * * * *".to_owned(),
-            seconds if seconds % MINUTE == 0 && HOUR.is_multiple_of(seconds) => {
-                format!("*/{} * * * *", seconds / MINUTE)
-            }
-            _ => "* * * * *".to_owned(),
-        },
-    }
 }

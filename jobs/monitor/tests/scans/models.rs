@@ -36,28 +36,40 @@ async fn a_champion_that_is_asked_of_other_visits_drifts_and_fails() {
 #[tokio::test]
 async fn labels_that_come_late_are_restated_by_the_next_tick() {
     let world = World::new().await;
-    world.fill(&visits(1, 26, usual)).await;
+    world.fill(&visits(1, 27, usual)).await;
     world.train().await;
 
     // Half an hour after the window began no label can be in: that is nobody's fault.
-    world.clock(day(16) + chrono::TimeDelta::minutes(30)).await;
-    let early = world.scan("drift", 16, 21).await;
+    world.clock(day(17) + chrono::TimeDelta::minutes(30)).await;
+    let early = world.scan("drift", 17, 22).await;
     assert_eq!((early.status, early.rows, early.complete), (Verdict::Insufficient, 0, false));
-    assert!(early.results.last().unwrap().note.as_ref().unwrap().contains("2024-01-22"), "{early:#?}");
+    assert!(early.results.last().unwrap().note.as_ref().unwrap().contains("2024-01-23"), "{early:#?}");
     assert!(world.incidents("drift").await.is_empty());
 
     // At its end those of the last day are missing.
-    world.clock(day(21)).await;
-    tick(&world, day(21)).await;
-    let scan = world.scanned("drift", day(16)).await;
+    world.clock(day(22)).await;
+    tick(&world, day(22)).await;
+    let scan = world.scanned("drift", day(17)).await;
     assert_eq!((scan.rows, scan.complete), (193, false));
     assert_eq!(said(&scan)[0], ("psi prediction".to_owned(), "insufficient"));
 
-    world.clock(day(26)).await;
-    tick(&world, day(26)).await;
-    let restated = world.scanned("drift", day(16)).await;
+    // Five days end on the 22nd and the 27th.
+    tick(&world, day(24)).await;
+    world.clock(day(27)).await;
+    tick(&world, day(27)).await;
+    let restated = world.scanned("drift", day(17)).await;
     assert_eq!((restated.rows, restated.complete, restated.status), (240, true, Verdict::Ok));
-    assert_eq!(world.scanned("drift", day(21)).await.rows, 193);
+    assert_eq!(world.scanned("drift", day(22)).await.rows, 193);
+}
+
+#[tokio::test]
+async fn a_model_that_nobody_serves_yet_is_not_watched() {
+    let world = World::new().await;
+    world.fill(&visits(1, 26, usual)).await;
+    world.clock(day(22)).await;
+    // No run fails for want of a champion.
+    tick(&world, day(22)).await;
+    assert_eq!(run_until_idle(world.store(), tidemill_monitor::jobs(&world.deps)).await.unwrap(), 0);
 }
 
 #[tokio::test]

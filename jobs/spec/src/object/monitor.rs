@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use tidemill_core::Time;
 
@@ -38,6 +39,47 @@ pub enum Every {
     Months(u32),
     /// A fixed length.
     Duration(Duration),
+}
+
+impl Every {
+    /// When windows may end, as a cron line in the monitor's time zone: several days end at every such midnight that
+    /// [`Self::ends_on`] says. `None` for a length that doesn't divide the calendar: its windows would overlap or
+    /// leave gaps.
+    pub fn cron(self) -> Option<String> {
+        const MINUTE: u64 = 60;
+        const HOUR: u64 = 60 * MINUTE;
+        const DAY: u64 = 24 * HOUR;
+        let divides = |unit: u64, whole: u64, length: u64| {
+            length.is_multiple_of(unit) && whole.is_multiple_of(length) && length < whole
+        };
+        match self {
+            Self::Months(12) => Some("0 0 1 1 *".to_owned()),
+            Self::Months(months) if months > 0 && 12 % months == 0 => Some(format!("0 0 1 */{months} *")),
+            Self::Months(_) => None,
+            Self::Duration(length) if length.subsec_nanos() > 0 => None,
+            Self::Duration(length) => match length.as_secs() {
+                0 => None,
+                seconds if seconds == 7 * DAY => Some("0 0 * * 1".to_owned()),
+                seconds if seconds.is_multiple_of(DAY) => Some("0 0 * * *".to_owned()),
+                HOUR => Some("0 * * * *".to_owned()),
+                seconds if divides(HOUR, DAY, seconds) => Some(format!("0 */{} * * *", seconds / HOUR)),
+                seconds if divides(MINUTE, HOUR, seconds) => Some(format!("*/{} * * * *", seconds / MINUTE)),
+                _ => None,
+            },
+        }
+    }
+
+    /// Whether a window ends as this day begins. Windows of several days are counted from a Monday, 5 January 1970,
+    /// so that all who count agree.
+    pub fn ends_on(self, day: NaiveDate) -> bool {
+        match self {
+            Self::Duration(length) => {
+                let days = i64::try_from(length.as_secs() / (24 * 60 * 60)).unwrap_or(i64::MAX);
+                days < 2 || (day.to_epoch_days() as i64 - 4) % days == 0
+            }
+            Self::Months(_) => true,
+        }
+    }
 }
 
 /// What a monitor watches.
@@ -130,4 +172,32 @@ pub struct Notifier {
 
 fn utc() -> String {
     "UTC".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_divides_the_calendar_has_a_cron_line() {
+        let minutes = |minutes: u64| Every::Duration(Duration::from_mins(minutes)).cron();
+        let days = |days: u64| minutes(days * 24 * 60);
+        let lines = [minutes(1), minutes(15), minutes(60), minutes(6 * 60), days(1), days(5), days(7)];
+        let daily = "0 0 * * *";
+        let expected = ["*/1 * * * *", "*/15 * * * *", "0 * * * *", "0 */6 * * *", daily, daily, "0 0 * * 1"];
+        assert_eq!(lines.map(Option::unwrap), expected);
+        let months = [1, 3, 12].map(|months| Every::Months(months).cron().unwrap());
+        assert_eq!(months, ["0 0 1 */1 *", "0 0 1 */3 *", "0 0 1 1 *"]);
+        let others = [minutes(0), minutes(7), minutes(90), minutes(5 * 60), minutes(36 * 60)];
+        assert_eq!(others, [const { None }; 5]);
+        let ends = |every: u64| {
+            let every = Every::Duration(Duration::from_hours(24 * every));
+            let monday: NaiveDate = "2013-06-03".parse().unwrap();
+            let days = monday.iter_days().take(15).filter(|day| every.ends_on(*day));
+            days.map(|day| day.format("%-d").to_string()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(ends(1), "3 4 5 6 7 8 9 10 11 12 13 14 15 16 17");
+        assert_eq!([ends(7), ends(14), ends(5)], ["3 10 17", "10", "3 8 13"]);
+        assert_eq!([0, 5, 24].map(|months| Every::Months(months).cron()), [None, None, None]);
+    }
 }

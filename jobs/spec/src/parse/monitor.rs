@@ -59,19 +59,22 @@ fn target(at: &At<'_>) -> Option<MonitorTarget> {
     })
 }
 
-/// `1 month`, `3 months`, or a duration.
+/// `1 month`, `3 months`, or a duration; its windows follow one another without gaps.
 fn every(at: &At<'_>) -> Option<Every> {
     let text = at.text()?;
     let months = text.split_once(' ').filter(|(_, unit)| matches!(*unit, "month" | "months"));
-    if let Some(count) = months.and_then(|(count, _)| count.parse().ok()).filter(|count| *count > 0) {
-        return Some(Every::Months(count));
+    let every = match months.and_then(|(count, _)| count.parse().ok()) {
+        Some(count) => Some(Every::Months(count)),
+        None => units::parse_duration(&text).map(Every::Duration),
+    };
+    if every.is_none_or(|every| every.cron().is_none()) {
+        at.error(209, format!("`{text}` is not a cadence")).help(
+            "write minutes that divide an hour (`15m`), hours that divide a day (`6h`), days (`7d`), or months that \
+             divide a year (`1 month`)",
+        );
+        return None;
     }
-    let duration = units::parse_duration(&text).filter(|duration| !duration.is_zero());
-    if duration.is_none() {
-        at.error(209, format!("`{text}` is not a cadence"))
-            .help("write `1 month`, or a duration such as `1h` or `7d`");
-    }
-    duration.map(Every::Duration)
+    every
 }
 
 pub(super) fn timezone(at: &At<'_>) -> Option<String> {
