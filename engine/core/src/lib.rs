@@ -18,5 +18,5 @@ pub use error::{Code, Fault};
 pub use ids::{DatasetId, IncidentId, JobId, LeaseToken, PredictionId, RunId, UploadId, WorkerId};
 pub use retry::{AttemptPolicy, RetryPolicy};
 pub use schedule::{CatchUp, InvalidSchedule, Overlap, Schedule, Tick};
-pub use state::{JobState, RunState, StepState};
+pub use state::{RunState, StepState};
 pub use verdict::{JobError, Kind};

@@ -43,24 +43,6 @@ macro_rules! words {
 #[error("`{0}` is not a state")]
 pub struct UnknownState(pub String);
 
-words!(/// The life of a job in the queue.
-JobState {
-    /// Waits for its time.
-    Scheduled = "scheduled",
-    /// May be claimed.
-    Available = "available",
-    /// Under a lease.
-    Running = "running",
-    /// Failed, and waits for its next attempt.
-    Retryable = "retryable",
-    /// Done.
-    Completed = "completed",
-    /// Failed for good.
-    Discarded = "discarded",
-    /// Stopped by a person or a timeout of the run.
-    Cancelled = "cancelled",
-});
-
 words!(/// The life of a step of a run.
 StepState {
     /// Waits for other steps.
@@ -96,13 +78,6 @@ RunState {
     /// Stopped by a person.
     Cancelled = "cancelled",
 });
-
-impl JobState {
-    /// Whether nothing will change any more.
-    pub fn is_final(self) -> bool {
-        matches!(self, Self::Completed | Self::Discarded | Self::Cancelled)
-    }
-}
 
 impl StepState {
     /// Whether nothing will change any more, short of a retry by a person.

@@ -6,12 +6,12 @@ use anyhow::ensure;
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::Executor as _;
-use tidemill_core::{Fault, JobId, RunId, StepState, SystemClock, WorkerId};
+use tidemill_core::{Fault, JobId, RunId, RunState, StepState, SystemClock, WorkerId};
 use tidemill_runtime::{
     Ended, Executor, JobEntry, Prepare, Stop, job_new,
     probe::{Interference, Operation, Probe},
 };
-use tidemill_store::{Claimed, DatabaseOptions, Ending, Store};
+use tidemill_store::{Claimed, DatabaseOptions, Ending, RunQuery, Store};
 
 use crate::postgres::{self, Database};
 
@@ -67,6 +67,18 @@ pub async fn run_job(store: &Store, job: JobEntry, args: &impl Serialize) -> Res
 /// that took.
 pub async fn run_until_idle(store: &Store, jobs: Vec<JobEntry>) -> anyhow::Result<usize> {
     Driver::new(store, jobs).until_idle().await
+}
+
+/// Why runs failed, newest first; a hundred at most.
+pub async fn failures(store: &Store) -> anyhow::Result<Vec<Fault>> {
+    let failed = RunQuery {
+        state: Some(RunState::Failed),
+        pipeline: None,
+        all: true,
+        finished_since: None,
+        limit: 100,
+    };
+    Ok(store.runs(&failed).await?.into_iter().filter_map(|run| run.fault).collect())
 }
 
 /// How the last step of a run ended: its outputs, or the first fault or reason found.

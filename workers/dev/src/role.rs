@@ -4,10 +4,6 @@ use std::{
     fs::File,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
     time::Duration,
 };
 
@@ -72,11 +68,10 @@ impl Role {
     }
 
     /// Keeps the process running until `shutdown`, then lets it drain.
-    pub(crate) async fn supervise(self, binary: PathBuf, pid: Arc<AtomicU32>, shutdown: CancellationToken) {
+    pub(crate) async fn supervise(self, binary: PathBuf, shutdown: CancellationToken) {
         while !shutdown.is_cancelled() {
             match self.spawn(&binary) {
                 Ok(mut child) => {
-                    pid.store(child.id(), Ordering::Release);
                     watch(&mut child, &shutdown).await;
                     if !shutdown.is_cancelled() {
                         tracing::warn!(role = self.name, "a role ended; starting it again");

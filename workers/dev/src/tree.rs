@@ -3,10 +3,6 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
     time::Duration,
 };
 
@@ -44,7 +40,6 @@ pub struct TreeOptions {
 #[derive(Debug)]
 pub struct Tree {
     endpoints: Endpoints,
-    roles: Vec<(String, Arc<AtomicU32>)>,
     tasks: JoinSet<()>,
     shutdown: CancellationToken,
     servers: Servers,
@@ -80,8 +75,7 @@ impl Tree {
             pid: std::process::id(),
         };
         let shutdown = CancellationToken::new();
-        let mut tree =
-            Self { endpoints, roles: Vec::new(), tasks: JoinSet::new(), shutdown, servers, _lock: lock };
+        let mut tree = Self { endpoints, tasks: JoinSet::new(), shutdown, servers, _lock: lock };
         tree.migrate(options, &dir)?;
         tree.start_roles(options, &dir);
         tree.await_ready(options.workers, &dir).await?;
@@ -100,11 +94,6 @@ impl Tree {
         let parts: Vec<&str> =
             self.servers.names.iter().map(String::as_str).chain([roles.as_str()]).collect();
         parts.join("   ✓ ")
-    }
-
-    /// The process id of a role, e.g. `worker-1`.
-    pub fn pid(&self, role: &str) -> Option<u32> {
-        self.roles.iter().find(|(name, _)| name == role).map(|(_, pid)| pid.load(Ordering::Acquire))
     }
 
     /// Lets every role drain, then stops the servers.
@@ -141,9 +130,7 @@ impl Tree {
         let others = ["server", "gateway", "serve"].map(|role| (role.to_owned(), role));
         for (name, subcommand) in others.into_iter().chain(workers) {
             let role = self.role(&name, &[subcommand], options, dir);
-            let pid = Arc::new(AtomicU32::new(0));
-            self.tasks.spawn(role.supervise(options.binary.clone(), Arc::clone(&pid), self.shutdown.clone()));
-            self.roles.push((name, pid));
+            self.tasks.spawn(role.supervise(options.binary.clone(), self.shutdown.clone()));
         }
     }
 

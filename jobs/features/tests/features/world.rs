@@ -1,7 +1,7 @@
 //! A small airport: departures and weather, a view of each kind over them, a frozen data clock.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     sync::atomic::{AtomicI64, Ordering},
 };
 
@@ -9,15 +9,15 @@ use serde_json::{Map, json};
 use tempfile::TempDir;
 use tidemill_blobs::{BlobOptions, Blobs};
 use tidemill_catalog::{Catalog, CodeArchive};
-use tidemill_core::{DataClock, RunState, Time};
+use tidemill_core::{DataClock, Time};
 use tidemill_features::{Deps, GetRequest, Parity, get, jobs, parity, update_new, updates_of_source};
 use tidemill_offline::{Lake, LakeOptions, Table};
 use tidemill_online::{Online, OnlineOptions, ViewFeatures};
 use tidemill_pyrun::{PyOptions, PyPools};
 use tidemill_rows::{Row, batch_of, source_schema};
 use tidemill_spec::{LoadOptions, Objects, Value, diagnostic::SourceFile, load_files};
-use tidemill_store::{NewJob, RunQuery};
-use tidemill_testkit::{Engine, engine_with, redis, run_until_idle};
+use tidemill_store::NewJob;
+use tidemill_testkit::{Engine, engine_with, failures, redis, run_until_idle};
 
 pub(crate) const PROJECT: &str = r#"
 apiVersion: tidemill/v1
@@ -246,16 +246,8 @@ impl World {
     /// Runs every job that waits, and those they wish for.
     pub(crate) async fn drain(&self) {
         run_until_idle(self.deps.catalog.store(), jobs(&self.deps)).await.unwrap();
-        let failed = RunQuery {
-            state: Some(RunState::Failed),
-            pipeline: None,
-            all: true,
-            finished_since: None,
-            limit: 9,
-        };
-        let failed = self.deps.catalog.store().runs(&failed).await.unwrap();
-        let faults: Vec<_> = failed.iter().map(|run| (&run.pipeline, &run.fault)).collect();
-        assert!(faults.is_empty(), "{faults:#?}");
+        let failed = failures(self.deps.catalog.store()).await.unwrap();
+        assert!(failed.is_empty(), "{failed:#?}");
     }
 
     /// An airport's features in a view now, as Redis has them.
@@ -295,9 +287,8 @@ impl World {
 
 fn python_options() -> PyOptions {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let venv = || std::env::home_dir().unwrap().join(".cache/tidemill/venv/bin/python");
     PyOptions {
-        python: std::env::var_os("TIDEMILL_PYTHON").map_or_else(venv, PathBuf::from),
+        python: tidemill_testkit::python().unwrap(),
         package: Some(here.join("../../workers/python/src").canonicalize().unwrap()),
         ..PyOptions::default()
     }

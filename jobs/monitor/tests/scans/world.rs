@@ -8,15 +8,15 @@ use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 use tidemill_blobs::{BlobOptions, Blobs};
 use tidemill_catalog::{Catalog, CodeArchive, Incident, ModelVersion};
-use tidemill_core::{DataClock, Fault, RunState, Time};
+use tidemill_core::{DataClock, Fault, Time};
 use tidemill_monitor::{Deps, Scan, start_scan};
 use tidemill_offline::{Lake, LakeOptions, Table};
 use tidemill_online::{Online, OnlineOptions};
 use tidemill_pyrun::PyOptions;
 use tidemill_rows::{Row, batch_of, source_schema};
 use tidemill_spec::{LoadOptions, Objects, Value, diagnostic::SourceFile, load_files};
-use tidemill_store::{RunQuery, Store};
-use tidemill_testkit::{Engine, engine_with, redis, run_job, run_until_idle};
+use tidemill_store::Store;
+use tidemill_testkit::{Engine, engine_with, failures, redis, run_job, run_until_idle};
 
 use crate::webhook::Webhook;
 
@@ -168,14 +168,7 @@ impl World {
     }
 
     pub(crate) async fn failures(&self) -> Vec<Fault> {
-        let failed = RunQuery {
-            state: Some(RunState::Failed),
-            pipeline: None,
-            all: true,
-            finished_since: None,
-            limit: 9,
-        };
-        self.store().runs(&failed).await.unwrap().into_iter().filter_map(|run| run.fault).collect()
+        failures(self.store()).await.unwrap()
     }
 
     pub(crate) async fn incidents(&self, monitor: &str) -> Vec<Incident> {
@@ -285,9 +278,8 @@ fn model_folder() -> TempDir {
 }
 
 fn python() -> PyOptions {
-    let venv = || std::env::home_dir().unwrap().join(".cache/tidemill/venv/bin/python");
     PyOptions {
-        python: std::env::var_os("TIDEMILL_PYTHON").map_or_else(venv, PathBuf::from),
+        python: tidemill_testkit::python().unwrap(),
         package: Some(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../workers/python/src")),
         ..PyOptions::default()
     }

@@ -165,9 +165,8 @@ pub(crate) fn outputs<'a>(page: &'a RunPage, step: &str) -> &'a Json {
 }
 
 pub(crate) fn python() -> PyOptions {
-    let venv = || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/tidemill/venv/bin/python");
     PyOptions {
-        python: std::env::var_os("TIDEMILL_PYTHON").map_or_else(venv, PathBuf::from),
+        python: tidemill_testkit::python().unwrap(),
         package: Some(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../workers/python/src")),
         ..PyOptions::default()
     }
