@@ -80,8 +80,8 @@ impl fmt::Display for CheckResult {
     }
 }
 
-/// A figure of a check as people write it.
-pub(crate) fn shown(check: &str, value: f64) -> String {
+/// A figure of a check as people write it: an age in seconds as `2.0 h`, a volume in rows, others to four digits.
+pub fn shown(check: &str, value: f64) -> String {
     match check {
         "freshness" if value >= 86_400.0 => format!("{:.1} d", value / 86_400.0),
         "freshness" if value >= 3_600.0 => format!("{:.1} h", value / 3_600.0),

@@ -26,7 +26,7 @@ pub mod window;
 pub use column::{Bin, ColumnReport, Spread, compare_column};
 pub use compare::{CompareReport, compare, compare_files};
 pub use error::Error;
-pub use judge::CheckResult;
+pub use judge::{CheckResult, shown};
 pub use list::{MonitorHistory, MonitorRow, monitor, monitors};
 pub use measure::Distances;
 pub use scan::Scan;

@@ -36,9 +36,9 @@ const SCANS: &[output::Column] = &[
 const RESULTS: &[output::Column] = &[
     text("CHECK", "/check"),
     text("COLUMN", "/column"),
-    text("VALUE", "/value").by(figure),
-    text("WARN", "/warn").by(figure),
-    text("LIMIT", "/limit").by(figure),
+    text("VALUE", "").by(|result| judged(result, "value")),
+    text("WARN", "").by(|result| judged(result, "warn")),
+    text("LIMIT", "").by(|result| judged(result, "limit")),
     text("STATUS", "/status"),
     text("NOTE", "/note"),
 ];
@@ -149,6 +149,14 @@ fn every(every: &Value) -> String {
     }
 }
 
+/// A figure of a check in the check's own unit.
+fn judged(result: &Value, field: &str) -> String {
+    match (result["check"].as_str(), result[field].as_f64()) {
+        (Some(check), Some(value)) => tidemill_monitor::shown(check, value),
+        _ => plain(&result[field]),
+    }
+}
+
 fn show_scan(scan: &Value) -> String {
     let rows = scan["results"].as_array().cloned().unwrap_or_default();
     let table = output::table(&rows, &RESULTS.iter().collect::<Vec<_>>());
@@ -209,6 +217,7 @@ mod tests {
             { "check": "psi", "column": "prediction", "value": 0.36, "warn": 0.12, "limit": 0.2, "status": "fail" },
             { "check": "auc", "column": "late", "value": null, "limit": 0.045, "status": "insufficient",
               "note": "no label has matured" },
+            { "check": "freshness", "column": "weather", "value": 7_200.0, "limit": 10_800.0, "status": "ok" },
         ]);
         let page = json!({
             "monitor": { "name": "drift", "target": { "model": "late_flight" }, "every": { "months": 1 }, "notify": ["ops"] },
