@@ -60,6 +60,22 @@ pub struct Diagnostic {
     /// The YAML path within its object, e.g. `steps.train.retrys`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub path: String,
+    /// What can be counted in the data, for a point-in-time leak.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leak: Option<Leak>,
+}
+
+/// A column of a source that is used before it was known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leak {
+    /// The source.
+    pub source: String,
+    /// Its column.
+    pub column: String,
+    /// The column of the moment at which it is used.
+    pub used_at: String,
+    /// The column of the moment at which it was known.
+    pub known_at: String,
 }
 
 /// A file that was read, kept for the frames of diagnostics.
@@ -83,8 +99,8 @@ impl Report {
 
     fn begin(&self, code: u16, severity: Severity, message: String) -> Draft<'_> {
         let mut all = self.0.borrow_mut();
-        let labels = Vec::new();
-        all.push(Diagnostic { code: Code(code), severity, message, labels, help: None, path: String::new() });
+        let (labels, path) = (Vec::new(), String::new());
+        all.push(Diagnostic { code: Code(code), severity, message, labels, help: None, path, leak: None });
         Draft { report: self, index: all.len() - 1 }
     }
 
@@ -136,6 +152,11 @@ impl Draft<'_> {
     /// How to fix it.
     pub(crate) fn help(self, help: impl Into<String>) -> Self {
         self.edit(|diagnostic| diagnostic.help = Some(help.into()))
+    }
+
+    /// What can be counted in the data.
+    pub(crate) fn leak(self, leak: Leak) -> Self {
+        self.edit(|diagnostic| diagnostic.leak = Some(leak))
     }
 
     /// Only a warning.

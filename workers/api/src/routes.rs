@@ -55,6 +55,7 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/v1/schedules/{schedule}/resume", post(schedules::resume))
         .route("/v1/sources", get(sources::list))
         .route("/v1/sources/{source}", get(sources::show))
+        .route("/v1/sources/{source}/seen-early", get(sources::seen_early))
         .route("/v1/sources/{source}/dead-letters", get(sources::dead_letters))
         .route("/v1/sources/{source}/replay", post(sources::replay))
         .route("/v1/uploads/{upload}", get(sources::upload))

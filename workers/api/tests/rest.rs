@@ -113,6 +113,18 @@ impl World {
 }
 
 #[tokio::test]
+async fn a_leak_is_counted_over_two_moments_of_a_source() {
+    let world = World::new().await;
+    world.apply(PROJECT).await;
+    let path = "/v1/sources/orders/seen-early?used_at=ordered_at&known_at=ordered_at";
+    let nothing = json!({ "rows": 0, "early": 0, "median_seconds": null });
+    assert_eq!(world.get(path).await, (200, nothing));
+    let (status, error) = world.get("/v1/sources/orders/seen-early?used_at=amount&known_at=ordered_at").await;
+    assert_eq!((status, &error["error"]["code"]), (422, &json!("TM0303")));
+    assert_eq!(world.get("/v1/sources/none/seen-early?used_at=a&known_at=b").await.0, 404);
+}
+
+#[tokio::test]
 async fn clients_are_told_where_the_other_roles_are() {
     let world = World::new().await;
     let told = json!({ "gateway": "http://127.0.0.1:7434", "serve": "http://predictions:80" });

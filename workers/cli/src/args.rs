@@ -103,8 +103,8 @@ pub(crate) enum Command {
     Init(InitArgs),
     /// Run everything on this machine: servers, control plane, gateway, workers, serving
     Dev(DevArgs),
-    /// Find every mistake in a project without a server
-    Check(ProjectArgs),
+    /// Find every mistake in a project; needs no server without --data
+    Check(CheckArgs),
     /// Declare a project's objects; what is declared already stays as it is
     Apply(ApplyArgs),
     /// Start a pipeline
@@ -186,6 +186,15 @@ pub(crate) struct ProjectArgs {
     /// Take features that would see the future, for teaching; every dataset and model made of them says so
     #[arg(long)]
     pub(crate) allow_leaks: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    pub(crate) project: ProjectArgs,
+    /// Count the rows that see the future in what the server holds
+    #[arg(long)]
+    pub(crate) data: bool,
 }
 
 #[derive(Debug, Args)]

@@ -98,7 +98,7 @@ pub(crate) async fn run(cli: Cli) -> Done {
         Command::Demo(args) => dev::demo(global, args).await,
         Command::Init(args) => init::init(global, &args),
         Command::Dev(args) => dev::dev(global, args).await,
-        Command::Check(args) => project::check(global, &args),
+        Command::Check(args) => project::check(global, &args).await,
         Command::Explain { code } => explain::explain(global, &code),
         Command::Server => roles::server().await,
         Command::Gateway => roles::gateway().await,

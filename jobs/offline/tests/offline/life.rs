@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use tidemill_core::Time;
-use tidemill_offline::{CommitRange, Filter, LabelRequest, Read, Table};
+use tidemill_offline::{CommitRange, Filter, LabelRequest, Read, SeenEarly, Table};
 use tidemill_rows::{Row, batch_of, rows_of, source_schema};
 use tidemill_spec::{Label, Meta, Objects, Source, Type, Value};
 
@@ -220,6 +220,25 @@ async fn labels_are_the_newest_matured_rows_of_each_key() {
     };
     assert_eq!(rows_of(&labels.rows).unwrap(), [expected("b", 11, false), expected("a", 12, true)]);
     assert_eq!(labels.left_out, 1, "the unknown answer");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_see_the_future_are_counted() {
+    let world = World::new().await;
+    let columns = [("k", Type::String), ("known_at", Type::Timestamp)];
+    let source = source("early", &columns, &[]);
+    let counted = world.lake.seen_early(&source, "happened_at", "known_at", 0).await.unwrap();
+    assert_eq!(counted, SeenEarly::default(), "without rows");
+    let event = |known_at| {
+        let mut event = event("a", 100, 1);
+        event.shift_remove("n");
+        event.insert("known_at".to_owned(), known_at);
+        event
+    };
+    let rows = [110, 130, 100, 90].map(|seconds| event(instant(seconds)));
+    let version = world.append(&source, "rows", &[&rows[..], &[event(Value::Null)]].concat()).await;
+    let counted = world.lake.seen_early(&source, "happened_at", "known_at", version).await.unwrap();
+    assert_eq!(counted, SeenEarly { rows: 5, early: 2, median_seconds: Some(20.0) });
 }
 
 #[tokio::test(flavor = "multi_thread")]

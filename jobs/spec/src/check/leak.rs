@@ -5,7 +5,9 @@
 //! serves as another's `known_at` is itself known only then.
 
 use super::World;
-use crate::{FeatureView, ObjectKind, Rule, Source, ViewInput, expr::sql, yaml::fields::At};
+use crate::{
+    FeatureView, ObjectKind, Rule, Source, ViewInput, diagnostic::Leak, expr::sql, yaml::fields::At,
+};
 
 /// Reports every leak, as a warning where it is allowed; returns the views that leak.
 pub(super) fn leaks(world: &World<'_>, allow: bool) -> Vec<String> {
@@ -40,7 +42,13 @@ fn report(at: &At<'_>, source: &Source, column: &str, known_at: &str, allowed: b
                 "point-in-time leak: `{column}` is used at `{used_at}`, but is known only at `{known_at}`"
             ),
         )
-        .help(format!("declare `available_time: {known_at}` on source `{}`", source.name));
+        .help(format!("declare `available_time: {known_at}` on source `{}`", source.name))
+        .leak(Leak {
+            source: source.name.clone(),
+            column: column.to_owned(),
+            used_at: used_at.clone(),
+            known_at: known_at.to_owned(),
+        });
     if allowed {
         draft.warning();
     }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tidemill_core::{Fault, UploadId};
 use tidemill_runtime::job_new;
 use tidemill_spec::{
-    Objects, Source,
+    Objects, Source, Type,
     args::{INGEST_REPLAY, IngestReplay},
 };
 use tidemill_store::NewJob;
@@ -67,6 +67,31 @@ pub(super) async fn dead_letters(
 ) -> Answer {
     known(&api.stores.catalog.objects().await?, &name)?;
     items(api.ingest.dead_letters(&name, query.limit.unwrap_or(20).min(LETTERS_MAX)).await?)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Moments {
+    used_at: String,
+    known_at: String,
+}
+
+/// `GET /v1/sources/{source}/seen-early?used_at=COLUMN&known_at=COLUMN`: what a point-in-time leak amounts to.
+pub(super) async fn seen_early(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    Asked(Moments { used_at, known_at }): Asked<Moments>,
+) -> Answer {
+    let objects = api.stores.catalog.objects().await?;
+    let source = known(&objects, &name)?;
+    for column in [&used_at, &known_at] {
+        if source.columns.get(column).is_none_or(|declared| declared.ty != Type::Timestamp) {
+            let fault = Fault::coded(303, format!("source `{name}` has no timestamp column `{column}`"));
+            return Err(ApiError::invalid(fault));
+        }
+    }
+    let lake = &api.stores.lake;
+    one(lake.seen_early(source, &used_at, &known_at, lake.head().await?).await?)
 }
 
 /// `POST /v1/sources/{source}/replay`
