@@ -43,6 +43,14 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// A folder for trusted files that others could have put something into.
+    #[error("folder `{}` can't be trusted: {reason}", path.display())]
+    NotPrivate {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The store failed; may go better next time.
     #[error("object `{path}` can't be written or read")]
     Store {
@@ -71,9 +79,11 @@ impl From<Error> for tidemill_core::JobError {
     fn from(error: Error) -> Self {
         match error {
             Error::Store { .. } | Error::File { .. } => Self::retry(error),
-            Error::Url { .. } | Error::Path { .. } | Error::Missing { .. } | Error::Corrupt { .. } => {
-                Self::discard(error)
-            }
+            Error::Url { .. }
+            | Error::Path { .. }
+            | Error::Missing { .. }
+            | Error::Corrupt { .. }
+            | Error::NotPrivate { .. } => Self::discard(error),
         }
     }
 }

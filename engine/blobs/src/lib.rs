@@ -10,6 +10,7 @@ mod cache;
 mod error;
 mod folder;
 mod options;
+mod private;
 
 use std::{
     path::{Path, PathBuf},
@@ -25,6 +26,7 @@ use tokio::io::AsyncReadExt as _;
 pub use blob_ref::{BlobRef, InvalidBlobRef};
 pub use error::Error;
 pub use options::BlobOptions;
+pub use private::{private_default, private_folder};
 
 /// Parts of a file on its way to the store, and how many travel at once.
 const PART_BYTES: usize = 8 << 20;

@@ -1,11 +1,15 @@
 //! Where objects are kept, as configuration says it.
 
-use std::{fmt, path::Path, sync::Arc};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use object_store::{ObjectStore, aws::AmazonS3Builder, local::LocalFileSystem, prefix::PrefixStore};
 use serde::Deserialize;
 
-use crate::{BlobRef, Error, Home};
+use crate::{BlobRef, Error, Home, private_default, private_folder};
 
 /// Where objects are kept.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
@@ -21,6 +25,8 @@ pub struct BlobOptions {
     pub secret_key: Option<String>,
     /// S3 only: default `us-east-1`.
     pub region: Option<String>,
+    /// S3 only: where downloads are kept, a folder that only we may write to; default: below the user's cache.
+    pub cache: Option<PathBuf>,
 }
 
 impl fmt::Debug for BlobOptions {
@@ -75,7 +81,9 @@ impl BlobOptions {
         }
         let store = builder.build().map_err(|error| self.unusable(&error))?;
         let place = BlobRef::of(format!("{:?} {}", self.endpoint, self.url).as_bytes()).to_string();
-        let cache = Home::Cache(std::env::temp_dir().join("tidemill-blobs").join(&place[..16]));
+        let cache = self.cache.clone().unwrap_or_else(|| private_default("objects"));
+        private_folder(&cache)?;
+        let cache = Home::Cache(cache.join(&place[..16]));
         if prefix.is_empty() {
             return Ok((Arc::new(store), cache));
         }

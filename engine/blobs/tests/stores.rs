@@ -44,6 +44,7 @@ async fn a_folder_is_a_store() {
 
 #[tokio::test]
 async fn an_s3_server_is_a_store() {
+    let cache = tempfile::tempdir().unwrap();
     let bucket = tidemill_testkit::s3::bucket().await.unwrap();
     let blobs = Blobs::open(&BlobOptions {
         url: format!("s3://{}/some/prefix", bucket.name),
@@ -51,6 +52,7 @@ async fn an_s3_server_is_a_store() {
         access_key: Some(bucket.access_key),
         secret_key: Some(bucket.secret_key),
         region: Some(bucket.region),
+        cache: Some(cache.path().to_owned()),
     })
     .unwrap();
     keeps_replaces_lists_fetches_and_deletes(&blobs).await;

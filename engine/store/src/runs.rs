@@ -1,7 +1,7 @@
 //! What people do with runs: retry, cancel.
 
 use sqlx::Row as _;
-use tidemill_core::{RunId, RunState, Time};
+use tidemill_core::{Fault, Kind, RunId, RunState, Time};
 
 use crate::{
     Ending, Error, RunQuery, RunRow, Store, Tx,
@@ -41,6 +41,27 @@ impl Store {
     ) -> Result<Vec<RunRow>, Error> {
         let state = Some(RunState::Failed);
         self.runs(&RunQuery { state, pipeline, all: true, finished_since: since, limit: 1000 }).await
+    }
+
+    /// The run of the kind that ended last under a concurrency key and why, if it failed or was cancelled and nothing
+    /// waits or runs under the key any more: whoever waits for its effect waits in vain.
+    pub async fn failed_last(
+        &self,
+        concurrency_key: &str,
+        kind: &Kind,
+    ) -> Result<Option<(RunId, Fault)>, Error> {
+        let row = sqlx::query(include_str!("../queries/step/failed_last.sql"))
+            .bind(concurrency_key)
+            .bind(kind.as_str())
+            .fetch_optional(self.pool())
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let fault: Option<serde_json::Value> = row.try_get("fault")?;
+        let fault = fault.map(serde_json::from_value).transpose().map_err(Error::inconsistent)?;
+        let reason: Option<String> = row.try_get("reason")?;
+        let fault =
+            fault.unwrap_or_else(|| Fault::new(reason.unwrap_or_else(|| "it was cancelled".to_owned())));
+        Ok(Some((row.try_get::<uuid::Uuid, _>("run_id")?.into(), fault)))
     }
 
     /// Stops a run: what waits is cancelled at once, what runs is asked to stop and cancelled when it has.

@@ -84,6 +84,7 @@ async fn hot_statements_do_not_scan_tables_with_a_long_backlog() {
         ("job/poison", "500, 3".to_owned()),
         ("run/lock", ids.clone()),
         ("run/close", ids.clone()),
+        ("step/failed_last", "'k', 'a'".to_owned()),
         ("step/settle", format!("{ids}, {names}, {names}, NULL, NULL, NULL")),
     ] {
         for mode in ["force_custom_plan", "force_generic_plan"] {

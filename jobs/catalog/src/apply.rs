@@ -181,7 +181,7 @@ async fn put(
 }
 
 /// Hash of everything that changes a view's stored or served values: its rules, its keys, what it is computed
-/// from, and the file of its Python function. Not what people read, nor what is kept online.
+/// from, and the file of its Python function. Not what people read, what is kept online, nor how long it may take.
 fn values_hash(
     objects: &Objects,
     view: &FeatureView,
@@ -193,6 +193,7 @@ fn values_hash(
         online: OnlineFeatures::None,
         freshness: None,
         leak_allowed: false,
+        timeout: None,
         ..view.clone()
     };
     let keys = objects.entities.get(&view.entity).map(|entity| &entity.keys);

@@ -9,6 +9,7 @@ use tidemill_catalog::{Edge, Node};
 use tidemill_core::JobError;
 use tidemill_offline::{CommitRange, Filter, Read, Staged, Table};
 use tidemill_online::{Layout, Marker};
+use tidemill_pyrun::Printed;
 use tidemill_rows::{CREATED_AT, DELETED, Row, SEQ, VALID_AT, batch_of, field, schema::system_fields};
 use tidemill_runtime::Context;
 use tidemill_spec::{Type, Value, ViewKind};
@@ -73,13 +74,19 @@ pub(crate) async fn bring(
     let commits = subject.commits(&deps.lake, &target).await?;
     let units = units(subject.view.kind(), &target, &commits);
     put_passed(deps, subject, &target).await?;
+    let mut printed = Printed::default();
     // A target without units still moves the position.
     for index in progress.units_done..units.len().max(1) {
         let unit = units.get(index);
         let written = match unit {
-            Some(unit) => write(deps, subject, &target, unit).await?,
-            None => Written::default(),
+            Some(unit) => write(deps, subject, &target, unit, &mut printed).await,
+            None => Ok(Written::default()),
         };
+        printed.take().iter().for_each(|line| cx.log(line));
+        let written = written?;
+        if let Some(refused) = &written.refused {
+            cx.log(refused);
+        }
         let last = index + 1 >= units.len();
         if last {
             mark(deps, subject, &target).await?;
@@ -113,14 +120,25 @@ pub(crate) async fn bring(
 struct Written {
     rows: Option<Staged>,
     dead: Option<Staged>,
+    /// What the log says of dead letters.
+    refused: Option<String>,
 }
 
-async fn write(deps: &Deps, subject: &Subject, target: &Target, unit: &Unit) -> Result<Written, Error> {
+async fn write(
+    deps: &Deps,
+    subject: &Subject,
+    target: &Target,
+    unit: &Unit,
+    printed: &mut Printed,
+) -> Result<Written, Error> {
     let Computed { rows, dead } =
-        compute(deps, &subject.view, &subject.version, &subject.inputs, target, unit).await?;
+        compute(deps, &subject.view, &subject.version, &subject.inputs, target, unit, printed).await?;
     put(deps, subject, target, &rows).await?;
     let view = &subject.view;
     let rows = deps.lake.stage(&view.table(), &unit.key, 0, &view.keys(), &view.schema(), vec![rows]).await?;
+    let refused = dead.first().map(|first| {
+        format!("{} rows became dead letters, the first of them {}: {}", dead.len(), first.raw, first.fault)
+    });
     let dead = match dead.as_slice() {
         [] => None,
         dead => {
@@ -128,7 +146,7 @@ async fn write(deps: &Deps, subject: &Subject, target: &Target, unit: &Unit) -> 
             deps.lake.stage(&dead_table(subject), &unit.key, 0, &[], &schema, vec![batch]).await?
         }
     };
-    Ok(Written { rows, dead })
+    Ok(Written { rows, dead, refused })
 }
 
 impl Written {

@@ -3,8 +3,13 @@
 use std::time::Duration;
 
 use tidemill_core::{Fault, Time};
+use tidemill_spec::args::FEATURES_UPDATE;
 
-use crate::{Deps, Error, subject::Subject, wishes::update_new};
+use crate::{
+    Deps, Error,
+    subject::Subject,
+    wishes::{concurrency_key, update_new},
+};
 
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -12,7 +17,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// given, has been brought to a moment of the data clock. Asks for the updates that are missing.
 ///
 /// # Errors
-/// It takes longer than `patience`: no worker runs its updates, or they fail.
+/// An update fails for good, or it takes longer than `patience`: no worker runs it.
 pub(crate) async fn catch_up(
     deps: &Deps,
     view: &str,
@@ -34,6 +39,7 @@ pub(crate) async fn catch_up(
     let caught_up = async {
         let mut looks = tokio::time::interval(LOOK);
         while behind(deps, &views, clock).await? {
+            check_failed(deps, &views).await?;
             looks.tick().await;
         }
         Ok(())
@@ -44,6 +50,21 @@ pub(crate) async fn catch_up(
         Error::Invalid(fault.hint("see why: tidemill runs list --all"))
     };
     tokio::time::timeout(patience, caught_up).await.map_err(late)?
+}
+
+async fn check_failed(deps: &Deps, views: &[String]) -> Result<(), Error> {
+    for view in views {
+        let failed = deps.catalog.store().failed_last(&concurrency_key(view), &FEATURES_UPDATE).await?;
+        if let Some((run, fault)) = failed {
+            let message = format!("view `{view}` is not up to date, its update failed: {}", fault.message);
+            let hint = format!("tidemill logs {run}; when what it says is mended: tidemill retry {run}");
+            return Err(Error::Invalid(Fault {
+                detail: fault.detail,
+                ..Fault::coded(615, message).hint(hint)
+            }));
+        }
+    }
+    Ok(())
 }
 
 async fn behind(deps: &Deps, views: &[String], clock: Option<Time>) -> Result<bool, Error> {

@@ -9,7 +9,7 @@ use arrow::{
 use tidemill_catalog::{ViewVersion, code};
 use tidemill_core::Fault;
 use tidemill_offline::{Stamp, TileRange, View};
-use tidemill_pyrun::{Mode, PyPool};
+use tidemill_pyrun::{Mode, Printed, PyError, PyPool, Transform};
 use tidemill_rows::{CREATED_AT, DELETED, Row, SEQ, VALID_AT, array, json_rows, row::column, rows_of};
 use tidemill_spec::{Type, Value, ViewKind};
 
@@ -38,7 +38,7 @@ pub(crate) struct DeadRow {
     pub(crate) fault: Fault,
 }
 
-/// Computes a unit of `view`. `inputs`: the views it reads, if it is derived.
+/// Computes a unit of `view`. `inputs`: the views it reads, if it is derived; `printed`: what user Python prints.
 pub(crate) async fn compute(
     deps: &Deps,
     view: &View,
@@ -46,6 +46,7 @@ pub(crate) async fn compute(
     inputs: &[View],
     target: &Target,
     unit: &Unit,
+    printed: &mut Printed,
 ) -> Result<Computed, Error> {
     let stamp = Stamp { created_at: target.clock, seq: target.lake_version };
     let lake = &deps.lake;
@@ -56,7 +57,7 @@ pub(crate) async fn compute(
         }
         (ViewKind::Rows, Some(entry)) => {
             let rows = lake.source_rows(view, unit.commits, unit.part).await?.rows;
-            let python = Python { pool: pool(deps, version).await?, view, entry };
+            let mut python = Python { pool: pool(deps, version).await?, view, entry, printed };
             python.row_view(&rows).await
         }
         (ViewKind::Derived, None) => {
@@ -65,7 +66,7 @@ pub(crate) async fn compute(
         }
         (ViewKind::Derived, Some(entry)) => {
             let moments = lake.derived_inputs(view, inputs, unit.commits, unit.part).await?;
-            let python = Python { pool: pool(deps, version).await?, view, entry };
+            let mut python = Python { pool: pool(deps, version).await?, view, entry, printed };
             python.derived_view(&moments.inputs, stamp).await
         }
     }
@@ -96,11 +97,12 @@ struct Python<'a> {
     pool: PyPool,
     view: &'a View,
     entry: &'a str,
+    printed: &'a mut Printed,
 }
 
 impl Python<'_> {
     /// Source rows keep their place in the total order; a deletion is passed on without asking Python.
-    async fn row_view(&self, source: &RecordBatch) -> Result<Computed, Error> {
+    async fn row_view(&mut self, source: &RecordBatch) -> Result<Computed, Error> {
         let deleted = column(source, DELETED)?.as_boolean().clone();
         let alive = filter_record_batch(source, &not(&deleted)?)?;
         let gone = filter_record_batch(source, &deleted)?;
@@ -117,7 +119,7 @@ impl Python<'_> {
     }
 
     /// Derived rows carry the stamp of their target.
-    async fn derived_view(&self, moments: &RecordBatch, stamp: Stamp) -> Result<Computed, Error> {
+    async fn derived_view(&mut self, moments: &RecordBatch, stamp: Stamp) -> Result<Computed, Error> {
         let count = moments.num_rows();
         let same = |name: &str, ty, value: Value| array(name, ty, std::iter::repeat_n(&value, count));
         let system = [
@@ -130,14 +132,21 @@ impl Python<'_> {
     }
 
     /// Calls the function on rows and puts what it returns beside their keys; rows that fail become dead letters.
-    async fn call(&self, input: &RecordBatch, system: &[(&str, ArrayRef)]) -> Result<Computed, Error> {
+    async fn call(&mut self, input: &RecordBatch, system: &[(&str, ArrayRef)]) -> Result<Computed, Error> {
         let features = &self.view.definition.features;
         let out = features.iter().map(|(name, feature)| (name.clone(), feature.ty)).collect();
         if input.num_rows() == 0 {
             return Ok(Computed::whole(self.assemble(input, None, system)?));
         }
-        let mode = if self.view.definition.batch { Mode::Batch } else { Mode::Row };
-        let transformed = self.pool.transform(self.entry, mode, input, &out).await?;
+        let transform = Transform {
+            entry: self.entry.to_owned(),
+            mode: if self.view.definition.batch { Mode::Batch } else { Mode::Row },
+            out,
+            call_limit: self.view.definition.call_limit(),
+            patience: self.view.definition.call_patience(),
+        };
+        let transformed = self.pool.transform(&transform, input, self.printed).await;
+        let transformed = transformed.map_err(|error| self.at_view(input, error))?;
         let rows = self.assemble(input, Some(&transformed.rows), system)?;
         let mut kept = vec![true; input.num_rows()];
         let mut dead = Vec::with_capacity(transformed.failures.len());
@@ -146,6 +155,22 @@ impl Python<'_> {
             dead.push(dead_row(input, row, fault)?);
         }
         Ok(Computed { rows: filter_record_batch(&rows, &BooleanArray::from(kept))?, dead })
+    }
+
+    /// Names the function, the view, and the first of the rows that it was called with last.
+    fn at_view(&self, input: &RecordBatch, source: PyError) -> Error {
+        let call = match &source {
+            PyError::GaveUp { rows, .. } => raw(input, rows.start).ok().map(|row| match rows.len() {
+                1 => row,
+                count => format!("{count} rows, the first {row}"),
+            }),
+            _ => None,
+        };
+        Error::Python {
+            place: format!("`{}` of view `{}`", self.entry, self.view.name()),
+            call,
+            source: Box::new(source),
+        }
     }
 
     /// The view's columns: keys of the input, features as returned (null without), system columns as given.
@@ -179,10 +204,11 @@ impl Python<'_> {
 fn dead_row(input: &RecordBatch, row: usize, fault: Fault) -> Result<DeadRow, Error> {
     let one = input.slice(row, 1);
     let valid_at = rows_of(&one)?.into_iter().next().and_then(|mut row: Row| row.swap_remove(VALID_AT));
-    let raw = json_rows(&one)?.into_iter().next().unwrap_or_default();
-    Ok(DeadRow {
-        valid_at: valid_at.unwrap_or(Value::Null),
-        raw: serde_json::Value::Object(raw).to_string(),
-        fault,
-    })
+    Ok(DeadRow { valid_at: valid_at.unwrap_or(Value::Null), raw: raw(input, row)?, fault })
+}
+
+/// A row as JSON.
+fn raw(input: &RecordBatch, row: usize) -> Result<String, Error> {
+    let raw = json_rows(&input.slice(row, 1))?.into_iter().next().unwrap_or_default();
+    Ok(serde_json::Value::Object(raw).to_string())
 }

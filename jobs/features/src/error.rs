@@ -21,8 +21,15 @@ pub enum Error {
     #[error("rows do not fit")]
     Rows(#[from] tidemill_rows::Error),
     /// User Python could not be run at all; rows that fail alone are dead letters instead.
-    #[error("python failed")]
-    Python(#[from] tidemill_pyrun::PyError),
+    #[error("{place}")]
+    Python {
+        /// Which function of which view.
+        place: String,
+        /// What it was called with, where that matters.
+        call: Option<String>,
+        /// How it ended.
+        source: Box<tidemill_pyrun::PyError>,
+    },
     /// What was asked can't be answered, whoever asks again.
     #[error("{0}")]
     Invalid(Fault),
@@ -39,7 +46,14 @@ impl Error {
         match self {
             Self::Invalid(fault) => fault.clone(),
             Self::Lake(error) => error.fault(),
-            Self::Python(error) => error.fault(),
+            Self::Python { place, call, source } => {
+                let mut fault = source.fault();
+                fault.message = format!("{place}: {}", fault.message);
+                let parts = [call.as_ref().map(|call| format!("called with {call}")), fault.detail];
+                fault.detail = Some(parts.into_iter().flatten().collect::<Vec<_>>().join("\n"));
+                fault.detail = fault.detail.filter(|detail| !detail.is_empty());
+                fault
+            }
             Self::Online(tidemill_online::Error::Unavailable(_)) => {
                 Fault { code: Some(tidemill_core::Code(612)), ..Fault::from_error(self) }
                     .hint("start Redis again; jobs go on by themselves")
@@ -63,7 +77,8 @@ impl From<Error> for JobError {
             Error::Store(error) => error.into(),
             Error::Lake(error) => error.into(),
             Error::Online(error) => error.into(),
-            Error::Python(error) => error.into(),
+            Error::Python { ref source, .. } if source.lasting() => Self::Discard(error.fault()),
+            Error::Python { .. } => Self::Retry(error.fault()),
             Error::Rows(_) | Error::Invalid(_) => Self::Discard(error.fault()),
         }
     }

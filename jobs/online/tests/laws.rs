@@ -36,6 +36,7 @@ fn view(features: &[(&str, Type, Rule, Option<Value>)]) -> FeatureView {
             .collect(),
         python: None,
         batch: false,
+        timeout: None,
         online: OnlineFeatures::All,
         freshness: None,
         leak_allowed: false,

@@ -24,6 +24,7 @@ fn view() -> OnlineView {
         features: IndexMap::from([("delay".to_owned(), feature)]),
         python: None,
         batch: false,
+        timeout: None,
         online: OnlineFeatures::All,
         freshness: None,
         leak_allowed: false,

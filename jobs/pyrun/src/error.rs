@@ -1,6 +1,6 @@
 //! What can go wrong with user code, by what a caller may do about it.
 
-use std::{path::PathBuf, time::Duration};
+use std::{ops::Range, path::PathBuf, time::Duration};
 
 use tidemill_core::{Fault, JobError};
 
@@ -53,6 +53,14 @@ pub enum PyError {
         /// The last lines it wrote.
         output: String,
     },
+    /// A transform spent its patience on rows that end their process, or its module never got loaded.
+    #[error("{source}")]
+    GaveUp {
+        /// Those that the last call was given.
+        rows: Range<usize>,
+        /// What the last call came to.
+        source: Box<Self>,
+    },
     /// The package `tidemill` of this Python speaks another protocol version.
     #[error("package `tidemill` in {} speaks protocol {theirs}, this program speaks {ours}", python.display())]
     Protocol {
@@ -91,11 +99,10 @@ impl PyError {
         };
         match self {
             Self::Raised { traceback, .. } => fault(701, traceback),
-            Self::Memory { traceback, .. } => fault(702, traceback).hint(
-                "a step's limit is its `resources: { memory: … }`; a view's function works on less at a time",
-            ),
-            Self::Time { .. } => fault(703, "")
-                .hint("a step's limit is its `timeout`; a view's function has a minute for 8,192 rows"),
+            Self::Memory { traceback, .. } => fault(702, traceback)
+                .hint("a step's limit is its `resources: { memory: … }`, a view's function has 2 GiB"),
+            Self::Time { .. } => fault(703, "").hint("the limit is the `timeout` of the step or view"),
+            Self::GaveUp { source, .. } => source.fault(),
             Self::Died { output, .. } => fault(704, output),
             Self::Protocol { .. } => fault(705, "").hint("install the matching package: scripts/setup"),
             Self::Start { .. } => fault(706, "")
@@ -113,15 +120,21 @@ impl From<PyError> for JobError {
     fn from(error: PyError) -> Self {
         match error {
             PyError::Stopped(verdict) => verdict,
-            PyError::Protocol { .. } | PyError::Entry { .. } | PyError::Returned { .. } => {
-                Self::Discard(error.fault())
-            }
-            _ => Self::Retry(error.fault()),
+            error if error.lasting() => Self::Discard(error.fault()),
+            error => Self::Retry(error.fault()),
         }
     }
 }
 
 impl PyError {
+    /// Whether a retry would come to the same.
+    pub fn lasting(&self) -> bool {
+        matches!(
+            self,
+            Self::Protocol { .. } | Self::Entry { .. } | Self::Returned { .. } | Self::GaveUp { .. }
+        )
+    }
+
     /// Whether the process that gave it can't be trusted with another request.
     pub fn spoils(&self) -> bool {
         !matches!(self, Self::Raised { .. } | Self::Entry { .. } | Self::Returned { .. })

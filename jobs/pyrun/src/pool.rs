@@ -1,46 +1,19 @@
-//! Warm processes of one project state, and the transforms they run.
+//! Warm processes of one project state.
 
 use std::{
     path::Path,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
-use arrow::{array::RecordBatch, compute::concat_batches};
+use arrow::array::RecordBatch;
 use indexmap::IndexMap;
-use serde::Serialize;
-use tidemill_core::Fault;
-use tidemill_spec::Type;
 use tokio::sync::Semaphore;
 
-use crate::{
-    Process, PyError, PyOptions,
-    process::Reply,
-    protocol::{self, Request, RowFailure},
-};
+use crate::{Process, PyError, PyOptions, StepSink, process::Reply, protocol::Request};
 
-/// Rows of one request in [`Mode::Row`]: what the time limit is for.
-const ROWS_PER_REQUEST: usize = 8192;
 /// States of the code whose processes are kept; the one not used for longest goes first.
 const POOLS_MAX: usize = 4;
-
-/// How a transform is called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Mode {
-    /// `def f(row: dict) -> dict`, for each row.
-    Row,
-    /// `def f(table: pyarrow.Table) -> table`, once; row order and count are kept.
-    Batch,
-}
-
-/// What a transform gave.
-#[derive(Clone, Debug)]
-pub struct Transformed {
-    /// The declared columns, one row for each input row; all null where the row failed.
-    pub rows: RecordBatch,
-    /// Which rows failed and why, by index.
-    pub failures: Vec<(usize, Fault)>,
-}
 
 /// Warm processes that serve one folder of code. Clones share them; the last one dropped kills them.
 #[derive(Clone, Debug)]
@@ -67,45 +40,29 @@ impl PyPool {
         &self.shared.options
     }
 
-    /// Runs `module:function` over rows. A row that raises fails alone; a batch function that raises is
-    /// bisected until the rows that make it raise are found. The time limit holds for 8,192 rows at a time,
-    /// in batch mode for all of them.
-    pub async fn transform(
+    /// Asks a process that is free; it goes back unless the request spoilt it or was dropped. Also how many calls
+    /// of user code had begun by then.
+    pub(crate) async fn ask(
         &self,
-        entry: &str,
-        mode: Mode,
+        request: &Request<'_>,
         rows: &RecordBatch,
-        out: &IndexMap<String, Type>,
-    ) -> Result<Transformed, PyError> {
-        let step = if mode == Mode::Row { ROWS_PER_REQUEST } else { rows.num_rows().max(1) };
-        let (mut parts, mut failures) = (Vec::new(), Vec::new());
-        let mut start = 0;
-        // Once even without rows: a wrong entry is told, and the result has its columns.
-        while start < rows.num_rows() || parts.is_empty() {
-            let part = rows.slice(start, step.min(rows.num_rows() - start));
-            let reply = self.ask(&Request::Transform { entry, mode, out }, &part).await?;
-            failures.extend(reply.failures.into_iter().map(|failure| fault(start, failure)));
-            parts.push(protocol::decode(&reply.body)?);
-            start += step;
-        }
-        Ok(Transformed {
-            rows: concat_batches(&parts[0].schema(), &parts).map_err(tidemill_rows::Error::from)?,
-            failures,
-        })
-    }
-
-    /// Asks a process that is free; it goes back unless the request spoilt it or was dropped.
-    async fn ask(&self, request: &Request<'_>, rows: &RecordBatch) -> Result<Reply, PyError> {
+        sink: &mut impl StepSink,
+        call_limit: Duration,
+    ) -> (Result<Reply, PyError>, u64) {
         let _slot = self.shared.slots.acquire().await.expect("never closed");
         let mut process = match self.idle() {
             Some(process) => process,
-            None => Process::start(&self.shared.options).await?,
+            None => match Process::start(&self.shared.options).await {
+                Ok(process) => process,
+                Err(error) => return (Err(error), 0),
+            },
         };
-        let reply = process.call(request, Some(rows)).await;
+        let reply = process.call_with(request, Some(rows), sink, call_limit).await;
+        let calls = process.calls();
         if !reply.as_ref().is_err_and(PyError::spoils) {
             self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner).push(process);
         }
-        reply
+        (reply, calls)
     }
 
     fn idle(&self) -> Option<Process> {
@@ -113,12 +70,6 @@ impl PyPool {
         idle.retain_mut(Process::alive);
         idle.pop()
     }
-}
-
-fn fault(offset: usize, failure: RowFailure) -> (usize, Fault) {
-    let code = if failure.returned { 708 } else { 701 };
-    let fault = Fault::coded(code, failure.message);
-    (offset + failure.row, if failure.returned { fault } else { fault.detail(failure.traceback) })
 }
 
 /// Pools by state of the code, so that a process never serves two.

@@ -19,6 +19,7 @@ use tokio::{
 
 use crate::{
     PyError, PyOptions, StepEvent, StepSink,
+    calls::Calls,
     output::Output,
     protocol::{self, Message, PROTOCOL, Raised, Request, RowFailure},
     spawn::{Spawned, spawn},
@@ -26,7 +27,7 @@ use crate::{
 
 /// A cold interpreter on a busy machine imports Arrow and pandas in seconds, not minutes.
 const GREETING_LIMIT: Duration = Duration::from_secs(90);
-const WATCH_EVERY: Duration = Duration::from_millis(50);
+pub(crate) const WATCH_EVERY: Duration = Duration::from_millis(50);
 /// A process whose socket closed is gone, or will be at once.
 const DEATH_LIMIT: Duration = Duration::from_secs(2);
 
@@ -37,6 +38,7 @@ pub struct Process {
     group: Option<Pid>,
     socket: UnixStream,
     output: Output,
+    calls: Calls,
     options: PyOptions,
     idle_bytes: u64,
     /// Closed when this is dropped: what is left of the group ends then.
@@ -58,13 +60,15 @@ impl Process {
     /// [`PyError::Start`] if there is no such Python or package, [`PyError::Protocol`] if it speaks another version.
     pub async fn start(options: &PyOptions) -> Result<Self, PyError> {
         let cannot = |message: String| PyError::Start { python: options.python.clone(), message };
-        let Spawned { child, socket, output, guard } =
+        let Spawned { child, socket, output, guard, calls, calls_path } =
             spawn(options).map_err(|error| cannot(error.to_string()))?;
         let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
         let options_kept = options.clone();
         let mut process =
-            Self { child, group, socket, output, options: options_kept, idle_bytes: 0, _guard: guard };
+            Self { child, group, socket, output, calls, options: options_kept, idle_bytes: 0, _guard: guard };
         let greeting = timeout(GREETING_LIMIT, protocol::receive(&mut process.socket)).await;
+        // Who has greeted has opened it.
+        drop(calls_path);
         let header = match greeting {
             Ok(Ok((header, _))) => header,
             Ok(Err(_)) => {
@@ -90,6 +94,11 @@ impl Process {
         self.child.id()
     }
 
+    /// Calls of the transform's function that the last request began.
+    pub(crate) fn calls(&self) -> u64 {
+        self.calls.count()
+    }
+
     /// Whether it still runs.
     pub fn alive(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
@@ -107,25 +116,27 @@ impl Process {
     }
 
     /// One request under the options' limits, with nobody listening to events.
-    pub(crate) async fn call(
-        &mut self,
-        request: &Request<'_>,
-        rows: Option<&RecordBatch>,
-    ) -> Result<Reply, PyError> {
-        self.call_with(request, rows, &mut Nobody).await
+    async fn call(&mut self, request: &Request<'_>, rows: Option<&RecordBatch>) -> Result<Reply, PyError> {
+        self.call_with(request, rows, &mut Nobody, self.options.time_limit).await
     }
 
-    /// One request under the options' limits. After [`PyError::spoils`] the process must not be used again.
+    /// One request: under the options' limit, and under `call_limit` for each call of a transform's function. After
+    /// [`PyError::spoils`] the process must not be used again.
     pub(crate) async fn call_with(
         &mut self,
         request: &Request<'_>,
         rows: Option<&RecordBatch>,
         sink: &mut impl StepSink,
+        call_limit: Duration,
     ) -> Result<Reply, PyError> {
-        let limit = self.options.time_limit;
+        let first = self.options.time_limit;
         let body = rows.map(protocol::encode).transpose()?.unwrap_or_default();
-        let answer = timeout(limit, self.converse(request, &body, sink)).await;
-        let answer = answer.unwrap_or(Err(PyError::Time { limit }));
+        let calls = self.calls.clone();
+        calls.reset()?;
+        let answer = tokio::select! {
+            answer = self.converse(request, &body, sink) => answer,
+            limit = calls.overdue(first, call_limit) => Err(PyError::Time { limit }),
+        };
         for line in self.output.take() {
             sink.event(StepEvent::Log(line)).await?;
         }

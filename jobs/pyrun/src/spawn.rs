@@ -7,9 +7,10 @@ use std::{
     process::Stdio,
 };
 
+use tempfile::TempPath;
 use tokio::process::{Child, Command};
 
-use crate::{PyOptions, output::Output};
+use crate::{PyOptions, calls::Calls, output::Output};
 
 /// What user code may see of our environment; settings of ours, with their secrets, are not among it.
 const INHERITED: [&str; 9] = [
@@ -34,6 +35,9 @@ pub(crate) struct Spawned {
     pub(crate) output: Output,
     /// While it is open, the group may live.
     pub(crate) guard: PipeWriter,
+    pub(crate) calls: Calls,
+    /// To be kept until it has greeted.
+    pub(crate) calls_path: TempPath,
 }
 
 /// Starts `python -m tidemill.worker`.
@@ -41,12 +45,15 @@ pub(crate) fn spawn(options: &PyOptions) -> io::Result<Spawned> {
     let (ours, theirs) = UnixStream::pair()?;
     ours.set_nonblocking(true)?;
     let (lines, writer) = io::pipe()?;
+    let (calls, calls_path) = Calls::new()?;
     let mut command = command(options);
+    command.arg("--calls").arg(&calls_path);
     command.stdin(OwnedFd::from(theirs)).stdout(writer.try_clone()?).stderr(writer);
     let child = command.spawn()?;
     let gone = || io::Error::other("it ended at once");
     let guard = guard(child.id().ok_or_else(gone)?)?;
-    Ok(Spawned { child, socket: tokio::net::UnixStream::from_std(ours)?, output: Output::new(lines)?, guard })
+    let socket = tokio::net::UnixStream::from_std(ours)?;
+    Ok(Spawned { child, socket, output: Output::new(lines)?, guard, calls, calls_path })
 }
 
 fn command(options: &PyOptions) -> Command {

@@ -85,10 +85,11 @@ impl PyPool {
         if let Some(cpus) = call.cpus {
             env.extend(THREADS.map(|name| (name.to_owned(), cpus.to_string())));
         }
+        let time_limit = call.time_limit.unwrap_or(pool.time_limit);
         let mut process = Process::start(&PyOptions {
             env,
             memory_bytes: call.memory_bytes.unwrap_or(pool.memory_bytes),
-            time_limit: call.time_limit.unwrap_or(pool.time_limit),
+            time_limit,
             ..pool.clone()
         })
         .await?;
@@ -100,7 +101,7 @@ impl PyPool {
             out: &call.out,
             checkpoint: call.checkpoint.as_ref(),
         };
-        let reply = process.call_with(&request, None, &mut kept).await?;
+        let reply = process.call_with(&request, None, &mut kept, time_limit).await?;
         let filled = std::fs::read_dir(&call.out).is_ok_and(|mut entries| entries.next().is_some());
         Ok(StepResult {
             outputs: reply.outputs,

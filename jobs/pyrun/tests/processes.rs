@@ -11,10 +11,11 @@ use arrow::{
     array::{ArrayRef, AsArray as _, Float64Array, RecordBatch},
     datatypes::Float64Type,
 };
-use indexmap::IndexMap;
 use serde_json::{Map, json};
 use tidemill_core::{Fault, JobError};
-use tidemill_pyrun::{Mode, Process, PyError, PyOptions, PyPool, StepCall, StepEvent, StepSink};
+use tidemill_pyrun::{
+    Mode, Printed, Process, PyError, PyOptions, PyPool, StepCall, StepEvent, StepSink, Transform, Transformed,
+};
 use tidemill_spec::Type;
 
 fn options() -> PyOptions {
@@ -37,8 +38,23 @@ fn ys(rows: &RecordBatch) -> Vec<Option<f64>> {
     rows.column_by_name("y").unwrap().as_primitive::<Float64Type>().iter().collect()
 }
 
-fn out() -> IndexMap<String, Type> {
-    [("y".to_owned(), Type::Float)].into()
+fn transform(entry: &str, mode: Mode) -> Transform {
+    Transform {
+        entry: entry.to_owned(),
+        mode,
+        out: [("y".to_owned(), Type::Float)].into(),
+        call_limit: Duration::from_secs(10),
+        patience: Duration::from_mins(1),
+    }
+}
+
+async fn run(pool: &PyPool, entry: &str, mode: Mode, rows: &RecordBatch) -> Result<Transformed, PyError> {
+    pool.transform(&transform(entry, mode), rows, &mut Printed::default()).await
+}
+
+/// Which rows failed, and with which codes.
+fn failed(result: &Transformed) -> Vec<(usize, u16)> {
+    result.failures.iter().map(|(row, fault)| (*row, fault.code.unwrap().0)).collect()
 }
 
 fn call(entry: &str, out: &Path) -> StepCall {
@@ -77,13 +93,11 @@ impl Heard {
 async fn rows_keep_order_nulls_and_nan_across_requests() {
     let pool = PyPool::start(options());
     let values: Vec<_> = (0..20_000).map(|n| if n % 7 == 0 { None } else { Some(f64::from(n)) }).collect();
-    let result =
-        pool.transform("functions:double", Mode::Row, &numbers(values.clone()), &out()).await.unwrap();
+    let result = run(&pool, "functions:double", Mode::Row, &numbers(values.clone())).await.unwrap();
     assert_eq!(ys(&result.rows), values.iter().map(|x| x.map(|x| x * 2.0)).collect::<Vec<_>>());
-    let nan =
-        pool.transform("functions:double", Mode::Row, &numbers(vec![Some(f64::NAN)]), &out()).await.unwrap();
+    let nan = run(&pool, "functions:double", Mode::Row, &numbers(vec![Some(f64::NAN)])).await.unwrap();
     assert!(ys(&nan.rows)[0].unwrap().is_nan());
-    let none = pool.transform("functions:double", Mode::Row, &numbers(vec![]), &out()).await.unwrap();
+    let none = run(&pool, "functions:double", Mode::Row, &numbers(vec![])).await.unwrap();
     assert_eq!((none.rows.num_rows(), none.rows.num_columns()), (0, 1));
 }
 
@@ -92,7 +106,7 @@ async fn a_row_that_raises_fails_alone_in_both_modes() {
     let pool = PyPool::start(options());
     let rows = numbers(vec![Some(1.0), Some(3.0), Some(5.0)]);
     for (entry, mode) in [("functions:picky", Mode::Row), ("functions:picky_batch", Mode::Batch)] {
-        let result = pool.transform(entry, mode, &rows, &out()).await.unwrap();
+        let result = run(&pool, entry, mode, &rows).await.unwrap();
         assert_eq!(ys(&result.rows), [Some(1.0), None, Some(5.0)]);
         let [(1, fault)] = &result.failures[..] else { panic!("{:?}", result.failures) };
         assert!(fault.to_string().starts_with("[TM0701] ValueError: no threes at functions.py:"), "{fault}");
@@ -108,52 +122,107 @@ async fn a_missing_entry_is_told() {
         ("functions:none", "cannot load `functions:none`: module `functions` has no function `none`"),
         ("nowhere:f", "cannot load `nowhere:f`: ModuleNotFoundError: No module named 'nowhere'"),
     ] {
-        let error = pool.transform(entry, Mode::Row, &rows, &out()).await.unwrap_err();
+        let error = run(&pool, entry, Mode::Row, &rows).await.unwrap_err();
         assert!(error.to_string().starts_with(message), "{error}");
         assert!(matches!(JobError::from(error), JobError::Discard(_)));
     }
 }
 
 #[tokio::test]
-async fn a_crash_is_told_and_the_next_request_gets_a_fresh_process() {
+async fn a_row_that_kills_its_process_fails_alone() {
     let pool = PyPool::start(options());
-    let rows = numbers(vec![Some(1.0)]);
-    let error = pool.transform("functions:crash", Mode::Row, &rows, &out()).await.unwrap_err();
-    assert_eq!(error.to_string(), "the Python process ended: signal 11 segmentation fault");
-    let result = pool.transform("functions:double", Mode::Row, &rows, &out()).await.unwrap();
-    assert_eq!(ys(&result.rows), [Some(2.0)]);
+    let rows = numbers(vec![Some(1.0), Some(3.0), Some(5.0)]);
+    for (entry, mode) in [("functions:crash_on_three", Mode::Row), ("functions:crash_batch", Mode::Batch)] {
+        let result = run(&pool, entry, mode, &rows).await.unwrap();
+        assert_eq!(ys(&result.rows), [Some(2.0), None, Some(10.0)]);
+        assert_eq!(failed(&result), [(1, 704)]);
+        let message = result.failures[0].1.to_string();
+        assert_eq!(message, "[TM0704] the Python process ended: signal 11 segmentation fault");
+    }
 }
 
 #[tokio::test]
-async fn what_hangs_is_killed_at_its_time_limit() {
+async fn a_row_that_hangs_fails_alone_at_the_limit_of_its_call() {
+    let pool = PyPool::start(options());
+    let rows = numbers((0..40).map(|n| Some(f64::from(n))).collect());
+    for (entry, mode) in [("functions:hang_on_three", Mode::Row), ("functions:hang_batch", Mode::Batch)] {
+        let call_limit = Duration::from_secs(1);
+        let transform = Transform { call_limit, ..transform(entry, mode) };
+        let result = pool.transform(&transform, &rows, &mut Printed::default()).await.unwrap();
+        assert_eq!(failed(&result), [(3, 703)], "{entry}");
+        let expected = (0..40).map(|n| (n != 3).then_some(f64::from(n) * 2.0));
+        assert_eq!(ys(&result.rows), expected.collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
+async fn a_function_that_hangs_for_every_row_fails_as_a_whole_and_for_good() {
+    let pool = PyPool::start(options());
+    let limits = (Duration::from_millis(200), Duration::from_millis(500));
+    for entry in ["functions:hang", "functions:hang_batch"] {
+        let mode = if entry.ends_with("batch") { Mode::Batch } else { Mode::Row };
+        let transform = Transform { call_limit: limits.0, patience: limits.1, ..transform(entry, mode) };
+        let rows = numbers(vec![Some(3.0); 20]);
+        let error = pool.transform(&transform, &rows, &mut Printed::default()).await.unwrap_err();
+        let PyError::GaveUp { rows, source } = &error else { panic!("{error}") };
+        assert!(!rows.is_empty() && rows.end <= 20 && matches!(**source, PyError::Time { .. }), "{error:?}");
+        assert_eq!(error.fault().code.unwrap().0, 703);
+        assert!(matches!(JobError::from(error), JobError::Discard(_)));
+    }
+}
+
+#[tokio::test]
+async fn a_limit_is_for_one_call_not_for_all_rows() {
+    let pool = PyPool::start(options());
+    let rows = numbers(vec![Some(1.0); 30]);
+    let transform =
+        Transform { call_limit: Duration::from_secs(1), ..transform("functions:slow", Mode::Row) };
+    let result = pool.transform(&transform, &rows, &mut Printed::default()).await.unwrap();
+    assert_eq!(failed(&result), []);
+}
+
+#[tokio::test]
+async fn a_module_that_never_loads_ends_the_transform_for_good() {
     let pool = PyPool::start(PyOptions { time_limit: Duration::from_millis(300), ..options() });
-    let error =
-        pool.transform("functions:hang", Mode::Row, &numbers(vec![Some(1.0)]), &out()).await.unwrap_err();
-    assert!(matches!(error, PyError::Time { .. }), "{error}");
+    let error = run(&pool, "never_loads:f", Mode::Row, &numbers(vec![Some(1.0)])).await.unwrap_err();
+    assert!(
+        matches!(&error, PyError::GaveUp { source, .. } if matches!(**source, PyError::Time { .. })),
+        "{error}"
+    );
+    assert!(matches!(JobError::from(error), JobError::Discard(_)));
+}
+
+#[tokio::test]
+async fn what_a_transform_prints_is_kept() {
+    let pool = PyPool::start(options());
+    let mut printed = Printed::default();
+    let rows = numbers(vec![Some(1.0), Some(3.0)]);
+    pool.transform(&transform("functions:talkative", Mode::Row), &rows, &mut printed).await.unwrap();
+    assert_eq!(printed.take(), ["got 1.0", "got 3.0", "the end"]);
 }
 
 #[tokio::test]
 async fn one_that_hangs_holds_up_no_other() {
     let pool = PyPool::start(options());
     let rows = numbers(vec![Some(1.0)]);
-    let out = out();
     tokio::select! {
         biased;
-        result = pool.transform("functions:hang", Mode::Row, &rows, &out) => panic!("{result:?}"),
-        result = pool.transform("functions:double", Mode::Row, &rows, &out) => {
+        result = run(&pool, "functions:hang", Mode::Row, &rows) => panic!("{result:?}"),
+        result = run(&pool, "functions:double", Mode::Row, &rows) => {
             assert_eq!(ys(&result.unwrap().rows), [Some(2.0)]);
         }
     }
 }
 
 #[tokio::test]
-async fn a_transform_that_eats_memory_is_no_failure_of_its_row() {
+async fn a_row_that_eats_memory_fails_alone() {
     let pool = PyPool::start(PyOptions { memory_bytes: 256 << 20, ..options() });
-    let rows = numbers(vec![Some(1.0), Some(2.0)]);
-    for mode in [Mode::Row, Mode::Batch] {
-        let error = pool.transform("functions:eat_in_transform", mode, &rows, &out()).await.unwrap_err();
-        assert_eq!(error.fault().code.unwrap().to_string(), "TM0702", "{error}");
-        assert!(error.fault().detail.unwrap().contains("in eat_in_transform"), "{error:?}");
+    let rows = numbers(vec![Some(1.0), Some(3.0), Some(5.0)]);
+    for (entry, mode) in [("functions:eat_on_three", Mode::Row), ("functions:eat_batch", Mode::Batch)] {
+        let result = run(&pool, entry, mode, &rows).await.unwrap();
+        assert_eq!(failed(&result), [(1, 702)]);
+        let detail = result.failures[0].1.detail.as_ref().unwrap();
+        assert!(detail.contains("in eat_on_three"), "{detail}");
     }
 }
 
@@ -288,8 +357,7 @@ async fn what_user_code_started_ends_when_we_are_killed() {
 async fn user_code_sees_no_setting_of_ours() {
     let options = PyOptions { env: [("GREETING".to_owned(), "hello".to_owned())].into(), ..options() };
     let rows = numbers(vec![Some(1.0)]);
-    let result =
-        PyPool::start(options).transform("functions:environment", Mode::Row, &rows, &out()).await.unwrap();
+    let result = run(&PyPool::start(options), "functions:environment", Mode::Row, &rows).await.unwrap();
     assert_eq!(ys(&result.rows), [Some(0.0)]);
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use serde::Deserialize;
-use tidemill_blobs::{BlobOptions, Blobs};
+use tidemill_blobs::{BlobOptions, Blobs, private_folder};
 use tidemill_catalog::Catalog;
 use tidemill_offline::{Lake, LakeOptions};
 use tidemill_online::{Online, OnlineOptions};
@@ -32,7 +32,7 @@ pub struct StoresOptions {
     /// The folder that holds the Python package `tidemill`, where it is not installed.
     #[serde(default)]
     pub python_package: Option<PathBuf>,
-    /// Where code and artifacts are unpacked; default: a folder in the system's temporary one.
+    /// Where code and artifacts are unpacked, a folder that only we may write to; default: below the user's cache.
     #[serde(default = "default_unpacked")]
     pub unpacked: PathBuf,
 }
@@ -42,7 +42,7 @@ fn default_python() -> PathBuf {
 }
 
 fn default_unpacked() -> PathBuf {
-    std::env::temp_dir().join("tidemill-unpacked")
+    tidemill_blobs::private_default("unpacked")
 }
 
 /// The open stores. Cheap to clone.
@@ -70,8 +70,9 @@ impl Stores {
     /// Opens everything.
     ///
     /// # Errors
-    /// When a URL is not one, or DuckDB doesn't start.
+    /// When a URL is not one, others may write to the folder of unpacked code, or DuckDB doesn't start.
     pub fn open(options: &StoresOptions) -> anyhow::Result<Self> {
+        private_folder(&options.unpacked).context("TIDEMILL_UNPACKED")?;
         let store = Store::connect(&options.database).context("TIDEMILL_DATABASE__URL")?;
         let blobs = Blobs::open(&options.blobs).context("TIDEMILL_BLOBS__URL")?;
         let lake = Lake::open(&options.lake, store.pool().clone(), blobs.clone()).context("open DuckDB")?;

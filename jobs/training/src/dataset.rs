@@ -43,6 +43,9 @@ pub struct Fixed {
     /// The version that is read, once the views have reached `head`.
     #[serde(default)]
     pinned: Option<Version>,
+    /// Updates of the views that were behind have been asked for.
+    #[serde(default)]
+    asked: bool,
 }
 
 /// Builds.
@@ -126,12 +129,13 @@ impl DatasetJob {
             return Ok(fixed.clone());
         }
         let (clock, head) = (cx.now_data().await?, self.deps.lake.head().await?);
-        let fixed = Fixed { id: DatasetId::generate(), clock, head, pinned: None };
+        let fixed = Fixed { id: DatasetId::generate(), clock, head, pinned: None, asked: false };
         cx.save_checkpoint(fixed.clone()).await?;
         Ok(fixed)
     }
 
-    /// The version to read; snoozes while a view is behind.
+    /// The version to read; snoozes while a view is behind. An update that failed earlier is asked for once more, since
+    /// what it failed of may be over; if that fails, too, there is nothing to wait for.
     async fn pin(
         &self,
         inputs: &Inputs,
@@ -143,7 +147,13 @@ impl DatasetJob {
         }
         let behind = wait::behind(&self.deps.catalog, &inputs.waits_for, fixed.head).await?;
         if !behind.is_empty() {
+            if fixed.asked {
+                wait::check_failed(&self.deps.catalog, &behind).await?;
+            }
             wait::ask_for_updates(&self.deps.catalog, &behind).await?;
+            if !fixed.asked {
+                cx.save_checkpoint(Fixed { asked: true, ..fixed.clone() }).await?;
+            }
             let reason = format!("waits for {} to reach lake version {}", behind.join(", "), fixed.head);
             return Err(JobError::Snooze { until: cx.clock().now() + SNOOZE, reason });
         }

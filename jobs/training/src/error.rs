@@ -1,6 +1,6 @@
 //! What can go wrong with a training set, by what a caller may do about it.
 
-use tidemill_core::{Fault, JobError};
+use tidemill_core::{Fault, JobError, RunId};
 
 /// Why a training set was not built.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +60,16 @@ pub enum Error {
     /// The views did not reach the lake's head in time.
     #[error("{} did not reach the lake's head in time", .0.join(", "))]
     Behind(Vec<String>),
+    /// A view is behind, and the update that it waits for has failed for good.
+    #[error("view `{view}` is behind, and its update failed: {}", fault.message)]
+    UpdateFailed {
+        /// The view.
+        view: String,
+        /// The run of its update.
+        run: RunId,
+        /// Why it failed.
+        fault: Fault,
+    },
     /// The catalog could not be read or written.
     #[error("catalog")]
     Catalog(#[from] tidemill_catalog::Error),
@@ -105,8 +115,14 @@ impl Error {
             Self::EmptyRange(_) => Fault::coded(815, message).hint("check `from`, `to` and `holdout`"),
             Self::NoRows { .. } => Fault::coded(816, message)
                 .hint("labels mature by the data clock: tidemill clock, tidemill sources show"),
-            Self::Behind(views) => Fault::coded(817, message)
-                .hint(format!("tidemill why, tidemill features freshness {}", views.join(" "))),
+            Self::Behind(views) => {
+                Fault::coded(817, message).hint(format!("tidemill features freshness {}", views.join(" ")))
+            }
+            Self::UpdateFailed { run, fault, .. } => Fault {
+                detail: fault.detail.clone(),
+                ..Fault::coded(818, message)
+                    .hint(format!("tidemill logs {run}; when what it says is mended: tidemill retry {run}"))
+            },
             Self::Lake(error) => error.fault(),
             _ => Fault::from_error(self),
         }

@@ -43,7 +43,8 @@ pub struct FromLabels {
 /// lake now.
 ///
 /// # Errors
-/// A column is missing, a name isn't declared, or the views don't catch up within two minutes.
+/// A column is missing, a name isn't declared, a view's update has failed, or the views don't catch up within two
+/// minutes.
 pub async fn build_from_labels(
     deps: &Deps,
     file: &Path,
@@ -82,6 +83,7 @@ async fn catch_up(deps: &Deps, inputs: &Inputs) -> Result<Version, Error> {
         if now_behind.is_empty() {
             return Ok(deps.lake.head().await?);
         }
+        wait::check_failed(&deps.catalog, &now_behind).await?;
         if now_behind != behind {
             wait::ask_for_updates(&deps.catalog, &now_behind).await?;
             behind = now_behind;

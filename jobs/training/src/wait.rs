@@ -21,6 +21,18 @@ pub async fn behind(catalog: &Catalog, views: &[String], head: Version) -> Resul
     Ok(behind)
 }
 
+/// Fails if the update that one of these views waits for has failed for good and no other is on its way.
+pub async fn check_failed(catalog: &Catalog, views: &[String]) -> Result<(), Error> {
+    for view in views {
+        if let Some((run, fault)) =
+            catalog.store().failed_last(&concurrency_key(view), &FEATURES_UPDATE).await?
+        {
+            return Err(Error::UpdateFailed { view: view.clone(), run, fault });
+        }
+    }
+    Ok(())
+}
+
 /// Asks for updates of views. Safe to repeat: what waits already is not asked for twice.
 pub async fn ask_for_updates(catalog: &Catalog, views: &[String]) -> Result<(), Error> {
     let store = catalog.store();
@@ -36,7 +48,11 @@ pub async fn ask_for_updates(catalog: &Catalog, views: &[String]) -> Result<(), 
 fn update(view: &str) -> NewJob {
     NewJob {
         key: Some(format!("{FEATURES_UPDATE}/{view}")),
-        concurrency_key: Some(format!("features/{view}")),
+        concurrency_key: Some(concurrency_key(view)),
         ..job_new(FEATURES_UPDATE, &FeaturesUpdate { view: view.to_owned() })
     }
+}
+
+fn concurrency_key(view: &str) -> String {
+    format!("features/{view}")
 }

@@ -121,6 +121,14 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
         if broken_pipe {
             return Self::new(0, Fault::new(""));
         }
+        let untrusted = error.chain().find_map(|cause| match cause.downcast_ref() {
+            Some(cause @ tidemill_blobs::Error::NotPrivate { path, .. }) => Some((cause, path)),
+            _ => None,
+        });
+        if let Some((cause, path)) = untrusted {
+            let hint = format!("remove it if you don't know what is in it, or: chmod 700 {}", path.display());
+            return Self::new(FAILED, Fault::coded(120, cause.to_string()).hint(hint));
+        }
         Self::new(FAILED, Fault::new(format!("{error:#}")))
     }
 }
@@ -151,6 +159,17 @@ mod tests {
         let json = failure().to_json();
         assert_eq!((json["exit"].as_u64(), json["error"]["code"].as_str()), (Some(64), Some("TM0801")));
         assert_eq!(json["error"]["hint"], "did you mean `late_flight`?");
+    }
+
+    #[test]
+    fn a_folder_that_others_could_have_written_to_is_named_with_its_remedy() {
+        let (path, reason) = ("/srv/unpacked".into(), "others may write to it (mode 777)".to_owned());
+        let error = anyhow::Error::from(tidemill_blobs::Error::NotPrivate { path, reason });
+        insta::assert_snapshot!(Failure::from(error.context("TIDEMILL_UNPACKED")).page(false), @r"
+        error[TM0120]: folder `/srv/unpacked` can't be trusted: others may write to it (mode 777)
+          = fix: remove it if you don't know what is in it, or: chmod 700 /srv/unpacked
+          = more: tidemill explain TM0120
+        ");
     }
 
     #[test]

@@ -108,6 +108,11 @@ impl Tree {
         let mut environment: Vec<_> = self.endpoints.environment().into_iter().map(owned).collect();
         environment.extend(options.environment.iter().cloned());
         environment.push(("TIDEMILL_PYTHON".to_owned(), options.python.display().to_string()));
+        // Below the tree's folder, unless the environment says where.
+        let private = [("TIDEMILL_UNPACKED", "unpacked"), ("TIDEMILL_BLOBS__CACHE", "cache")];
+        let unset = private.into_iter().filter(|(name, _)| env::var_os(name).is_none());
+        environment
+            .extend(unset.map(|(name, below)| (name.to_owned(), dir.join(below).display().to_string())));
         Role {
             name: name.to_owned(),
             arguments: arguments.iter().map(ToString::to_string).collect(),

@@ -42,6 +42,34 @@ def test_a_batch_that_raises_is_bisected() -> None:
     assert [(failure.row, failure.returned) for failure in result.failures] == [(3, False)]
 
 
+def test_each_call_is_announced_before_it_begins() -> None:
+    order: list[str] = []
+
+    def strict(table: pa.Table) -> pa.Table:
+        order.append(f"called with {len(table)}")
+        if len(table) > 1:
+            raise ValueError("one at a time")
+        return table
+
+    table = pa.table({"n": [1, 2]})
+    transform.run(strict, "batch", table, {"n": "int"}, lambda: order.append("calling"))
+    assert order == ["calling", "called with 2", "calling", "called with 1", "calling", "called with 1"]
+    order.clear()
+    transform.run(lambda row: row, "row", table, {"n": "int"}, lambda: order.append("calling"))
+    assert order == ["calling", "calling"]
+
+
+def test_a_row_that_ends_python_fails_alone() -> None:
+    def leave(row: dict[str, Any]) -> dict[str, Any]:
+        if row["n"] == 2:
+            raise SystemExit("done")
+        return row
+
+    result = transform.run(leave, "row", pa.table({"n": [1, 2, 3]}), {"n": "int"})
+    assert [failure.row for failure in result.failures] == [1]
+    assert result.rows.column("n").to_pylist() == [1, None, 3]
+
+
 def test_what_was_not_declared_is_told() -> None:
     cases: list[tuple[Any, str]] = [
         (None, "returned NoneType, expected a dict of y"),

@@ -39,6 +39,35 @@ def strain(row: dict) -> dict:
     return {"strain": row["mean_2h"] * row["wind"] if known else None}
 "#;
 
+const HARM: &str = r#"
+import os
+import time
+
+
+def harm(row: dict) -> dict:
+    print("departure", row["flight"])
+    if row["flight"] == 2:
+        time.sleep(3600)
+    if row["flight"] == 3:
+        bytearray(64 << 30)
+    if row["flight"] == 4:
+        os._exit(7)
+    return {"flight": row["flight"]}
+"#;
+
+const HARMED: &str = r#"
+---
+apiVersion: tidemill/v1
+kind: FeatureView
+name: harmed
+entity: airport
+source: departures
+python: transforms.airport:harm
+timeout: 1s
+features: { flight: int }
+online: true
+"#;
+
 async fn world() -> World {
     World::with(&format!("{PROJECT}{VIEWS}"), &[("transforms/airport.py", CODE)]).await
 }
@@ -62,6 +91,31 @@ async fn rows_that_raise_become_dead_letters_and_the_others_are_served() {
     assert_eq!(dead.len(), 1);
     assert!(dead[0]["reason"].as_str().unwrap().contains("a departure before its time"), "{dead:?}");
     assert!(dead[0]["raw"].as_str().unwrap().contains("\"flight\":2"), "{dead:?}");
+    world.check_parity().await;
+}
+
+#[tokio::test]
+async fn rows_that_hang_eat_memory_or_kill_become_dead_letters_and_the_others_are_served() {
+    let world = World::with(&format!("{PROJECT}{HARMED}"), &[("transforms/airport.py", HARM)]).await;
+    world.depart(&[1, 2, 3, 4, 5].map(|flight| departure("JFK", flight, 580 + flight, 1.0))).await;
+    world.drain().await;
+    assert_eq!(world.now("harmed", "JFK").await.values["flight"], Value::Int(5));
+    let head = world.deps.lake.head().await.unwrap();
+    let table = Table::from("dead/view/harmed".to_owned());
+    let dead = json_rows(&world.deps.lake.read(&Read::all(table, head)).await.unwrap()).unwrap();
+    let reasons: Vec<_> = dead.iter().map(|row| row["reason"].as_str().unwrap()).collect();
+    assert_eq!(
+        reasons,
+        [
+            "user code took longer than its 1 s and was killed",
+            "user code used more than its 2048 MiB of memory",
+            "the Python process ended: exit code 7",
+        ]
+    );
+    let log = world.log().await;
+    assert!(log.contains(&"departure 1".to_owned()) && log.contains(&"departure 5".to_owned()), "{log:?}");
+    let said = "3 rows became dead letters, the first of them";
+    assert!(log.iter().any(|line| line.starts_with(said) && line.contains("[TM0703]")), "{log:?}");
     world.check_parity().await;
 }
 

@@ -250,6 +250,18 @@ impl World {
         assert!(failed.is_empty(), "{failed:#?}");
     }
 
+    /// What the jobs that have run said.
+    pub(crate) async fn log(&self) -> Vec<String> {
+        let store = self.deps.catalog.store();
+        let all = RunQuery { state: None, pipeline: None, all: true, finished_since: None, limit: 100 };
+        let mut lines = Vec::new();
+        for run in store.runs(&all).await.unwrap() {
+            let log = store.log(run.id, None, None).await.unwrap();
+            lines.extend(log.into_iter().map(|line| line.line));
+        }
+        lines
+    }
+
     /// An airport's features in a view now, as Redis has them.
     pub(crate) async fn now(&self, view: &str, origin: &str) -> ViewFeatures {
         self.get(view, origin, None).await

@@ -146,6 +146,7 @@ pub(crate) fn view(
         features,
         python: None,
         batch: false,
+        timeout: None,
         online: OnlineFeatures::None,
         freshness: None,
         leak_allowed: false,

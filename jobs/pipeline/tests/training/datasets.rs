@@ -3,10 +3,16 @@
 use arrow::{array::AsArray as _, datatypes::TimestampMicrosecondType};
 use serde_json::{Value as Json, json};
 use tidemill_catalog::{Dataset, DatasetPart};
-use tidemill_core::{DataClock, StepState};
+use tidemill_core::{DataClock, Fault, JobError, Kind, StepState};
 use tidemill_offline::Table;
+use tidemill_pipeline::Steps;
 use tidemill_rows::{Row, source_schema};
-use tidemill_spec::steps::{DatasetInputs, KnownAt};
+use tidemill_runtime::{Context, Job, JobEntry, Outcome};
+use tidemill_spec::{
+    args::{FEATURES_UPDATE, FeaturesUpdate},
+    steps::{DatasetInputs, KnownAt},
+};
+use tidemill_testkit::Driver;
 
 use crate::world::{VISITS, World, outputs, time};
 
@@ -19,6 +25,11 @@ async fn build(world: &World, args: &Json) -> Result<(Json, Dataset), tidemill_c
     let outputs = world.job("dataset.build", args).await?;
     let id = outputs["dataset"].as_str().unwrap().parse().unwrap();
     Ok((outputs, world.catalog.dataset(id).await.unwrap().unwrap()))
+}
+
+fn training(world: &World) -> tidemill_training::Deps {
+    let (catalog, lake, blobs) = (world.catalog.clone(), world.lake.clone(), world.blobs.clone());
+    tidemill_training::Deps { catalog, lake, blobs }
 }
 
 async fn rows(world: &World, part: &DatasetPart) -> arrow::array::RecordBatch {
@@ -64,18 +75,7 @@ async fn labels_that_are_not_known_yet_are_left_out() {
 async fn a_dataset_waits_for_its_views_and_asks_for_their_update() {
     let world = World::new().await;
     let run = world.start("score", &[]).await;
-    let objects = world.catalog.objects().await.unwrap();
-    let more: Vec<Row> = Vec::from([Row::from([
-        ("visit".to_owned(), tidemill_spec::Value::Int(-1)),
-        ("seen_at".to_owned(), tidemill_spec::Value::Timestamp(time(0))),
-        ("published".to_owned(), tidemill_spec::Value::Timestamp(time(0))),
-        ("pages".to_owned(), tidemill_spec::Value::Int(1)),
-        ("valid_at".to_owned(), tidemill_spec::Value::Timestamp(time(0))),
-        ("created_at".to_owned(), tidemill_spec::Value::Timestamp(time(0))),
-        ("seq".to_owned(), tidemill_spec::Value::Int(-1)),
-        ("deleted".to_owned(), tidemill_spec::Value::Bool(false)),
-    ])]);
-    let head = world.put(&Table::source("visits"), &source_schema(&objects.sources["visits"]), &more).await;
+    let head = one_more_visit(&world).await;
 
     assert!(world.driver().one().await.unwrap());
     let page = world.store().run(run).await.unwrap();
@@ -96,6 +96,84 @@ async fn a_dataset_waits_for_its_views_and_asks_for_their_update() {
     .unwrap();
     let page = world.store().run(run).await.unwrap();
     assert_eq!(outputs(&page, "data")["lake_version"], head);
+}
+
+/// The view is behind then.
+async fn one_more_visit(world: &World) -> i64 {
+    let objects = world.catalog.objects().await.unwrap();
+    let more: Vec<Row> = Vec::from([Row::from([
+        ("visit".to_owned(), tidemill_spec::Value::Int(-1)),
+        ("seen_at".to_owned(), tidemill_spec::Value::Timestamp(time(0))),
+        ("published".to_owned(), tidemill_spec::Value::Timestamp(time(0))),
+        ("pages".to_owned(), tidemill_spec::Value::Int(1)),
+        ("valid_at".to_owned(), tidemill_spec::Value::Timestamp(time(0))),
+        ("created_at".to_owned(), tidemill_spec::Value::Timestamp(time(0))),
+        ("seq".to_owned(), tidemill_spec::Value::Int(-1)),
+        ("deleted".to_owned(), tidemill_spec::Value::Bool(false)),
+    ])]);
+    world.put(&Table::source("visits"), &source_schema(&objects.sources["visits"]), &more).await
+}
+
+/// An update that always fails, as one whose Python can't be loaded.
+struct Failing;
+
+impl Job for Failing {
+    type Args = FeaturesUpdate;
+    type Checkpoint = ();
+    const KIND: Kind = FEATURES_UPDATE;
+
+    async fn run(&self, _: &FeaturesUpdate, _: &mut Context<()>) -> Result<Outcome, JobError> {
+        Err(JobError::Discard(Fault::coded(707, "cannot load `code:f`").detail("no such module")))
+    }
+}
+
+/// The failed run of an update, and how often there was one.
+async fn failed_updates(world: &World) -> Vec<tidemill_core::RunId> {
+    let failed = world.store().failed_runs(None, Some(FEATURES_UPDATE.to_string())).await.unwrap();
+    failed.iter().map(|run| run.id).collect()
+}
+
+#[tokio::test]
+async fn a_dataset_does_not_wait_for_an_update_that_failed() {
+    let world = World::new().await;
+    one_more_visit(&world).await;
+    let mut jobs = world.jobs();
+    jobs.push(JobEntry::new(Failing));
+    let driver = Driver::with_prepare(world.store(), jobs, std::sync::Arc::new(Steps));
+
+    // A step asks for the update itself, and once only.
+    let run = world.start("score", &[]).await;
+    driver.until_idle().await.unwrap();
+    let page = world.store().run(run).await.unwrap();
+    let data = page.step_list.iter().find(|step| step.name == "data").unwrap();
+    let outcomes: Vec<_> = data.attempts.iter().map(|attempt| attempt.outcome.as_str()).collect();
+    assert_eq!(outcomes, ["snoozed", "discarded"]);
+    let [failed] = failed_updates(&world).await[..] else { panic!("one update") };
+    let fault = data.fault.as_ref().unwrap();
+    assert_eq!(
+        fault.to_string(),
+        "[TM0818] view `visit_pages` is behind, and its update failed: cannot load `code:f`"
+    );
+    assert_eq!(fault.detail.as_deref(), Some("no such module"));
+    let hint = fault.hint.as_ref().unwrap();
+    assert!(hint.ends_with(&format!("tidemill retry {failed}")), "{hint}");
+
+    // A person is told at once.
+    let file = world.home.path().join("labels.csv");
+    std::fs::write(&file, "visit,label_ts\n2,2024-01-01 04:00:00\n").unwrap();
+    let inputs = DatasetInputs::Model("buyer".to_owned());
+    let deps = training(&world);
+    let refused = tidemill_training::build_from_labels(&deps, &file, &inputs, None).await.unwrap_err();
+    assert_eq!(refused.fault().to_string(), fault.to_string());
+    assert_eq!(failed_updates(&world).await, [failed]);
+
+    // One that waits again may still make it good.
+    world.store().retry_run(failed).await.unwrap();
+    let again = world.start("score", &[]).await;
+    assert!(world.driver().one().await.unwrap());
+    world.reach(world.lake.head().await.unwrap()).await;
+    world.driver().until_idle().await.unwrap();
+    outputs(&world.store().run(again).await.unwrap(), "data");
 }
 
 #[tokio::test]
@@ -136,11 +214,7 @@ async fn a_file_of_labels_keeps_its_columns_and_order() {
         "note,visit,label_ts\nb,2,2024-01-01 04:00:00\na,1,2024-01-01T02:00:00Z\nearly,1,2024-01-01 00:59:59\nnobody,9999,2024-02-01 00:00:00\n",
     )
     .unwrap();
-    let deps = tidemill_training::Deps {
-        catalog: world.catalog.clone(),
-        lake: world.lake.clone(),
-        blobs: world.blobs.clone(),
-    };
+    let deps = training(&world);
     let inputs = DatasetInputs::Model("buyer".to_owned());
     let built =
         tidemill_training::build_from_labels(&deps, &file, &inputs, Some(KnownAt::Label)).await.unwrap();

@@ -48,8 +48,50 @@ def eat_slowly(ctx, dataset, out):
         kept.append(at)
 
 
-def crash(row):
-    os.kill(os.getpid(), signal.SIGSEGV)
+def crash_on_three(row):
+    if row["x"] == 3:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return double(row)
+
+
+def hang_on_three(row):
+    if row["x"] == 3:
+        time.sleep(3600)
+    return double(row)
+
+
+def eat_on_three(row):
+    if row["x"] == 3:
+        bytearray(64 << 30)
+    return double(row)
+
+
+def each(function, table):
+    return {"y": [function(row)["y"] for row in table.to_pylist()]}
+
+
+def crash_batch(table):
+    return each(crash_on_three, table)
+
+
+def hang_batch(table):
+    return each(hang_on_three, table)
+
+
+def eat_batch(table):
+    return each(eat_on_three, table)
+
+
+def slow(row):
+    time.sleep(0.05)
+    return double(row)
+
+
+def talkative(row):
+    print("got", row["x"])
+    if row["x"] == 3:
+        print("the end", end="")
+    return double(row)
 
 
 def step(ctx, dataset, out):
@@ -70,10 +112,6 @@ def failing_step(ctx, dataset, out):
 
 def threads(ctx, dataset, out):
     return {"threads": os.environ["OMP_NUM_THREADS"]}
-
-
-def eat_in_transform(row):
-    return {"y": float(len(bytearray(64 << 30)))}
 
 
 def with_a_child(ctx, dataset, out):

@@ -30,6 +30,9 @@ pub struct FeatureView {
     /// Whether the function takes and returns a whole table.
     #[serde(default)]
     pub batch: bool,
+    /// The longest that one call of the function may take, real time; none: [`Self::call_limit`] says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Duration>,
     /// Which features are kept online.
     pub online: OnlineFeatures,
     /// How old the newest value may be.

@@ -1,5 +1,7 @@
 //! What others ask of the declared objects.
 
+use std::time::Duration;
+
 use indexmap::{IndexMap, IndexSet};
 use serde_json::Value as Json;
 
@@ -10,6 +12,17 @@ use crate::{
 };
 
 impl FeatureView {
+    /// What rows whose calls end their process may cost one computation in all; past it the computation fails.
+    pub fn call_patience(&self) -> Duration {
+        (self.call_limit() * 3).max(Duration::from_mins(1))
+    }
+
+    /// The longest that one call of its Python function may take: 10 seconds for a row, a minute for a table, unless
+    /// it is declared.
+    pub fn call_limit(&self) -> Duration {
+        self.timeout.unwrap_or(if self.batch { Duration::from_mins(1) } else { Duration::from_secs(10) })
+    }
+
     /// How it is computed.
     pub fn kind(&self) -> ViewKind {
         match self.input {

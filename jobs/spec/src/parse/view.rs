@@ -32,6 +32,7 @@ pub(super) fn view(fields: &mut Fields<'_>, name: String, meta: Meta) -> Feature
     let input = input(fields);
     let python = fields.get("python").map(|at| entry(&at).unwrap_or_default());
     let batch = fields.get("batch").and_then(|at| at.bool()).unwrap_or(false);
+    let timeout = fields.get("timeout").and_then(|at| timeout(&at, python.is_some()));
     let short = match (&python, &input) {
         (Some(_), _) => Short::Python,
         (None, Some(ViewInput::Views(_))) => Short::None,
@@ -50,7 +51,31 @@ pub(super) fn view(fields: &mut Fields<'_>, name: String, meta: Meta) -> Feature
     // What could not be read is empty: it was reported, and nothing refers to it.
     let (entity, features) = (entity.unwrap_or_default(), features.unwrap_or_default());
     let input = input.unwrap_or(ViewInput::Source(String::new()));
-    FeatureView { name, meta, entity, input, ttl, features, python, batch, online, freshness, leak_allowed }
+    FeatureView {
+        name,
+        meta,
+        entity,
+        input,
+        ttl,
+        features,
+        python,
+        batch,
+        timeout,
+        online,
+        freshness,
+        leak_allowed,
+    }
+}
+
+fn timeout(at: &At<'_>, python: bool) -> Option<Duration> {
+    let timeout = at.duration()?;
+    if !python {
+        at.key_error(212, "`timeout` belongs to a view whose `python` computes its features", "")
+            .help("leave it out");
+    } else if !(Duration::from_secs(1)..=Duration::from_hours(1)).contains(&timeout) {
+        at.error(209, "a call may take between 1s and 1h");
+    }
+    Some(timeout)
 }
 
 fn input(fields: &mut Fields<'_>) -> Option<ViewInput> {

@@ -34,9 +34,16 @@ class Transformed:
     failures: list[Failure] = field(default_factory=list)
 
 
-def run(function: Function, mode: str, table: pa.Table, out: Columns) -> Transformed:
-    """Applies a function over rows in the given mode (`row` or `batch`)."""
-    return by_row(function, table, out) if mode == "row" else by_batch(function, table, out)
+def run(
+    function: Function, mode: str, table: pa.Table, out: Columns, calling: Callable[[], None] = lambda: None
+) -> Transformed:
+    """Applies a function over rows in the given mode (`row` or `batch`); says `calling` before each call."""
+
+    def called(argument: Any) -> Any:
+        calling()
+        return function(argument)
+
+    return by_row(called, table, out) if mode == "row" else by_batch(called, table, out)
 
 
 def by_row(function: Function, table: pa.Table, out: Columns) -> Transformed:
@@ -48,7 +55,7 @@ def by_row(function: Function, table: pa.Table, out: Columns) -> Transformed:
             result = _checked(function(row), out)
         except MemoryError:  # the process's, not the row's: it ends
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             failures.append(_failure(index, error))
             result = dict.fromkeys(out)
         for name, value in result.items():
@@ -62,7 +69,7 @@ def by_batch(function: Function, table: pa.Table, out: Columns) -> Transformed:
         return Transformed(_batch(function(table), len(table), out))
     except MemoryError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if len(table) == 0:
             raise
         if len(table) == 1:
@@ -118,7 +125,7 @@ def _names(got: Any, out: Columns) -> None:
         raise ReturnedError(f"returned {', '.join(told)}; declared are {', '.join(out)}")
 
 
-def _failure(row: int, error: Exception) -> Failure:
+def _failure(row: int, error: BaseException) -> Failure:
     returned = isinstance(error, ReturnedError)
     return Failure(row, str(error) if returned else headline(error), traceback_of(error), returned)
 

@@ -1,7 +1,8 @@
 """The process that runs user code for Tidemill: `python -m tidemill.worker`, its socket as stdin.
 
-One loop: take a request, run it, answer. Everything it prints goes to the step's log. It ends when the socket
-does; while user code runs, Tidemill ends it, with everything it started (`guard` in `jobs/pyrun/src/spawn.rs`).
+One loop: take a request, run it, answer. Everything it prints goes to the log of the step or update. It ends when
+the socket does; while user code runs, Tidemill ends it, with everything it started (`guard` in
+`jobs/pyrun/src/spawn.rs`).
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 import argparse
 import importlib
 import io
+import mmap
 import os
 import platform
 import resource
 import socket
+import struct
 import sys
 import threading
 from collections.abc import Callable
@@ -33,6 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="tidemill.worker")
     parser.add_argument("--code", type=Path, help="put first on sys.path")
     parser.add_argument("--memory-bytes", type=int, default=0, help="beyond what an idle process uses")
+    parser.add_argument("--calls", type=Path, help="where calls of a transform's function are counted")
     options = parser.parse_args()
 
     sock = _take_socket()
@@ -42,7 +46,7 @@ def main() -> None:
     if options.memory_bytes:
         _limit_memory(options.memory_bytes)
     channel = Channel(sock)
-    worker = Worker(channel)
+    worker = Worker(channel, _counter(options.calls) if options.calls else lambda: None)
     sys.stdout = sys.stderr = _Lines(worker.log)
     channel.send({"type": "hello", "protocol": PROTOCOL, "python": platform.python_version(), "pid": os.getpid()})
     try:
@@ -55,8 +59,9 @@ def main() -> None:
 class Worker:
     """Runs one request after the other."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, calling: Callable[[], None]) -> None:
         self._channel = channel
+        self._calling = calling
         self._entries: dict[str, Callable[..., Any]] = {}
         self._model: predictors.Predictor | None = None
         self._logging = False
@@ -81,13 +86,19 @@ class Worker:
             self._channel.send({"type": "raised", "kind": kind, "message": message, "traceback": traceback_of(cause)})
 
     def log(self, line: str) -> None:
-        """Sends one printed line to the log of the step that runs; between steps nobody listens."""
+        """Sends one printed line to the log of the step or update that runs; between requests nobody listens."""
         if self._logging:
             self._channel.send({"type": "log", "line": line})
 
     def _transform(self, frame: Frame) -> None:
         head = frame.header
-        result = transform.run(self._entry(head["entry"]), head["mode"], decode(frame.body), head["out"])
+        self._logging = True
+        try:
+            function = self._entry(head["entry"])
+            result = transform.run(function, head["mode"], decode(frame.body), head["out"], self._calling)
+        finally:
+            self._flush()
+            self._logging = False
         self._channel.send(
             {"type": "done", "failures": [failure._asdict() for failure in result.failures]}, result.rows
         )
@@ -193,6 +204,18 @@ def _check_json(outputs: Any) -> None:
         to_json(outputs)
     except (TypeError, ValueError) as error:
         raise ReturnedError(f"returned what can't be kept: {error}") from None
+
+
+def _counter(path: Path) -> Callable[[], None]:
+    """Counts calls where Tidemill can read it whatever this process is doing; Tidemill sets it back to 0."""
+    with path.open("r+b") as file:
+        page = mmap.mmap(file.fileno(), 8)
+    count = struct.Struct("<Q")
+
+    def calling() -> None:
+        count.pack_into(page, 0, count.unpack_from(page)[0] + 1)
+
+    return calling
 
 
 def _take_socket() -> socket.socket:

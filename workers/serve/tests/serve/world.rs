@@ -212,6 +212,7 @@ fn view(
         features: features.iter().map(|(name, ty)| ((*name).to_owned(), feature(*ty, name))).collect(),
         python: None,
         batch: false,
+        timeout: None,
         online: OnlineFeatures::All,
         freshness: fail.map(|fail| Freshness { warn: None, fail: Some(fail) }),
         leak_allowed: false,

@@ -1,0 +1,74 @@
+"""The views of `project/` as the oracle sees them."""
+
+from data import TTL, TTL_SHORT
+from oracle import (
+    DAY,
+    HOUR,
+    MINUTE,
+    DerivedView,
+    LastView,
+    Window,
+    WindowView,
+)
+
+
+def views(data, ttl_shift):
+    """The project's views as the oracle sees them, with their keys."""
+    fast = [row for row in data.pings if (row.columns["speed"] or 0) <= 95]
+
+    def double(row, _):
+        fare, stops = row.columns["fare"], row.columns["stops"]
+        return None if fare is None else fare * 2 + (stops or 0)
+
+    def column(name):
+        return lambda row, _: row.columns[name]
+
+    def is_fast(row, _):
+        return None if row.columns["speed"] is None else row.columns["speed"] > 50
+
+    def strain(values):
+        return None if values["speed"] is None else values["speed"] * values["pings_1h"]
+
+    five = 5 * MINUTE
+    last_trip = LastView(
+        data.trips,
+        {
+            "fare": column("fare"),
+            "stops": column("stops"),
+            "double": double,
+            "age": lambda row, t: (t - row.valid_at) / MINUTE,
+        },
+        TTL + ttl_shift,
+        {"fare": -1.0},
+    )
+    trip_windows = WindowView(
+        data.trips,
+        {
+            "trips_2h": Window("count", None, 2 * HOUR, five),
+            "fares_2h": Window("count", "fare", 2 * HOUR, MINUTE),
+            "fare_sum_6h": Window("sum", "fare", 6 * HOUR, HOUR),
+            "fare_mean_2h": Window("mean", "fare", 2 * HOUR, five),
+            "stops_min_13h": Window("min", "stops", 13 * HOUR, HOUR),
+            "stops_max_2d": Window("max", "stops", 2 * DAY, HOUR),
+        },
+        ("trip",),
+        {"fare_sum_6h": 0.0},
+    )
+    pings = {"speed": column("speed"), "ok": column("ok"), "city_seen": column("city")}
+    last_ping = LastView(data.pings, pings)
+    ping_windows = WindowView(
+        data.pings,
+        {
+            "pings_1h": Window("count", None, HOUR, 30 * MINUTE),
+            "speed_sum_1h": Window("sum", "speed", HOUR, five),
+        },
+    )
+    car, driver = ["city", "driver"], ["driver"]
+    return {
+        "last_trip": (car, last_trip),
+        "trip_windows": (car, trip_windows),
+        "last_ping": (driver, last_ping),
+        "ping_windows": (driver, ping_windows),
+        "judged": (driver, LastView(fast, {"fast": is_fast}, TTL_SHORT)),
+        "strain": (driver, DerivedView([last_ping, ping_windows], {"strain": strain})),
+    }
