@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json};
 use tidemill_core::{Fault, Time};
 use tidemill_online::ViewFeatures;
 use tidemill_proto::{
-    Reason,
+    Deadline, Reason,
     serving::v1::{
         PredictRequest, PredictResponse, Prediction as WirePrediction, ViewAge, predict_request,
         prediction_service_server::PredictionService,
@@ -31,7 +31,9 @@ pub(crate) struct Door(pub(crate) Arc<Predictor>);
 #[tonic::async_trait]
 impl PredictionService for Door {
     async fn predict(&self, request: Request<PredictRequest>) -> Result<Response<PredictResponse>, Status> {
-        let answer = self.0.predict(ask(request.into_inner())).await.map_err(|error| status(&error))?;
+        let deadline = request.extensions().get::<Deadline>().map(|deadline| deadline.0);
+        let ask = Ask { deadline, ..ask(request.into_inner()) };
+        let answer = self.0.predict(ask).await.map_err(|error| status(&error))?;
         let predictions = answer.predictions.into_iter().map(|one| prediction(one, answer.now));
         Ok(Response::new(PredictResponse {
             model: answer.model,
@@ -53,6 +55,7 @@ fn ask(request: PredictRequest) -> Ask {
         entities: request.entities.into_iter().map(object).collect(),
         request: request.request.into_iter().map(object).collect(),
         want_features: request.want_features,
+        deadline: None,
     }
 }
 

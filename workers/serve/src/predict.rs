@@ -30,6 +30,8 @@ pub(crate) struct Ask {
     /// Columns that only the caller knows, for each entity; or empty.
     pub(crate) request: Vec<Map<String, Json>>,
     pub(crate) want_features: bool,
+    /// The caller's own deadline, where it set one.
+    pub(crate) deadline: Option<Instant>,
 }
 
 /// Which version shall answer.
@@ -80,7 +82,8 @@ impl Predictor {
         let (live, loaded) =
             self.resolve(&ask).inspect_err(|error| self.metrics.unresolved(&code_of(error)))?;
         let entities = ask.entities.len();
-        let deadline = started + self.deadline;
+        let own = started + self.deadline;
+        let deadline = ask.deadline.map_or(own, |callers| callers.min(own));
         let late = Err(Error::Inference(tidemill_inference::Error::Deadline));
         let answer = timeout_at(deadline, self.answer(ask, &live, &loaded, deadline)).await.unwrap_or(late);
         let code = answer.as_ref().err().map_or_else(|| "ok".to_owned(), code_of);

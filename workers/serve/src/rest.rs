@@ -85,7 +85,7 @@ fn ask(model: &str, body: Result<Bytes, BytesRejection>) -> Result<Ask, Error> {
         (None, None) => Which::Champion,
     };
     let Body { entities, request, want_features, .. } = body;
-    Ok(Ask { model: model.to_owned(), which, entities, request, want_features })
+    Ok(Ask { model: model.to_owned(), which, entities, request, want_features, deadline: None })
 }
 
 fn answer_json(answer: &Answer) -> Value {

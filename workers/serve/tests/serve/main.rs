@@ -8,7 +8,7 @@ use std::{
         Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use futures::future::join_all;
@@ -187,6 +187,22 @@ async fn each_mistake_is_told() {
     let error = client.predict(request("late", "UA", 1.5)).await.unwrap_err();
     assert_eq!(error.code(), Code::InvalidArgument);
     assert_eq!(Reason::of(&error).unwrap().message, "entity 0: `flight`: expected int, got 1.5");
+}
+
+#[tokio::test]
+async fn a_caller_s_deadline_is_kept_and_told() {
+    let world = with_model(&["fragile"]).await;
+    // `fragile` takes two seconds over this distance.
+    world.put(&plane(), vec![string("N1")], vec![tidemill_spec::Value::Float(999.0)], world::NOW).await;
+    let mut hurried = tonic::Request::new(request("late", "UA", 1.0));
+    hurried.set_timeout(Duration::from_millis(500));
+    let error = world.predictor().await.predict(hurried).await.unwrap_err();
+    assert_eq!(error.code(), Code::DeadlineExceeded, "{error}");
+    assert_eq!(Reason::of(&error).unwrap().code, "TM0824");
+    // It is counted as any other failure is.
+    let metrics = world.client.get(format!("{}/metrics", world.http)).send().await.unwrap();
+    let line = r#"tidemill_predict_requests_total{model="late",version="1",code="TM0824"} 1"#;
+    assert!(metrics.text().await.unwrap().contains(line));
 }
 
 #[tokio::test]
