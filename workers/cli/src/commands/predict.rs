@@ -122,6 +122,11 @@ mod tests {
         let place: Vec<f64> = (0..10).map(|number| f64::from(number) / 4.0).collect();
         insta::assert_snapshot!(check(&json!({
             "species": { "class": "setosa", "probabilities": probabilities }, "place": place, "petals": 5,
-        })), @"");
+        })), @"
+        m v3  prd_1
+          species                  setosa  (setosa 0.9712, versicolor 0.0285, virginica 0.0003)
+          place                    [0.0000, 0.2500, 0.5000, 0.7500, 1.0000, 1.2500, 1.5000, 1.7500, … 2 more]
+          petals                   5
+        ");
     }
 }
