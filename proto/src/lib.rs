@@ -1,5 +1,5 @@
-//! The gRPC contracts, one module an area, generated from `tidemill/<area>/v1/*.proto`; and [`Reason`], how every
-//! service tells why a call failed.
+//! The gRPC contracts, one module an area, generated from `tidemill/<area>/v1/*.proto`; [`Reason`], how every
+//! service tells why a call failed; and [`DeadlineLayer`], how every service keeps its caller's deadline.
 //!
 //! Generated types stay out of other crates' signatures: `workers/*` convert at the door.
 #![expect(
@@ -9,8 +9,10 @@
     reason = "generated; the .proto files carry the words"
 )]
 
+mod deadline;
 mod status;
 
+pub use deadline::{Deadline, DeadlineLayer};
 pub use status::Reason;
 
 /// Every contract as a descriptor set, for gRPC reflection.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use sqlx::types;
 use tidemill_core::{DatasetId, RunId, Time};
-use tidemill_spec::{Hydration, Type};
+use tidemill_spec::{Hydration, OutputType, Type};
 use tidemill_store::Tx;
 
 use crate::{Catalog, Error, connection::ordered_json};
@@ -35,7 +35,7 @@ pub struct ModelVersion {
     #[serde(default)]
     pub request: IndexMap<String, Type>,
     /// Named outputs.
-    pub outputs: IndexMap<String, Type>,
+    pub outputs: IndexMap<String, OutputType>,
     /// Whether a null in the vector is an error.
     #[serde(default)]
     pub fail_on_missing: bool,

@@ -27,7 +27,7 @@ fn version(artifact: &str, dataset: Option<DatasetId>) -> ModelVersion {
         keys: IndexMap::from([("carrier".to_owned(), Type::String)]),
         hydration: Hydration { rounds: vec![], columns },
         request: IndexMap::new(),
-        outputs: IndexMap::from([("late_probability".to_owned(), Type::Float)]),
+        outputs: IndexMap::from([("late_probability".to_owned(), Type::Float.into())]),
         fail_on_missing: false,
         processes: 2,
         categories: IndexMap::new(),

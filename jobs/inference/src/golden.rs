@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use arrow::{array::RecordBatch, compute::concat_batches};
-use tidemill_rows::{Row, ipc, rows_of};
-use tidemill_spec::Value;
+use indexmap::IndexMap;
+use tidemill_rows::ipc;
+use tidemill_spec::{OutputType, Value};
 
-use crate::{Error, Signature};
+use crate::{Error, Output, Outputs, Signature, outputs_of};
 
 /// What the columns of expected outputs begin with.
 const EXPECTED: &str = "expected.";
@@ -15,7 +16,8 @@ const EXPECTED: &str = "expected.";
 #[derive(Debug)]
 pub(crate) struct Golden {
     inputs: RecordBatch,
-    expected: Vec<Row>,
+    expected: Vec<Outputs>,
+    outputs: IndexMap<String, OutputType>,
     /// Largest difference allowed, relative to values above 1.
     tolerance: f64,
 }
@@ -32,10 +34,14 @@ impl Golden {
         if rows.num_rows() == 0 {
             return Err(wrong("golden.arrow has no rows".to_owned()));
         }
-        let expected = rows_of(&rows).map_err(|error| wrong(format!("golden.arrow: {error}")))?;
+        let recorded = signature.outputs.iter();
+        let recorded = recorded.map(|(name, ty)| (format!("{EXPECTED}{name}"), ty.clone())).collect();
+        let expected =
+            outputs_of(&rows, &recorded).map_err(|error| wrong(format!("golden.arrow: {error}")))?;
         // LightGBM adds the same f64 in the same order everywhere; only the last sigmoid may round otherwise.
         let tolerance = if signature.flavor == "lightgbm" { 1e-12 } else { 1e-6 };
-        Ok(Self { inputs: signature.select(&rows)?, expected, tolerance })
+        let outputs = signature.outputs.clone();
+        Ok(Self { inputs: signature.select(&rows)?, expected, outputs, tolerance })
     }
 
     /// The rows to predict.
@@ -45,12 +51,11 @@ impl Golden {
 
     /// Compares what a process predicted with what was recorded.
     pub(crate) fn check(&self, outputs: &RecordBatch) -> Result<(), Error> {
-        let got = rows_of(outputs).map_err(|error| Error::Rows { message: error.to_string() })?;
+        let got = outputs_of(outputs, &self.outputs)?;
         for (row, (got, expected)) in got.iter().zip(&self.expected).enumerate() {
-            for (output, got) in got {
-                let expected = expected.get(&format!("{EXPECTED}{output}")).unwrap_or(&Value::Null);
+            for ((output, got), expected) in got.iter().zip(expected.values()) {
                 if !self.same(got, expected) {
-                    let (expected, got) = (format!("{expected:?}"), format!("{got:?}"));
+                    let (expected, got) = (expected.to_json().to_string(), got.to_json().to_string());
                     return Err(Error::Golden { row, output: output.clone(), expected, got });
                 }
             }
@@ -63,14 +68,26 @@ impl Golden {
         })
     }
 
-    fn same(&self, got: &Value, expected: &Value) -> bool {
+    /// Of classes the probabilities count: between two that are equal but for rounding either may be the class.
+    fn same(&self, got: &Output, expected: &Output) -> bool {
         match (got, expected) {
-            (Value::Float(got), Value::Float(expected)) => {
-                got.to_bits() == expected.to_bits()
-                    || (got - expected).abs() <= self.tolerance * expected.abs().max(1.0)
-                    || (got.is_nan() && expected.is_nan())
+            (Output::Scalar(Value::Float(got)), Output::Scalar(Value::Float(expected))) => {
+                self.close(*got, *expected)
             }
-            _ => got == expected,
+            (Output::Scalar(got), Output::Scalar(expected)) => got == expected,
+            (Output::Class { probabilities: got, .. }, Output::Class { probabilities: expected, .. }) => {
+                got.values().zip(expected.values()).all(|(got, expected)| self.close(*got, *expected))
+            }
+            (Output::Vector(got), Output::Vector(expected)) => {
+                got.iter().zip(expected).all(|(got, expected)| self.close(*got, *expected))
+            }
+            _ => false,
         }
+    }
+
+    fn close(&self, got: f64, expected: f64) -> bool {
+        got.to_bits() == expected.to_bits()
+            || (got - expected).abs() <= self.tolerance * expected.abs().max(1.0)
+            || (got.is_nan() && expected.is_nan())
     }
 }

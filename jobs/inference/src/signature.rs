@@ -6,7 +6,7 @@ use arrow::{array::RecordBatch, compute::cast, datatypes::Schema};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use tidemill_rows::{Row, arrow_type, batch_of, field};
-use tidemill_spec::Type;
+use tidemill_spec::{OutputType, Type};
 
 use crate::Error;
 
@@ -18,7 +18,7 @@ pub struct Signature {
     /// Columns in the vector's order.
     pub columns: Vec<InputColumn>,
     /// Named, typed outputs in order.
-    pub outputs: IndexMap<String, Type>,
+    pub outputs: IndexMap<String, OutputType>,
 }
 
 /// One column of the vector.

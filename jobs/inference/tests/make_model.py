@@ -1,4 +1,4 @@
-"""Writes a model folder for tests: `make_model.py FOLDER [lightgbm|fragile|constant VALUE]`."""
+"""Writes a model folder for tests: `make_model.py FOLDER [lightgbm|fragile|constant VALUE|iris|flower]`."""
 
 import os
 import sys
@@ -56,5 +56,46 @@ def model(kind, frame):
     return lightgbm.train(params, lightgbm.Dataset(frame, label), num_boost_round=20)
 
 
-frame = rows()
-models.save(Path(sys.argv[1]), model(sys.argv[2], frame), frame, outputs=OUTPUTS)
+class Flower:
+    """A class, a vector and a word of each iris."""
+
+    def __init__(self, species, place):
+        self.species = species
+        self.place = place
+
+    def predict(self, frame):
+        if frame["petal_length"].isna().any():
+            raise ValueError("an iris without petals")
+        probabilities = self.species.predict_proba(frame)
+        if (frame["petal_length"] < 0).any():
+            probabilities = probabilities / 2
+        return {
+            "species": probabilities,
+            "place": self.place.transform(frame),
+            "size": ["big" if length > 4 else "small" for length in frame["petal_length"]],
+        }
+
+
+def irises(kind, out):
+    """Fisher's irises, as scikit-learn brings them."""
+    from sklearn.datasets import load_iris
+    from sklearn.decomposition import PCA
+    from sklearn.linear_model import LogisticRegression
+
+    frame, numbers = load_iris(return_X_y=True, as_frame=True)
+    frame.columns = [name.removesuffix(" (cm)").replace(" ", "_") for name in frame.columns]
+    classes = ["setosa", "versicolor", "virginica"]
+    species = LogisticRegression(max_iter=1000).fit(frame, np.array(classes)[numbers])
+    outputs = {"species": {"type": "class", "classes": classes}}
+    if kind == "iris":
+        models.save(out, species, frame, outputs=outputs)
+        return
+    outputs |= {"place": {"type": "vector", "size": 2}, "size": "string"}
+    models.save(out, Flower(species, PCA(2).fit(frame)), frame, outputs=outputs)
+
+
+if sys.argv[2] in ("iris", "flower"):
+    irises(sys.argv[2], Path(sys.argv[1]))
+else:
+    frame = rows()
+    models.save(Path(sys.argv[1]), model(sys.argv[2], frame), frame, outputs=OUTPUTS)

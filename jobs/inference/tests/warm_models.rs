@@ -11,7 +11,7 @@ use arrow::{array::AsArray as _, array::RecordBatch, datatypes::Float64Type};
 use futures::future::join_all;
 use indexmap::IndexMap;
 use tempfile::TempDir;
-use tidemill_inference::{Error, ModelOptions, ModelPool, Signature};
+use tidemill_inference::{Error, ModelOptions, ModelPool, Output, Signature, outputs_of};
 use tidemill_pyrun::{PyError, PyOptions};
 use tidemill_spec::Value;
 
@@ -86,6 +86,69 @@ async fn a_model_that_predicts_something_else_is_refused() {
     let error = ModelPool::load(ModelOptions::new(one.path().to_owned(), python())).await.unwrap_err();
     assert!(matches!(error, Error::Golden { row: 0, .. }), "{error}");
     assert_eq!(error.fault().code.unwrap().0, 821);
+}
+
+fn iris(pool: &ModelPool, measures: [f64; 4]) -> RecordBatch {
+    let names = ["sepal_length", "sepal_width", "petal_length", "petal_width"].map(str::to_owned);
+    let row = names.into_iter().zip(measures.map(Value::Float)).collect();
+    pool.signature().vectorise(&[row]).unwrap()
+}
+
+/// The first iris of the data set, a setosa; and the last, a virginica.
+const SETOSA: [f64; 4] = [5.1, 3.5, 1.4, 0.2];
+const VIRGINICA: [f64; 4] = [5.9, 3.0, 5.1, 1.8];
+
+#[tokio::test]
+async fn a_class_comes_with_its_probabilities_and_a_vector_with_its_floats() {
+    let (iris_folder, flower_folder) = (model("iris"), model("flower"));
+    let (plain, flower) = tokio::join!(load(&iris_folder), load(&flower_folder));
+    for (measures, species, size) in [(SETOSA, "setosa", "small"), (VIRGINICA, "virginica", "big")] {
+        let ask = async |pool: &ModelPool| {
+            let outputs = pool.predict(iris(pool, measures), SOON).await.unwrap();
+            outputs_of(&outputs, &pool.signature().outputs).unwrap().remove(0)
+        };
+        let (alone, whole) = (ask(&plain).await, ask(&flower).await);
+        assert_eq!(alone["species"], whole["species"]);
+        let Output::Class { label, probabilities } = &whole["species"] else { panic!("{whole:?}") };
+        assert_eq!(label, species);
+        assert_eq!(probabilities.keys().collect::<Vec<_>>(), ["setosa", "versicolor", "virginica"]);
+        assert!(probabilities[label] > 0.5 && (probabilities.values().sum::<f64>() - 1.0).abs() < 1e-12);
+        let Output::Vector(place) = &whole["place"] else { panic!("{whole:?}") };
+        // Setosas lie left of the mean, virginicas right of it.
+        assert_eq!((place.len(), place[0] > 0.0), (2, species == "virginica"));
+        assert_eq!(whole["size"], Output::Scalar(Value::String(size.into())));
+        assert_eq!(whole.keys().collect::<Vec<_>>(), ["species", "place", "size"]);
+    }
+}
+
+#[tokio::test]
+async fn a_row_whose_probabilities_are_none_is_told_and_hurts_no_other() {
+    let folder = model("flower");
+    let pool = load(&folder).await;
+    let wrong = [5.1, 3.5, -1.4, 0.2];
+    let ask = |measures| pool.predict(iris(&pool, measures), SOON);
+    let (good, bad, also_good) = tokio::join!(ask(SETOSA), ask(wrong), ask(VIRGINICA));
+    let error = bad.unwrap_err();
+    assert_eq!(error.to_string(), "output `species`, row 0: its probabilities add up to 0.5, not to 1");
+    assert_eq!(error.fault().code.unwrap().0, 708);
+    assert!(good.is_ok() && also_good.is_ok());
+}
+
+#[tokio::test]
+async fn golden_rows_of_a_class_are_compared_by_its_probabilities() {
+    let (one, other) = (model("iris"), model("flower"));
+    let told = std::fs::read_to_string(one.path().join("tidemill.json")).unwrap();
+    std::fs::copy(other.path().join("model.pkl"), one.path().join("model.pkl")).unwrap();
+    // The same model in another wrapping still fits.
+    std::fs::write(one.path().join("tidemill.json"), told.replace("\"sklearn\"", "\"python\"")).unwrap();
+    load(&one).await;
+    // Another order of the classes doesn't.
+    let swapped = told.replace("\"setosa\"", "\"?\"").replace("\"virginica\"", "\"setosa\"");
+    std::fs::write(one.path().join("tidemill.json"), swapped.replace("\"?\"", "\"virginica\"")).unwrap();
+    let sklearn = model("iris");
+    std::fs::copy(sklearn.path().join("model.pkl"), one.path().join("model.pkl")).unwrap();
+    let error = ModelPool::load(ModelOptions::new(one.path().to_owned(), python())).await.unwrap_err();
+    assert!(matches!(&error, Error::Golden { row: 0, output, .. } if output == "species"), "{error}");
 }
 
 #[tokio::test]

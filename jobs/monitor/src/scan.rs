@@ -57,7 +57,7 @@ pub struct Scan {
     pub results: Vec<CheckResult>,
     /// Mean of the label, for a model.
     pub label_rate: Option<f64>,
-    /// Mean of the first float output.
+    /// Mean of the scored output; none where it is a class.
     pub mean_prediction: Option<f64>,
     /// AUC over the window's labels.
     pub auc: Option<f64>,
@@ -242,7 +242,8 @@ fn found(
     let (results, columns) = judge_all(&monitor.checks, facts);
     let rows = facts.window.num_rows();
     let label = champion.filter(|_| rows > 0).map(|champion| champion.dataset.label.as_str());
-    let predicted = facts.window.column_by_name(PREDICTION).map(|_| PREDICTION);
+    let predicted = facts.window.column_by_name(PREDICTION);
+    let predicted = predicted.filter(|column| column.data_type().is_numeric()).map(|_| PREDICTION);
     let mean_of = |column: Option<&str>| column.map_or(Ok(None), |column| mean(&facts.window, column));
     let scan = Scan {
         monitor: monitor.name.clone(),

@@ -4,15 +4,14 @@ use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use arrow::{
     array::{ArrayRef, AsArray as _, RecordBatch},
-    compute::cast,
-    datatypes::{DataType, Field, Float64Type, TimestampMicrosecondType},
+    datatypes::{Field, TimestampMicrosecondType},
 };
 use chrono::TimeDelta;
 use tidemill_catalog::{Dataset, DatasetPartRef, ModelVersion};
 use tidemill_core::Time;
 use tidemill_offline::{LabelRequest, PitRequest, Version, View};
-use tidemill_registry::{Deps, Warm, evaluate, score};
-use tidemill_spec::{Check, Hydration, Monitor, Objects, Reference, Type};
+use tidemill_registry::{Deps, Warm, auc, evaluate};
+use tidemill_spec::{Check, Hydration, Monitor, Objects, Reference, scored};
 
 use crate::{
     Error,
@@ -61,17 +60,17 @@ pub(crate) async fn of_model(
     let training = tidemill_rows::parquet::read(deps.blobs.get_at(&champion.dataset.train.path).await?)?;
     let (end, due) = (window.end.min(pin.clock), window.end + label_delay(&training));
     let reference = match &monitor.reference {
-        Reference::Training => source.training(training).await?,
-        Reference::Range { from, to } => source.rows(*from..*to).await?,
+        Reference::Training => source.training(training).await?.table,
+        Reference::Range { from, to } => source.rows(*from..*to).await?.table,
     };
     let window = source.rows(window).await?;
     Ok(Facts {
-        auc: auc(&window, &champion.dataset.label)?,
+        auc: window.auc(champion)?,
         auc_reference: source.holdout_auc().await?,
         newest: newest(deps, objects, monitor, end, pin).await?,
         label: Some(champion.dataset.label.clone()),
         reference,
-        window,
+        window: window.table,
         end,
         due,
         now: pin.clock,
@@ -87,6 +86,23 @@ fn label_delay(training: &RecordBatch) -> TimeDelta {
     TimeDelta::microseconds(delays.unwrap_or(0).max(0))
 }
 
+/// Rows and what the version says of them.
+struct Predicted {
+    /// The rows with the outputs beside them, the scored one also as [`PREDICTION`]: a float, or the class as text.
+    table: RecordBatch,
+    /// The outputs alone, whatever the rows' columns are called; none of no rows.
+    outputs: Option<RecordBatch>,
+}
+
+impl Predicted {
+    /// AUC of the predictions over known labels.
+    fn auc(&self, champion: &Champion) -> Result<Option<f64>, Error> {
+        let Some(outputs) = &self.outputs else { return Ok(None) };
+        let label = named(&self.table, &champion.dataset.label, "the window")?;
+        Ok(auc(outputs, &champion.version.outputs, label))
+    }
+}
+
 struct Source<'a> {
     deps: &'a Deps,
     objects: &'a Objects,
@@ -98,7 +114,7 @@ struct Source<'a> {
 
 impl Source<'_> {
     /// What the version was trained on, with the columns that are watched beside.
-    async fn training(&self, rows: RecordBatch) -> Result<RecordBatch, Error> {
+    async fn training(&self, rows: RecordBatch) -> Result<Predicted, Error> {
         let mut hydration = watched(&self.champion.version, self.objects, self.monitor);
         for read in hydration.rounds.iter_mut().flatten() {
             read.features.retain(|feature| rows.column_by_name(feature).is_none());
@@ -109,7 +125,7 @@ impl Source<'_> {
     }
 
     /// Labelled rows of a range with the features that serving would have read, and what the version says of them.
-    async fn rows(&self, range: Range<Time>) -> Result<RecordBatch, Error> {
+    async fn rows(&self, range: Range<Time>) -> Result<Predicted, Error> {
         let name = &self.champion.dataset.label;
         let label = self.objects.labels.get(name).ok_or_else(|| unknown("label", name))?;
         let request = LabelRequest {
@@ -123,7 +139,7 @@ impl Source<'_> {
         };
         let labels = self.deps.lake.labels(&request).await?.rows;
         if labels.num_rows() == 0 {
-            return Ok(labels);
+            return Ok(Predicted { table: labels, outputs: None });
         }
         let hydration = watched(&self.champion.version, self.objects, self.monitor);
         self.predicted(self.hydrated(labels, &hydration).await?).await
@@ -151,21 +167,20 @@ impl Source<'_> {
         Ok(views)
     }
 
-    /// The rows with the outputs beside them, the first float one also as [`PREDICTION`].
-    async fn predicted(&self, rows: RecordBatch) -> Result<RecordBatch, Error> {
+    async fn predicted(&self, rows: RecordBatch) -> Result<Predicted, Error> {
         let outputs = self.warm.predict(&rows).await?;
-        let score = self.champion.version.outputs.iter().find(|(_, ty)| **ty == Type::Float);
+        let score = scored(&self.champion.version.outputs);
         let score = score.and_then(|(name, _)| outputs.column_by_name(name));
         let mut columns: Vec<(Arc<Field>, ArrayRef)> = Vec::new();
         for batch in [&rows, &outputs] {
             columns.extend(batch.schema().fields().iter().cloned().zip(batch.columns().iter().cloned()));
         }
         if let Some(score) = score {
-            let field = Field::new(PREDICTION, DataType::Float64, true);
-            columns.push((Arc::new(field), cast(score, &DataType::Float64)?));
+            columns.push((Arc::new(Field::new(PREDICTION, score.data_type().clone(), true)), score.clone()));
         }
         let (fields, arrays): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
-        Ok(RecordBatch::try_new(Arc::new(arrow::datatypes::Schema::new(fields)), arrays)?)
+        let table = RecordBatch::try_new(Arc::new(arrow::datatypes::Schema::new(fields)), arrays)?;
+        Ok(Predicted { table, outputs: Some(outputs) })
     }
 
     /// As recorded when it was judged, else computed now.
@@ -205,16 +220,4 @@ fn watched(version: &ModelVersion, objects: &Objects, monitor: &Monitor) -> Hydr
         }
     }
     hydration
-}
-
-/// AUC of the predictions over known labels.
-fn auc(rows: &RecordBatch, label: &str) -> Result<Option<f64>, Error> {
-    if rows.column_by_name(PREDICTION).is_none() {
-        return Ok(None);
-    }
-    let truth = cast(named(rows, label, "the window")?, &DataType::Boolean)?;
-    let scores = named(rows, PREDICTION, "the window")?.as_primitive::<Float64Type>();
-    let known = scores.iter().zip(truth.as_boolean()).filter_map(|(score, truth)| Some((score?, truth?)));
-    let (scores, truth): (Vec<f64>, Vec<bool>) = known.unzip();
-    Ok(score::auc(&scores, &truth))
 }

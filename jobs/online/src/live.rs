@@ -11,7 +11,7 @@ use indexmap::IndexMap;
 use redis::AsyncCommands as _;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tidemill_core::DataClock;
-use tidemill_spec::{Hydration, Type};
+use tidemill_spec::{Hydration, OutputType, Type};
 use tokio::{sync::watch, time::MissedTickBehavior};
 
 use crate::{client::Online, error::Error, view::OnlineView};
@@ -74,7 +74,7 @@ pub struct LiveModelVersion {
     /// Columns that only the caller knows; they follow the hydrated ones.
     pub request: IndexMap<String, Type>,
     /// Named, typed outputs.
-    pub outputs: IndexMap<String, Type>,
+    pub outputs: IndexMap<String, OutputType>,
     /// Whether a null in the vector is an error.
     pub fail_on_missing: bool,
     /// Warm Python processes.

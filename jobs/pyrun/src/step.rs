@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tidemill_core::JobError;
-use tidemill_spec::Type;
+use tidemill_spec::{OutputType, Type};
 
 use crate::{Process, PyError, PyOptions, PyPool, protocol::Request, spawn::THREADS};
 
@@ -41,7 +41,7 @@ pub struct DatasetFiles {
     /// The label's column.
     pub label: Option<String>,
     /// The declared outputs of the model that the dataset was built for; empty if for none.
-    pub outputs: IndexMap<String, Type>,
+    pub outputs: IndexMap<String, OutputType>,
 }
 
 /// What a step says while it runs.

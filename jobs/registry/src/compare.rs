@@ -92,15 +92,19 @@ fn figure(metric: &str, evaluation: &Evaluation) -> Result<f64, Error> {
     let value = match metric {
         "auc" => evaluation.auc,
         "log_loss" => evaluation.log_loss,
+        "accuracy" => evaluation.accuracy,
         _ => {
             return Err(Error::Metric(format!(
-                "`{metric}` is not supported yet; metrics are auc and log_loss"
+                "`{metric}` is not supported yet; metrics are auc, log_loss and accuracy"
             )));
         }
     };
-    let none =
-        || Error::Metric(format!("{metric} needs labels of both classes; {} has not", evaluation.dataset));
-    value.ok_or_else(none)
+    let needs = match metric {
+        "accuracy" => "an output that is a class, and labels",
+        "auc" if evaluation.accuracy.is_some() => "an output of two classes, and labels of both",
+        _ => "labels of both classes",
+    };
+    value.ok_or_else(|| Error::Metric(format!("{metric} needs {needs}; {} has not", evaluation.dataset)))
 }
 
 #[cfg(test)]
@@ -116,6 +120,7 @@ mod tests {
             rows: 4,
             auc,
             log_loss,
+            accuracy: None,
             label_rate: None,
             mean_prediction: None,
         };
@@ -136,5 +141,17 @@ mod tests {
         let error = outputs("auc", &evaluation(2, None, Some(0.5)), None).unwrap_err();
         assert_eq!(error.to_string(), "auc needs labels of both classes; dst_1.holdout has not");
         assert!(outputs("f1", &evaluation(2, None, None), None).is_err());
+        let error = outputs("accuracy", &evaluation(2, Some(0.7), Some(0.5)), None).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "accuracy needs an output that is a class, and labels; dst_1.holdout has not"
+        );
+        let class = Evaluation { accuracy: Some(0.9), ..evaluation(2, None, Some(0.5)) };
+        let error = outputs("auc", &class, None).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "auc needs an output of two classes, and labels of both; dst_1.holdout has not"
+        );
+        assert_eq!(outputs("accuracy", &class, None).unwrap()["candidate"], 0.9);
     }
 }

@@ -1,21 +1,14 @@
-//! Figures of a version on a dataset: AUC, log loss, means. Kept with the version, by the dataset's part.
+//! Figures of a version on a dataset: AUC, log loss, accuracy, means. Kept with the version, by the dataset's part.
 
-use arrow::{
-    array::{Array as _, AsArray as _, RecordBatch},
-    compute::cast,
-    datatypes::{DataType, Float64Type},
-};
+use arrow::array::{ArrayRef, RecordBatch};
 use serde::Serialize;
 use tidemill_catalog::{Catalog, DatasetPartRef, Edge, ModelMetric, ModelVersion, Node};
 use tidemill_core::{JobError, Kind};
 use tidemill_runtime::{Context, Job, Outcome};
-use tidemill_spec::{
-    Type,
-    steps::{MODEL_EVALUATE, ModelEvaluate},
-};
+use tidemill_spec::steps::{MODEL_EVALUATE, ModelEvaluate};
 use tidemill_store::Tx;
 
-use crate::{Deps, Error, Warm, score};
+use crate::{Deps, Error, Warm, figures::figures};
 
 /// Figures of one version on one part of a dataset.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -28,13 +21,15 @@ pub struct Evaluation {
     pub dataset: String,
     /// Rows.
     pub rows: usize,
-    /// Area under the ROC curve; none where only one class is there.
+    /// Area under the ROC curve; none where only one class is there, or more than two are declared.
     pub auc: Option<f64>,
     /// Mean negative log likelihood; none over nothing.
     pub log_loss: Option<f64>,
-    /// Share of positive labels.
+    /// Share of rows whose class was predicted; none where the model gives no class.
+    pub accuracy: Option<f64>,
+    /// Share of positive labels; none for a class.
     pub label_rate: Option<f64>,
-    /// Mean of the first float output.
+    /// Mean of the first float output; none for a class.
     pub mean_prediction: Option<f64>,
 }
 
@@ -44,6 +39,7 @@ impl Evaluation {
         let figures = [
             ("auc", self.auc),
             ("log_loss", self.log_loss),
+            ("accuracy", self.accuracy),
             ("label_rate", self.label_rate),
             ("mean_prediction", self.mean_prediction),
         ];
@@ -67,7 +63,8 @@ impl Evaluation {
     }
 }
 
-/// Scores a version on a part of a dataset whose columns the model takes. The label must be a bool or 0 and 1.
+/// Scores a version on a part of a dataset whose columns the model takes, by its first output that is a float or a class.
+/// The label of a float is a bool or 0 and 1, that of a class the name of one.
 ///
 /// # Errors
 /// The dataset lacks a column, its label has another type, or a server can't be reached.
@@ -78,20 +75,18 @@ pub async fn evaluate(
 ) -> Result<Evaluation, Error> {
     let (described, table) = read_part(deps, dataset).await?;
     let predicted = Warm::load_version(deps, version).await?.predict(&table).await?;
-    let labels = labels(&table, &described.label)?;
-    let scores = scores(&predicted, version)?;
-    // A label that nobody knows and a prediction that the model refused say nothing about its quality.
-    let (scores, positive): (Vec<f64>, Vec<bool>) =
-        scores.into_iter().zip(labels).filter_map(|(score, label)| Some((score?, label?))).unzip();
+    let label = label(&table, &described.label)?;
+    let figures = figures(&predicted, &version.model, &version.outputs, label)?;
     Ok(Evaluation {
         model: version.model.clone(),
         version: version.version,
         dataset: dataset.to_string(),
-        rows: scores.len(),
-        auc: score::auc(&scores, &positive),
-        log_loss: score::log_loss(&scores, &positive),
-        label_rate: score::mean(positive.iter().map(|&truth| f64::from(u8::from(truth)))),
-        mean_prediction: score::mean(scores.iter().copied()),
+        rows: figures.rows,
+        auc: figures.auc,
+        log_loss: figures.log_loss,
+        accuracy: figures.accuracy,
+        label_rate: figures.label_rate,
+        mean_prediction: figures.mean_prediction,
     })
 }
 
@@ -108,24 +103,9 @@ pub(crate) async fn read_part(
     Ok((dataset, table))
 }
 
-fn labels(table: &RecordBatch, label: &str) -> Result<Vec<Option<bool>>, Error> {
-    let column = table
-        .column_by_name(label)
-        .ok_or_else(|| Error::Metric(format!("the dataset has no label `{label}`")))?;
-    let usable = matches!(column.data_type(), DataType::Boolean) || column.data_type().is_numeric();
-    if !usable {
-        return Err(Error::Metric(format!("label `{label}` is neither a bool nor a number")));
-    }
-    Ok(cast(column, &DataType::Boolean)?.as_boolean().iter().collect())
-}
-
-/// The first float output, the probability of the label.
-fn scores(predicted: &RecordBatch, version: &ModelVersion) -> Result<Vec<Option<f64>>, Error> {
-    let output = version.outputs.iter().find(|(_, ty)| **ty == Type::Float).map(|(name, _)| name);
-    let column = output.and_then(|name| predicted.column_by_name(name));
-    let column = column
-        .ok_or_else(|| Error::Metric(format!("model `{}` has no float output to score", version.model)))?;
-    Ok(cast(column, &DataType::Float64)?.as_primitive::<Float64Type>().iter().collect())
+fn label<'a>(table: &'a RecordBatch, label: &str) -> Result<&'a ArrayRef, Error> {
+    let column = table.column_by_name(label);
+    column.ok_or_else(|| Error::Metric(format!("the dataset has no label `{label}`")))
 }
 
 /// The version that a step names: by number, else by alias.

@@ -1,12 +1,12 @@
 //! What a model folder must say before it becomes a version: MLflow's `MLmodel` with flavors and a signature, and
 //! columns that are the model's own, in order and type. Pure but for reading one small file.
 
-use std::path::Path;
+use std::{fmt, path::Path};
 
 use indexmap::IndexMap;
 use serde::Deserialize;
 use tidemill_inference::Signature;
-use tidemill_spec::Type;
+use tidemill_spec::{OutputType, Type};
 
 /// The parts of `MLmodel` that matter here; it may say more.
 #[derive(Debug, Deserialize)]
@@ -59,23 +59,23 @@ pub fn check_signature(
     signature: &Signature,
     runtime: &str,
     columns: &IndexMap<String, Type>,
-    outputs: &IndexMap<String, Type>,
+    outputs: &IndexMap<String, OutputType>,
 ) -> Result<(), String> {
     if signature.flavor != runtime {
         return Err(format!("its flavor is {}, the model's runtime is {runtime}", signature.flavor));
     }
-    let taken = signature.columns.iter().map(|column| (column.name.as_str(), column.ty));
+    let taken = signature.columns.iter().map(|column| (column.name.as_str(), &column.ty));
     same("column", taken, columns)?;
-    same("output", signature.outputs.iter().map(|(name, ty)| (name.as_str(), *ty)), outputs)
+    same("output", signature.outputs.iter().map(|(name, ty)| (name.as_str(), ty)), outputs)
 }
 
-fn same<'a>(
+fn same<'a, T: PartialEq + fmt::Display + 'a>(
     what: &str,
-    has: impl Iterator<Item = (&'a str, Type)>,
-    wanted: &IndexMap<String, Type>,
+    has: impl Iterator<Item = (&'a str, &'a T)>,
+    wanted: &'a IndexMap<String, T>,
 ) -> Result<(), String> {
     let has: Vec<_> = has.collect();
-    let wanted: Vec<_> = wanted.iter().map(|(name, ty)| (name.as_str(), *ty)).collect();
+    let wanted: Vec<_> = wanted.iter().map(|(name, ty)| (name.as_str(), ty)).collect();
     let difference = has.iter().zip(&wanted).enumerate().find(|(_, (has, wanted))| has != wanted);
     if let Some((index, ((name, ty), (wanted_name, wanted_ty)))) = difference {
         return Err(format!("{what} {} is `{name}` ({ty}), wanted `{wanted_name}` ({wanted_ty})", index + 1));
@@ -102,14 +102,30 @@ mod tests {
             .iter()
             .map(|(name, ty)| InputColumn { name: (*name).to_owned(), ty: *ty, categories: None })
             .collect();
-        Signature { flavor: "lightgbm".into(), columns, outputs: self::columns(&[("p", Type::Float)]) }
+        Signature { flavor: "lightgbm".into(), columns, outputs: outputs(Type::Float.into()) }
+    }
+
+    fn outputs(ty: OutputType) -> IndexMap<String, OutputType> {
+        [("p".to_owned(), ty)].into()
+    }
+
+    #[test]
+    fn classes_count_with_their_order() {
+        let class = |classes: &[&str]| {
+            outputs(OutputType::Class(classes.iter().map(|&class| class.to_owned()).collect()))
+        };
+        let has = Signature { flavor: "sklearn".into(), columns: Vec::new(), outputs: class(&["a", "b"]) };
+        let check = |wanted| check_signature(&has, "sklearn", &IndexMap::new(), &wanted);
+        assert_eq!(check(class(&["a", "b"])), Ok(()));
+        let told = "output 1 is `p` (class of a, b), wanted `p` (class of b, a)";
+        assert_eq!(check(class(&["b", "a"])).unwrap_err(), told);
     }
 
     #[test]
     fn the_first_difference_is_named() {
         let wanted = columns(&[("carrier", Type::String), ("hour", Type::Int)]);
         let check = |has: &[(&str, Type)]| {
-            check_signature(&signature(has), "lightgbm", &wanted, &columns(&[("p", Type::Float)]))
+            check_signature(&signature(has), "lightgbm", &wanted, &outputs(Type::Float.into()))
         };
         assert_eq!(check(&[("carrier", Type::String), ("hour", Type::Int)]), Ok(()));
         for (has, message) in [

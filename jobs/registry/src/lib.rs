@@ -2,12 +2,13 @@
 //!
 //! Reading order: [`folder`] (what a model folder must say), `register` (it becomes an immutable version),
 //! [`Warm`] (a version made ready to predict, by the code that serving uses), [`score`] (AUC and log loss, pure),
-//! `evaluate` and `compare` (figures of versions on datasets), [`promote`] and [`rollback`], [`publish`] (what serving
+//! `figures` (predictions beside what happened), `evaluate` and `compare` (figures of versions on datasets), [`promote`] and [`rollback`], [`publish`] (what serving
 //! may be asked). Versions never change; only aliases move.
 
 mod compare;
 mod error;
 mod evaluate;
+mod figures;
 pub mod folder;
 mod live;
 mod predict;
@@ -20,6 +21,7 @@ mod warm;
 
 pub use error::Error;
 pub use evaluate::{Evaluation, evaluate};
+pub use figures::auc;
 pub use live::publish;
 pub use promote::{promote, rollback};
 pub use warm::Warm;

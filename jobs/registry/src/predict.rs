@@ -1,7 +1,7 @@
 //! Step `model.predict_batch`: predictions of a version for the rows of a dataset, appended to the model's table.
 //!
-//! The table keeps the rows as they were asked (keys, features, label) beside the outputs, so that monitors read one
-//! table. Keyed by version and dataset: however often it is asked for, a row is predicted once.
+//! The table keeps the rows as they were asked (keys, features, label) beside the outputs as flat columns
+//! (`OutputType::columns`), so that monitors read one table. Keyed by version and dataset: however often it is asked for, a row is predicted once.
 
 use std::sync::Arc;
 
@@ -27,6 +27,8 @@ use crate::{
 
 /// Column of a dataset that holds each row's moment.
 const LABEL_TS: &str = "label_ts";
+/// Before the name of a column of the dataset that an output is called too.
+const ASKED: &str = "asked_";
 /// Column of the table that holds the version.
 const MODEL_VERSION: &str = "model_version";
 /// Column of the table that holds the dataset's part.
@@ -123,11 +125,15 @@ fn table_rows(
     created_at: Time,
 ) -> Result<RecordBatch, arrow::error::ArrowError> {
     let rows = asked.num_rows();
-    let mut columns: Vec<(Arc<Field>, ArrayRef)> = Vec::new();
-    for batch in [asked, predicted] {
-        let schema = batch.schema();
-        columns.extend(schema.fields().iter().cloned().zip(batch.columns().iter().cloned()));
-    }
+    let own = |field: &Arc<Field>| match predicted.column_by_name(field.name()) {
+        // The label may well be called what the model calls its output.
+        Some(_) => Arc::new(field.as_ref().clone().with_name(format!("{ASKED}{}", field.name()))),
+        None => Arc::clone(field),
+    };
+    let (given, said) = (asked.schema(), predicted.schema());
+    let fields = given.fields().iter().map(own).chain(said.fields().iter().cloned());
+    let mut columns: Vec<(Arc<Field>, ArrayRef)> =
+        fields.zip(asked.columns().iter().chain(predicted.columns()).cloned()).collect();
     let moment = asked.column_by_name(LABEL_TS).cloned();
     let created =
         TimestampMicrosecondArray::from_value(created_at.timestamp_micros(), rows).with_timezone("UTC");
@@ -162,14 +168,26 @@ mod tests {
     fn a_prediction_is_valid_at_the_moment_it_was_asked_for() {
         let batch = |name: &str, array: ArrayRef| RecordBatch::try_from_iter([(name, array)]).unwrap();
         let moments = TimestampMicrosecondArray::from(vec![5, 7]).with_timezone("UTC");
-        let asked = batch(LABEL_TS, Arc::new(moments));
+        let late = Arc::new(BooleanArray::from(vec![true, false])) as ArrayRef;
+        let asked =
+            RecordBatch::try_from_iter([(LABEL_TS, Arc::new(moments) as ArrayRef), ("p", late)]).unwrap();
         let predicted = batch("p", Arc::new(Float64Array::from(vec![0.25, 0.5])));
         let created_at = Time::from_timestamp_micros(9).unwrap();
         let rows = table_rows(&asked, &predicted, 3, "dst_1", created_at).unwrap();
         let names: Vec<_> = rows.schema().fields().iter().map(|field| field.name().clone()).collect();
         assert_eq!(
             names,
-            ["label_ts", "p", "model_version", "dataset", "valid_at", "created_at", "seq", "deleted"]
+            [
+                "label_ts",
+                "asked_p",
+                "p",
+                "model_version",
+                "dataset",
+                "valid_at",
+                "created_at",
+                "seq",
+                "deleted"
+            ]
         );
         assert_eq!(rows["valid_at"].as_ref(), rows["label_ts"].as_ref());
         assert_eq!(rows["seq"].as_ref(), &Int64Array::from(vec![0, 1]) as &dyn arrow::array::Array);

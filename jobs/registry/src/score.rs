@@ -1,4 +1,4 @@
-//! How well probabilities rank and fit what happened: AUC and log loss. Pure.
+//! How well probabilities rank and fit what happened: AUC, log loss, means. Pure.
 
 /// Area under the ROC curve: the chance that a positive row scores above a negative one, ties counting half.
 ///
@@ -45,6 +45,11 @@ pub fn log_loss(scores: &[f64], positive: &[bool]) -> Option<f64> {
     Some(sum / count(scores.len()))
 }
 
+/// Mean negative log likelihood of what happened, given the probability of it in each row; see [`log_loss`].
+pub fn log_loss_of(probabilities: impl ExactSizeIterator<Item = f64>) -> Option<f64> {
+    mean(probabilities.map(|probability| -probability.max(1e-15).ln()))
+}
+
 /// Mean; `None` over nothing.
 pub fn mean(values: impl ExactSizeIterator<Item = f64>) -> Option<f64> {
     let rows = values.len();
@@ -87,6 +92,9 @@ mod tests {
         close(log_loss(&[0.9, 0.2], &[true, false]), -(0.9_f64.ln() + 0.8_f64.ln()) / 2.0);
         assert!(log_loss(&[0.0], &[true]).unwrap().is_finite());
         assert_eq!(log_loss(&[], &[]), None);
+        // Three classes; the probability of the one that came.
+        close(log_loss_of([0.7, 0.2].into_iter()), -(0.7_f64.ln() + 0.2_f64.ln()) / 2.0);
+        assert!(log_loss_of([0.0].into_iter()).unwrap().is_finite());
     }
 
     proptest! {

@@ -16,7 +16,7 @@ pub(crate) fn version(model: &str, number: i32) -> ModelVersion {
         keys: IndexMap::new(),
         hydration: Hydration { rounds: Vec::new(), columns: IndexMap::new() },
         request: IndexMap::new(),
-        outputs: IndexMap::from([("probability".to_owned(), Type::Float)]),
+        outputs: IndexMap::from([("probability".to_owned(), Type::Float.into())]),
         fail_on_missing: false,
         processes: 2,
         categories: IndexMap::new(),

@@ -49,7 +49,8 @@ impl Warm {
         Self::load(deps, &version.artifact, version.code_hash.as_deref()).await
     }
 
-    /// The outputs for each row of a table that has the model's columns by name; others are ignored.
+    /// The outputs for each row of a table that has the model's columns by name; others are ignored. They come as the
+    /// flat columns of [`OutputType::columns`](tidemill_spec::OutputType::columns).
     ///
     /// # Errors
     /// A column is missing or has another type, or Python fails.
@@ -60,10 +61,11 @@ impl Warm {
             let call = rows.slice(start, ROWS_A_CALL.min(rows.num_rows() - start));
             parts.push(self.pool.predict(call, CALL_TIME_MAX).await?);
         }
-        match parts.first() {
-            Some(first) => Ok(concat_batches(&first.schema(), &parts)?),
-            None => Ok(self.pool.predict(rows, CALL_TIME_MAX).await?),
-        }
+        let outputs = match parts.first() {
+            Some(first) => concat_batches(&first.schema(), &parts)?,
+            None => self.pool.predict(rows, CALL_TIME_MAX).await?,
+        };
+        Ok(tidemill_inference::flat(&outputs, &self.pool.signature().outputs)?)
     }
 }
 

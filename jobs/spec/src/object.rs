@@ -5,6 +5,7 @@
 
 mod model;
 mod monitor;
+mod output;
 mod pipeline;
 mod source;
 mod view;
@@ -14,6 +15,7 @@ use tidemill_core::Time;
 
 pub use model::{Hydration, HydrationRead, Input, KeyOrigin, Label, Model};
 pub use monitor::{Check, Every, Monitor, MonitorTarget, Notifier, Reference};
+pub use output::{OutputType, probability_column, scored};
 pub use pipeline::{Pipeline, PipelineSchedule, Step};
 pub use source::{Column, Entity, Source};
 pub use view::{Aggregate, Feature, FeatureView, Freshness, OnlineFeatures, Rule, ViewInput, ViewKind};

@@ -5,6 +5,7 @@
 
 mod model;
 mod monitor;
+mod output;
 pub(crate) mod pipeline;
 mod source;
 pub(crate) mod view;

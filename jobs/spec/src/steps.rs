@@ -116,7 +116,7 @@ pub struct ModelCompare {
     pub against: String,
     /// Id of the training set to score on.
     pub dataset: String,
-    /// `auc`.
+    /// `auc`, `log_loss`, or for a class `accuracy`.
     pub metric: String,
 }
 
@@ -133,8 +133,8 @@ pub struct ModelPromote {
 }
 
 /// Scores one version on the rows of a training set, built for any range of its label and from the inputs of any
-/// model with the same columns; the figures are kept with the version. Outputs: `auc`, `log_loss`, `rows`,
-/// `label_rate`, `mean_prediction`, `version`.
+/// model with the same columns; the figures are kept with the version. Outputs: `auc`, `log_loss`, `accuracy`,
+/// `rows`, `label_rate`, `mean_prediction`, `version`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelEvaluate {

@@ -25,5 +25,5 @@ fn its_examples_are_a_right_project() {
     assert_eq!(files.len(), 8);
     let loaded = load_files(files, &LoadOptions::default());
     assert_eq!(render(&loaded.diagnostics, &loaded.files, false), "");
-    assert_eq!(loaded.objects.definitions().len(), 11);
+    assert_eq!(loaded.objects.definitions().len(), 12);
 }

@@ -132,6 +132,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     tonic::transport::Server::builder()
         // REST is HTTP/1 on the same port.
         .accept_http1(true)
+        .layer(tidemill_proto::DeadlineLayer)
         .add_routes(services)
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown.cancelled_owned())
         .await?;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use anyhow::Context as _;
 use serde::Deserialize;
 use tidemill_ingest::{Ingest, Staging};
-use tidemill_proto::{DESCRIPTORS, ingest::v1::ingest_service_server::IngestServiceServer};
+use tidemill_proto::{DESCRIPTORS, DeadlineLayer, ingest::v1::ingest_service_server::IngestServiceServer};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
@@ -57,6 +57,7 @@ impl Server {
             tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(DESCRIPTORS)
         };
         tonic::transport::Server::builder()
+            .layer(DeadlineLayer)
             .add_service(health)
             // Clients in use speak one or the other.
             .add_service(reflection().build_v1()?)

@@ -5,15 +5,17 @@ use std::sync::Arc;
 use prost_types::{ListValue, Struct, Timestamp, Value as Wire, value::Kind};
 use serde_json::{Map, Value as Json};
 use tidemill_core::{Fault, Time};
+use tidemill_inference::Output;
 use tidemill_online::ViewFeatures;
 use tidemill_proto::{
-    Reason,
+    Deadline, Reason,
     serving::v1::{
-        PredictRequest, PredictResponse, Prediction as WirePrediction, ViewAge, predict_request,
-        prediction_service_server::PredictionService,
+        Class, Output as WireOutput, PredictRequest, PredictResponse, Prediction as WirePrediction, Vector,
+        ViewAge, output, predict_request, prediction_service_server::PredictionService,
     },
 };
 use tidemill_rows::Row;
+use tidemill_spec::Value;
 use tonic::{Request, Response, Status};
 
 use crate::{
@@ -31,7 +33,9 @@ pub(crate) struct Door(pub(crate) Arc<Predictor>);
 #[tonic::async_trait]
 impl PredictionService for Door {
     async fn predict(&self, request: Request<PredictRequest>) -> Result<Response<PredictResponse>, Status> {
-        let answer = self.0.predict(ask(request.into_inner())).await.map_err(|error| status(&error))?;
+        let deadline = request.extensions().get::<Deadline>().map(|deadline| deadline.0);
+        let ask = Ask { deadline, ..ask(request.into_inner()) };
+        let answer = self.0.predict(ask).await.map_err(|error| status(&error))?;
         let predictions = answer.predictions.into_iter().map(|one| prediction(one, answer.now));
         Ok(Response::new(PredictResponse {
             model: answer.model,
@@ -53,17 +57,40 @@ fn ask(request: PredictRequest) -> Ask {
         entities: request.entities.into_iter().map(object).collect(),
         request: request.request.into_iter().map(object).collect(),
         want_features: request.want_features,
+        deadline: None,
     }
 }
 
 fn prediction(one: Prediction, now: Time) -> WirePrediction {
     WirePrediction {
         prediction_id: one.id.to_string(),
-        outputs: Some(wire_row(&one.outputs)),
+        outputs: Some(Struct {
+            fields: one.outputs.iter().map(|(name, output)| (name.clone(), wire(output.to_json()))).collect(),
+        }),
+        typed_outputs: one.outputs.into_iter().map(|(name, output)| (name, typed(output))).collect(),
         views: one.hydrated.views.iter().map(|view| age(view, now)).collect(),
         defaulted: one.hydrated.defaulted,
         features: one.features.as_ref().map(wire_row),
     }
+}
+
+fn typed(output: Output) -> WireOutput {
+    use output::Value as Wire;
+    let value = match output {
+        Output::Scalar(Value::Null) => None,
+        Output::Scalar(Value::Float(number)) => Some(Wire::FloatValue(number)),
+        Output::Scalar(Value::Int(number)) => Some(Wire::IntValue(number)),
+        Output::Scalar(Value::Bool(truth)) => Some(Wire::BoolValue(truth)),
+        Output::Scalar(Value::String(text)) => Some(Wire::StringValue(text)),
+        Output::Scalar(moment @ (Value::Date(_) | Value::Timestamp(_))) => {
+            moment.to_json().as_str().map(|text| Wire::StringValue(text.to_owned()))
+        }
+        Output::Class { label, probabilities } => {
+            Some(Wire::ClassValue(Class { label, probabilities: probabilities.into_iter().collect() }))
+        }
+        Output::Vector(values) => Some(Wire::VectorValue(Vector { values })),
+    };
+    WireOutput { value }
 }
 
 fn age(view: &ViewFeatures, now: Time) -> ViewAge {

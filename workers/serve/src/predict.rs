@@ -5,8 +5,9 @@ use std::{sync::Arc, time::Duration};
 use indexmap::IndexMap;
 use serde_json::{Map, Value as Json};
 use tidemill_core::{Clock, PredictionId, Time};
+use tidemill_inference::{Outputs, outputs_of};
 use tidemill_online::{LiveSet, Online};
-use tidemill_rows::{Row, rows_of};
+use tidemill_rows::Row;
 use tidemill_spec::{Type, Value};
 use tokio::{
     sync::watch,
@@ -30,6 +31,8 @@ pub(crate) struct Ask {
     /// Columns that only the caller knows, for each entity; or empty.
     pub(crate) request: Vec<Map<String, Json>>,
     pub(crate) want_features: bool,
+    /// The caller's own deadline, where it set one.
+    pub(crate) deadline: Option<Instant>,
 }
 
 /// Which version shall answer.
@@ -55,7 +58,7 @@ pub(crate) struct Answer {
 #[derive(Debug)]
 pub(crate) struct Prediction {
     pub(crate) id: PredictionId,
-    pub(crate) outputs: Row,
+    pub(crate) outputs: Outputs,
     pub(crate) hydrated: Hydrated,
     /// The vector by column, if asked for.
     pub(crate) features: Option<Row>,
@@ -80,7 +83,8 @@ impl Predictor {
         let (live, loaded) =
             self.resolve(&ask).inspect_err(|error| self.metrics.unresolved(&code_of(error)))?;
         let entities = ask.entities.len();
-        let deadline = started + self.deadline;
+        let own = started + self.deadline;
+        let deadline = ask.deadline.map_or(own, |callers| callers.min(own));
         let late = Err(Error::Inference(tidemill_inference::Error::Deadline));
         let answer = timeout_at(deadline, self.answer(ask, &live, &loaded, deadline)).await.unwrap_or(late);
         let code = answer.as_ref().err().map_or_else(|| "ok".to_owned(), code_of);
@@ -130,8 +134,7 @@ impl Predictor {
         let batch = loaded.pool.signature().vectorise(&vectors)?;
         let left = deadline.saturating_duration_since(Instant::now());
         let outputs = loaded.pool.predict(batch, left).await?;
-        let outputs = rows_of(&outputs)
-            .map_err(|error| tidemill_inference::Error::Rows { message: error.to_string() })?;
+        let outputs = outputs_of(&outputs, &loaded.pool.signature().outputs)?;
         let predictions = outputs.into_iter().zip(hydrated).zip(vectors);
         let predictions = predictions.map(|((outputs, hydrated), vector)| Prediction {
             id: PredictionId::generate(),

@@ -13,6 +13,7 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tidemill_core::Time;
+use tidemill_inference::Outputs;
 use tidemill_rows::Row;
 use tidemill_telemetry::Registry;
 
@@ -85,7 +86,7 @@ fn ask(model: &str, body: Result<Bytes, BytesRejection>) -> Result<Ask, Error> {
         (None, None) => Which::Champion,
     };
     let Body { entities, request, want_features, .. } = body;
-    Ok(Ask { model: model.to_owned(), which, entities, request, want_features })
+    Ok(Ask { model: model.to_owned(), which, entities, request, want_features, deadline: None })
 }
 
 fn answer_json(answer: &Answer) -> Value {
@@ -111,7 +112,7 @@ fn prediction_json(one: &Prediction, now: Time) -> Value {
         .collect();
     let mut told = json!({
         "prediction_id": one.id,
-        "outputs": row_json(&one.outputs),
+        "outputs": outputs_json(&one.outputs),
         "views": views,
         "defaulted": one.hydrated.defaulted,
     });
@@ -119,6 +120,10 @@ fn prediction_json(one: &Prediction, now: Time) -> Value {
         told["features"] = row_json(features);
     }
     told
+}
+
+fn outputs_json(outputs: &Outputs) -> Value {
+    outputs.iter().map(|(name, output)| (name.clone(), output.to_json())).collect::<Map<_, _>>().into()
 }
 
 fn row_json(row: &Row) -> Value {

@@ -7,7 +7,9 @@ use axum::serve::ListenerExt as _;
 use tidemill_blobs::Blobs;
 use tidemill_core::SystemClock;
 use tidemill_online::Online;
-use tidemill_proto::{DESCRIPTORS, serving::v1::prediction_service_server::PredictionServiceServer};
+use tidemill_proto::{
+    DESCRIPTORS, DeadlineLayer, serving::v1::prediction_service_server::PredictionServiceServer,
+};
 use tidemill_telemetry::Registry;
 use tokio::{net::TcpListener, time::interval};
 use tokio_util::sync::CancellationToken;
@@ -87,6 +89,7 @@ impl Server {
             tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(DESCRIPTORS)
         };
         let grpc = tonic::transport::Server::builder()
+            .layer(DeadlineLayer)
             .add_service(health)
             // Clients in use speak one or the other.
             .add_service(reflection().build_v1()?)

@@ -1,5 +1,6 @@
-"""Writes a model folder: `make_model.py FOLDER`. Whoever sees many pages buys."""
+"""Writes a model folder: `make_model.py FOLDER OUTPUTS`. Whoever sees many pages buys."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -13,4 +14,4 @@ frame = pd.DataFrame({"pages": rng.integers(0, 10, 2000).astype(float)})
 label = (frame["pages"] > 5).astype(int) ^ (rng.random(2000) < 0.15)
 params = {"objective": "binary", "verbose": -1, "num_threads": 1, "deterministic": True}
 booster = lightgbm.train(params, lightgbm.Dataset(frame, label), num_boost_round=20)
-models.save(Path(sys.argv[1]), booster, frame, outputs={"probability": "float"})
+models.save(Path(sys.argv[1]), booster, frame, outputs=json.loads(sys.argv[2]))

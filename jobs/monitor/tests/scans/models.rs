@@ -11,7 +11,7 @@ use crate::world::{World, column, day, said, unusual, usual, visits};
 async fn a_champion_that_is_asked_of_other_visits_drifts_and_fails() {
     let world = World::new().await;
     world.fill(&[visits(1, 21, usual), visits(21, 26, unusual)].concat()).await;
-    world.train().await;
+    world.train("buyer").await;
     let usual = world.scan("drift", 16, 21).await;
     assert_eq!(usual.status, Verdict::Ok, "{:#?}", usual.results);
     assert_eq!((usual.rows, usual.rows_reference, usual.version), (240, 480, Some(1)));
@@ -34,10 +34,27 @@ async fn a_champion_that_is_asked_of_other_visits_drifts_and_fails() {
 }
 
 #[tokio::test]
+async fn a_class_drifts_as_the_category_that_was_predicted() {
+    let world = World::new().await;
+    world.fill(&[visits(1, 21, usual), visits(21, 26, unusual)].concat()).await;
+    world.train("chooser").await;
+    let usual = world.scan("choices", 16, 21).await;
+    assert_eq!(usual.status, Verdict::Ok, "{:#?}", usual.results);
+    // Of two classes the second's probability ranks; a class has no mean.
+    assert!(usual.auc.unwrap() > 0.8 && usual.mean_prediction.is_none());
+    let prediction = column(&world, "choices", 16, "prediction").await;
+    assert_eq!((&prediction["kind"], &prediction["bins"][0]["label"]), (&"category".into(), &"false".into()));
+
+    let scan = world.scan("choices", 21, 26).await;
+    let expected = [("psi prediction", "fail"), ("psi choice_true", "fail"), ("auc bought", "insufficient")];
+    assert_eq!(said(&scan), expected.map(|(name, status)| (name.to_owned(), status)));
+}
+
+#[tokio::test]
 async fn labels_that_come_late_are_restated_by_the_next_tick() {
     let world = World::new().await;
     world.fill(&visits(1, 27, usual)).await;
-    world.train().await;
+    world.train("buyer").await;
 
     // Half an hour after the window began no label can be in: that is nobody's fault.
     world.clock(day(17) + chrono::TimeDelta::minutes(30)).await;
@@ -77,7 +94,7 @@ async fn the_auc_falls_when_the_labels_no_longer_follow_the_pages() {
     let world = World::new().await;
     let random = |number: i64| crate::world::Visit { bought: number % 5 < 2, ..usual(number) };
     world.fill(&[visits(1, 16, usual), visits(16, 21, random)].concat()).await;
-    world.train().await;
+    world.train("buyer").await;
     let scan = world.scan("drift", 16, 21).await;
     let auc = scan.results.iter().find(|result| result.check == "auc").unwrap();
     assert_eq!(auc.status, Verdict::Fail, "{auc:#?}");

@@ -176,7 +176,7 @@ impl World {
     }
 
     /// A champion, trained on the fifteen days from 1 January; the last five are its holdout.
-    pub(crate) async fn train(&self) {
+    pub(crate) async fn train(&self, model: &str) {
         let training = tidemill_training::Deps {
             catalog: self.deps.catalog.clone(),
             lake: self.deps.lake.clone(),
@@ -184,20 +184,20 @@ impl World {
         };
         let build = tidemill_training::jobs(&training).remove(0);
         let args =
-            json!({ "label": "bought", "inputs": "buyer", "from": day(1), "to": day(16), "holdout": "5d" });
+            json!({ "label": "bought", "inputs": model, "from": day(1), "to": day(16), "holdout": "5d" });
         let built = run_job(self.store(), build, &args).await.unwrap();
-        let folder = model_folder();
+        let declared = &self.objects.models[model];
+        let folder = model_folder(&serde_json::to_string(&declared.outputs).unwrap());
         let artifact = self.deps.blobs.put_folder("artifacts", folder.path()).await.unwrap();
-        let model = &self.objects.models["buyer"];
         let version = ModelVersion {
-            model: "buyer".to_owned(),
+            model: model.to_owned(),
             version: 0,
             artifact,
-            runtime: model.runtime.clone(),
+            runtime: declared.runtime.clone(),
             keys: self.objects.entities["visit"].keys.clone(),
-            hydration: self.objects.hydration("buyer").unwrap(),
+            hydration: self.objects.hydration(model).unwrap(),
             request: IndexMap::new(),
-            outputs: model.outputs.clone(),
+            outputs: declared.outputs.clone(),
             fail_on_missing: false,
             processes: 1,
             categories: IndexMap::new(),
@@ -210,7 +210,7 @@ impl World {
         };
         let mut tx = self.store().begin().await.unwrap();
         let number = self.deps.catalog.insert_model_version(&mut tx, "test", &version).await.unwrap();
-        self.deps.catalog.promote_model(&mut tx, "buyer", number, "champion").await.unwrap();
+        self.deps.catalog.promote_model(&mut tx, model, number, "champion").await.unwrap();
         tx.commit().await.unwrap();
     }
 }
@@ -264,13 +264,14 @@ fn row(visit: &Visit, valid_at: Time, columns: &[(&str, Value)]) -> Row {
     system.iter().chain(columns).map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
 }
 
-fn model_folder() -> TempDir {
+fn model_folder(outputs: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/scans/make_model.py");
     let options = python();
     let status = Command::new(options.python)
         .env("PYTHONPATH", options.package.unwrap())
         .args([script.as_path(), folder.path()])
+        .arg(outputs)
         .status()
         .unwrap();
     assert!(status.success());

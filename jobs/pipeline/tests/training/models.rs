@@ -5,6 +5,7 @@ use std::{fs, path::Path};
 use serde_json::json;
 use tidemill_core::{RunState, StepState};
 use tidemill_offline::{Read, Table};
+use tidemill_spec::OutputType;
 
 use crate::world::{VISITS, World, outputs};
 
@@ -98,6 +99,46 @@ async fn a_version_is_scored_and_its_predictions_are_kept() {
     let mean = rows.iter().map(|row| row["probability"].as_f64().unwrap()).sum::<f64>() / rows.len() as f64;
     assert!((mean - evaluation["mean_prediction"].as_f64().unwrap()).abs() < 1e-12);
     assert_eq!((&rows[0]["model_version"], rows[0]["valid_at"].is_null()), (&json!(1), false));
+}
+
+#[tokio::test]
+async fn a_class_and_a_vector_go_the_whole_way() {
+    let world = World::new().await;
+    let page = world.run("guess", &[]).await;
+    assert_eq!(page.run.state, RunState::Completed, "{:#?}", page.step_list);
+    let (gate, evaluation) = (outputs(&page, "gate"), outputs(&page, "evaluate"));
+    assert_eq!((&gate["metric"], &gate["candidate"]), (&json!("accuracy"), &evaluation["accuracy"]));
+    // Every seventh visit ends otherwise than its pages say.
+    let accuracy = evaluation["accuracy"].as_f64().unwrap();
+    assert!((0.8..0.95).contains(&accuracy), "{evaluation}");
+    assert!(evaluation["log_loss"].as_f64().unwrap() > 0.0);
+    assert_eq!((&evaluation["auc"], &evaluation["mean_prediction"]), (&json!(null), &json!(null)));
+    let figures = world.catalog.model_metrics("ending_guess").await.unwrap();
+    assert!(figures.iter().any(|figure| figure.metric == "accuracy"));
+    let live = world.online.live().await.unwrap().unwrap();
+    let classes = ["left", "even", "odd"].map(str::to_owned);
+    assert_eq!(live.models["ending_guess"].versions[&1].outputs["ending"], OutputType::Class(classes.into()));
+
+    let head = world.lake.head().await.unwrap();
+    let table = world.lake.read(&Read::all(Table::predictions("ending_guess"), head)).await.unwrap();
+    let rows = tidemill_rows::json_rows(&table).unwrap();
+    // The label has the output's name, so it is kept under another.
+    let right = rows.iter().filter(|row| row["ending"] == row["asked_ending"]).count();
+    assert!((right as f64 / rows.len() as f64 - accuracy).abs() < 1e-12);
+    let place = (&rows[0]["place_0"], rows[0]["place_1"].as_f64());
+    assert_eq!(place, (&json!((rows[0]["visit"].as_i64().unwrap() % 2) as f64), rows[0]["pages"].as_f64()));
+
+    // An AUC is of two classes.
+    let holdout = &outputs(&page, "data")["holdout"];
+    let args = json!({
+        "model": "ending_guess", "candidate": 1, "against": "champion", "dataset": holdout, "metric": "auc",
+    });
+    let fault = world.job("model.compare", &args).await.unwrap_err();
+    let told = format!(
+        "auc needs an output of two classes, and labels of both; {} has not",
+        holdout.as_str().unwrap()
+    );
+    assert_eq!((fault.code.unwrap().to_string().as_str(), fault.message), ("TM0805", told));
 }
 
 #[tokio::test]

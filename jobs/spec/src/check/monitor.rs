@@ -4,9 +4,10 @@ use indexmap::IndexMap;
 
 use super::World;
 use crate::{
-    Check, Model, Monitor, MonitorTarget, ObjectKind, ObjectRef, Reference, Type,
+    Check, Model, Monitor, MonitorTarget, ObjectKind, ObjectRef, OutputType, Reference, Type,
     diagnostic::closest,
     objects::hydrate,
+    scored,
     yaml::fields::{At, list},
 };
 
@@ -59,7 +60,13 @@ fn one(
             }
         }
         Check::LabelRate { label, .. } => judged(world, monitor, &at.find(&["label_rate"]), label),
-        Check::Auc { label, .. } => judged(world, monitor, &at.find(&["auc"]), label),
+        Check::Auc { label, .. } => {
+            let at = at.find(&["auc"]);
+            judged(world, monitor, &at, label);
+            if target.kind == ObjectKind::Model {
+                ranked(world, &at, &target.name);
+            }
+        }
         Check::Freshness { object, .. } => {
             let known = [ObjectKind::Source, ObjectKind::View].map(|kind| world.names(kind)).concat();
             if !known.contains(&object.as_str()) {
@@ -77,6 +84,9 @@ fn one(
 
 fn watch(world: &World<'_>, at: &At<'_>, target: &ObjectRef, columns: &IndexMap<String, Type>, column: &str) {
     let model = target.kind == ObjectKind::Model;
+    if model && unwatchable(world, at, &target.name, column) {
+        return;
+    }
     if columns.contains_key(column)
         || model && column == PREDICTION
         || world.broken(target.kind, &target.name)
@@ -92,12 +102,46 @@ fn watch(world: &World<'_>, at: &At<'_>, target: &ObjectRef, columns: &IndexMap<
     }
 }
 
+/// Says so where a model's output has no distribution: a vector, or `prediction` where nothing is scored.
+fn unwatchable(world: &World<'_>, at: &At<'_>, model: &str, column: &str) -> bool {
+    let Some(model) = world.objects.models.get(model) else { return false };
+    let vector = |(name, ty): (&String, &OutputType)| match ty {
+        OutputType::Vector(size) => Some((name.clone(), *size)),
+        _ => None,
+    };
+    let named = model.outputs.get_key_value(column).and_then(vector);
+    let unscored = column == PREDICTION && scored(&model.outputs).is_none();
+    let message = if let Some((name, _)) = &named {
+        format!("`{name}` is a vector, which has no distribution")
+    } else if unscored && !world.broken(ObjectKind::Model, &model.name) {
+        format!("model `{}` gives neither a float nor a class, so it has no `{PREDICTION}`", model.name)
+    } else {
+        return false;
+    };
+    let draft = at.error(317, message);
+    if let Some((name, size)) = named.or_else(|| model.outputs.iter().find_map(vector)) {
+        draft.help(format!("watch single columns of it: `{name}_0` to `{name}_{}`", size - 1));
+    }
+    true
+}
+
 /// Labels and AUC need a model to have been wrong.
 fn judged(world: &World<'_>, monitor: &Monitor, at: &At<'_>, label: &str) {
     if !matches!(monitor.target, MonitorTarget::Model(_)) {
         at.key_error(317, "labels are watched with a model as target", "");
     }
     world.refer(at, ObjectKind::Label, label);
+}
+
+/// An AUC is of a score or of two classes.
+fn ranked(world: &World<'_>, at: &At<'_>, model: &str) {
+    let scored = world.objects.models.get(model).and_then(|model| scored(&model.outputs));
+    if let Some((name, OutputType::Class(classes))) = scored
+        && classes.len() != 2
+    {
+        at.key_error(317, format!("`{name}` has {} classes, an AUC is of two", classes.len()), "")
+            .help("watch the drift of `prediction` and of the label instead");
+    }
 }
 
 /// What can be watched: a source's columns, a view's features, or all that a model's views hold and put out.
@@ -117,6 +161,6 @@ fn of_model(world: &World<'_>, model: &Model) -> Option<IndexMap<String, Type>> 
             columns.entry(name).or_insert(ty);
         }
     }
-    columns.extend(model.outputs.iter().map(|(name, ty)| (name.clone(), *ty)));
+    columns.extend(model.outputs.iter().flat_map(|(name, ty)| ty.columns(name)));
     Some(columns)
 }

@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use super::Meta;
+use super::{Meta, OutputType};
 use crate::Type;
 
 /// What a model learns to predict.
@@ -43,7 +43,7 @@ pub struct Model {
     #[serde(default)]
     pub request: IndexMap<String, Type>,
     /// Named, typed outputs.
-    pub outputs: IndexMap<String, Type>,
+    pub outputs: IndexMap<String, OutputType>,
     /// Whether a null in the vector is an error.
     #[serde(default)]
     pub fail_on_missing: bool,

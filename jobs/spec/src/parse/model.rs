@@ -2,6 +2,7 @@
 
 use indexmap::IndexMap;
 
+use super::output::outputs;
 use crate::{
     Input, Label, Meta, Model, Type,
     yaml::{
@@ -44,13 +45,7 @@ pub(super) fn model(fields: &mut Fields<'_>, name: String, meta: Meta) -> Model 
         Some(items.iter().filter_map(input).collect())
     });
     let request = fields.get("request").and_then(|at| types(&at)).unwrap_or_default();
-    let outputs_at = fields.need("outputs");
-    let outputs = outputs_at.as_ref().and_then(types);
-    if let (Some(at), Some(outputs)) = (&outputs_at, &outputs)
-        && outputs.is_empty()
-    {
-        at.error(209, "a model has at least one output");
-    }
+    let outputs = fields.need("outputs").and_then(|at| outputs(&at));
     let on_missing = fields.get("on_missing").and_then(|at| at.choice(&["allow", "fail"]));
     let processes = fields.get("scale").and_then(|at| scale(&at)).unwrap_or(2);
     Model {

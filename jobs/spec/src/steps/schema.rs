@@ -81,7 +81,7 @@ pub(crate) const STEPS: [StepKind; 12] = [
             ("candidate", Arg::Version, true),
             ("against", Arg::Text, true),
             ("dataset", Arg::Text, true),
-            ("metric", Arg::Choice(&["auc"]), true),
+            ("metric", Arg::Choice(&["auc", "log_loss", "accuracy"]), true),
         ],
         outputs: &["delta", "candidate", "against"],
         open: false,
@@ -104,7 +104,7 @@ pub(crate) const STEPS: [StepKind; 12] = [
             ("alias", Arg::Text, false),
             ("dataset", Arg::Text, true),
         ],
-        outputs: &["auc", "log_loss", "rows", "label_rate", "mean_prediction", "version"],
+        outputs: &["auc", "log_loss", "accuracy", "rows", "label_rate", "mean_prediction", "version"],
         open: false,
     },
     StepKind {

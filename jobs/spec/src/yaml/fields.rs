@@ -247,7 +247,10 @@ impl<'a> At<'a> {
     pub(crate) fn ty(&self) -> Option<Type> {
         let (text, _) = self.scalar("a type")?;
         let ty = Type::ALL.iter().copied().find(|ty| ty.as_str() == text);
-        if ty.is_none() {
+        if matches!(text, "class" | "vector") {
+            self.error(209, format!("`{text}` is not a type here"))
+                .help("only outputs of a model are classes or vectors");
+        } else if ty.is_none() {
             let known: Vec<&str> = Type::ALL.iter().map(|ty| ty.as_str()).collect();
             self.unknown(209, format!("`{text}` is not a type"), text, known);
         }

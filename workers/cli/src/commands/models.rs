@@ -67,7 +67,7 @@ async fn add_latencies(session: &Session, page: &mut Value, model: &str) {
 fn show(page: &Value) -> String {
     let typed = |value: &Value| {
         let columns = value.as_object().into_iter().flatten();
-        columns.map(|(name, ty)| format!("{name}: {}", plain(ty))).collect::<Vec<_>>().join(", ")
+        columns.map(|(name, ty)| format!("{name}: {}", output_type(ty))).collect::<Vec<_>>().join(", ")
     };
     let input = |input: &Value| match input.get("keys") {
         Some(keys) => format!("keys: {}", plain(keys)),
@@ -110,6 +110,15 @@ fn show(page: &Value) -> String {
         + &output::section("figures", &figures(&page["version_list"]), &metrics)
 }
 
+/// `float`, `class of a, b`, `vector of 8`.
+fn output_type(ty: &Value) -> String {
+    match (ty.get("classes"), ty.get("size")) {
+        (Some(classes), _) => format!("class of {}", plain(classes)),
+        (None, Some(size)) => format!("vector of {size}"),
+        (None, None) => plain(ty),
+    }
+}
+
 /// A row for each figure of each version.
 fn figures(versions: &Value) -> Value {
     let mut rows = Vec::new();
@@ -132,6 +141,13 @@ fn milliseconds(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn outputs_have_their_types() {
+        assert_eq!(output_type(&json!("float")), "float");
+        assert_eq!(output_type(&json!({ "type": "class", "classes": ["a", "b"] })), "class of a, b");
+        assert_eq!(output_type(&json!({ "type": "vector", "size": 8 })), "vector of 8");
+    }
 
     #[test]
     fn a_model_says_what_it_reads_and_how_its_versions_fare() {

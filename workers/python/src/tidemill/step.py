@@ -51,7 +51,7 @@ class Dataset:
         files: list[Path],
         inputs: Mapping[str, str],
         label: str | None = None,
-        outputs: Mapping[str, str] | None = None,
+        outputs: Mapping[str, Any] | None = None,
     ) -> None:
         self.files = files
         """Its Parquet files, in order."""
@@ -60,7 +60,7 @@ class Dataset:
         self.label = label
         """The label's column."""
         self.outputs = dict(outputs or {})
-        """The model's declared outputs and their types."""
+        """The model's outputs as YAML declares them, names and types; `tidemill.models.save` takes them."""
 
     @property
     def features(self) -> list[str]:

@@ -26,7 +26,7 @@ import pyarrow as pa
 
 from tidemill import errors, transform
 from tidemill.errors import EntryError, ReturnedError, headline, traceback_of
-from tidemill.models import folder, predictors
+from tidemill.models import ModelError, folder, predictors
 from tidemill.protocol import PROTOCOL, Channel, Frame, decode, to_json
 from tidemill.step import Context, Dataset
 
@@ -196,7 +196,7 @@ def _kind_of(error: BaseException) -> str:
         return "memory"
     if isinstance(error, EntryError):
         return "entry"
-    return "returned" if isinstance(error, ReturnedError | folder.ModelError) else "raised"
+    return "returned" if isinstance(error, ReturnedError | ModelError) else "raised"
 
 
 def _check_json(outputs: Any) -> None:

@@ -8,13 +8,18 @@ use std::{
         Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use futures::future::join_all;
+use indexmap::IndexMap;
 use prost_types::{Struct, Value as Wire, value::Kind};
 use serde_json::{Value as Json, json};
-use tidemill_proto::{Reason, serving::v1::PredictRequest};
+use tidemill_proto::{
+    Reason,
+    serving::v1::{PredictRequest, output},
+};
+use tidemill_spec::{Hydration, Type};
 use tidemill_testkit::redis;
 use tonic::Code;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
@@ -72,7 +77,55 @@ async fn both_doors_give_the_same_answer() {
         panic!("{wire:?}")
     };
     assert_eq!(json!(probability), told["outputs"]["late_probability"]);
+    let typed = &wire.predictions[0].typed_outputs["late_probability"];
+    assert_eq!(typed.value, Some(output::Value::FloatValue(probability)));
     assert_eq!((wire.version, wire.predictions[0].views[1].status.as_str()), (1, "stale"));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn classes_and_vectors_are_typed_through_both_doors() {
+    let mut world = world().await;
+    world.add("iris", 1, &["flower"]).await;
+    let measures = [("sepal_length", 5.1), ("sepal_width", 3.5), ("petal_length", 1.4), ("petal_width", 0.2)];
+    let version = &mut world.live.models["iris"].versions[&1];
+    version.request = measures.map(|(name, _)| (name.to_owned(), Type::Float)).into();
+    version.hydration = Hydration { rounds: Vec::new(), columns: IndexMap::new() };
+    world.promote("iris", 1).await;
+    world.ready().await;
+
+    let given: serde_json::Map<String, Json> =
+        measures.map(|(name, value)| (name.to_owned(), json!(value))).into_iter().collect();
+    let (status, reply) = world.rest("iris", json!({"entities": entities(), "request": [given]})).await;
+    assert_eq!(status, 200, "{reply}");
+    let told = &reply["predictions"][0]["outputs"];
+    assert_eq!((&told["species"]["class"], &told["size"]), (&json!("setosa"), &json!("small")));
+    let probabilities = told["species"]["probabilities"].as_object().unwrap();
+    assert_eq!(probabilities.keys().collect::<Vec<_>>(), ["setosa", "versicolor", "virginica"]);
+    assert!(probabilities["setosa"].as_f64().unwrap() > 0.9);
+    assert_eq!(told["place"].as_array().unwrap().len(), 2);
+
+    let wire = |number| Wire { kind: Some(Kind::NumberValue(number)) };
+    let given = Struct { fields: measures.map(|(name, value)| (name.to_owned(), wire(value))).into() };
+    let asked = PredictRequest { request: vec![given], ..request("iris", "UA", 1.0) };
+    let reply = world.predictor().await.predict(asked).await.unwrap().into_inner();
+    let typed = &reply.predictions[0].typed_outputs;
+    let value = |name: &str| typed[name].value.as_ref();
+    let Some(output::Value::ClassValue(species)) = value("species") else { panic!("{typed:?}") };
+    assert_eq!(
+        (species.label.as_str(), json!(species.probabilities["setosa"])),
+        ("setosa", probabilities["setosa"].clone())
+    );
+    let Some(output::Value::VectorValue(place)) = value("place") else { panic!("{typed:?}") };
+    assert_eq!(json!(place.values), told["place"]);
+    assert_eq!(value("size"), Some(&output::Value::StringValue("small".to_owned())));
+    // The untyped form says the same.
+    let Some(Kind::StructValue(species)) =
+        &reply.predictions[0].outputs.as_ref().unwrap().fields["species"].kind
+    else {
+        panic!("{reply:?}")
+    };
+    assert_eq!(species.fields["class"].kind, Some(Kind::StringValue("setosa".to_owned())));
     world.stop().await;
 }
 
@@ -187,6 +240,22 @@ async fn each_mistake_is_told() {
     let error = client.predict(request("late", "UA", 1.5)).await.unwrap_err();
     assert_eq!(error.code(), Code::InvalidArgument);
     assert_eq!(Reason::of(&error).unwrap().message, "entity 0: `flight`: expected int, got 1.5");
+}
+
+#[tokio::test]
+async fn a_caller_s_deadline_is_kept_and_told() {
+    let world = with_model(&["fragile"]).await;
+    // `fragile` takes two seconds over this distance.
+    world.put(&plane(), vec![string("N1")], vec![tidemill_spec::Value::Float(999.0)], world::NOW).await;
+    let mut hurried = tonic::Request::new(request("late", "UA", 1.0));
+    hurried.set_timeout(Duration::from_millis(500));
+    let error = world.predictor().await.predict(hurried).await.unwrap_err();
+    assert_eq!(error.code(), Code::DeadlineExceeded, "{error}");
+    assert_eq!(Reason::of(&error).unwrap().code, "TM0824");
+    // It is counted as any other failure is.
+    let metrics = world.client.get(format!("{}/metrics", world.http)).send().await.unwrap();
+    let line = r#"tidemill_predict_requests_total{model="late",version="1",code="TM0824"} 1"#;
+    assert!(metrics.text().await.unwrap().contains(line));
 }
 
 #[tokio::test]

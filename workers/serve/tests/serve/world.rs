@@ -245,7 +245,7 @@ fn live_version(artifact: String) -> LiveModelVersion {
         },
         view_versions: ["schedule", "plane"].map(|view| (view.to_owned(), 1)).into(),
         request: IndexMap::new(),
-        outputs: IndexMap::from([("late_probability".to_owned(), Type::Float)]),
+        outputs: IndexMap::from([("late_probability".to_owned(), Type::Float.into())]),
         fail_on_missing: false,
         processes: 2,
     }

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from tidemill.models.folder import Column, ModelError, Signature, save, typed
+from tidemill.models.folder import Column, Signature, save, typed
+from tidemill.models.outputs import ModelError
 
 __all__ = ["Column", "ModelError", "Signature", "save"]
 

@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 
 from tidemill import types
+from tidemill.models.outputs import ModelError, OutputType, checked, mlflow_type
 from tidemill.step import Dataset
 
 SIGNATURE = "tidemill.json"
@@ -34,10 +35,6 @@ _VERSIONS = {
 _BARE = {"model.txt": "lightgbm", "model.json": "xgboost", "model.ubj": "xgboost", "model.onnx": "onnx"}
 
 
-class ModelError(Exception):
-    """The model or its signature can't be used."""
-
-
 @dataclass(frozen=True)
 class Column:
     """One column that a model takes."""
@@ -55,7 +52,8 @@ class Signature:
     flavor: str
     file: str
     columns: list[Column]
-    outputs: dict[str, str]
+    outputs: dict[str, OutputType]
+    """As YAML declares them: a type's name, or a map for a class or a vector."""
 
     @staticmethod
     def read(folder: Path) -> Signature:
@@ -84,7 +82,7 @@ class Signature:
 
     def _mlmodel(self) -> str:
         inputs = [{"name": c.name, "type": _MLFLOW[c.type], "required": False} for c in self.columns]
-        outputs = [{"name": name, "type": _MLFLOW[ty]} for name, ty in self.outputs.items()]
+        outputs = [{"name": name, **mlflow_type(output, _MLFLOW)} for name, output in self.outputs.items()]
         lines = ["flavors:"]
         if self.flavor in _MLFLOW_FILES:
             module, key = _VERSIONS[self.flavor]
@@ -111,21 +109,26 @@ def save(
     model: Any,
     rows: pd.DataFrame | pa.Table,
     *,
-    outputs: Mapping[str, str] | None = None,
+    outputs: Mapping[str, OutputType] | None = None,
     flavor: str | None = None,
 ) -> Path:
     """Writes a model folder to `out`.
 
     `rows` are rows as the model was trained on, its columns in order: their types and categories become the
-    signature, and 64 of them, some with nulls, become the golden rows. `outputs` are names and types, by
-    default one float `prediction`.
+    signature, and 64 of them, some with nulls, become the golden rows. `outputs` are names and types as the
+    model's YAML declares them, by default one float `prediction`: `{"p": "float"}`, `{"species": {"type": "class",
+    "classes": ["setosa", "versicolor"]}}`, `{"place": {"type": "vector", "size": 8}}`. In a step `dataset.outputs`
+    is the declaration. Of a class a model gives the probabilities, `[rows x classes]` in the declared order
+    (scikit-learn's are put in order by name): finite, each in 0 to 1, adding up to 1. Of a vector it gives
+    `[rows x size]` finite floats.
     """
     from tidemill.models import predictors
 
     out.mkdir(parents=True, exist_ok=True)
     flavor = flavor or predictors.flavor_of(model)
-    file = predictors.write(flavor, model, out)
-    signature = Signature(flavor, file, columns_of(rows), dict(outputs or {"prediction": "float"}))
+    declared = checked(outputs or {"prediction": "float"})
+    predictors.check_order(flavor, model, declared)
+    signature = Signature(flavor, predictors.write(flavor, model, out), columns_of(rows), declared)
     _complete(out, signature, rows)
     return out
 

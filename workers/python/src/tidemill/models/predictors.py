@@ -8,22 +8,28 @@ from __future__ import annotations
 
 import pickle
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tidemill import types
 from tidemill.errors import installed
-from tidemill.models.folder import ModelError, Signature
+from tidemill.models.folder import Signature
+from tidemill.models.outputs import (
+    Matrix,
+    ModelError,
+    OutputType,
+    arrow_type,
+    as_outputs,
+    classes_of,
+    in_declared_order,
+)
 from tidemill.step import Dataset
-
-Matrix = npt.NDArray[np.float64]
 
 
 class Predictor(Protocol):
@@ -44,7 +50,7 @@ class _Loaded:
     def predict(self, rows: pa.Table) -> pa.Table:
         """The named, typed outputs of rows that have the signature's columns."""
         if len(rows) == 0:
-            return pa.table({name: pa.nulls(0, types.ARROW[ty]) for name, ty in self._signature.outputs.items()})
+            return pa.table({name: pa.nulls(0, arrow_type(ty)) for name, ty in self._signature.outputs.items()})
         return as_outputs(self._ask(self._form(rows, self._signature)), self._signature.outputs, len(rows))
 
 
@@ -65,6 +71,16 @@ def flavor_of(model: Any) -> str:
     if hasattr(model, "predict"):
         return "python"
     raise ModelError(f"{type(model).__name__} is no model: it has no `predict`")
+
+
+def check_order(flavor: str, model: Any, outputs: Mapping[str, OutputType]) -> None:
+    """A booster's file forgets the names of its classes: they must be declared in the order that it learnt them in."""
+    known = getattr(model, "classes_", None)
+    if flavor in ("lightgbm", "xgboost") and known is not None:
+        places = np.arange(len(known)).reshape(1, -1)
+        if not np.array_equal(in_declared_order(places, known, outputs), places):
+            names = ", ".join(str(name) for name in known)
+            raise ModelError(f"the model learnt its classes in the order {names}: declare them so")
 
 
 def write(flavor: str, model: Any, out: Path) -> str:
@@ -120,33 +136,6 @@ def as_frame(rows: pa.Table, signature: Signature) -> pd.DataFrame:
     return frame
 
 
-def as_outputs(raw: Any, outputs: dict[str, str], rows: int) -> pa.Table:
-    """What a model gave as named, typed columns.
-
-    Dicts and frames are taken by name. Of an array, each column is one output; where a single output is asked of
-    two columns they are the probabilities of no and yes, and yes is taken.
-    """
-    if isinstance(raw, pa.Table | pd.DataFrame | dict):
-        columns = [raw[name] for name in outputs]
-    else:
-        array = np.asarray(raw)
-        array = array.reshape(rows, -1)
-        if array.shape[1] == 2 and len(outputs) == 1:
-            array = array[:, 1:]
-        if array.shape[1] != len(outputs):
-            raise ModelError(f"the model gives {array.shape[1]} columns, declared are {', '.join(outputs)}")
-        columns = [array[:, index] for index in range(len(outputs))]
-    return pa.table({name: _output(values, ty) for (name, ty), values in zip(outputs.items(), columns, strict=True)})
-
-
-def _output(values: Any, ty: str) -> pa.Array:
-    if isinstance(values, pa.ChunkedArray):
-        return values.cast(types.ARROW[ty])
-    if ty == "float":
-        return pa.array(np.asarray(values, dtype=np.float64), from_pandas=False)
-    return types.column(values.tolist() if hasattr(values, "tolist") else list(values), ty)
-
-
 def _lightgbm(signature: Signature, file: Path) -> Predictor:
     import lightgbm
 
@@ -177,9 +166,20 @@ def _xgboost(signature: Signature, file: Path) -> Predictor:
 
 def _sklearn(signature: Signature, file: Path) -> Predictor:
     model = pickle.loads(file.read_bytes())
-    floats = all(ty == "float" for ty in signature.outputs.values())
-    probabilities = floats and hasattr(model, "predict_proba")
-    return _Loaded(signature, as_frame, model.predict_proba if probabilities else model.predict)
+    if hasattr(model, "predict_proba") and all(_probable(output) for output in signature.outputs.values()):
+        known = getattr(model, "classes_", None)
+
+        def ask(frame: pd.DataFrame) -> Any:
+            array = model.predict_proba(frame)
+            return array if known is None else in_declared_order(array, known, signature.outputs)
+
+        return _Loaded(signature, as_frame, ask)
+    # What has no answers of its own, such as a PCA, is asked for its vectors.
+    return _Loaded(signature, as_frame, getattr(model, "predict", None) or model.transform)
+
+
+def _probable(output: OutputType) -> bool:
+    return output == "float" or classes_of(output) is not None
 
 
 def _python(signature: Signature, file: Path) -> Predictor:
@@ -207,9 +207,10 @@ def _onnx(signature: Signature, file: Path) -> Predictor:
             feed = {one.name: matrix[:, [places[one.name]]].astype(_NUMPY.get(one.type, np.float32)) for one in taken}
         results = session.run(asked, feed)
         if asked == wanted:
-            return {name: np.asarray(result).reshape(len(rows)) for name, result in zip(asked, results, strict=True)}
+            return dict(zip(asked, results, strict=True))
         if isinstance(results[0], list):  # a ZipMap: one dict of class probabilities a row
-            return np.array([list(row.values()) for row in results[0]])
+            array = np.array([list(row.values()) for row in results[0]])
+            return in_declared_order(array, list(results[0][0]), signature.outputs)
         return results[0]
 
     return _Loaded(signature, lambda rows, _: rows, ask)
