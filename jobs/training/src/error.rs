@@ -68,7 +68,7 @@ pub enum Error {
         /// The run of its update.
         run: RunId,
         /// Why it failed.
-        fault: Fault,
+        fault: Box<Fault>,
     },
     /// The catalog could not be read or written.
     #[error("catalog")]

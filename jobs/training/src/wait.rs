@@ -27,7 +27,7 @@ pub async fn check_failed(catalog: &Catalog, views: &[String]) -> Result<(), Err
         if let Some((run, fault)) =
             catalog.store().failed_last(&concurrency_key(view), &FEATURES_UPDATE).await?
         {
-            return Err(Error::UpdateFailed { view: view.clone(), run, fault });
+            return Err(Error::UpdateFailed { view: view.clone(), run, fault: Box::new(fault) });
         }
     }
     Ok(())

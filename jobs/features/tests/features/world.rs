@@ -16,7 +16,7 @@ use tidemill_online::{Online, OnlineOptions, ViewFeatures};
 use tidemill_pyrun::{PyOptions, PyPools};
 use tidemill_rows::{Row, batch_of, source_schema};
 use tidemill_spec::{LoadOptions, Objects, Value, diagnostic::SourceFile, load_files};
-use tidemill_store::NewJob;
+use tidemill_store::{NewJob, RunQuery};
 use tidemill_testkit::{Engine, engine_with, failures, redis, run_until_idle};
 
 pub(crate) const PROJECT: &str = r#"

@@ -75,7 +75,7 @@ impl Every {
         match self {
             Self::Duration(length) => {
                 let days = i64::try_from(length.as_secs() / (24 * 60 * 60)).unwrap_or(i64::MAX);
-                days < 2 || (day.to_epoch_days() as i64 - 4) % days == 0
+                days < 2 || (i64::from(day.to_epoch_days()) - 4) % days == 0
             }
             Self::Months(_) => true,
         }
