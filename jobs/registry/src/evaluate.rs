@@ -76,7 +76,7 @@ pub async fn evaluate(
     let (described, table) = read_part(deps, dataset).await?;
     let predicted = Warm::load_version(deps, version).await?.predict(&table).await?;
     let label = label(&table, &described.label)?;
-    let figures = figures(&predicted, &version.model, &version.outputs, label)?;
+    let figures = figures(&predicted, &version.model, &version.outputs, (&described.label, label))?;
     Ok(Evaluation {
         model: version.model.clone(),
         version: version.version,

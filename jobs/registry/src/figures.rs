@@ -28,7 +28,7 @@ pub(crate) fn figures(
     predicted: &RecordBatch,
     model: &str,
     outputs: &IndexMap<String, OutputType>,
-    label: &ArrayRef,
+    label: (&str, &ArrayRef),
 ) -> Result<Figures, Error> {
     let Some((name, ty)) = scored(outputs) else {
         return Err(Error::Metric(format!("model `{model}` has no float and no class output to score")));
@@ -50,14 +50,14 @@ pub(crate) fn figures(
 /// AUC of the first output that is a float or a class, from the flat columns of the outputs: of a class of two, how the
 /// second's probability ranks. None where there is none, or the label doesn't fit.
 pub fn auc(predicted: &RecordBatch, outputs: &IndexMap<String, OutputType>, label: &ArrayRef) -> Option<f64> {
-    figures(predicted, "", outputs, label).ok()?.auc
+    figures(predicted, "", outputs, ("", label)).ok()?.auc
 }
 
 fn of_class(
     predicted: &RecordBatch,
     name: &str,
     classes: &[String],
-    label: &ArrayRef,
+    label: (&str, &ArrayRef),
 ) -> Result<Figures, Error> {
     let said = column(predicted, name)?.as_string::<i32>();
     let probabilities = classes.iter().map(|class| floats(predicted, &probability_column(name, class)));
@@ -84,30 +84,34 @@ fn of_class(
 }
 
 /// Which class each label names.
-fn classes_of(label: &ArrayRef, output: &str, classes: &[String]) -> Result<Vec<Option<usize>>, Error> {
-    let ty = label.data_type();
+fn classes_of(
+    (label, column): (&str, &ArrayRef),
+    output: &str,
+    classes: &[String],
+) -> Result<Vec<Option<usize>>, Error> {
+    let ty = column.data_type();
     if !(ty.is_string() || ty.is_integer() || *ty == DataType::Boolean) {
-        return Err(Error::Metric(format!("the label is {ty}, a class is text, an int or a bool")));
+        return Err(Error::Metric(format!("label `{label}` is {ty}, a class is text, an int or a bool")));
     }
-    let words = cast(label, &DataType::Utf8)?;
+    let words = cast(column, &DataType::Utf8)?;
     let place = |word: Option<&str>| {
         let Some(word) = word else { return Ok(None) };
         let place = classes.iter().position(|class| class == word);
         let unknown = || {
             let classes = classes.join(", ");
-            Error::Metric(format!("a label is `{word}`, which is no class of `{output}`: {classes}"))
+            Error::Metric(format!("label `{label}` has `{word}`, which is no class of `{output}`: {classes}"))
         };
         place.map(Some).ok_or_else(unknown)
     };
     words.as_string::<i32>().iter().map(place).collect()
 }
 
-fn truths(label: &ArrayRef) -> Result<Vec<Option<bool>>, Error> {
-    let usable = matches!(label.data_type(), DataType::Boolean) || label.data_type().is_numeric();
+fn truths((label, column): (&str, &ArrayRef)) -> Result<Vec<Option<bool>>, Error> {
+    let usable = matches!(column.data_type(), DataType::Boolean) || column.data_type().is_numeric();
     if !usable {
-        return Err(Error::Metric("the label is neither a bool nor a number".to_owned()));
+        return Err(Error::Metric(format!("label `{label}` is neither a bool nor a number")));
     }
-    Ok(cast(label, &DataType::Boolean)?.as_boolean().iter().collect())
+    Ok(cast(column, &DataType::Boolean)?.as_boolean().iter().collect())
 }
 
 fn beside(scores: &Float64Array, truths: Vec<Option<bool>>) -> (Vec<f64>, Vec<bool>) {
@@ -164,7 +168,8 @@ mod tests {
         let classes = ["a", "b", "c"];
         let rows: [&[f64]; 4] = [&[0.7, 0.2, 0.1], &[0.1, 0.3, 0.6], &[0.2, 0.5, 0.3], &[1.0, 0.0, 0.0]];
         let labels = text(&[Some("a"), Some("b"), Some("b"), None]);
-        let figures = figures(&predicted(&classes, &rows), "m", &outputs(&classes), &labels).unwrap();
+        let figures =
+            figures(&predicted(&classes, &rows), "m", &outputs(&classes), ("kind", &labels)).unwrap();
         assert_eq!((figures.rows, figures.auc, figures.label_rate), (3, None, None));
         close(figures.accuracy, 2.0 / 3.0);
         close(figures.log_loss, -(0.7_f64.ln() + 0.3_f64.ln() + 0.5_f64.ln()) / 3.0);
@@ -179,8 +184,8 @@ mod tests {
         assert_eq!(auc(&predicted, &outputs(&classes), &labels), Some(0.75));
         // As the same probabilities score as a float.
         let float = [("kind_true".to_owned(), Type::Float.into())].into();
-        let class = figures(&predicted, "m", &outputs(&classes), &labels).unwrap();
-        let float = figures(&predicted, "m", &float, &labels).unwrap();
+        let class = figures(&predicted, "m", &outputs(&classes), ("kind", &labels)).unwrap();
+        let float = figures(&predicted, "m", &float, ("kind", &labels)).unwrap();
         assert_eq!(class.auc, float.auc);
         close(class.log_loss, float.log_loss.unwrap());
     }
@@ -189,18 +194,21 @@ mod tests {
     fn what_cannot_be_judged_is_told() {
         let (classes, rows): (_, [&[f64]; 1]) = (["a", "b"], [&[0.5, 0.5]]);
         let told = |outputs: &IndexMap<String, OutputType>, labels: ArrayRef| {
-            figures(&predicted(&classes, &rows), "m", outputs, &labels).unwrap_err().to_string()
+            figures(&predicted(&classes, &rows), "m", outputs, ("kind", &labels)).unwrap_err().to_string()
         };
         let unknown = told(&outputs(&classes), text(&[Some("x")]));
-        assert_eq!(unknown, "a label is `x`, which is no class of `kind`: a, b");
+        assert_eq!(unknown, "label `kind` has `x`, which is no class of `kind`: a, b");
         let floats: ArrayRef = Arc::new(Float64Array::from(vec![1.0]));
         assert_eq!(
             told(&outputs(&classes), floats),
-            "the label is Float64, a class is text, an int or a bool"
+            "label `kind` is Float64, a class is text, an int or a bool"
         );
         let vector = [("place".to_owned(), OutputType::Vector(1))].into();
         assert_eq!(told(&vector, text(&[None])), "model `m` has no float and no class output to score");
         let numbers: ArrayRef = Arc::new(Int64Array::from(vec![7]));
-        assert_eq!(told(&outputs(&classes), numbers), "a label is `7`, which is no class of `kind`: a, b");
+        assert_eq!(
+            told(&outputs(&classes), numbers),
+            "label `kind` has `7`, which is no class of `kind`: a, b"
+        );
     }
 }
