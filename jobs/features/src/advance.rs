@@ -37,7 +37,7 @@ pub(crate) struct Progress {
     /// Rows published so far.
     #[serde(default)]
     pub(crate) rows: i64,
-    /// Rows that user Python refused so far.
+    /// Rows that it could not be computed from so far.
     #[serde(default)]
     pub(crate) dead_letters: i64,
 }
@@ -262,7 +262,7 @@ async fn wishes(
     Ok(wishes)
 }
 
-/// Where rows that a view's Python refused are kept.
+/// Where rows that a view could not be computed from are kept.
 fn dead_table(subject: &Subject) -> Table {
     Table::from(format!("dead/view/{}", subject.name()))
 }

@@ -1,4 +1,4 @@
-//! The rows of a unit: in SQL by the lake, or by user Python, whose failures become dead letters.
+//! The rows of a unit: in SQL by the lake, or by user Python. Rows that either fails on become dead letters.
 
 use std::sync::Arc;
 
@@ -23,18 +23,18 @@ use crate::{
 pub(crate) struct Computed {
     /// In the columns of the view's table.
     pub(crate) rows: RecordBatch,
-    /// Rows that user Python refused.
+    /// Rows that could not be computed.
     pub(crate) dead: Vec<DeadRow>,
 }
 
-/// A row that user Python could not be run on.
+/// A row that the view's SQL or Python fails on.
 #[derive(Debug)]
 pub(crate) struct DeadRow {
     /// When the row became known.
     pub(crate) valid_at: Value,
-    /// What Python got, as JSON.
+    /// The row as it was read, as JSON.
     pub(crate) raw: String,
-    /// What it raised, trimmed to the user's own frames.
+    /// Why; of Python with its traceback, trimmed to the user's own frames.
     pub(crate) fault: Fault,
 }
 
@@ -52,9 +52,7 @@ pub(crate) async fn compute(
     let lake = &deps.lake;
     match (view.kind(), &view.definition.python) {
         (ViewKind::Windows, _) => Ok(Computed::whole(tiles(deps, view, target).await?)),
-        (ViewKind::Rows, None) => {
-            Ok(Computed::whole(lake.compute_rows(view, unit.commits, unit.part).await?.rows))
-        }
+        (ViewKind::Rows, None) => Computed::in_sql(lake.compute_rows(view, unit.commits, unit.part).await?),
         (ViewKind::Rows, Some(entry)) => {
             let rows = lake.source_rows(view, unit.commits, unit.part).await?.rows;
             let mut python = Python { pool: pool(deps, version).await?, view, entry, printed };
@@ -62,7 +60,7 @@ pub(crate) async fn compute(
         }
         (ViewKind::Derived, None) => {
             let moments = lake.derived_inputs(view, inputs, unit.commits, unit.part).await?;
-            Ok(Computed::whole(lake.derive(view, &moments, stamp).await?.rows))
+            Computed::in_sql(lake.derive(view, &moments, stamp).await?)
         }
         (ViewKind::Derived, Some(entry)) => {
             let moments = lake.derived_inputs(view, inputs, unit.commits, unit.part).await?;
@@ -89,6 +87,15 @@ async fn pool(deps: &Deps, version: &ViewVersion) -> Result<PyPool, Error> {
 impl Computed {
     fn whole(rows: RecordBatch) -> Self {
         Self { rows, dead: Vec::new() }
+    }
+
+    /// Rows that an expression failed on become dead letters, as those do that Python refuses.
+    fn in_sql(computed: tidemill_offline::Computed) -> Result<Self, Error> {
+        let refused = computed.refused.iter().flat_map(|refused| {
+            let reasons = refused.reasons.iter().enumerate();
+            reasons.map(|(row, reason)| dead_row(&refused.rows, row, Fault::coded(601, reason.clone())))
+        });
+        Ok(Self { dead: refused.collect::<Result<_, _>>()?, rows: computed.rows })
     }
 }
 

@@ -38,8 +38,8 @@ pub(crate) fn plan(path: &Path, format: Format, source: &Source, limits: &Limits
 }
 
 fn plan_parquet(path: &Path, source: &Source, limits: &Limits) -> Result<Plan, Error> {
-    let outline = parquet_outline(path)
-        .map_err(|error| Error::Unreadable { format: Format::Parquet, reason: error.to_string() })?;
+    let outline =
+        parquet_outline(path).map_err(|reason| Error::Unreadable { format: Format::Parquet, reason })?;
     check_header(&outline.columns, source)?;
     let mut chunks: Vec<ChunkPlan> = Vec::new();
     let mut start = 0;

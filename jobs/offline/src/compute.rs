@@ -4,6 +4,8 @@
 //! correction has the same winner in the view as in the source. A derived view has one row for each moment of
 //! any input, computed from all inputs as of that moment; a late row computes its entity's later moments anew.
 
+mod refused;
+
 use arrow::{
     array::RecordBatch,
     datatypes::{Field, Schema, SchemaRef},
@@ -16,6 +18,9 @@ use crate::{
     CommitRange, Error, KnownAt, Lake, PitRead, PitRequest, Table, View,
     sql::{self, fill, list, quoted},
 };
+
+pub use refused::Refused;
+use refused::query_or_refuse;
 
 /// What computed rows that have no source row of their own carry: fixed with the job's target, so that a repeat
 /// writes the same.
@@ -34,6 +39,8 @@ pub struct Computed {
     pub rows: RecordBatch,
     /// Input rows left out because a key column is null.
     pub keyless: i64,
+    /// Input rows left out because an expression fails on them, if it does on any.
+    pub refused: Option<Refused>,
 }
 
 /// Moments of a derived view with its inputs as of then.
@@ -52,11 +59,11 @@ impl Lake {
         commits: CommitRange,
         part: (u32, u32),
     ) -> Result<Computed, Error> {
-        let features = view.definition.features.iter().filter_map(|(name, feature)| {
-            let expression = expression(&feature.rule)?;
-            let living = format!("CASE WHEN NOT {DELETED} THEN ({expression}) END");
-            Some(sql::feature(name, &living, feature.ty))
-        });
+        let features = view
+            .definition
+            .features
+            .iter()
+            .filter_map(|(name, feature)| Some(sql::feature(name, &living(&feature.rule)?, feature.ty)));
         self.computed(view, commits, part, &features.collect::<String>(), &view.schema()).await
     }
 
@@ -91,26 +98,21 @@ impl Lake {
         let scan = self.scan(&Table::source(&source.name), commits).await?;
         let rows = scan.rows(&rows::source_schema(source), "true");
         let keys = view.keys();
+        let (typed_keys, key_columns) = (typed_keys(view), list(&keys));
+        let holes = [("keys", typed_keys), ("key_columns", key_columns), ("features", features.to_owned())];
+        let computed = move |rows: &str| {
+            let mut filled: Vec<(&str, &str)> = vec![("rows", rows)];
+            filled.extend(holes.iter().map(|(hole, filling)| (*hole, filling.as_str())));
+            fill(include_str!("../queries/compute/rows.sql"), &filled)
+        };
+        let input = refused::of_part(&rows, &keys, part);
         let (present, part) = (sql::present(&keys), sql::part(&keys, part));
-        let computed = fill(
-            include_str!("../queries/compute/rows.sql"),
-            &[
-                ("rows", &rows),
-                ("present", &present),
-                ("part", &part),
-                ("keys", &typed_keys(view)),
-                ("key_columns", &list(&keys)),
-                ("features", features),
-            ],
-        );
         let keyless = format!("SELECT count(*) AS n FROM {rows} WHERE NOT ({present}) AND {part}");
-        let schema = schema.clone();
+        let (schema, asked) = (schema.clone(), view.clone());
         self.duck
             .run(format!("computing view {}", view.name()), move |session| {
-                Ok(Computed {
-                    rows: session.query_as(&computed, &schema)?,
-                    keyless: session.count(&keyless)?,
-                })
+                let (rows, refused) = query_or_refuse(session, &asked, &input, living, computed, &schema)?;
+                Ok(Computed { rows, keyless: session.count(&keyless)?, refused })
             })
             .await
     }
@@ -172,20 +174,24 @@ impl Lake {
             view.definition.features.iter().filter_map(|(name, feature)| {
                 Some(sql::feature(name, &expression(&feature.rule)?, feature.ty))
             });
-        let statement = fill(
-            include_str!("../queries/compute/derived.sql"),
-            &[
-                ("keys", &list(&view.keys())),
-                ("created_at", &sql::instant(stamp.created_at)),
-                ("seq", &stamp.seq.to_string()),
-                ("features", &features.collect::<String>()),
-            ],
-        );
-        let (schema, inputs) = (view.schema(), moments.inputs.clone());
+        let holes = [
+            ("keys", list(&view.keys())),
+            ("created_at", sql::instant(stamp.created_at)),
+            ("seq", stamp.seq.to_string()),
+            ("features", features.collect::<String>()),
+        ];
+        let statement = move |moments: &str| {
+            let mut filled: Vec<(&str, &str)> = vec![("moments", moments)];
+            filled.extend(holes.iter().map(|(hole, filling)| (*hole, filling.as_str())));
+            fill(include_str!("../queries/compute/derived.sql"), &filled)
+        };
+        let (schema, inputs, asked) = (view.schema(), moments.inputs.clone(), view.clone());
         self.duck
             .run(format!("computing view {}", view.name()), move |session| {
                 session.load("moment", &inputs)?;
-                Ok(Computed { rows: session.query_as(&statement, &schema)?, keyless: 0 })
+                let (rows, refused) =
+                    query_or_refuse(session, &asked, "moment", expression, statement, &schema)?;
+                Ok(Computed { rows, keyless: 0, refused })
             })
             .await
     }
@@ -198,6 +204,11 @@ fn expression(rule: &Rule) -> Option<String> {
         Rule::Sql(sql) => Some(sql.clone()),
         Rule::Age | Rule::Window { .. } | Rule::Python => None,
     }
+}
+
+/// The same where the row isn't a deletion.
+fn living(rule: &Rule) -> Option<String> {
+    Some(format!("CASE WHEN NOT {DELETED} THEN ({}) END", expression(rule)?))
 }
 
 fn typed_keys(view: &View) -> String {

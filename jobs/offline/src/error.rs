@@ -1,4 +1,4 @@
-use tidemill_core::{Code, Fault, JobError};
+use tidemill_core::{Fault, JobError};
 
 /// What can go wrong in the lake.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +42,7 @@ impl Error {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Invalid(fault) => fault.clone(),
-            Self::Query { .. } => Fault { code: Some(Code(601)), ..Fault::from_error(self) },
+            Self::Query { source, .. } => Fault::coded(601, format!("{self}: {}", words(source))),
             _ => Fault::from_error(self),
         }
     }
@@ -59,8 +59,17 @@ impl From<Error> for JobError {
     }
 }
 
+/// DuckDB's own words, without the statement of ours that it quotes.
+pub(crate) fn words(error: &duckdb::Error) -> String {
+    let text = match error {
+        duckdb::Error::DuckDBFailure(_, Some(text)) => text.clone(),
+        other => other.to_string(),
+    };
+    text.split("\nLINE ").next().unwrap_or_default().trim().replace('\n', " ")
+}
+
 /// Conversion, binder and similar errors come from declared SQL meeting rows: repeating won't help.
-fn is_users_fault(error: &duckdb::Error) -> bool {
+pub(crate) fn is_users_fault(error: &duckdb::Error) -> bool {
     let text = error.to_string();
     ["Conversion Error", "Binder Error", "Invalid Input Error", "Out of Range Error", "Catalog Error"]
         .iter()

@@ -24,7 +24,7 @@ pub mod upload;
 pub mod view;
 pub mod window;
 
-pub use compute::{Computed, Moments, Stamp};
+pub use compute::{Computed, Moments, Refused, Stamp};
 pub use error::Error;
 pub use label::{LabelFile, LabelRequest, Labels};
 pub use lake::{Lake, LakeOptions};

@@ -28,6 +28,7 @@ use tidemill_spec::{Column, Source, Type};
 
 use crate::{
     Error, Lake, Table,
+    error::words,
     sql::{self, quoted},
 };
 use text::{as_text, naive, text_of, typed};
@@ -163,8 +164,12 @@ pub struct Outline {
 /// Reads what a Parquet file says of itself.
 ///
 /// # Errors
-/// When it isn't one.
-pub fn parquet_outline(path: &Path) -> Result<Outline, duckdb::Error> {
+/// When it isn't one: DuckDB's words on it.
+pub fn parquet_outline(path: &Path) -> Result<Outline, String> {
+    outline(path).map_err(|error| words(&error).replace(&*path.to_string_lossy(), "the file"))
+}
+
+fn outline(path: &Path) -> Result<Outline, duckdb::Error> {
     let connection = Connection::open_in_memory()?;
     let path = path.to_string_lossy();
     let columns = connection

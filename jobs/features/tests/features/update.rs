@@ -1,9 +1,11 @@
 //! Rows that come late, twice, ahead of time, or to be taken back.
 
+use tidemill_offline::{Read, Table};
 use tidemill_online::Status;
+use tidemill_rows::json_rows;
 use tidemill_spec::Value;
 
-use crate::world::{Departure, World, at, departure};
+use crate::world::{Departure, PROJECT, World, at, departure};
 
 #[tokio::test]
 async fn the_newest_row_is_served_whatever_the_order_of_arrival() {
@@ -116,4 +118,55 @@ async fn freshness_tells_age_and_what_is_left_to_do() {
     let newest = report.iter().find(|view| view.view == "newest").unwrap();
     assert_eq!((newest.newest_at, newest.age_seconds), (Some(at(590)), Some(600.0)));
     assert_eq!((newest.status, newest.commits_behind), ("fresh", 0));
+}
+
+const ROOTS: &str = r#"
+---
+apiVersion: tidemill/v1
+kind: FeatureView
+name: roots
+entity: airport
+source: departures
+features: { root: { type: float, sql: sqrt(delay) }, number: { type: int, sql: flight } }
+online: true
+---
+apiVersion: tidemill/v1
+kind: FeatureView
+name: rooted
+entity: airport
+inputs: [newest]
+features: { rooted: { type: float, sql: ln(twice) } }
+online: true
+"#;
+
+#[tokio::test]
+async fn rows_that_sql_fails_on_become_dead_letters_and_the_others_are_served() {
+    let world = World::with(&format!("{PROJECT}{ROOTS}"), &[]).await;
+    let gone = Departure { gone: true, ..departure("LGA", 4, 590, -4.0) };
+    world.depart(&[departure("JFK", 1, 580, 9.0), departure("JFK", 2, 590, -4.0), gone]).await;
+    world.depart(&[departure("EWR", 3, 590, 16.0)]).await;
+    world.drain().await;
+    assert_eq!(world.now("roots", "JFK").await.values["root"], Value::Float(3.0));
+    assert_eq!(world.now("roots", "EWR").await.values["root"], Value::Float(4.0));
+    assert_eq!(world.now("rooted", "JFK").await.values["rooted"], Value::Float(18.0_f64.ln()));
+    let head = world.deps.lake.head().await.unwrap();
+    for (view, reason, raw) in [
+        (
+            "roots",
+            "feature `root`: Out of Range Error: cannot take square root of a negative number",
+            "\"flight\":2",
+        ),
+        (
+            "rooted",
+            "feature `rooted`: Out of Range Error: cannot take logarithm of a negative number",
+            "\"twice\":-8",
+        ),
+    ] {
+        let table = Table::from(format!("dead/view/{view}"));
+        let dead = json_rows(&world.deps.lake.read(&Read::all(table, head)).await.unwrap()).unwrap();
+        let [one] = &dead[..] else { panic!("{dead:?}") };
+        assert_eq!(one["reason"], reason);
+        assert!(one["raw"].as_str().unwrap().contains(raw), "{one:?}");
+    }
+    world.check_parity().await;
 }

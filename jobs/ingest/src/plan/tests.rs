@@ -99,3 +99,15 @@ fn columns_that_differ_are_told_all_at_once() {
     assert!(told("", Format::Csv).contains("no header"));
     assert!(told("not parquet", Format::Parquet).starts_with("the file can't be read as parquet"));
 }
+
+#[test]
+fn a_broken_parquet_is_told_in_words_that_name_no_statement_of_ours() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rows.parquet");
+    std::fs::write(&path, "PAR1 and then nothing that makes sense PAR1").unwrap();
+    let error = parquet_outline(&path).unwrap_err();
+    assert!(error.contains("the file") && !error.contains('\n'), "{error}");
+    for ours in ["SELECT", "Error code", "LINE 1", "/tmp"] {
+        assert!(!error.contains(ours), "{error}");
+    }
+}
