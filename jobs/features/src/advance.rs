@@ -7,19 +7,18 @@
 use serde::{Deserialize, Serialize};
 use tidemill_catalog::{Edge, Node};
 use tidemill_core::JobError;
-use tidemill_offline::{CommitRange, Filter, Read, Staged, Table};
+use tidemill_offline::{CommitRange, Filter, Read, Staged};
 use tidemill_online::{Layout, Marker};
 use tidemill_pyrun::Printed;
-use tidemill_rows::{CREATED_AT, DELETED, Row, SEQ, VALID_AT, batch_of, field, schema::system_fields};
+use tidemill_rows::VALID_AT;
 use tidemill_runtime::Context;
-use tidemill_spec::{Type, Value, ViewKind};
+use tidemill_spec::ViewKind;
 use tidemill_store::Tx;
-
-use arrow::datatypes::{Schema, SchemaRef};
 
 use crate::{
     Deps, Error,
-    compute::{Computed, DeadRow, compute},
+    compute::{Computed, compute},
+    dead_letters,
     entries::{row_entries, tile_entries},
     subject::Subject,
     target::{Target, Unit, units},
@@ -142,8 +141,9 @@ async fn write(
     let dead = match dead.as_slice() {
         [] => None,
         dead => {
-            let (schema, batch) = dead_letters(subject, target, dead)?;
-            deps.lake.stage(&dead_table(subject), &unit.key, 0, &[], &schema, vec![batch]).await?
+            let (schema, batch) = dead_letters::batch(subject, target, dead)?;
+            let table = dead_letters::table(subject.name());
+            deps.lake.stage(&table, &unit.key, 0, &[], &schema, vec![batch]).await?
         }
     };
     Ok(Written { rows, dead, refused })
@@ -153,7 +153,7 @@ impl Written {
     async fn publish(self, deps: &Deps, tx: &mut Tx, subject: &Subject, unit: &Unit) -> Result<(), Error> {
         if let Some(dead) = self.dead {
             let key = format!("v{} {}", subject.version.version, unit.key);
-            deps.lake.publish(tx.conn(), &dead_table(subject), &key, &[dead]).await?;
+            deps.lake.publish(tx.conn(), &dead_letters::table(subject.name()), &key, &[dead]).await?;
         }
         // An empty commit is left out: it would only wake those who follow this view.
         if let Some(rows) = self.rows {
@@ -260,35 +260,4 @@ async fn wishes(
         wishes.extend(due_new(deps, subject, target, cx.store()).await?);
     }
     Ok(wishes)
-}
-
-/// Where rows that a view could not be computed from are kept.
-fn dead_table(subject: &Subject) -> Table {
-    Table::from(format!("dead/view/{}", subject.name()))
-}
-
-fn dead_letters(
-    subject: &Subject,
-    target: &Target,
-    dead: &[DeadRow],
-) -> Result<(SchemaRef, arrow::array::RecordBatch), Error> {
-    let mut fields = vec![field("version", Type::Int)];
-    fields.extend(["reason", "detail", "raw"].map(|name| field(name, Type::String)));
-    fields.extend(system_fields());
-    let schema: SchemaRef = Schema::new(fields).into();
-    let row = |dead: &DeadRow| -> Row {
-        let text = |text: &str| Value::String(text.to_owned());
-        Row::from_iter([
-            ("version".to_owned(), Value::Int(subject.version.version.into())),
-            ("reason".to_owned(), text(&dead.fault.message)),
-            ("detail".to_owned(), dead.fault.detail.as_deref().map_or(Value::Null, text)),
-            ("raw".to_owned(), text(&dead.raw)),
-            (VALID_AT.to_owned(), dead.valid_at.clone()),
-            (CREATED_AT.to_owned(), Value::Timestamp(target.clock)),
-            (SEQ.to_owned(), Value::Int(target.lake_version)),
-            (DELETED.to_owned(), Value::Bool(false)),
-        ])
-    };
-    let rows: Vec<Row> = dead.iter().map(row).collect();
-    Ok((schema.clone(), batch_of(&schema, &rows)?))
 }

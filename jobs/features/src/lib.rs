@@ -3,7 +3,7 @@
 //! Reading order: [`target`] (how far a job shall bring a view, and in which units; pure), [`compute`] (the rows of
 //! a unit, user Python included), [`entries`] (which of them go to Redis; pure), [`advance`] (a unit from computing to
 //! commit), then the jobs: `update`, `backfill`, `rebuild`; then what people ask: [`get`], [`history`],
-//! [`parity`], [`freshness`].
+//! [`parity`], [`freshness`], [`dead_letters()`].
 //!
 //! Redis is written before the lake's commit, and every put is put-if-newer, so a job that dies in between is
 //! harmless. Nothing here knows files, DuckDB or the bytes in Redis.
@@ -12,6 +12,7 @@ mod advance;
 mod backfill;
 mod catch_up;
 mod compute;
+mod dead_letters;
 mod entries;
 mod error;
 mod freshness;
@@ -33,6 +34,7 @@ use tidemill_online::Online;
 use tidemill_pyrun::PyPools;
 use tidemill_runtime::JobEntry;
 
+pub use dead_letters::{DeadLetter, DeadLetters, dead_letters};
 pub use error::Error;
 pub use freshness::{ViewFreshness, freshness};
 pub use live::publish_live;

@@ -1,7 +1,6 @@
 //! Views in user Python: values like any other, failures as dead letters with the user's own frames.
 
-use tidemill_offline::{Read, Table};
-use tidemill_rows::json_rows;
+use tidemill_features::dead_letters;
 use tidemill_spec::Value;
 
 use crate::world::{PROJECT, World, departure};
@@ -85,12 +84,10 @@ async fn rows_that_raise_become_dead_letters_and_the_others_are_served() {
     world.drain().await;
     assert_eq!(world.now("judged", "JFK").await.values["late"], Value::Bool(true));
     assert_eq!(world.now("judged", "EWR").await.values["hours"], Value::Float(0.1));
-    let head = world.deps.lake.head().await.unwrap();
-    let table = Table::from("dead/view/judged".to_owned());
-    let dead = json_rows(&world.deps.lake.read(&Read::all(table, head)).await.unwrap()).unwrap();
-    assert_eq!(dead.len(), 1);
-    assert!(dead[0]["reason"].as_str().unwrap().contains("a departure before its time"), "{dead:?}");
-    assert!(dead[0]["raw"].as_str().unwrap().contains("\"flight\":2"), "{dead:?}");
+    let dead = dead_letters(&world.deps, "judged", 10).await.unwrap();
+    let [letter] = &dead.newest[..] else { panic!("{dead:?}") };
+    assert!(letter.reason.contains("a departure before its time"), "{dead:?}");
+    assert_eq!((dead.count, letter.version, &letter.row["flight"]), (1, 1, &2.into()));
     world.check_parity().await;
 }
 
@@ -100,16 +97,14 @@ async fn rows_that_hang_eat_memory_or_kill_become_dead_letters_and_the_others_ar
     world.depart(&[1, 2, 3, 4, 5].map(|flight| departure("JFK", flight, 580 + flight, 1.0))).await;
     world.drain().await;
     assert_eq!(world.now("harmed", "JFK").await.values["flight"], Value::Int(5));
-    let head = world.deps.lake.head().await.unwrap();
-    let table = Table::from("dead/view/harmed".to_owned());
-    let dead = json_rows(&world.deps.lake.read(&Read::all(table, head)).await.unwrap()).unwrap();
-    let reasons: Vec<_> = dead.iter().map(|row| row["reason"].as_str().unwrap()).collect();
+    let dead = dead_letters(&world.deps, "harmed", 10).await.unwrap().newest;
+    let reasons: Vec<_> = dead.iter().map(|letter| letter.reason.as_str()).collect();
     assert_eq!(
         reasons,
         [
-            "user code took longer than its 1 s and was killed",
-            "user code used more than its 2048 MiB of memory",
             "the Python process ended: exit code 7",
+            "user code used more than its 2048 MiB of memory",
+            "user code took longer than its 1 s and was killed",
         ]
     );
     let log = world.log().await;

@@ -16,6 +16,8 @@ use crate::{
 };
 
 const HISTORY_MAX: u32 = 1000;
+/// Dead letters on a view's page.
+const LETTERS: u32 = 10;
 
 /// A row for each view in force.
 pub(super) async fn rows(api: &Api) -> Result<Vec<Value>, ApiError> {
@@ -59,6 +61,9 @@ pub(super) async fn show(State(api): State<Api>, Path(name): Path<String>) -> An
     let mut page =
         rows(&api).await?.into_iter().find(|row| row["view"] == name.as_str()).unwrap_or_else(|| json!({}));
     page["definition"] = serde_json::to_value(&objects.views[&name])?;
+    let letters = tidemill_features::dead_letters(&api.features, &name, LETTERS).await?;
+    page["dead_letters"] = letters.count.into();
+    page["dead_letter_list"] = serde_json::to_value(letters.newest)?;
     page["versions"] = serde_json::to_value(api.stores.catalog.view_versions(Some(&name)).await?)?;
     one(page)
 }

@@ -24,7 +24,8 @@ pub(super) fn view(page: &Value) -> String {
         ("computed from", input),
         ("python", plain(&declared["python"])),
         ("ttl", duration(&declared["ttl"])),
-        ("rows", count(&page["offline_rows"])),
+        ("rows", rows(page)),
+        ("dead letters", count(&page["dead_letters"])),
         ("newest", instant(&page["newest_at"])),
         ("freshness", freshness),
         ("commits behind", count(&page["commits_behind"])),
@@ -45,8 +46,21 @@ pub(super) fn view(page: &Value) -> String {
     ];
     let versions =
         [text("VERSION", "/version"), text("STATE", "/state"), text("CREATED", "/created_at").by(instant)];
+    let letters = [
+        text("VERSION", "/version"),
+        text("VALID AT", "/valid_at").by(instant),
+        text("ROW", "/row"),
+        text("REASON", "/reason"),
+    ];
     head + &output::section("features", &features.into(), &columns)
         + &output::section("versions of its rows", &page["versions"], &versions)
+        + &output::section("newest dead letters", &page["dead_letter_list"], &letters)
+}
+
+/// What the lake holds of it; of windows it is not their values.
+fn rows(page: &Value) -> String {
+    let rows = count(&page["offline_rows"]);
+    if page["kind"] == "windows" { format!("{rows} tiles, of which windows are made") } else { rows }
 }
 
 /// As the YAML says it: `mean arr_delay over 7d`.
@@ -91,7 +105,10 @@ mod tests {
             view(&json!({
                 "view": name, "version": 1, "entity": "x", "offline_rows": 133_542, "status": "fresh",
                 "newest_at": "2013-06-01T03:59:00Z", "age_seconds": 60.0, "commits_behind": 0,
-                "definition": objects.views[name],
+                "definition": objects.views[name], "kind": objects.views[name].kind(), "dead_letters": 1,
+                "dead_letter_list": [{
+                    "version": 1, "valid_at": "2013-05-31T12:00:00Z", "row": { "origin": "EWR" }, "reason": "ValueError: no",
+                }],
                 "versions": [{ "version": 1, "state": "current", "created_at": "2026-01-01T00:00:00Z" }],
             }))
         };
