@@ -40,7 +40,7 @@ pub(crate) fn conclude(result: Result<Done, JobError>, stop: Option<&StopReason>
         }
         (Err(_), Some(StopReason::Cancelled(reason))) => Ended::Settle(Ending::Cancel(reason.clone())),
         (Err(_), Some(StopReason::Draining)) => {
-            Ended::Settle(Ending::Snooze(facts.now, "its worker shut down".to_owned()))
+            Ended::Settle(Ending::Snooze(Duration::ZERO, "its worker shut down".to_owned()))
         }
         (Err(error), None) => Ended::Settle(ending(error, facts)),
     }
@@ -49,17 +49,19 @@ pub(crate) fn conclude(result: Result<Done, JobError>, stop: Option<&StopReason>
 fn ending(error: JobError, facts: &Facts) -> Ending {
     match error {
         JobError::Retry(fault) if facts.interrupted => {
-            let until = facts.now + AFTER_RESTART.mul_f64(1.0 + facts.chance);
-            Ending::Snooze(until, format!("the database was started again: {}", fault.message))
+            let delay = AFTER_RESTART.mul_f64(1.0 + facts.chance);
+            Ending::Snooze(delay, format!("the database was started again: {}", fault.message))
         }
         JobError::Retry(fault) => {
             let elapsed = (facts.now - facts.first_started_at).to_std().unwrap_or(Duration::ZERO);
             match facts.policy.retry.delay_after(facts.charged + 1, elapsed, facts.chance) {
-                Some(delay) => Ending::Retry(facts.now + delay, fault),
+                Some(delay) => Ending::Retry(delay, fault),
                 None => Ending::Discard(fault),
             }
         }
-        JobError::Snooze { until, reason } => Ending::Snooze(until, reason),
+        JobError::Snooze { until, reason } => {
+            Ending::Snooze((until - facts.now).to_std().unwrap_or(Duration::ZERO), reason)
+        }
         JobError::Discard(fault) => Ending::Discard(fault),
         JobError::Cancel(reason) => Ending::Cancel(reason),
     }
@@ -85,7 +87,7 @@ mod tests {
         for (charged, again) in [(0, true), (1, true), (2, false)] {
             let facts = facts(charged);
             let expected = if again {
-                Ending::Retry(facts.now + Duration::from_mins(1), fault.clone())
+                Ending::Retry(Duration::from_mins(1), fault.clone())
             } else {
                 Ending::Discard(fault.clone())
             };
@@ -98,10 +100,10 @@ mod tests {
     fn a_restart_of_the_database_charges_nobody() {
         let last = Facts { interrupted: true, ..facts(2) };
         let failed = Err(JobError::Retry(Fault::new("connection reset")));
-        let Ended::Settle(Ending::Snooze(until, reason)) = conclude(failed, None, &last) else {
+        let Ended::Settle(Ending::Snooze(delay, reason)) = conclude(failed, None, &last) else {
             panic!("it comes again");
         };
-        assert_eq!(until, last.now + AFTER_RESTART);
+        assert_eq!(delay, AFTER_RESTART);
         assert_eq!(reason, "the database was started again: connection reset");
         let own = conclude(Err(JobError::Discard(Fault::new("bad args"))), None, &last);
         assert!(matches!(own, Ended::Settle(Ending::Discard(_))));

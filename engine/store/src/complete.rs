@@ -1,8 +1,10 @@
 //! How attempts end: a batch at a time, in one transaction, fenced by lease token.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use sqlx::Row as _;
-use tidemill_core::{AttemptPolicy, Fault, RunId, RunState, Time};
+use tidemill_core::{AttemptPolicy, Fault, RunId, RunState};
 use uuid::Uuid;
 
 use crate::{
@@ -18,10 +20,10 @@ pub enum Ending {
     Completed(Value),
     /// Its condition was false: it, and what needs it, is skipped.
     Skipped(String),
-    /// Failed; again at this real time, charged.
-    Retry(Time, Fault),
-    /// Not now; again at this real time, not charged.
-    Snooze(Time, String),
+    /// Failed; again after this time, which the database's clock counts; charged.
+    Retry(Duration, Fault),
+    /// Not now; again after this time, not charged.
+    Snooze(Duration, String),
     /// Failed for good.
     Discard(Fault),
     /// Stopped.
@@ -88,8 +90,8 @@ async fn postpone(tx: &mut Tx, later: &[&(Lease, Ending)]) -> Result<usize, Erro
     }
     let (ids, tokens) = columns(&later.iter().map(|(lease, _)| *lease).collect::<Vec<_>>());
     let when = |ending: &Ending| match ending {
-        Ending::Snooze(at, reason) => (*at, false, "snoozed", Fault::new(reason.as_str())),
-        Ending::Retry(at, fault) => (*at, true, "retryable", fault.clone()),
+        Ending::Snooze(delay, reason) => (delay.as_secs_f64(), false, "snoozed", Fault::new(reason.as_str())),
+        Ending::Retry(delay, fault) => (delay.as_secs_f64(), true, "retryable", fault.clone()),
         _ => unreachable!("only postponed endings are partitioned here"),
     };
     let parts: Vec<_> = later.iter().map(|(_, ending)| when(ending)).collect();

@@ -2,6 +2,8 @@
 
 mod world;
 
+use std::time::Duration;
+
 use serde_json::json;
 use tidemill_core::{RunState, StepState};
 use tidemill_store::{Ending, Error, NewJob, NewRun, NewStep, Trigger};
@@ -174,7 +176,7 @@ async fn a_job_that_would_retry_after_a_cancel_comes_back_to_be_cancelled() {
     let run = world.enqueue(job("a")).await.run;
     let running = world.claim_one().await;
     world.store.cancel_run(run, "stop").await.unwrap();
-    let later = world.now().await + chrono::TimeDelta::hours(1);
+    let later = Duration::from_hours(1);
     world.end(&running, Ending::Retry(later, fault())).await;
     let back = world.claim_one().await;
     assert_eq!(back.cancel_reason.as_deref(), Some("stop"));
@@ -279,7 +281,7 @@ async fn a_batch_may_hold_every_kind_of_ending() {
         world.enqueue(job(kind)).await;
     }
     let claimed = world.claim(6).await;
-    let later = world.now().await + chrono::TimeDelta::hours(1);
+    let later = Duration::from_hours(1);
     let endings = [
         Ending::Completed(json!(1)),
         Ending::Skipped("no need".into()),

@@ -49,8 +49,8 @@ pub(super) fn view(page: &Value) -> String {
     let letters = [
         text("VERSION", "/version"),
         text("VALID AT", "/valid_at").by(instant),
-        text("ROW", "/row"),
         text("REASON", "/reason"),
+        text("ROW", "/row"),
     ];
     head + &output::section("features", &features.into(), &columns)
         + &output::section("versions of its rows", &page["versions"], &versions)
