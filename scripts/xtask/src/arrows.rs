@@ -94,6 +94,7 @@ struct Package {
 struct Dependency {
     name: String,
     kind: Option<String>,
+    features: BTreeSet<String>,
 }
 
 #[derive(Deserialize)]
@@ -134,6 +135,7 @@ pub(crate) fn check() -> anyhow::Result<ExitCode> {
         wrong.extend(homes(package));
     }
     wrong.extend(closures(&metadata));
+    wrong.extend(features_of_tests(&ours));
     wrong.extend(sources::check()?);
     for line in &wrong {
         println!("arrows: {line}");
@@ -211,6 +213,26 @@ fn closures(metadata: &Metadata) -> Vec<String> {
                 .filter(|name| held.contains(*name))
                 .map(|name| format!("the closure of {root} holds {name}")),
         );
+    }
+    wrong
+}
+
+/// Features that only tests ask for: with one, `cargo build` and `cargo test` would each build the library and all that
+/// stands on it.
+fn features_of_tests(ours: &[&Package]) -> Vec<String> {
+    let dependencies =
+        || ours.iter().flat_map(|package| package.dependencies.iter().map(move |of| (&package.name, of)));
+    let mut given: BTreeMap<&str, BTreeSet<&String>> = BTreeMap::new();
+    for (_, dependency) in dependencies().filter(|(_, dependency)| dependency.kind.is_none()) {
+        given.entry(&dependency.name).or_default().extend(&dependency.features);
+    }
+    let mut wrong = Vec::new();
+    for (package, dependency) in dependencies().filter(|(_, of)| of.kind.as_deref() == Some("dev")) {
+        let Some(given) = given.get(dependency.name.as_str()) else { continue };
+        let more = dependency.features.iter().filter(|feature| !given.contains(feature));
+        wrong.extend(more.map(|feature| {
+            format!("tests of {package} ask for {}/{feature}, which the program lacks", dependency.name)
+        }));
     }
     wrong
 }

@@ -2,6 +2,7 @@
 
 mod page;
 
+pub(super) use page::stored;
 use serde_json::{Value, json};
 
 use super::{Session, entity, watch::wait_for};
@@ -17,7 +18,7 @@ const COLUMNS: &[output::Column] = &[
     text("VERSION", "/version"),
     text("ENTITY", "/entity"),
     text("KIND", "/kind"),
-    text("OFFLINE ROWS", "/offline_rows").by(count),
+    text("OFFLINE ROWS", "").by(stored),
     text("ONLINE", "/online_entities").by(count),
     text("NEWEST", "/newest_at").by(instant),
     text("AGE", "/age_seconds").by(seconds),

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::Session;
+use super::{Session, features::stored};
 use crate::{
     failure::Done,
     output::{self, count, facts, instant, plain, seconds, text},
@@ -56,7 +56,7 @@ fn page(status: &Value) -> String {
     let views = [
         text("VIEW", "/view"),
         text("VERSION", "/version"),
-        text("ROWS", "/offline_rows").by(count),
+        text("ROWS", "").by(stored),
         text("FRESHNESS", "/status"),
         text("AGE", "/age_seconds").by(seconds),
         text("COMMITS BEHIND", "/commits_behind").by(count),
@@ -96,7 +96,7 @@ mod tests {
             "running": [run("run_1")], "failed": [run("run_2")],
             "incidents": [{ "monitor": "drift", "summary": "psi prediction 0.36 (limit 0.2)" }],
             "sources": [{ "name": "weather", "rows": 10_854, "dead_letters": 0, "newest_event": null }],
-            "views": [{ "view": "origin_load", "version": 1, "offline_rows": 54_000, "status": "stale",
+            "views": [{ "view": "origin_load", "kind": "windows", "version": 1, "offline_rows": 54_000, "status": "stale",
                         "age_seconds": 90_000.0, "commits_behind": 1 }],
             "schedules": [{ "name": "pipeline/train_daily", "next_at": "2013-06-01T07:30:00Z", "paused": false }],
         });

@@ -24,7 +24,7 @@ pub(super) fn view(page: &Value) -> String {
         ("computed from", input),
         ("python", plain(&declared["python"])),
         ("ttl", duration(&declared["ttl"])),
-        ("rows", rows(page)),
+        ("rows", stored(page)),
         ("dead letters", count(&page["dead_letters"])),
         ("newest", instant(&page["newest_at"])),
         ("freshness", freshness),
@@ -57,10 +57,10 @@ pub(super) fn view(page: &Value) -> String {
         + &output::section("newest dead letters", &page["dead_letter_list"], &letters)
 }
 
-/// What the lake holds of it; of windows it is not their values.
-fn rows(page: &Value) -> String {
-    let rows = count(&page["offline_rows"]);
-    if page["kind"] == "windows" { format!("{rows} tiles, of which windows are made") } else { rows }
+/// What the lake holds of a view: rows, or tiles of which windows are made.
+pub(in super::super) fn stored(view: &Value) -> String {
+    let rows = count(&view["offline_rows"]);
+    if view["kind"] == "windows" { format!("{rows} tiles") } else { rows }
 }
 
 /// As the YAML says it: `mean arr_delay over 7d`.
