@@ -7,7 +7,7 @@ use tidemill_rows::{VALID_AT, value_at};
 use tidemill_runtime::job_new;
 use tidemill_spec::{
     ObjectKind, Objects, Value, ViewInput,
-    args::{FEATURES_UPDATE, FeaturesUpdate},
+    args::{FEATURES_UPDATE, FeaturesUpdate, features_concurrency_key},
     steps::{FEATURES_BACKFILL, FeaturesBackfill},
 };
 use tidemill_store::{NewJob, Store};
@@ -21,10 +21,11 @@ use crate::{
 
 /// Brings a view up to the lake's head and the data clock. Wishes for a view that waits already are one.
 pub fn update_new(view: &str) -> NewJob {
+    let update = FeaturesUpdate { view: view.to_owned() };
     NewJob {
-        key: Some(format!("features.update/{view}")),
-        concurrency_key: Some(concurrency_key(view)),
-        ..job_new(FEATURES_UPDATE, &FeaturesUpdate { view: view.to_owned() })
+        key: Some(update.key()),
+        concurrency_key: Some(features_concurrency_key(view)),
+        ..job_new(FEATURES_UPDATE, &update)
     }
 }
 
@@ -32,7 +33,7 @@ pub fn update_new(view: &str) -> NewJob {
 pub fn rebuild_new(view: &str) -> NewJob {
     NewJob {
         key: Some(format!("features.rebuild/{view}")),
-        concurrency_key: Some(concurrency_key(view)),
+        concurrency_key: Some(features_concurrency_key(view)),
         ..job_new(FEATURES_REBUILD, &FeaturesRebuild { view: view.to_owned() })
     }
 }
@@ -41,7 +42,7 @@ pub fn rebuild_new(view: &str) -> NewJob {
 pub fn backfill_new(view: &str) -> NewJob {
     NewJob {
         key: Some(format!("features.backfill/{view}")),
-        concurrency_key: Some(concurrency_key(view)),
+        concurrency_key: Some(features_concurrency_key(view)),
         ..job_new(FEATURES_BACKFILL, &FeaturesBackfill { view: view.to_owned() })
     }
 }
@@ -56,11 +57,6 @@ pub fn wishes_of_changes(changes: &[Change]) -> Vec<NewJob> {
         _ => None,
     };
     changes.iter().filter_map(wish).collect()
-}
-
-/// One job at a time works on a view.
-pub(crate) fn concurrency_key(view: &str) -> String {
-    format!("features/{view}")
 }
 
 /// Updates of the views that read a source directly; those behind them follow by themselves.

@@ -17,12 +17,24 @@ pub const MONITOR_SCAN: Kind = Kind::new("monitor.scan");
 /// Kind of [`Notify`].
 pub const NOTIFY: Kind = Kind::new("notify");
 
-/// Brings one view up to the lake's head and the data clock. Enqueued with the unique key
-/// `features.update/VIEW`, so that requests made while one waits are one.
+/// Brings one view up to the lake's head and the data clock. Enqueued with the unique key [`Self::key`], so that
+/// requests made while one waits are one, and with the view's [`features_concurrency_key`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FeaturesUpdate {
     /// The view.
     pub view: String,
+}
+
+impl FeaturesUpdate {
+    /// The unique key of updates of this view.
+    pub fn key(&self) -> String {
+        format!("{FEATURES_UPDATE}/{}", self.view)
+    }
+}
+
+/// The concurrency key of whatever works on a view: one job at a time.
+pub fn features_concurrency_key(view: &str) -> String {
+    format!("features/{view}")
 }
 
 /// Turns one chunk of an upload into staged Parquet and dead letters.

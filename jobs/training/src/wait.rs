@@ -3,7 +3,7 @@
 use tidemill_catalog::Catalog;
 use tidemill_offline::Version;
 use tidemill_runtime::job_new;
-use tidemill_spec::args::{FEATURES_UPDATE, FeaturesUpdate};
+use tidemill_spec::args::{FEATURES_UPDATE, FeaturesUpdate, features_concurrency_key};
 use tidemill_store::NewJob;
 
 use crate::Error;
@@ -25,7 +25,7 @@ pub async fn behind(catalog: &Catalog, views: &[String], head: Version) -> Resul
 pub async fn check_failed(catalog: &Catalog, views: &[String]) -> Result<(), Error> {
     for view in views {
         if let Some((run, fault)) =
-            catalog.store().failed_last(&concurrency_key(view), &FEATURES_UPDATE).await?
+            catalog.store().failed_last(&features_concurrency_key(view), &FEATURES_UPDATE).await?
         {
             return Err(Error::UpdateFailed { view: view.clone(), run, fault: Box::new(fault) });
         }
@@ -46,13 +46,10 @@ pub async fn ask_for_updates(catalog: &Catalog, views: &[String]) -> Result<(), 
 }
 
 fn update(view: &str) -> NewJob {
+    let update = FeaturesUpdate { view: view.to_owned() };
     NewJob {
-        key: Some(format!("{FEATURES_UPDATE}/{view}")),
-        concurrency_key: Some(concurrency_key(view)),
-        ..job_new(FEATURES_UPDATE, &FeaturesUpdate { view: view.to_owned() })
+        key: Some(update.key()),
+        concurrency_key: Some(features_concurrency_key(view)),
+        ..job_new(FEATURES_UPDATE, &update)
     }
-}
-
-fn concurrency_key(view: &str) -> String {
-    format!("features/{view}")
 }

@@ -1,5 +1,6 @@
--- Ends the attempts under the leases ($1 ids, $2 tokens) with another to come $3 seconds from now, by this clock. `charge` ($4) counts against
--- the retry policy; outcomes $5 and faults $6 go to history. What is not returned was fenced.
+-- Ends the attempts under the leases ($1 ids, $2 tokens) with another to come $3 seconds from now, by this clock.
+-- `charge` ($4) counts against the retry policy; outcomes $5 and faults $6 go to history. What is not returned was
+-- fenced.
 -- A job that was asked to stop comes back at once, to be cancelled by whoever claims it.
 WITH held AS (
     SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::float8[], $4::boolean[], $5::text[], $6::jsonb[])
