@@ -1,6 +1,12 @@
 //! The name of an object kept by content: the SHA-256 of its bytes, printed as 64 hex digits.
 
-use std::{fmt, str::FromStr};
+use std::{
+    fmt,
+    fs::File,
+    io::{self, Read as _},
+    path::Path,
+    str::FromStr,
+};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest as _, Sha256};
@@ -18,6 +24,19 @@ impl BlobRef {
     /// The name of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
+    }
+
+    /// The name of a file's bytes, read piece by piece.
+    pub fn of_file(path: &Path) -> io::Result<Self> {
+        let mut hash = Sha256::new();
+        let mut file = File::open(path)?;
+        let mut piece = vec![0; 1 << 20];
+        loop {
+            match file.read(&mut piece)? {
+                0 => return Ok(Self(hash.finalize().into())),
+                count => hash.update(&piece[..count]),
+            }
+        }
     }
 
     /// Where it lies; two digits make the folder, so that none grows too wide.

@@ -20,15 +20,26 @@ pub(crate) async fn download(store: &dyn ObjectStore, folder: &Path, path: &str)
     if tokio::fs::try_exists(&file).await.map_err(|error| Error::file(&file, error))? {
         return Ok(file);
     }
-    let result = store.get_opts(&key, GetOptions::default()).await.map_err(failed)?;
-    let mut parts = result.into_stream();
     let (part_file, mut out) = part(&file).await.map_err(|error| Error::file(&file, error))?;
-    while let Some(part) = parts.try_next().await.map_err(failed)? {
-        out.write_all(&part).await.map_err(|error| Error::file(&file, error))?;
-    }
-    out.flush().await.map_err(|error| Error::file(&file, error))?;
+    save(store, path, &file, &mut out).await?;
     part_file.persist(&file).map_err(|error| Error::file(&file, error.error))?;
     Ok(file)
+}
+
+/// Writes the object at `path` to `out`, part by part; `file` is what `out` is called in an error.
+pub(crate) async fn save(
+    store: &dyn ObjectStore,
+    path: &str,
+    file: &Path,
+    out: &mut tokio::fs::File,
+) -> Result<(), Error> {
+    let failed = |error| Error::at(path, error);
+    let written = |error| Error::file(file, error);
+    let mut parts = store.get_opts(&key(path)?, GetOptions::default()).await.map_err(failed)?.into_stream();
+    while let Some(part) = parts.try_next().await.map_err(failed)? {
+        out.write_all(&part).await.map_err(written)?;
+    }
+    out.flush().await.map_err(written)
 }
 
 /// An unfinished file beside `file`; removed again unless it is persisted.

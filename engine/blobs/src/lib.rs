@@ -100,13 +100,16 @@ impl Blobs {
     pub async fn put_file_at(&self, path: &str, file: &Path) -> Result<(), Error> {
         let key = key(path)?;
         let failed = |error| Error::at(path, error);
-        let mut source = tokio::fs::File::open(file).await.map_err(|error| Error::file(file, error))?;
+        let read = |error| Error::file(file, error);
+        let mut source = tokio::fs::File::open(file).await.map_err(read)?;
+        if source.metadata().await.map_err(read)?.len() <= PART_BYTES as u64 {
+            return self.put_at(path, tokio::fs::read(file).await.map_err(read)?.into()).await;
+        }
         let upload = self.store.put_multipart(&key).await.map_err(failed)?;
         let mut parts = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
         loop {
             let mut part = bytes::BytesMut::with_capacity(PART_BYTES);
-            let read = source.read_buf(&mut part).await.map_err(|error| Error::file(file, error))?;
-            if read == 0 {
+            if source.read_buf(&mut part).await.map_err(read)? == 0 {
                 break;
             }
             parts.wait_for_capacity(PARTS_IN_FLIGHT).await.map_err(failed)?;

@@ -56,8 +56,24 @@ async fn an_s3_server_is_a_store() {
     })
     .unwrap();
     keeps_replaces_lists_fetches_and_deletes(&blobs).await;
+    fetches_a_folder_anew_when_its_copy_was_changed(&blobs).await;
 }
 
+async fn fetches_a_folder_anew_when_its_copy_was_changed(blobs: &Blobs) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("data")).unwrap();
+    std::fs::write(folder.path().join("data/model.txt"), "tree").unwrap();
+    std::fs::write(folder.path().join("empty"), "").unwrap();
+    let place = blobs.put_folder("artifacts", folder.path()).await.unwrap();
+    for _ in 0..2 {
+        let fetched = blobs.fetch_folder(&place).await.unwrap();
+        assert_eq!(std::fs::read(fetched.join("data/model.txt")).unwrap(), b"tree");
+        assert_eq!(std::fs::read(fetched.join("empty")).unwrap(), b"");
+        assert!(!fetched.join("added").exists());
+        std::fs::write(fetched.join("data/model.txt"), "changed where it lies").unwrap();
+        std::fs::write(fetched.join("added"), "").unwrap();
+    }
+}
 #[tokio::test]
 async fn bytes_that_changed_on_disk_are_not_handed_out() {
     let folder = tempfile::tempdir().unwrap();
