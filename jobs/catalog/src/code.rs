@@ -77,10 +77,11 @@ impl CodeArchive {
     }
 }
 
-/// Unpacks the code of `hash` below `cache` once and returns its folder, to be put on Python's path.
+/// Unpacks the code of `hash` below `cache` and returns its folder, to be put on Python's path. What is there already
+/// is used if nothing was changed in it: user code may write where it runs.
 pub async fn unpack(blobs: &Blobs, hash: &str, cache: &Path) -> Result<PathBuf, Error> {
     let folder = cache.join(hash);
-    if folder.exists() {
+    if untouched(&folder, hash) {
         return Ok(folder);
     }
     let bytes = blobs.get_at(&place(hash)).await.map_err(|error| failed(hash, error))?;
@@ -92,7 +93,27 @@ pub async fn unpack(blobs: &Blobs, hash: &str, cache: &Path) -> Result<PathBuf, 
     Ok(folder)
 }
 
-/// Writes beside the folder and renames, so that no process ever sees half of it.
+/// Whether a folder holds the files of the archive that `hash` names, and no other.
+fn untouched(folder: &Path, hash: &str) -> bool {
+    fn read(folder: &Path, below: &str, files: &mut BTreeMap<String, String>) -> io::Result<()> {
+        for entry in fs::read_dir(folder)? {
+            let (entry, kind) = entry.and_then(|entry| entry.file_type().map(|kind| (entry, kind)))?;
+            let path = format!("{below}{}", entry.file_name().to_string_lossy());
+            if kind.is_dir() {
+                read(&entry.path(), &format!("{path}/"), files)?;
+            } else if kind.is_file() && entry.metadata()?.len() <= BYTES_MAX as u64 {
+                files.insert(path, fs::read_to_string(entry.path())?);
+            } else {
+                return Err(io::Error::other("not a file of an archive"));
+            }
+        }
+        Ok(())
+    }
+    let mut files = BTreeMap::new();
+    read(folder, "", &mut files).is_ok() && CodeArchive { files }.hash() == hash
+}
+
+/// Writes beside the folder and renames, so that no process ever sees half of it. What was there before goes.
 fn write(archive: &CodeArchive, cache: &Path, folder: &Path) -> io::Result<()> {
     fs::create_dir_all(cache)?;
     let partial = tempfile::tempdir_in(cache)?;
@@ -104,6 +125,10 @@ fn write(archive: &CodeArchive, cache: &Path, folder: &Path) -> io::Result<()> {
         let file = partial.path().join(relative);
         fs::create_dir_all(file.parent().unwrap_or(partial.path()))?;
         fs::write(file, text)?;
+    }
+    if folder.exists() && !untouched(folder, &archive.hash()) {
+        let discarded = tempfile::tempdir_in(cache)?;
+        fs::rename(folder, discarded.path().join("code"))?;
     }
     match fs::rename(partial.path(), folder) {
         // Another process was faster with the same content.
@@ -145,6 +170,29 @@ mod tests {
         assert_eq!(archive.hash(), CodeArchive::pack(folder.path()).unwrap().hash());
         assert!(archive.module_hash("transforms.airport").is_some());
         assert!(archive.module_hash("transforms.nowhere").is_none());
+    }
+
+    #[tokio::test]
+    async fn code_that_was_changed_where_it_lies_is_unpacked_anew() {
+        let home = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(&tidemill_blobs::BlobOptions::folder(home.path())).unwrap();
+        let files = [("models/late.py".to_owned(), "def train(): ...".to_owned())];
+        let archive = CodeArchive { files: files.into() };
+        archive.store(&blobs).await.unwrap();
+        let (hash, cache) = (archive.hash(), home.path().join("unpacked"));
+        let changes: [fn(&Path); 3] = [
+            |folder| fs::write(folder.join("models/late.py"), "def train(): steal()").unwrap(),
+            |folder| fs::write(folder.join("numpy.py"), "").unwrap(),
+            |folder| fs::remove_dir_all(folder.join("models")).unwrap(),
+        ];
+        for change in changes {
+            let folder = unpack(&blobs, &hash, &cache).await.unwrap();
+            assert!(untouched(&folder, &hash));
+            change(&folder);
+            assert!(!untouched(&folder, &hash));
+        }
+        assert!(untouched(&unpack(&blobs, &hash, &cache).await.unwrap(), &hash));
+        assert_eq!(fs::read_dir(&cache).unwrap().count(), 1);
     }
 
     #[test]
