@@ -19,6 +19,10 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::Error;
 
+/// What a server may see of our environment. Settings of ours hold secrets, and an environment can be read by every
+/// process of the same user.
+const INHERITED: [&str; 7] = ["PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "TZ"];
+
 /// How long a server may take to answer after it was started.
 const READY_WITHIN: Duration = Duration::from_mins(1);
 
@@ -37,6 +41,10 @@ impl Server {
         let file = File::create(&log).map_err(crate::io(format!("write {}", log.display())))?;
         let errors = file.try_clone().map_err(crate::io("share the log"))?;
         command.stdin(Stdio::null()).stdout(file).stderr(errors);
+        let settings = std::env::vars_os().map(|(name, _)| name);
+        settings.filter(|name| !INHERITED.iter().any(|kept| name == kept)).for_each(|name| {
+            command.env_remove(name);
+        });
         let child = with_parent(command).map_err(crate::io(format!("start {program}")))?;
         Ok(Self { child, stop_signal, log })
     }

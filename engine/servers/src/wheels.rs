@@ -27,7 +27,8 @@ impl Wheels {
                       spec = u.find_spec(name)\n    \
                       print(spec.submodule_search_locations[0] if spec else '')";
         let output = Command::new(python)
-            .args(["-c", script])
+            // `-P`: a `types.py` in the folder that we happen to run in is no module.
+            .args(["-P", "-c", script])
             .output()
             .map_err(io(format!("run {}", python.display())))?;
         let text = String::from_utf8_lossy(&output.stdout);

@@ -17,6 +17,7 @@ mod protocol;
 mod spawn;
 mod step;
 mod transform;
+mod tree;
 
 pub use error::PyError;
 pub use options::PyOptions;

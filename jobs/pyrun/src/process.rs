@@ -1,14 +1,14 @@
 //! One Python process: started, greeted, asked one thing at a time, watched, and killed with all it started.
 
 use std::{
-    io::{self, ErrorKind, PipeWriter},
+    io::{self, ErrorKind},
     path::Path,
     process::ExitStatus,
     time::Duration,
 };
 
 use arrow::array::RecordBatch;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal};
 use serde_json::Value;
 use tidemill_core::JobError;
 use tokio::{
@@ -23,6 +23,7 @@ use crate::{
     output::Output,
     protocol::{self, Message, PROTOCOL, Raised, Request, RowFailure},
     spawn::{Spawned, spawn},
+    tree::Tree,
 };
 
 /// A cold interpreter on a busy machine imports Arrow and pandas in seconds, not minutes.
@@ -31,18 +32,18 @@ pub(crate) const WATCH_EVERY: Duration = Duration::from_millis(50);
 /// A process whose socket closed is gone, or will be at once.
 const DEATH_LIMIT: Duration = Duration::from_secs(2);
 
-/// A process that waits for requests. Dropping it kills its whole group.
+/// A process that waits for requests. Dropping it kills it with everything that it started.
 #[derive(Debug)]
 pub struct Process {
-    child: Child,
-    group: Option<Pid>,
+    guard: Child,
+    tree: Tree,
+    /// Who runs user code; none before the greeting.
+    worker: Option<Pid>,
     socket: UnixStream,
     output: Output,
     calls: Calls,
     options: PyOptions,
     idle_bytes: u64,
-    /// Closed when this is dropped: what is left of the group ends then.
-    _guard: PipeWriter,
 }
 
 /// What a request gave.
@@ -60,12 +61,13 @@ impl Process {
     /// [`PyError::Start`] if there is no such Python or package, [`PyError::Protocol`] if it speaks another version.
     pub async fn start(options: &PyOptions) -> Result<Self, PyError> {
         let cannot = |message: String| PyError::Start { python: options.python.clone(), message };
-        let Spawned { child, socket, output, guard, calls, calls_path } =
+        let Spawned { child: guard, socket, output, calls, calls_path } =
             spawn(options).map_err(|error| cannot(error.to_string()))?;
-        let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        let id = guard.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        let tree = Tree::new(id.ok_or_else(|| cannot("it ended at once".to_owned()))?);
         let options_kept = options.clone();
         let mut process =
-            Self { child, group, socket, output, calls, options: options_kept, idle_bytes: 0, _guard: guard };
+            Self { guard, tree, worker: None, socket, output, calls, options: options_kept, idle_bytes: 0 };
         let greeting = timeout(GREETING_LIMIT, protocol::receive(&mut process.socket)).await;
         // Who has greeted has opened it.
         drop(calls_path);
@@ -78,20 +80,21 @@ impl Process {
             Err(_) => return Err(cannot(format!("no greeting within {} s", GREETING_LIMIT.as_secs()))),
         };
         match serde_json::from_slice(&header) {
-            Ok(Message::Hello { protocol: PROTOCOL }) => {
-                process.idle_bytes = process.resident_bytes();
+            Ok(Message::Hello { protocol: PROTOCOL, pid }) => {
+                process.worker = Pid::from_raw(pid);
+                process.idle_bytes = process.tree.resident_bytes();
                 Ok(process)
             }
             other => {
-                let theirs = if let Ok(Message::Hello { protocol }) = other { protocol } else { 0 };
+                let theirs = if let Ok(Message::Hello { protocol, .. }) = other { protocol } else { 0 };
                 Err(PyError::Protocol { python: options.python.clone(), theirs, ours: PROTOCOL })
             }
         }
     }
 
-    /// Its process id; `None` once it is gone.
+    /// The id of the process that runs user code.
     pub fn id(&self) -> Option<u32> {
-        self.child.id()
+        self.worker.map(|worker| worker.as_raw_pid().cast_unsigned())
     }
 
     /// Calls of the transform's function that the last request began.
@@ -101,7 +104,7 @@ impl Process {
 
     /// Whether it still runs.
     pub fn alive(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
+        matches!(self.guard.try_wait(), Ok(None))
     }
 
     /// Loads a model folder, instead of the one loaded before.
@@ -137,6 +140,9 @@ impl Process {
             answer = self.converse(request, &body, sink) => answer,
             limit = calls.overdue(first, call_limit) => Err(PyError::Time { limit }),
         };
+        if let Some(worker) = self.worker {
+            self.tree.kill_orphans(worker);
+        }
         for line in self.output.take() {
             sink.event(StepEvent::Log(line)).await?;
         }
@@ -177,7 +183,6 @@ impl Process {
     /// Waits for a frame while the process is alive and within its memory.
     async fn next_frame(&mut self, sink: &mut impl StepSink) -> Result<(Vec<u8>, Vec<u8>), PyError> {
         let most = self.idle_bytes + self.options.memory_bytes;
-        let id = self.child.id();
         let mut ticks = interval(WATCH_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let frame = {
@@ -187,7 +192,7 @@ impl Process {
                 tokio::select! {
                     frame = &mut frame => break frame,
                     _ = ticks.tick() => {
-                        if id.is_some_and(|id| resident_bytes(id) > most) {
+                        if self.tree.exceeds(most) {
                             let limit_bytes = self.options.memory_bytes;
                             return Err(PyError::Memory { limit_bytes, traceback: String::new() });
                         }
@@ -228,33 +233,18 @@ impl Process {
 
     /// How it ended, and the last lines it wrote.
     async fn death(&mut self) -> (String, String) {
-        let status = timeout(DEATH_LIMIT, self.child.wait()).await;
+        let status = timeout(DEATH_LIMIT, self.guard.wait()).await;
         let status =
             status.ok().and_then(Result::ok).map_or_else(|| "closed its socket".to_owned(), described);
         let lines = self.output.take();
         (status, lines[lines.len().saturating_sub(20)..].join("\n"))
     }
-
-    fn resident_bytes(&self) -> u64 {
-        self.child.id().map_or(0, resident_bytes)
-    }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // A reaped leader's id may belong to someone else by now: the guard, who is of the group, ends what is left.
-        if let (Some(group), Ok(None)) = (self.group, self.child.try_wait()) {
-            // It may have ended in between.
-            let _ = kill_process_group(group, Signal::KILL);
-        }
+        self.tree.kill();
     }
-}
-
-/// Memory in use now, 0 if the process is gone.
-fn resident_bytes(id: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok()).unwrap_or(0) << 10
 }
 
 fn described(status: ExitStatus) -> String {

@@ -51,6 +51,9 @@ pub(crate) enum Request<'a> {
 pub(crate) enum Message {
     Hello {
         protocol: u32,
+        /// The process that runs user code; 0 where another version doesn't say.
+        #[serde(default)]
+        pid: i32,
     },
     Log {
         line: String,

@@ -1,10 +1,9 @@
-//! Starts a Python process in its own group, with its socket as stdin and next to no environment.
+//! Starts a Python process with its socket as stdin and next to no environment.
 
 use std::{
     ffi::OsString,
-    io::{self, PipeWriter},
+    io,
     os::{fd::OwnedFd, unix::net::UnixStream},
-    process::Stdio,
 };
 
 use tempfile::TempPath;
@@ -33,14 +32,13 @@ pub(crate) struct Spawned {
     pub(crate) child: Child,
     pub(crate) socket: tokio::net::UnixStream,
     pub(crate) output: Output,
-    /// While it is open, the group may live.
-    pub(crate) guard: PipeWriter,
     pub(crate) calls: Calls,
     /// To be kept until it has greeted.
     pub(crate) calls_path: TempPath,
 }
 
-/// Starts `python -m tidemill.worker`.
+/// Starts `python -m tidemill.guard`, which starts the worker. It ends with everything below it when the socket closes,
+/// with us, however we end, and whatever user code is doing.
 pub(crate) fn spawn(options: &PyOptions) -> io::Result<Spawned> {
     let (ours, theirs) = UnixStream::pair()?;
     ours.set_nonblocking(true)?;
@@ -50,15 +48,14 @@ pub(crate) fn spawn(options: &PyOptions) -> io::Result<Spawned> {
     command.arg("--calls").arg(&calls_path);
     command.stdin(OwnedFd::from(theirs)).stdout(writer.try_clone()?).stderr(writer);
     let child = command.spawn()?;
-    let gone = || io::Error::other("it ended at once");
-    let guard = guard(child.id().ok_or_else(gone)?)?;
     let socket = tokio::net::UnixStream::from_std(ours)?;
-    Ok(Spawned { child, socket, output: Output::new(lines)?, guard, calls, calls_path })
+    Ok(Spawned { child, socket, output: Output::new(lines)?, calls, calls_path })
 }
 
 fn command(options: &PyOptions) -> Command {
     let mut command = Command::new(&options.python);
-    command.args(["-m", "tidemill.worker"]);
+    // `-P`: what lies in the folder that we happen to run in is no module.
+    command.args(["-P", "-m", "tidemill.guard"]);
     if let Some(code) = &options.code {
         command.arg("--code").arg(code);
     }
@@ -71,19 +68,9 @@ fn command(options: &PyOptions) -> Command {
     // system's allocator reserves no more than it uses, so that the memory limit measures use.
     command.envs(THREADS.map(|name| (name, "1"))).env("ARROW_DEFAULT_MEMORY_POOL", "system");
     command.envs([("TZ", "UTC"), ("PYTHONUNBUFFERED", "1"), ("PYTHONDONTWRITEBYTECODE", "1")]);
-    command.envs(&options.env).process_group(0).kill_on_drop(true);
+    // Not killed when it is dropped: it has to end the others first.
+    command.envs(&options.env).process_group(0);
     command
-}
-
-/// Ends the group when the pipe closes: with us, however we end, and whatever user code is doing. Not by a signal on
-/// our death (`PR_SET_PDEATHSIG`): that reaches the leader alone, and what it started would be left behind.
-fn guard(leader: u32) -> io::Result<PipeWriter> {
-    let (closed, open) = io::pipe()?;
-    let mut guard = Command::new("sh");
-    guard.args(["-c", "read _; kill -KILL 0"]).env_clear().envs(inherited());
-    guard.stdin(closed).stdout(Stdio::null()).stderr(Stdio::null());
-    guard.process_group(leader.cast_signed()).spawn()?;
-    Ok(open)
 }
 
 fn inherited() -> impl Iterator<Item = (&'static str, OsString)> {

@@ -107,6 +107,8 @@ impl StepSink for Printed {
 enum Part {
     /// Ask a process, under a limit for each call.
     Ask(Range<usize>, Duration),
+    /// Ask once more about a row whose process ended while it had no other: that may have been chance.
+    Confirm(usize, Duration),
     /// A row that was alone with what it did: it fails.
     Fail(usize, Fault),
 }
@@ -130,8 +132,9 @@ impl PyPool {
         let mut lost = Duration::ZERO;
         let mut todo = first_parts(*mode, rows.num_rows(), *call_limit);
         while let Some(part) = todo.pop_front() {
-            let (range, limit) = match part {
-                Part::Ask(range, limit) => (range, limit),
+            let (range, limit, confirms) = match part {
+                Part::Ask(range, limit) => (range, limit, false),
+                Part::Confirm(row, limit) => (row..row + 1, limit, true),
                 Part::Fail(row, fault) => {
                     failures.push((row, fault));
                     done.push(null_row(out)?);
@@ -158,8 +161,9 @@ impl PyPool {
                 return Err(PyError::GaveUp { rows: suspects, source: Box::new(error) });
             }
             let narrowed = match mode {
+                _ if range.len() == 1 => alone(range.start, limit, &error, confirms),
                 Mode::Row => around(&range, suspects.start, *call_limit, &error),
-                Mode::Batch => halves(&range, rows.num_rows(), *call_limit, &error),
+                Mode::Batch => halves(&range, rows.num_rows(), *call_limit),
             };
             narrowed.into_iter().rev().for_each(|part| todo.push_front(part));
         }
@@ -188,21 +192,27 @@ fn suspects(range: &Range<usize>, mode: Mode, calls: u64) -> Range<usize> {
     }
 }
 
+/// What becomes of a row that was alone with what it did. A process can end for reasons of its own, such as a kill from
+/// outside, so the row is asked about once more; a hanging one had its call's whole time.
+fn alone(row: usize, limit: Duration, error: &PyError, confirms: bool) -> Vec<Part> {
+    let guilty = confirms || matches!(error, PyError::Time { .. });
+    vec![if guilty { Part::Fail(row, error.fault()) } else { Part::Confirm(row, limit) }]
+}
+
 /// The rows before a suspect, itself, and the rows after it. One that hangs had its call's whole time and fails; what
 /// grew or died may have done so because of the rows before, so it is asked alone first.
 fn around(range: &Range<usize>, suspect: usize, call_limit: Duration, error: &PyError) -> Vec<Part> {
-    let guilty = range.len() == 1 || matches!(error, PyError::Time { .. });
     let ask = |range: Range<usize>| (!range.is_empty()).then_some(Part::Ask(range, call_limit));
-    let itself = if guilty { Some(Part::Fail(suspect, error.fault())) } else { ask(suspect..suspect + 1) };
+    let itself = match error {
+        PyError::Time { .. } => Some(Part::Fail(suspect, error.fault())),
+        _ => ask(suspect..suspect + 1),
+    };
     [ask(range.start..suspect), itself, ask(suspect + 1..range.end)].into_iter().flatten().collect()
 }
 
 /// The two halves of what a batch function could not answer, with less time the fewer they are: a row alone has half
 /// of what all `rows` have. All the calls on the way to one row take about as long as the first.
-fn halves(range: &Range<usize>, rows: usize, call_limit: Duration, error: &PyError) -> Vec<Part> {
-    if range.len() == 1 {
-        return vec![Part::Fail(range.start, error.fault())];
-    }
+fn halves(range: &Range<usize>, rows: usize, call_limit: Duration) -> Vec<Part> {
     let ask = |range: Range<usize>| {
         #[expect(clippy::cast_precision_loss, reason = "a share of a time limit")]
         let share = if range.len() == 1 { 1.0 } else { (range.len() as f64 / rows as f64).max(0.1) };
@@ -242,7 +252,10 @@ mod tests {
             let Part::Ask(range, limit) = part else { continue };
             if range.contains(&guilty) {
                 (calls, lost) = (calls + 1, lost + limit);
-                let narrowed = halves(&range, rows, LIMIT, &time());
+                let narrowed = match range.len() {
+                    1 => alone(range.start, limit, &time(), false),
+                    _ => halves(&range, rows, LIMIT),
+                };
                 narrowed.into_iter().rev().for_each(|part| todo.push_front(part));
             }
         }
@@ -267,7 +280,14 @@ mod tests {
         assert_eq!(around(&(10..20), 13, LIMIT, &time()), expected);
         let died = PyError::Died { status: "signal 11".to_owned(), output: String::new() };
         assert_eq!(around(&(10..20), 10, LIMIT, &died), [Part::Ask(10..11, LIMIT), Part::Ask(11..20, LIMIT)]);
-        assert_eq!(around(&(10..11), 10, LIMIT, &died), [Part::Fail(10, died.fault())]);
+    }
+
+    #[test]
+    fn a_row_is_guilty_of_its_process_when_it_has_happened_twice_with_it_alone() {
+        let died = PyError::Died { status: "signal 9 kill".to_owned(), output: String::new() };
+        assert_eq!(alone(10, LIMIT, &died, false), [Part::Confirm(10, LIMIT)]);
+        assert_eq!(alone(10, LIMIT, &died, true), [Part::Fail(10, died.fault())]);
+        assert_eq!(alone(10, LIMIT, &time(), false), [Part::Fail(10, time().fault())]);
     }
 
     #[test]

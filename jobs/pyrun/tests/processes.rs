@@ -315,6 +315,134 @@ async fn dropping_a_step_kills_its_whole_group() {
     }
 }
 
+#[tokio::test]
+async fn what_left_its_session_ends_with_its_step() {
+    let out = tempfile::tempdir().unwrap();
+    let call = call("leaves_a_daemon", out.path());
+    let result = PyPool::start(options()).run_step(call, &mut Heard::default()).await.unwrap();
+    gone(result.outputs["pid"].as_str().unwrap()).await;
+}
+
+#[tokio::test]
+async fn what_lost_its_parent_ends_with_its_request_and_the_process_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = folder.path().join("told");
+    let env = [("TOLD".to_owned(), told.to_str().unwrap().to_owned())].into();
+    let pool = PyPool::start(PyOptions { env, ..options() });
+    let rows = numbers(vec![Some(1.0)]);
+    for _ in 0..2 {
+        let result = run(&pool, "functions:leaves_a_daemon_for_each_row", Mode::Row, &rows).await.unwrap();
+        assert_eq!(failed(&result), []);
+        gone(&std::fs::read_to_string(&told).unwrap()).await;
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_gained_by_stopping_or_killing_the_guard() {
+    for signal in ["SIGSTOP", "SIGKILL"] {
+        let out = tempfile::tempdir().unwrap();
+        let mut call = call("against_its_guard", out.path());
+        call.params.insert("signal".to_owned(), json!(signal));
+        call.time_limit = Some(Duration::from_secs(3));
+        let mut heard = Heard::default();
+        let error = PyPool::start(options()).run_step(call, &mut heard).await.unwrap_err();
+        assert!(matches!(error, PyError::Time { .. } | PyError::Died { .. }), "{error}");
+        for id in heard.lines()[0].split(' ') {
+            gone(id).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn settings_of_a_process_that_hides_them_can_not_be_read_by_user_code() {
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable).unwrap();
+    let out = tempfile::tempdir().unwrap();
+    let mut call = call("reads_the_settings", out.path());
+    call.params.insert("pid".to_owned(), json!(std::process::id()));
+    let result = PyPool::start(options()).run_step(call, &mut Heard::default()).await.unwrap();
+    let refused = json!({"environ": "PermissionError", "maps": "PermissionError", "mem": "PermissionError"});
+    assert_eq!(result.outputs, refused);
+}
+
+#[tokio::test]
+async fn what_children_use_counts_together() {
+    for (children, bytes_each) in [(1, 400 << 20), (8, 50 << 20)] {
+        let out = tempfile::tempdir().unwrap();
+        let mut call = call("children_that_eat", out.path());
+        call.params.insert("children".to_owned(), json!(children));
+        call.params.insert("bytes_each".to_owned(), json!(bytes_each));
+        let error = PyPool::start(options()).run_step(call, &mut Heard::default()).await.unwrap_err();
+        assert!(matches!(error, PyError::Memory { .. }), "{children}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn what_children_share_counts_once() {
+    let out = tempfile::tempdir().unwrap();
+    let call = call("children_that_share", out.path());
+    let result = PyPool::start(options()).run_step(call, &mut Heard::default()).await.unwrap();
+    assert_eq!(result.outputs["held"], 100 << 20);
+}
+
+#[tokio::test]
+async fn a_row_whose_process_was_killed_once_is_asked_about_again() {
+    for rows in [vec![Some(3.0)], vec![Some(1.0), Some(3.0)]] {
+        let folder = tempfile::tempdir().unwrap();
+        let told = folder.path().join("told").to_str().unwrap().to_owned();
+        let pool = PyPool::start(PyOptions { env: [("TOLD".to_owned(), told)].into(), ..options() });
+        let result = run(&pool, "functions:killed_once", Mode::Row, &numbers(rows.clone())).await.unwrap();
+        assert_eq!(failed(&result), []);
+        assert_eq!(ys(&result.rows), rows.iter().map(|x| x.map(|x| x * 2.0)).collect::<Vec<_>>());
+    }
+}
+
+/// A project whose files have names of Python's own modules.
+fn project_with_taken_names() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["calendar", "queue", "random", "tidemill", "types"] {
+        std::fs::write(folder.path().join(format!("{name}.py")), "raise RuntimeError('not this one')")
+            .unwrap();
+    }
+    let function = "import random\n\ndef f(row):\n    return {'y': float(random.Random(1).random() < 1)}\n";
+    std::fs::write(folder.path().join("mine.py"), function).unwrap();
+    folder
+}
+
+#[tokio::test]
+async fn a_project_does_not_replace_modules_of_python_or_ours() {
+    let project = project_with_taken_names();
+    let pool = PyPool::start(PyOptions { code: Some(project.path().to_owned()), ..options() });
+    let rows = numbers(vec![Some(1.0)]);
+    let result = run(&pool, "mine:f", Mode::Row, &rows).await.unwrap();
+    assert_eq!((failed(&result), ys(&result.rows)), (vec![], vec![Some(1.0)]));
+    let error = run(&pool, "random:f", Mode::Row, &rows).await.unwrap_err().to_string();
+    let expected = "cannot load `random:f`: `random` is the name of a module of Python or Tidemill: \
+                    rename the project's `random`";
+    assert_eq!(error, expected);
+}
+
+/// Run by the test below in a process of its own, in another folder.
+#[tokio::test]
+#[ignore = "needs a folder of its own"]
+async fn a_transform_where_it_runs() {
+    let result =
+        run(&PyPool::start(options()), "functions:double", Mode::Row, &numbers(vec![Some(1.0)])).await;
+    assert_eq!(ys(&result.unwrap().rows), [Some(2.0)]);
+}
+
+#[tokio::test]
+async fn what_lies_in_the_folder_that_we_run_in_is_no_module() {
+    let project = project_with_taken_names();
+    let status = tokio::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "a_transform_where_it_runs", "--ignored"])
+        .current_dir(project.path())
+        .stdout(std::process::Stdio::null())
+        .status()
+        .await
+        .unwrap();
+    assert!(status.success());
+}
+
 /// Run by the test below in a process of its own, which is then killed.
 #[tokio::test]
 #[ignore = "never ends"]
@@ -392,7 +520,7 @@ fn newer(folder: &Path) -> PathBuf {
     let worker = "import socket, struct\n\
                   head = b'{\"type\": \"hello\", \"protocol\": 2}'\n\
                   socket.socket(fileno=0).sendall(struct.pack('<II', len(head), 0) + head)\n";
-    std::fs::write(package.join("worker.py"), worker).unwrap();
+    std::fs::write(package.join("guard.py"), worker).unwrap();
     folder.join("newer")
 }
 

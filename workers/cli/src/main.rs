@@ -12,10 +12,14 @@ mod roles;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use rustix::process::DumpableBehavior;
 
 use crate::{args::Cli, failure::Failure};
 
 fn main() -> ExitCode {
+    // Settings hold secrets: from here on no other process, user code above all, reads this one's environment or memory.
+    // A kernel that can't do it is no reason not to run.
+    let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

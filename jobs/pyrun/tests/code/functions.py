@@ -4,7 +4,9 @@ import ctypes
 import os
 import signal
 import subprocess
+import sys
 import time
+from pathlib import Path
 
 
 def double(row):
@@ -122,3 +124,68 @@ def with_a_child(ctx, dataset, out):
         with open(ctx.params["told"], "w") as file:
             file.write(ids + "\n")
     time.sleep(3600)
+
+
+def leaves_a_daemon(ctx, dataset, out):
+    command = "setsid sleep 3600 > /dev/null 2>&1 & echo $!"
+    return {"pid": subprocess.check_output(["sh", "-c", command], text=True).strip()}
+
+
+def leaves_a_daemon_for_each_row(row):
+    Path(os.environ["TOLD"]).write_text(leaves_a_daemon(None, None, None)["pid"])
+    return double(row)
+
+
+def against_its_guard(ctx, dataset, out):
+    daemon = leaves_a_daemon(ctx, dataset, out)["pid"]
+    print(os.getpid(), daemon)
+    # Long enough to have been seen.
+    time.sleep(0.5)
+    os.kill(os.getppid(), getattr(signal, ctx.params["signal"]))
+    time.sleep(3600)
+
+
+def reads_the_settings(ctx, dataset, out):
+    found = {}
+    for name in ("environ", "maps", "mem"):
+        try:
+            with open(f"/proc/{ctx.params['pid']}/{name}", "rb") as file:
+                found[name] = len(file.read(100))
+        except OSError as error:
+            found[name] = type(error).__name__
+    return found
+
+
+def children_that_eat(ctx, dataset, out):
+    # Shared memory, since a child alone may not have more of its own than the limit.
+    size = ctx.params["bytes_each"]
+    script = f"import mmap, time; held = mmap.mmap(-1, {size}); [held.write(bytes(1 << 20)) for _ in range({size} >> 20)]"
+    script += "; print(flush=True); time.sleep(3600)"
+    children = [
+        subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) for _ in range(ctx.params["children"])
+    ]
+    for child in children:
+        child.stdout.readline()
+    time.sleep(3600)
+
+
+def children_that_share(ctx, dataset, out):
+    held = bytearray(100 << 20)
+    children = []
+    for _ in range(4):
+        child = os.fork()
+        if child == 0:
+            time.sleep(0.5)
+            os._exit(0)
+        children.append(child)
+    for child in children:
+        os.waitpid(child, 0)
+    return {"held": len(held)}
+
+
+def killed_once(row):
+    marker = Path(os.environ["TOLD"])
+    if row["x"] == 3 and not marker.exists():
+        marker.write_text("")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return double(row)

@@ -1,8 +1,7 @@
-"""The process that runs user code for Tidemill: `python -m tidemill.worker`, its socket as stdin.
+"""The process that runs user code for Tidemill, with its socket as stdin; `tidemill.guard` starts it.
 
 One loop: take a request, run it, answer. Everything it prints goes to the log of the step or update. It ends when
-the socket does; while user code runs, Tidemill ends it, with everything it started (`guard` in
-`jobs/pyrun/src/spawn.rs`).
+the socket does; while user code runs, its guard ends it, with everything it started.
 """
 
 from __future__ import annotations
@@ -30,18 +29,21 @@ from tidemill.models import ModelError, folder, predictors
 from tidemill.protocol import PROTOCOL, Channel, Frame, decode, to_json
 from tidemill.step import Context, Dataset
 
+_TAKEN = sys.stdlib_module_names | {"tidemill"}
+"""A project's module of such a name is never found: `import` gives the other one."""
+
 
 def main() -> None:
     """Serves requests until the other side is gone."""
     parser = argparse.ArgumentParser(prog="tidemill.worker")
-    parser.add_argument("--code", type=Path, help="put first on sys.path")
+    parser.add_argument("--code", type=Path, help="put on sys.path, after Python's own modules")
     parser.add_argument("--memory-bytes", type=int, default=0, help="beyond what an idle process uses")
     parser.add_argument("--calls", type=Path, help="where calls of a transform's function are counted")
     options = parser.parse_args()
 
     sock = _take_socket()
     if options.code:
-        sys.path.insert(0, str(options.code))
+        _add_to_path(options.code)
         errors.project = options.code
     if options.memory_bytes:
         _limit_memory(options.memory_bytes)
@@ -153,6 +155,9 @@ class Worker:
 def load_entry(entry: str) -> Callable[..., Any]:
     """The function that `module:function` names."""
     module_name, _, name = entry.partition(":")
+    package = module_name.partition(".")[0]
+    if package in _TAKEN:
+        raise EntryError(f"`{package}` is the name of a module of Python or Tidemill: rename the project's `{package}`")
     try:
         module = importlib.import_module(module_name)
     except Exception as error:
@@ -161,6 +166,13 @@ def load_entry(entry: str) -> Callable[..., Any]:
     if not callable(function):
         raise EntryError(f"module `{module_name}` has no function `{name}`")
     return function  # type: ignore[no-any-return]
+
+
+def _add_to_path(code: Path) -> None:
+    """Puts the project before installed packages, and after Python's own: its `random.py` is not everybody's."""
+    installed = {path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")}
+    place = next((place for place, path in enumerate(sys.path) if path in installed), len(sys.path))
+    sys.path.insert(place, str(code))
 
 
 class _Lines(io.TextIOBase):
@@ -234,7 +246,3 @@ def _limit_memory(beyond_bytes: int) -> None:
     data_bytes = int(statm[5]) * resource.getpagesize()
     limit = data_bytes + beyond_bytes
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-
-
-if __name__ == "__main__":
-    main()
