@@ -6,7 +6,6 @@
 use std::{
     fs::{self, File},
     io,
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -59,10 +58,14 @@ impl Server {
         !matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Waits until `ready` says so.
-    pub(crate) fn await_ready(mut self, name: &'static str, ready: impl Fn() -> bool) -> Result<Self, Error> {
+    /// Waits until `ready` says so of the child's process id.
+    pub(crate) fn await_ready(
+        mut self,
+        name: &'static str,
+        ready: impl Fn(u32) -> bool,
+    ) -> Result<Self, Error> {
         let deadline = Instant::now() + READY_WITHIN;
-        while !ready() {
+        while !ready(self.child.id()) {
             if self.ended() || Instant::now() > deadline {
                 return Err(Error::NotReady { server: name, log: last_lines(&self.log) });
             }
@@ -109,17 +112,23 @@ pub fn with_parent(mut command: Command) -> io::Result<Child> {
     answer.recv().map_err(io::Error::other)?
 }
 
-/// A TCP port on loopback that nothing listens on right now.
-///
-/// # Errors
-/// When the machine has none.
-pub fn free_port() -> io::Result<u16> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr().map(|address| address.port())
+/// Whether the process `pid` itself listens on the TCP port: an answer alone may be another's.
+pub fn listens(pid: u32, port: u16) -> bool {
+    let Ok(table) = fs::read_to_string("/proc/net/tcp") else { return false };
+    let sockets: Vec<String> = table.lines().filter_map(|line| listener_of(line, port)).collect();
+    let Ok(handles) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    let opened = handles.filter_map(|handle| fs::read_link(handle.ok()?.path()).ok());
+    opened.into_iter().any(|target| sockets.iter().any(|socket| target.as_os_str() == socket.as_str()))
 }
 
-/// Whether something listens.
-pub(crate) fn listening(port: u16) -> bool {
-    TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), Duration::from_secs(1)).is_ok()
+/// `socket:[INODE]` of a line of the kernel's table of sockets, if that is one which listens on `port`.
+fn listener_of(line: &str, port: u16) -> Option<String> {
+    const LISTENS: &str = "0A";
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let (local, state, inode) = (words.get(1)?, words.get(3)?, words.get(9)?);
+    let (_, number) = local.rsplit_once(':')?;
+    let ours = *state == LISTENS && u16::from_str_radix(number, 16).ok()? == port;
+    ours.then(|| format!("socket:[{inode}]"))
 }
 
 /// The last five lines of a log, for a message; empty when it can't be read.
@@ -127,4 +136,21 @@ pub fn last_lines(log: &Path) -> String {
     let text = fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().rev().take(5).collect();
     lines.into_iter().rev().collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use super::*;
+
+    #[test]
+    fn whose_server_answers_is_known() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert!(listens(std::process::id(), port));
+        assert!(!listens(1, port), "another process");
+        drop(listener);
+        assert!(!listens(std::process::id(), port));
+    }
 }

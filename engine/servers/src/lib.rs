@@ -1,16 +1,20 @@
 //! Private Postgres and Valkey servers from Python wheels, for development, the demo and tests.
 //!
-//! A server listens on loopback alone, keeps its data in the folder it is given, and dies with the process that
-//! started it, also on kill -9. Start with [`Wheels::locate`], then [`Postgres::start`] or [`Valkey::start`].
+//! A server listens on loopback alone and asks for a password of its own, keeps its data in the folder it is given, and
+//! dies with the process that started it, also on kill -9. Claim a [`Port`], then start with [`Wheels::locate`], then [`Postgres::start`] or [`Valkey::start`].
 //! What uses real servers elsewhere needs none of this: URLs in the environment win.
 
 mod child;
+mod port;
 mod postgres;
+mod secret;
 mod valkey;
 mod wheels;
 
-pub use child::{Server, free_port, last_lines, with_parent};
+pub use child::{Server, last_lines, listens, with_parent};
+pub use port::Port;
 pub use postgres::{Durability, Postgres};
+pub use secret::write_private;
 pub use valkey::Valkey;
 pub use wheels::Wheels;
 

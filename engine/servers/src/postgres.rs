@@ -14,9 +14,8 @@ use std::{
 use rustix::process::{Signal, geteuid};
 
 use crate::{
-    Error, Server, Wheels,
-    child::{free_port, listening},
-    io,
+    Error, Server, Wheels, io, listens,
+    secret::{random, read, write_private},
 };
 
 const NOBODY: u32 = 65534;
@@ -35,27 +34,24 @@ pub enum Durability {
 pub struct Postgres {
     server: Server,
     port: u16,
+    password: String,
 }
 
 impl Postgres {
-    /// Starts one on `dir`, on `port` or a free one, and waits until it answers. An empty `dir` becomes a new cluster.
+    /// Starts one on `dir`, on a port that the caller has claimed, and waits until it answers. An empty `dir` becomes a
+    /// new cluster.
     ///
     /// # Errors
     /// When it can't be started.
-    pub fn start(
-        wheels: &Wheels,
-        dir: &Path,
-        port: Option<u16>,
-        durability: Durability,
-    ) -> Result<Self, Error> {
+    pub fn start(wheels: &Wheels, dir: &Path, port: u16, durability: Durability) -> Result<Self, Error> {
         let identity = Identity::choose(wheels, dir)?;
-        let port = port.map_or_else(free_port, Ok).map_err(io("find a free port"))?;
         let cluster = identity.dir.join("cluster");
         if !cluster.join("PG_VERSION").exists() {
             identity.init(&cluster)?;
         }
         // A postmaster that was killed leaves its pid file; ours never runs twice on one folder.
         let _ = fs::remove_file(cluster.join("postmaster.pid"));
+        let password = identity.password(&dir.join("password"), &cluster)?;
         let mut command = identity.command("postgres", Some("INT"));
         command.arg("-D").arg(&cluster);
         let mut settings = vec![
@@ -73,13 +69,13 @@ impl Postgres {
             command.args(["-c", &setting]);
         }
         let server = Server::start(command, dir.join("postgres.log"), Signal::INT)?;
-        let server = server.await_ready("postgres", || accepts(&cluster) && listening(port))?;
-        Ok(Self { server, port })
+        let server = server.await_ready("postgres", |pid| accepts(&cluster) && listens(pid, port))?;
+        Ok(Self { server, port, password })
     }
 
     /// How to connect to the database `tidemill`.
     pub fn url(&self) -> String {
-        format!("postgres://tidemill@127.0.0.1:{}/tidemill", self.port)
+        format!("postgres://tidemill:{}@127.0.0.1:{}/tidemill", self.password, self.port)
     }
 
     /// The server's process id.
@@ -151,11 +147,30 @@ impl Identity {
             let log = String::from_utf8_lossy(&output.stderr).trim().to_owned();
             return Err(Error::NotReady { server: "initdb", log });
         }
-        self.create_database(cluster)
+        Ok(())
     }
 
-    /// In single-user mode, so that no client is needed.
-    fn create_database(&self, cluster: &Path) -> Result<(), Error> {
+    /// The password of the user `tidemill`, kept in `file`. A cluster without one gets it here, before it listens, and
+    /// its database: it is new, or was made when everybody on the machine was let in and has a database already.
+    fn password(&self, file: &Path, cluster: &Path) -> Result<String, Error> {
+        if let Some(password) = read(file) {
+            return Ok(password);
+        }
+        let password = random().map_err(io("make a password"))?;
+        // What is random needs no rounds against guessing; each new session would pay for them.
+        let statements = format!(
+            "CREATE DATABASE tidemill\nSET scram_iterations = 1\nALTER ROLE tidemill PASSWORD '{password}'\n"
+        );
+        self.single_user(cluster, &statements)?;
+        fs::write(cluster.join("pg_hba.conf"), "host all all 127.0.0.1/32 scram-sha-256\n")
+            .map_err(io("ask for the password"))?;
+        // Last: a start that was cut short sets another one.
+        write_private(file, &password).map_err(io(format!("write {}", file.display())))?;
+        Ok(password)
+    }
+
+    /// Runs statements, one a line, before the server is started: no client is needed.
+    fn single_user(&self, cluster: &Path, statements: &str) -> Result<(), Error> {
         use std::io::Write as _;
         let mut command = self.command("postgres", None);
         command.arg("--single").arg("-D").arg(cluster).arg("postgres");
@@ -166,10 +181,13 @@ impl Identity {
             .spawn()
             .map_err(io("start postgres once"))?;
         if let Some(mut input) = child.stdin.take() {
-            input.write_all(b"CREATE DATABASE tidemill\n").map_err(io("create the database"))?;
+            input.write_all(statements.as_bytes()).map_err(io("prepare the database"))?;
         }
-        child.wait().map_err(io("create the database"))?;
-        Ok(())
+        let status = child.wait().map_err(io("prepare the database"))?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(Error::NotReady { server: "postgres", log: format!("its preparation ended: {status}") })
     }
 }
 
@@ -210,18 +228,46 @@ fn accepts(cluster: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Port;
 
-    #[test]
-    fn a_cluster_starts_stops_and_starts_again_with_its_database() {
+    fn wheels() -> Wheels {
         let python = std::env::var("TIDEMILL_PYTHON").unwrap_or_else(|_| {
             format!("{}/.cache/tidemill/venv/bin/python", std::env::var("HOME").unwrap_or_default())
         });
-        let wheels = Wheels::locate(Path::new(&python)).unwrap();
-        let dir = tempfile::tempdir().unwrap();
+        Wheels::locate(Path::new(&python)).unwrap()
+    }
+
+    /// Whether a session can be opened.
+    fn answers(wheels: &Wheels, url: &str) -> bool {
+        let client = wheels.postgres_bin.join("psql");
+        succeeds(Command::new(client).args(["--no-password", "-c", "SELECT 1", url]))
+    }
+
+    #[test]
+    fn a_cluster_starts_stops_and_starts_again_with_its_database() {
+        let (wheels, dir) = (wheels(), tempfile::tempdir().unwrap());
         for _ in 0..2 {
-            let postgres = Postgres::start(&wheels, dir.path(), None, Durability::None).unwrap();
-            let check = wheels.postgres_bin.join("pg_isready");
-            assert!(succeeds(Command::new(check).args(["-d", &postgres.url()])));
+            let port = Port::any().unwrap();
+            let postgres = Postgres::start(&wheels, dir.path(), port.number(), Durability::None).unwrap();
+            assert!(answers(&wheels, &postgres.url()));
         }
+    }
+
+    #[test]
+    fn nobody_gets_in_without_the_password_also_not_into_a_cluster_from_before() {
+        let (wheels, dir) = (wheels(), tempfile::tempdir().unwrap());
+        let port = Port::any().unwrap();
+        let start = || Postgres::start(&wheels, dir.path(), port.number(), Durability::None).unwrap();
+        drop(start());
+        // As it was made before: everybody is let in, and there is no password.
+        let hba = Identity::choose(&wheels, dir.path()).unwrap().dir.join("cluster/pg_hba.conf");
+        fs::write(hba, "host all all 127.0.0.1/32 trust\n").unwrap();
+        fs::remove_file(dir.path().join("password")).unwrap();
+        let postgres = start();
+        assert!(answers(&wheels, &postgres.url()));
+        let open = format!("postgres://tidemill@127.0.0.1:{}/tidemill", port.number());
+        assert!(!answers(&wheels, &open));
+        let rights = fs::metadata(dir.path().join("password")).unwrap().permissions().mode();
+        assert_eq!(rights & 0o777, 0o600);
     }
 }

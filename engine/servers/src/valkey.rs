@@ -1,13 +1,16 @@
 //! A private Valkey that keeps what it acknowledged in an append-only file.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use rustix::process::Signal;
 
 use crate::{
-    Error, Server, Wheels,
-    child::{free_port, listening},
-    io,
+    Error, Server, Wheels, io, listens,
+    secret::{random, read, write_private},
 };
 
 /// A running Valkey.
@@ -15,27 +18,30 @@ use crate::{
 pub struct Valkey {
     server: Server,
     port: u16,
+    password: String,
 }
 
 impl Valkey {
-    /// Starts one on `dir`, on `port` or a free one, and waits until it answers.
+    /// Starts one on `dir`, on a port that the caller has claimed, and waits until it listens there.
     ///
     /// # Errors
     /// When it can't be started.
-    pub fn start(wheels: &Wheels, dir: &Path, port: Option<u16>) -> Result<Self, Error> {
+    pub fn start(wheels: &Wheels, dir: &Path, port: u16) -> Result<Self, Error> {
         fs::create_dir_all(dir).map_err(io(format!("make {}", dir.display())))?;
-        let port = port.map_or_else(free_port, Ok).map_err(io("find a free port"))?;
+        let dir = &dir.canonicalize().map_err(io(format!("open {}", dir.display())))?;
+        let (password, settings) = password(dir).map_err(io("make a password"))?;
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "TERM", "--"]).arg(&wheels.valkey_server);
+        command.args(["--pdeathsig", "TERM", "--"]).arg(&wheels.valkey_server).arg(settings);
         command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--dir"]).arg(dir);
         command.args(["--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--daemonize", "no"]);
         let server = Server::start(command, dir.join("valkey.log"), Signal::TERM)?;
-        Ok(Self { server: server.await_ready("valkey", || listening(port))?, port })
+        let server = server.await_ready("valkey", |pid| listens(pid, port))?;
+        Ok(Self { server, port, password })
     }
 
     /// How to connect.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        format!("redis://:{}@127.0.0.1:{}", self.password, self.port)
     }
 
     /// The server's process id.
@@ -52,4 +58,17 @@ impl Valkey {
     pub fn ended(&mut self) -> bool {
         self.server.ended()
     }
+}
+
+/// The folder's password, made when it has none, and the file of settings that tells the server: a command line can be
+/// read by everybody.
+fn password(dir: &Path) -> std::io::Result<(String, PathBuf)> {
+    let (kept, settings) = (dir.join("password"), dir.join("valkey.conf"));
+    let password = match read(&kept) {
+        Some(password) => password,
+        None => random()?,
+    };
+    write_private(&settings, &format!("requirepass {password}\n"))?;
+    write_private(&kept, &password)?;
+    Ok((password, settings))
 }

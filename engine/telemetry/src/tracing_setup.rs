@@ -1,4 +1,6 @@
 //! Where log lines go: stderr, as text for people or JSON for machines.
+//!
+//! A line that can't be written is lost: a full disk or a closed pipe below stderr must not end whoever logs.
 
 use tracing_subscriber::EnvFilter;
 
@@ -27,7 +29,11 @@ pub struct Options {
 pub fn init(options: &Options) {
     let default = if options.filter.is_empty() { "warn" } else { &options.filter };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Told of a failed write, the library would print to stderr itself, and panic there.
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false);
     // An error means that a subscriber is set already, as when tests share a process.
     let _already_set = match options.format {
         LogFormat::Text => lines.with_ansi(options.colour).with_target(false).try_init(),

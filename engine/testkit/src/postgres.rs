@@ -3,11 +3,18 @@
 //! `NOTIFY` is per database, so tests can't wake each other. The server keeps nothing safe (no fsync): it dies with
 //! the test process.
 
-use std::{collections::BTreeSet, path::PathBuf, process::Command, sync::OnceLock, thread};
+use std::{
+    collections::BTreeSet,
+    path::PathBuf,
+    process::Command,
+    sync::OnceLock,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, ensure};
 use sqlx::{Connection as _, Executor as _, PgConnection, PgPool, postgres::PgPoolOptions};
-use tidemill_servers::{Durability, Postgres, Wheels, free_port};
+use tidemill_servers::{Durability, Port, Postgres, Wheels};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
@@ -91,7 +98,8 @@ fn shared_server() -> anyhow::Result<String> {
 pub struct Server {
     wheels: Wheels,
     folder: PathBuf,
-    port: u16,
+    port: Port,
+    url: String,
     durability: Durability,
     running: Option<Postgres>,
 }
@@ -104,14 +112,15 @@ impl Server {
 
     fn start_with(durability: Durability) -> anyhow::Result<Self> {
         let (wheels, folder) = (servers::wheels()?, servers::folder("postgres")?);
-        let mut server = Self { wheels, folder, port: free_port()?, durability, running: None };
+        let mut server =
+            Self { wheels, folder, port: Port::any()?, url: String::new(), durability, running: None };
         server.resume()?;
         Ok(server)
     }
 
     /// Its address without a database, as user `tidemill`.
     pub fn url(&self) -> String {
-        format!("postgres://tidemill@127.0.0.1:{}", self.port)
+        self.url.clone()
     }
 
     /// A fresh, empty database on it.
@@ -130,9 +139,24 @@ impl Server {
         Ok(())
     }
 
+    /// Asks it to stop politely, which waits for every session to be given up; returns when it has ended.
+    pub fn ask_to_stop(&mut self) -> anyhow::Result<()> {
+        let mut postgres = self.running.take().context("it doesn't run")?;
+        let pid = postgres.pid().to_string();
+        ensure!(Command::new("kill").args(["-TERM", &pid]).status()?.success(), "no server to ask");
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !postgres.ended() {
+            ensure!(Instant::now() < deadline, "sessions are still open after half a minute");
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
     /// Starts it again on the same port and data.
     pub fn resume(&mut self) -> anyhow::Result<()> {
-        self.running = Some(Postgres::start(&self.wheels, &self.folder, Some(self.port), self.durability)?);
+        let running = Postgres::start(&self.wheels, &self.folder, self.port.number(), self.durability)?;
+        running.url().trim_end_matches("/tidemill").clone_into(&mut self.url);
+        self.running = Some(running);
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, path::PathBuf, sync::OnceLock};
 
 use ::redis::{AsyncCommands as _, aio::MultiplexedConnection};
-use tidemill_servers::{Valkey, free_port};
+use tidemill_servers::{Port, Valkey};
 use uuid::Uuid;
 
 use crate::servers;
@@ -95,21 +95,27 @@ fn shared_server() -> anyhow::Result<String> {
 #[derive(Debug)]
 pub struct Server {
     folder: PathBuf,
-    port: u16,
+    url: String,
+    port: Port,
     running: Option<Valkey>,
 }
 
 impl Server {
     /// Starts it on a free port.
     pub fn start() -> anyhow::Result<Self> {
-        let mut server = Self { folder: servers::folder("valkey")?, port: free_port()?, running: None };
+        let mut server = Self {
+            folder: servers::folder("valkey")?,
+            url: String::new(),
+            port: Port::any()?,
+            running: None,
+        };
         server.resume()?;
         Ok(server)
     }
 
     /// Its address.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        self.url.clone()
     }
 
     /// Stops it; what it holds comes back with [`resume`](Self::resume).
@@ -119,7 +125,9 @@ impl Server {
 
     /// Starts it again on the same port and data.
     pub fn resume(&mut self) -> anyhow::Result<()> {
-        self.running = Some(Valkey::start(&servers::wheels()?, &self.folder, Some(self.port))?);
+        let running = Valkey::start(&servers::wheels()?, &self.folder, self.port.number())?;
+        self.url = running.url();
+        self.running = Some(running);
         Ok(())
     }
 }

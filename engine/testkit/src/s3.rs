@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail, ensure};
-use tidemill_servers::{free_port, with_parent};
+use tidemill_servers::{Port, with_parent};
 use uuid::Uuid;
 
 use crate::servers;
@@ -59,6 +59,7 @@ fn shared_server() -> anyhow::Result<&'static Server> {
 struct Server {
     filer: u16,
     s3: u16,
+    _claimed: [Port; 4],
     _child: Child,
 }
 
@@ -66,7 +67,8 @@ impl Server {
     fn start() -> anyhow::Result<Self> {
         let folder = servers::folder("seaweedfs")?;
         let weed = servers::python()?.with_file_name("weed");
-        let [master, volume, filer, s3] = [port()?, port()?, port()?, port()?];
+        let claimed = [port()?, port()?, port()?, port()?];
+        let [master, volume, filer, s3] = claimed.each_ref().map(Port::number);
         let log = File::create(folder.join("log"))?;
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--"]).arg(weed).args([
@@ -80,7 +82,8 @@ impl Server {
             command.arg(format!("-{role}.port={port}"));
         }
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        let server = Self { filer, s3, _child: with_parent(command).context("starting weed")? };
+        let server =
+            Self { filer, s3, _claimed: claimed, _child: with_parent(command).context("starting weed")? };
         server.wait()?;
         Ok(server)
     }
@@ -108,9 +111,9 @@ impl Server {
 }
 
 /// A free port that leaves room for the port 10,000 above it, where each role speaks gRPC.
-fn port() -> anyhow::Result<u16> {
+fn port() -> anyhow::Result<Port> {
     (0..1000)
-        .find_map(|_| free_port().ok().filter(|port| *port < 55_000))
+        .find_map(|_| Port::any().ok().filter(|port| port.number() < 55_000))
         .context("no free port below 55,000")
 }
 

@@ -19,7 +19,7 @@ use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 
 use self::{stage::Stage, summary::Summary, webhook::Webhook};
-use crate::{Tree, TreeOptions};
+use crate::{Tree, TreeOptions, lock::Folder};
 
 /// What the demo is made of.
 #[derive(Clone, Debug)]
@@ -42,10 +42,10 @@ pub async fn demo(options: &DemoOptions) -> anyhow::Result<()> {
     let started = Instant::now();
     let home = options.tree.dir.join("demo");
     let world = home.join("world");
-    if world.exists() {
-        std::fs::remove_dir_all(&world).with_context(|| format!("empty {}", world.display()))?;
-    }
-    std::fs::create_dir_all(&world)?;
+    // Another demo, or a `dev` on what an earlier one left behind, keeps its world.
+    let _home = Folder::take(&home).await?;
+    drop(Folder::take(&world).await?);
+    std::fs::remove_dir_all(&world).with_context(|| format!("empty {}", world.display()))?;
     let webhook = Webhook::listen().await?;
     let mut summary = Summary::default();
 
@@ -64,7 +64,11 @@ pub async fn demo(options: &DemoOptions) -> anyhow::Result<()> {
     if told.is_ok() {
         let path = home.join("summary.json");
         std::fs::write(&path, serde_json::to_vec_pretty(&summary)?)?;
-        eprintln!("  ✓ the whole story in {:.0} s; figures in {}", summary.wall_seconds, path.display());
+        tidemill_telemetry::say!(
+            "  ✓ the whole story in {:.0} s; figures in {}",
+            summary.wall_seconds,
+            path.display()
+        );
         look_around(options, &home);
     }
     if told.is_ok() && !options.once {
@@ -77,14 +81,16 @@ pub async fn demo(options: &DemoOptions) -> anyhow::Result<()> {
 /// What the story left behind can be asked in this folder, now or later.
 fn look_around(options: &DemoOptions, home: &Path) {
     if options.once {
-        eprintln!(
+        tidemill_telemetry::say!(
             "  look around: tidemill dev --dir {}, and in another terminal",
             home.join("world").display()
         );
     } else {
-        eprintln!("  everything keeps running until Ctrl-C; in another terminal");
+        tidemill_telemetry::say!("  everything keeps running until Ctrl-C; in another terminal");
     }
-    eprintln!("    tidemill status · runs list · models show late_flight · monitors show late_flight_drift");
+    tidemill_telemetry::say!(
+        "    tidemill status · runs list · models show late_flight · monitors show late_flight_drift"
+    );
 }
 
 async fn tell(stage: &Stage, tree: &Tree, webhook: &Webhook, summary: &mut Summary) -> anyhow::Result<()> {
@@ -199,4 +205,32 @@ fn grouped(number: i64) -> String {
     let chunks: Vec<&str> =
         digits.as_bytes().rchunks(3).rev().filter_map(|chunk| std::str::from_utf8(chunk).ok()).collect();
     chunks.join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_second_demo_leaves_the_world_of_the_first_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = TreeOptions {
+            dir: dir.path().to_owned(),
+            binary: "tidemill".into(),
+            python: "python3".into(),
+            workers: 1,
+            any_port: true,
+            environment: Vec::new(),
+        };
+        let options = DemoOptions { tree, project: PathBuf::new(), flights: PathBuf::new(), once: true };
+        for owned in ["demo", "demo/world"] {
+            let _first = Folder::take(&dir.path().join(owned)).await.unwrap();
+            let kept = dir.path().join("demo/world/kept");
+            std::fs::create_dir_all(kept.parent().unwrap()).unwrap();
+            std::fs::write(&kept, "").unwrap();
+            let refused = demo(&options).await.unwrap_err().to_string();
+            assert!(refused.contains("already runs in"), "{refused}");
+            assert!(kept.exists());
+        }
+    }
 }

@@ -1,15 +1,15 @@
 //! Where the servers and roles of a tree are reached.
 
-use std::{fs, net::TcpListener, path::Path};
+use std::{fs, path::Path};
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
+use tidemill_servers::{Port, write_private};
+
+use crate::lock::LOCK_FILE;
 
 /// Below a tree's folder; the CLI finds a running tree by it.
 pub const STATE_FILE: &str = "dev.json";
-
-/// Below a tree's folder; held locked while the tree runs.
-pub(crate) const LOCK_FILE: &str = "lock";
 
 /// URLs and addresses of a running tree, as written to [`STATE_FILE`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -48,10 +48,10 @@ impl Endpoints {
         ]
     }
 
-    /// Tells the CLI where the tree in `dir` is.
+    /// Tells the CLI where the tree in `dir` is; nobody else, for the servers' passwords are in it.
     pub(crate) fn publish(&self, dir: &Path) -> anyhow::Result<()> {
         let path = dir.join(STATE_FILE);
-        fs::write(&path, serde_json::to_vec_pretty(self)?)
+        write_private(&path, &serde_json::to_string_pretty(self)?)
             .with_context(|| format!("write {}", path.display()))
     }
 
@@ -68,11 +68,16 @@ impl Endpoints {
     }
 }
 
-/// `wanted` on loopback if it is free, so that URLs stay the same from day to day, else any free port.
-pub(crate) fn loopback(wanted: Option<u16>) -> anyhow::Result<String> {
-    let port = match wanted.filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()) {
-        Some(port) => port,
-        None => tidemill_servers::free_port().context("find a free port")?,
-    };
-    Ok(format!("127.0.0.1:{port}"))
+/// `wanted` if no other tree has it, also while its roles start, so that URLs stay the same from day to day; else any
+/// port that is free.
+pub(crate) fn claim(wanted: Option<u16>) -> anyhow::Result<Port> {
+    match wanted.and_then(Port::claim) {
+        Some(port) => Ok(port),
+        None => Port::any().context("find a free port"),
+    }
+}
+
+/// Its address.
+pub(crate) fn loopback(port: &Port) -> String {
+    format!("127.0.0.1:{}", port.number())
 }

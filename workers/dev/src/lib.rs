@@ -7,6 +7,7 @@
 
 mod demo;
 mod endpoints;
+mod lock;
 mod role;
 mod servers;
 mod tree;

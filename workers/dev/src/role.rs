@@ -4,6 +4,10 @@ use std::{
     fs::File,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -15,8 +19,10 @@ use tokio_util::sync::CancellationToken;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Wait before a role that ended is started again, so that one that can't start doesn't spin.
 const RESTART_AFTER: Duration = Duration::from_millis(500);
-/// How long a role may take to drain.
-const STOP_WITHIN: Duration = Duration::from_secs(15);
+/// How long a role may take to drain: longer than [`DRAIN`] and what a job may take to stop then.
+const STOP_WITHIN: Duration = Duration::from_secs(20);
+/// How long jobs may go on after Ctrl-C before they are handed back, to go on from their checkpoints.
+pub(crate) const DRAIN: &str = "10s";
 /// Set in the environment of children that must not outlive their parent.
 const DIE_WITH_PARENT: &str = "TIDEMILL_DIE_WITH_PARENT";
 
@@ -48,6 +54,10 @@ pub(crate) struct Role {
     pub(crate) environment: Vec<(String, String)>,
     /// Its output goes below this.
     pub(crate) log_dir: PathBuf,
+    /// Where it has to listen.
+    pub(crate) ports: Vec<u16>,
+    /// Its process; 0 while there is none.
+    pub(crate) pid: Arc<AtomicU32>,
 }
 
 impl Role {
@@ -67,12 +77,25 @@ impl Role {
         tidemill_servers::with_parent(command).with_context(|| format!("start {}", self.name))
     }
 
+    /// Whether its own process listens on all its ports: somebody else's answer is none.
+    pub(crate) fn listens(&self) -> bool {
+        let pid = self.pid.load(Ordering::Acquire);
+        self.ports.iter().all(|port| tidemill_servers::listens(pid, *port))
+    }
+
+    /// Whether `pid` is its process.
+    pub(crate) fn runs_as(&self, pid: u64) -> bool {
+        u64::from(self.pid.load(Ordering::Acquire)) == pid
+    }
+
     /// Keeps the process running until `shutdown`, then lets it drain.
     pub(crate) async fn supervise(self, binary: PathBuf, shutdown: CancellationToken) {
         while !shutdown.is_cancelled() {
             match self.spawn(&binary) {
                 Ok(mut child) => {
+                    self.pid.store(child.id(), Ordering::Release);
                     watch(&mut child, &shutdown).await;
+                    self.pid.store(0, Ordering::Release);
                     if !shutdown.is_cancelled() {
                         tracing::warn!(role = self.name, "a role ended; starting it again");
                     }

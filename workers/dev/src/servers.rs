@@ -3,7 +3,7 @@
 use std::{env, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use tidemill_servers::{Durability, Error, Postgres, Valkey, Wheels};
+use tidemill_servers::{Durability, Error, Port, Postgres, Valkey, Wheels};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
@@ -42,7 +42,7 @@ impl Servers {
             None => {
                 let (wheels, dir) = (wheels.clone(), dir.join("postgres"));
                 let start = move |port| Postgres::start(&wheels, &dir, port, Durability::Full);
-                keep(start, Postgres::port, Postgres::ended, Postgres::url, &mut keepers, &shutdown).await?
+                keep("Postgres", start, Postgres::ended, Postgres::url, &mut keepers, &shutdown).await?
             }
         };
         let redis_url = match given_redis {
@@ -50,7 +50,7 @@ impl Servers {
             None => {
                 let dir = dir.join("valkey");
                 let start = move |port| Valkey::start(&wheels, &dir, port);
-                keep(start, Valkey::port, Valkey::ended, Valkey::url, &mut keepers, &shutdown).await?
+                keep("Valkey", start, Valkey::ended, Valkey::url, &mut keepers, &shutdown).await?
             }
         };
         Ok(Self { database_url, redis_url, names, keepers, shutdown })
@@ -65,8 +65,8 @@ impl Servers {
 
 /// Starts a server and leaves a task behind that keeps it running; returns its URL, which stays the same.
 async fn keep<S: Send + 'static>(
-    start: impl Fn(Option<u16>) -> Result<S, Error> + Send + Sync + 'static,
-    port: fn(&S) -> u16,
+    name: &'static str,
+    start: impl Fn(u16) -> Result<S, Error> + Send + Sync + 'static,
     ended: fn(&mut S) -> bool,
     url: fn(&S) -> String,
     keepers: &mut JoinSet<()>,
@@ -74,19 +74,26 @@ async fn keep<S: Send + 'static>(
 ) -> anyhow::Result<String> {
     let start = Arc::new(start);
     let first = Arc::clone(&start);
-    let mut server = spawn_blocking(move || first(None)).await??;
-    let (port, url, shutdown) = (port(&server), url(&server), shutdown.clone());
+    // Claimed for as long as the tree runs: the server may be away for a moment.
+    let claimed = Port::any().context("find a free port")?;
+    let port = claimed.number();
+    let mut server = spawn_blocking(move || first(port)).await??;
+    let (url, shutdown) = (url(&server), shutdown.clone());
     keepers.spawn(async move {
+        let _claimed = claimed;
         while tokio::time::timeout(LOOK_EVERY, shutdown.cancelled()).await.is_err() {
             if !ended(&mut server) {
                 continue;
             }
-            tracing::warn!(port, "a server ended; starting it again");
+            tracing::warn!(port, "{name} ended; starting it again");
             let again = Arc::clone(&start);
-            match spawn_blocking(move || again(Some(port))).await {
-                Ok(Ok(started)) => server = started,
-                Ok(Err(error)) => tracing::warn!(port, %error, "it could not be started yet"),
-                Err(error) => tracing::error!(port, %error, "it could not be started"),
+            match spawn_blocking(move || again(port)).await {
+                Ok(Ok(started)) => {
+                    server = started;
+                    tracing::warn!(port, "{name} is back");
+                }
+                Ok(Err(error)) => tracing::warn!(port, %error, "{name} could not be started yet"),
+                Err(error) => tracing::error!(port, %error, "{name} could not be started"),
             }
         }
         // Stopping waits for the process.

@@ -3,17 +3,19 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
-use anyhow::{Context as _, bail};
-use tidemill_servers::last_lines;
+use anyhow::bail;
+use tidemill_servers::{Port, last_lines};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    endpoints::{Endpoints, LOCK_FILE, loopback},
-    role::Role,
+    endpoints::{Endpoints, claim, loopback},
+    lock::Folder,
+    role::{DRAIN, Role},
     servers::Servers,
 };
 
@@ -43,8 +45,10 @@ pub struct Tree {
     tasks: JoinSet<()>,
     shutdown: CancellationToken,
     servers: Servers,
-    /// Held while the tree runs: two would share a folder.
-    _lock: fs::File,
+    roles: Vec<Role>,
+    /// Held while the tree runs: nobody else gets its folder or its ports, also while a role is started again.
+    _folder: Folder,
+    ports: [Port; 4],
 }
 
 impl Tree {
@@ -53,29 +57,26 @@ impl Tree {
     /// # Errors
     /// When another tree runs on the folder, a server can't be started, or a role doesn't get ready.
     pub async fn start(options: &TreeOptions) -> anyhow::Result<Self> {
-        fs::create_dir_all(&options.dir).with_context(|| format!("make {}", options.dir.display()))?;
-        let dir = options.dir.canonicalize()?;
-        let lock = fs::File::create(dir.join(LOCK_FILE)).context("make a lock file")?;
-        if lock.try_lock().is_err() {
-            let other =
-                Endpoints::find(&dir).map_or_else(String::new, |tree| format!(" (process {})", tree.pid));
-            bail!("tidemill already runs in {}{other}; stop it first, or name another --dir", dir.display());
-        }
+        let folder = Folder::take(&options.dir).await?;
+        let dir = folder.path.clone();
         let servers = Servers::start(&options.python, &dir).await?;
-        let port = |wanted| loopback((!options.any_port).then_some(wanted));
+        let port = |wanted| claim((!options.any_port).then_some(wanted));
+        let ports = [port(7433)?, port(7434)?, port(7435)?, port(7436)?];
+        let [server, gateway, serve, serve_http] = ports.each_ref().map(loopback);
         let endpoints = Endpoints {
             database_url: servers.database_url.clone(),
             redis_url: servers.redis_url.clone(),
             blobs_url: env::var("TIDEMILL_BLOBS__URL")
                 .unwrap_or_else(|_| format!("file://{}", dir.join("objects").display())),
-            server: port(7433)?,
-            gateway: port(7434)?,
-            serve: port(7435)?,
-            serve_http: port(7436)?,
+            server,
+            gateway,
+            serve,
+            serve_http,
             pid: std::process::id(),
         };
         let shutdown = CancellationToken::new();
-        let mut tree = Self { endpoints, tasks: JoinSet::new(), shutdown, servers, _lock: lock };
+        let (tasks, roles) = (JoinSet::new(), Vec::new());
+        let mut tree = Self { endpoints, tasks, shutdown, servers, roles, _folder: folder, ports };
         tree.migrate(options, &dir)?;
         tree.start_roles(options, &dir);
         tree.await_ready(options.workers, &dir).await?;
@@ -108,16 +109,32 @@ impl Tree {
         let mut environment: Vec<_> = self.endpoints.environment().into_iter().map(owned).collect();
         environment.extend(options.environment.iter().cloned());
         environment.push(("TIDEMILL_PYTHON".to_owned(), options.python.display().to_string()));
-        // Below the tree's folder, unless the environment says where.
-        let private = [("TIDEMILL_UNPACKED", "unpacked"), ("TIDEMILL_BLOBS__CACHE", "cache")];
-        let unset = private.into_iter().filter(|(name, _)| env::var_os(name).is_none());
-        environment
-            .extend(unset.map(|(name, below)| (name.to_owned(), dir.join(below).display().to_string())));
+        // Unless the environment says otherwise: folders below the tree's, and a drain that Ctrl-C waits for.
+        let below = |folder: &str| dir.join(folder).display().to_string();
+        let defaults = [
+            ("TIDEMILL_UNPACKED", below("unpacked")),
+            ("TIDEMILL_BLOBS__CACHE", below("cache")),
+            ("TIDEMILL_WORKER__DRAIN", DRAIN.to_owned()),
+        ];
+        environment.extend(defaults.into_iter().filter(|(name, _)| env::var_os(name).is_none()).map(owned));
         Role {
             name: name.to_owned(),
             arguments: arguments.iter().map(ToString::to_string).collect(),
             environment,
             log_dir: dir.join("logs"),
+            ports: self.ports_of(name),
+            pid: Arc::default(),
+        }
+    }
+
+    /// Where a role listens.
+    fn ports_of(&self, role: &str) -> Vec<u16> {
+        let [server, gateway, serve, serve_http] = self.ports.each_ref().map(Port::number);
+        match role {
+            "server" => vec![server],
+            "gateway" => vec![gateway],
+            "serve" => vec![serve, serve_http],
+            _ => Vec::new(),
         }
     }
 
@@ -135,6 +152,7 @@ impl Tree {
         let others = ["server", "gateway", "serve"].map(|role| (role.to_owned(), role));
         for (name, subcommand) in others.into_iter().chain(workers) {
             let role = self.role(&name, &[subcommand], options, dir);
+            self.roles.push(role.clone());
             self.tasks.spawn(role.supervise(options.binary.clone(), self.shutdown.clone()));
         }
     }
@@ -148,26 +166,29 @@ impl Tree {
             }
         });
         if ready.await.is_err() {
-            bail!(
-                "not every role got ready within a minute; their logs are in {}",
-                dir.join("logs").display()
-            );
+            let missing: Vec<&str> =
+                self.roles.iter().filter(|role| !role.listens()).map(|role| role.name.as_str()).collect();
+            let who = if missing.is_empty() { "not every role".to_owned() } else { missing.join(", ") };
+            bail!("{who} did not get ready within a minute; the logs are in {}", dir.join("logs").display());
         }
         Ok(())
     }
 
     async fn ready(&self, client: &reqwest::Client, workers: u32) -> bool {
-        let get = async |url: String| client.get(url).send().await.ok()?.error_for_status().ok();
-        if get(format!("http://{}/healthz", self.endpoints.serve_http)).await.is_none() {
+        if !self.roles.iter().all(Role::listens) {
             return false;
         }
-        if tokio::net::TcpStream::connect(&self.endpoints.gateway).await.is_err() {
+        let get = async |url: String| client.get(url).send().await.ok()?.error_for_status().ok();
+        if get(format!("http://{}/healthz", self.endpoints.serve_http)).await.is_none() {
             return false;
         }
         let Some(reply) = get(format!("http://{}/v1/workers", self.endpoints.server)).await else {
             return false;
         };
         let listed = reply.json::<serde_json::Value>().await.unwrap_or_default();
-        listed["items"].as_array().is_some_and(|items| items.len() >= workers as usize)
+        let ours = |pid: u64| self.roles.iter().any(|role| role.runs_as(pid));
+        let listed = listed["items"].as_array().into_iter().flatten();
+        listed.filter_map(|worker| worker["pid"].as_u64()).filter(|pid| ours(*pid)).count()
+            >= workers as usize
     }
 }

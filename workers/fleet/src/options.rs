@@ -1,5 +1,7 @@
 //! What a worker is told.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use tidemill_runtime::WorkerOptions;
 use tidemill_stores::StoresOptions;
@@ -15,7 +17,7 @@ pub struct Options {
     pub worker: Process,
 }
 
-/// Options of the process: `TIDEMILL_WORKER__SLOTS`, `TIDEMILL_WORKER__NAME`.
+/// Options of the process: `TIDEMILL_WORKER__SLOTS`, `TIDEMILL_WORKER__NAME`, `TIDEMILL_WORKER__DRAIN`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Process {
@@ -23,17 +25,22 @@ pub struct Process {
     pub name: Option<String>,
     /// Jobs it runs at once.
     pub slots: usize,
+    /// How long jobs may go on after the worker was told to end, before they are handed back; default: 30s.
+    #[serde(with = "tidemill_spec::units::duration_option")]
+    pub drain: Option<Duration>,
 }
 
 impl Default for Process {
     fn default() -> Self {
-        Self { name: None, slots: 4 }
+        Self { name: None, slots: 4, drain: None }
     }
 }
 
 impl Options {
     pub(crate) fn worker(&self) -> WorkerOptions {
         let name = self.worker.name.clone().unwrap_or_else(|| format!("worker-{}", std::process::id()));
-        WorkerOptions { name, slots: self.worker.slots, ..WorkerOptions::default() }
+        let standard = WorkerOptions::default();
+        let drain = self.worker.drain.unwrap_or(standard.drain);
+        WorkerOptions { name, slots: self.worker.slots, drain, ..standard }
     }
 }

@@ -49,7 +49,7 @@ impl Summary {
             "drift" => '!',
             _ => '✓',
         };
-        eprintln!("  {mark} {line}   {seconds:.1} s");
+        tidemill_telemetry::say!("  {mark} {line}   {seconds:.1} s");
         self.stages.push(Act { name: name.to_owned(), seconds });
     }
 }
