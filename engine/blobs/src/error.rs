@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use object_store::client::HttpError;
+use tidemill_core::{Cause, Fault, JobError};
+
 /// Why an object could not be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -75,15 +78,44 @@ impl Error {
     }
 }
 
-impl From<Error> for tidemill_core::JobError {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::Store { .. } | Error::File { .. } => Self::retry(error),
-            Error::Url { .. }
-            | Error::Path { .. }
-            | Error::Missing { .. }
-            | Error::Corrupt { .. }
-            | Error::NotPrivate { .. } => Self::discard(error),
+impl Error {
+    /// Whose doing it was: the one judgement of objects and their files.
+    pub fn cause(&self) -> Cause {
+        match self {
+            Self::Store { source, .. } => of_store(source),
+            Self::File { source, .. } => Cause::of_io(source),
+            Self::Url { .. }
+            | Self::Path { .. }
+            | Self::Missing { .. }
+            | Self::Corrupt { .. }
+            | Self::NotPrivate { .. } => Cause::Refusal,
         }
+    }
+}
+
+/// A server that fails, is too busy or can't be reached; of a folder, what its disk says.
+fn of_store(error: &object_store::Error) -> Cause {
+    // The library names no type of its own for what a server answered after its retries.
+    const AWAY: [&str; 4] = [
+        "non-2xx status code: 5",
+        "non-2xx status code: 408",
+        "non-2xx status code: 429",
+        "error response: ",
+    ];
+    let object_store::Error::Generic { source, .. } = error else { return Cause::Unknown };
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(&**source);
+    while let Some(error) = next {
+        if error.is::<HttpError>() || AWAY.iter().any(|text| error.to_string().contains(text)) {
+            return Cause::Outage;
+        }
+        next = error.source();
+    }
+    Cause::of_chain(&**source)
+}
+
+/// What becomes of a job is the cause's.
+impl From<Error> for JobError {
+    fn from(error: Error) -> Self {
+        error.cause().verdict(Fault::from_error(&error))
     }
 }

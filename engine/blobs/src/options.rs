@@ -4,12 +4,20 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
-use object_store::{ObjectStore, aws::AmazonS3Builder, local::LocalFileSystem, prefix::PrefixStore};
+use object_store::{
+    ObjectStore, RetryConfig, aws::AmazonS3Builder, local::LocalFileSystem, prefix::PrefixStore,
+};
 use serde::Deserialize;
 
 use crate::{BlobRef, Error, Home, private_default, private_folder};
+
+/// A request that fails is sent again so often, and no later than this after the first time: whoever asked has a
+/// deadline, and a job that meets an outage comes again by itself.
+const RETRIES_MAX: usize = 3;
+const RETRY_WITHIN: Duration = Duration::from_secs(10);
 
 /// Where objects are kept.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
@@ -72,7 +80,12 @@ impl BlobOptions {
     fn open_s3(&self, bucket: &str, prefix: &str) -> Result<(Arc<dyn ObjectStore>, Home), Error> {
         let mut builder = AmazonS3Builder::from_env()
             .with_bucket_name(bucket)
-            .with_region(self.region.as_deref().unwrap_or("us-east-1"));
+            .with_region(self.region.as_deref().unwrap_or("us-east-1"))
+            .with_retry(RetryConfig {
+                max_retries: RETRIES_MAX,
+                retry_timeout: RETRY_WITHIN,
+                ..RetryConfig::default()
+            });
         if let Some(endpoint) = &self.endpoint {
             builder = builder.with_endpoint(endpoint).with_allow_http(endpoint.starts_with("http://"));
         }

@@ -3,6 +3,8 @@
 
 use bytes::Bytes;
 use tidemill_blobs::{BlobOptions, BlobRef, Blobs, Error};
+use tidemill_core::Cause;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 async fn keeps_replaces_lists_fetches_and_deletes(blobs: &Blobs) {
     let blob = blobs.put(Bytes::from_static(b"flour")).await.unwrap();
@@ -40,6 +42,50 @@ async fn a_folder_is_a_store() {
     let folder = tempfile::tempdir().unwrap();
     let blobs = Blobs::open(&BlobOptions::folder(folder.path().join("new"))).unwrap();
     keeps_replaces_lists_fetches_and_deletes(&blobs).await;
+}
+
+fn s3_at(endpoint: String, cache: &std::path::Path) -> Blobs {
+    Blobs::open(&BlobOptions {
+        url: "s3://bucket".to_owned(),
+        endpoint: Some(endpoint),
+        access_key: Some("test".to_owned()),
+        secret_key: Some("test".to_owned()),
+        cache: Some(cache.to_owned()),
+        ..BlobOptions::default()
+    })
+    .unwrap()
+}
+
+/// A server that answers everything with `status`.
+async fn always(status: &'static str) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let mut head = [0; 4096];
+            let _ = connection.read(&mut head).await.unwrap();
+            let reply = format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+            connection.write_all(reply.as_bytes()).await.unwrap();
+        }
+    });
+    format!("http://{address}")
+}
+
+#[tokio::test]
+async fn a_server_that_is_away_or_fails_is_an_outage_and_one_that_says_no_is_not() {
+    let cache = tempfile::tempdir().unwrap();
+    let free = tidemill_servers::Port::any().unwrap();
+    let gone = format!("http://127.0.0.1:{}", free.number());
+    for (endpoint, cause) in [
+        (gone, Cause::Outage),
+        (always("503 Service Unavailable").await, Cause::Outage),
+        (always("400 Bad Request").await, Cause::Unknown),
+        (always("403 Forbidden").await, Cause::Unknown),
+    ] {
+        let error = s3_at(endpoint, cache.path()).get_at("some/object").await.unwrap_err();
+        assert_eq!(error.cause(), cause, "{error:?}");
+    }
 }
 
 #[tokio::test]

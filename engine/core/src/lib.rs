@@ -1,8 +1,9 @@
 //! The engine's words and decisions: ids, states, verdicts, retry policies, schedules, clocks.
 //!
-//! Pure: nothing here does I/O or awaits. Reading order: [`ids`], [`state`], [`verdict`], [`retry`],
-//! [`schedule`], [`clock`]. What runs jobs lives in `tidemill-runtime`, what stores them in `tidemill-store`.
+//! Pure: nothing here does I/O or awaits. Reading order: [`ids`], [`state`], [`verdict`], [`cause`],
+//! [`retry`], [`schedule`], [`clock`]. What runs jobs lives in `tidemill-runtime`, what stores them in `tidemill-store`.
 
+pub mod cause;
 pub mod clock;
 pub mod dag;
 pub mod error;
@@ -12,6 +13,7 @@ pub mod schedule;
 pub mod state;
 pub mod verdict;
 
+pub use cause::{Cause, disk_full};
 pub use clock::{Clock, DataClock, SystemClock, Time};
 pub use dag::{Dag, DagError, Node};
 pub use error::{Code, Fault};

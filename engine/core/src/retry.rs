@@ -79,13 +79,15 @@ pub struct AttemptPolicy {
     /// Real time that one attempt may take.
     #[serde(default)]
     pub timeout: Option<Duration>,
-    /// Workers that may die under this job in a row before it goes to dead letter.
+    /// Workers that may die under this job in a row before it goes to dead letter; twice as many while others ran
+    /// beside it.
     #[serde(default = "default_max_crashes")]
     pub max_crashes: u32,
 }
 
 fn default_max_crashes() -> u32 {
-    3
+    // More than a person kills by hand, or a bad hour of a machine; a job that does it each time gets there soon.
+    5
 }
 
 impl Default for AttemptPolicy {

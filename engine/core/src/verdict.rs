@@ -47,6 +47,13 @@ pub enum JobError {
     /// May go better next time: the job's retry policy decides when.
     #[error("{0}")]
     Retry(Fault),
+    /// Its process ended: like [`JobError::Retry`], and not charged when the attempt had saved a new checkpoint.
+    #[error("{0}")]
+    Died(Fault),
+    /// A server it needs is away: again after a pause that grows to ten seconds, without charging an attempt, for as
+    /// long as that takes.
+    #[error("{0}")]
+    Unavailable(Fault),
     /// Not now: again at `until` (real time), without charging an attempt.
     #[error("snoozed until {until}: {reason}")]
     Snooze {

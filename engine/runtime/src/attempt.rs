@@ -25,6 +25,7 @@ pub(crate) struct Attempt {
     pub(crate) log: LogBuffer,
     pub(crate) probe: Option<Arc<dyn Probe>>,
     committed: AtomicBool,
+    progressed: AtomicBool,
 }
 
 impl Attempt {
@@ -35,8 +36,9 @@ impl Attempt {
         stop: Stop,
         probe: Option<Arc<dyn Probe>>,
     ) -> Self {
-        let (log, committed) = (LogBuffer::default(), AtomicBool::new(false));
-        Self { claimed, store, clock, stop, log, probe, committed }
+        let (log, committed, progressed) =
+            (LogBuffer::default(), AtomicBool::default(), AtomicBool::default());
+        Self { claimed, store, clock, stop, log, probe, committed, progressed }
     }
 
     /// Whether the job ended itself by `Context::commit`.
@@ -46,6 +48,15 @@ impl Attempt {
 
     pub(crate) fn set_committed(&self) {
         self.committed.store(true, Ordering::Release);
+    }
+
+    /// Whether what was saved last is another checkpoint than the attempt began with.
+    pub(crate) fn progressed(&self) -> bool {
+        self.progressed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn saved(&self, checkpoint: &serde_json::Value) {
+        self.progressed.store(self.claimed.checkpoint.as_ref() != Some(checkpoint), Ordering::Release);
     }
 
     /// Does what a job asked its context for, or what a fault test makes of it.

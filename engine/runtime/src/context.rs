@@ -12,7 +12,7 @@ use tidemill_core::{Clock, Fault, JobError, JobId, RunId, Time};
 use tidemill_store::{Enqueued, NewJob, Store, Tx};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Outcome, attempt::Attempt, probe::Operation};
+use crate::{Outcome, attempt::Attempt, probe::Operation, verdict};
 
 /// A running attempt, as its job sees it; `C` is the job's checkpoint.
 #[derive(Debug)]
@@ -58,6 +58,7 @@ impl<C: Serialize + DeserializeOwned + Clone> Context<C> {
             Ok(())
         };
         attempt.perform(Operation::Checkpoint, write).await?;
+        attempt.saved(&value);
         self.checkpoint = Some(checkpoint);
         attempt.flush_log().await;
         Ok(())
@@ -86,6 +87,29 @@ impl<C: Serialize + DeserializeOwned + Clone> Context<C> {
 }
 
 impl<C> Context<C> {
+    /// Does the last part of an attempt's work, again and again while a server it needs is away: what took long to
+    /// compute is not computed again for that. Ends with the failure once the attempt is asked to stop.
+    pub async fn persist<T, F>(&self, mut work: impl FnMut() -> F) -> Result<T, JobError>
+    where
+        F: Future<Output = Result<T, JobError>>,
+    {
+        for waited in 0.. {
+            match work().await {
+                Err(JobError::Unavailable(fault)) => {
+                    if waited == 0 {
+                        self.log(format!("waits for a server: {fault}"));
+                    }
+                    let pause = tokio::time::sleep(verdict::pause(waited, rand::random()));
+                    if self.cancelled().run_until_cancelled(pause).await.is_none() {
+                        return Err(JobError::Unavailable(fault));
+                    }
+                }
+                done => return done,
+            }
+        }
+        unreachable!("the loop ends by returning")
+    }
+
     /// Appends a line to the attempt's log, which outlives the worker.
     pub fn log(&self, line: impl AsRef<str>) {
         self.attempt.log.push(self.attempt.clock.now(), line.as_ref());

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Executor, Stop,
+    alarm::{Alarm, Watched},
     inbox::{Inbox, Slot, Work},
     leases::Leases,
 };
@@ -33,12 +34,19 @@ pub(crate) struct Dispatcher {
     pub(crate) look: Arc<Notify>,
     pub(crate) lease: Duration,
     pub(crate) poll: Duration,
+    pub(crate) alarm: Alarm,
 }
 
 impl Dispatcher {
     /// Claims until `stop`, then hands back what nobody took.
     pub(crate) async fn run(self, stop: CancellationToken) {
-        let listener = tokio::spawn(listen(self.store.clone(), Arc::clone(&self.look), self.poll));
+        let _watched = self.alarm.watch("dispatcher");
+        let listener = tokio::spawn(listen(
+            self.store.clone(),
+            Arc::clone(&self.look),
+            self.poll,
+            self.alarm.watch("listener"),
+        ));
         let kinds = self.executor.kinds();
         while let Some(permits) = self.free_slots(&stop).await {
             let wanted = permits.num_permits();
@@ -117,7 +125,7 @@ impl Dispatcher {
 }
 
 /// Turns wake-ups from the database into looks. A lost connection is one too: something may have been missed.
-async fn listen(store: Store, look: Arc<Notify>, retry_after: Duration) {
+async fn listen(store: Store, look: Arc<Notify>, retry_after: Duration, _watched: Watched) {
     loop {
         let heard: Result<(), Error> = async {
             let mut wakeups = store.listen().await?;

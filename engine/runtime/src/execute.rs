@@ -112,13 +112,16 @@ impl Executor {
         if attempt.committed() {
             return Ended::Committed;
         }
-        let interrupted = matches!(result, Err(JobError::Retry(_))) && self.interrupted(attempt).await;
+        let interrupted =
+            matches!(result, Err(JobError::Retry(_) | JobError::Died(_))) && self.interrupted(attempt).await;
         let claimed = &attempt.claimed;
         let facts = Facts {
             policy: self.jobs.get(&claimed.kind).map_or(claimed.policy, |entry| policy(entry, claimed)),
             charged: claimed.charged,
+            waited: claimed.attempt.saturating_sub(1 + claimed.charged),
             first_started_at: claimed.first_started_at,
             now: self.clock.now(),
+            progressed: attempt.progressed(),
             chance: rand::random(),
             interrupted,
         };

@@ -15,7 +15,7 @@ use tidemill_core::LeaseToken;
 use tidemill_store::{Error, Lease, NewWorker, Store};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::{attempt::Attempt, stop::StopReason};
+use crate::{alarm::Alarm, attempt::Attempt, stop::StopReason};
 
 /// The attempts under way in this process, by lease token.
 #[derive(Clone, Debug, Default)]
@@ -58,17 +58,19 @@ pub(crate) struct Keeper {
     pub(crate) leases: Leases,
     pub(crate) lease: Duration,
     pub(crate) heartbeat: Duration,
-    /// Cancelled when somebody asks the worker to drain.
+    /// Cancelled when the worker shall end, by a signal or because somebody asked it to drain.
     pub(crate) drain: CancellationToken,
 }
 
 impl Keeper {
     /// Starts the thread; it ends when the guard is dropped.
-    pub(crate) fn start(self) -> io::Result<DropGuard> {
+    pub(crate) fn start(self, alarm: &Alarm) -> io::Result<DropGuard> {
+        let watched = alarm.watch("lease keeper");
         let ended = CancellationToken::new();
         let guard = ended.clone().drop_guard();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name("leases".to_owned()).spawn(move || {
+            let _watched = watched;
             runtime.block_on(async {
                 let store = self.store.apart(1);
                 let beats = self.beat_for_ever(&store);
@@ -81,7 +83,7 @@ impl Keeper {
     }
 
     async fn beat_for_ever(&self, store: &Store) {
-        let mut registered = false;
+        let (mut registered, mut told) = (false, false);
         loop {
             // A beat that hangs on a dead connection must not cost more than one.
             match tokio::time::timeout(self.heartbeat * 2, self.beat(store, &mut registered)).await {
@@ -91,7 +93,17 @@ impl Keeper {
                 }
                 Err(_) => tracing::warn!("a heartbeat took too long"),
             }
-            tokio::time::sleep(self.heartbeat).await;
+            // A worker that is killed on its way out must not be taken for one that a job has killed.
+            if registered && !told && self.drain.is_cancelled() {
+                let tell = tokio::time::timeout(self.heartbeat, store.drain_worker(self.worker.id));
+                told = tell.await.is_ok_and(|told| told.is_ok());
+            }
+            let sleep = tokio::time::sleep(self.heartbeat);
+            if self.drain.is_cancelled() {
+                sleep.await;
+            } else {
+                self.drain.run_until_cancelled(sleep).await;
+            }
         }
     }
 

@@ -6,6 +6,7 @@
 //! A worker knows nothing of pipelines and schedules' targets: [`Prepare`] and [`Fire`] are given to it.
 //! State lives in `tidemill-store`; this is the only crate that knows apalis, and only in `backend` and `worker`.
 
+mod alarm;
 mod attempt;
 mod backend;
 mod committer;

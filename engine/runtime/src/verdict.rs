@@ -16,8 +16,12 @@ pub(crate) struct Facts {
     pub(crate) policy: AttemptPolicy,
     /// Attempts charged before this one.
     pub(crate) charged: u32,
+    /// Attempts before this one that were not charged.
+    pub(crate) waited: u32,
     pub(crate) first_started_at: Time,
     pub(crate) now: Time,
+    /// The attempt saved a checkpoint that differs from the one it began with.
+    pub(crate) progressed: bool,
     /// In `[0, 1)`.
     pub(crate) chance: f64,
     /// The database was started again meanwhile: a failure is not the job's own.
@@ -26,6 +30,20 @@ pub(crate) struct Facts {
 
 /// How long a job waits that a restart of the database has failed, up to twice as long by chance.
 const AFTER_RESTART: Duration = Duration::from_millis(500);
+
+/// How long a job waits whose server is away: twice as long each time, and up to half of it less by chance.
+const AWAY_FIRST: Duration = Duration::from_millis(500);
+const AWAY_MAX: Duration = Duration::from_secs(10);
+
+/// The wait before the next look at a server that was away `waited` times before.
+pub(crate) fn pause(waited: u32, chance: f64) -> Duration {
+    let full = AWAY_FIRST.saturating_mul(1 << waited.min(16)).min(AWAY_MAX);
+    full.mul_f64(1.0 - chance / 2.0)
+}
+
+/// So often an attempt whose process ended after a new checkpoint is not charged: code that saves something new
+/// each time and never gets further must end too.
+const PROGRESS_MAX: u32 = 100;
 
 /// How an attempt ended that didn't commit its own end.
 pub(crate) fn conclude(result: Result<Done, JobError>, stop: Option<&StopReason>, facts: &Facts) -> Ended {
@@ -48,16 +66,22 @@ pub(crate) fn conclude(result: Result<Done, JobError>, stop: Option<&StopReason>
 
 fn ending(error: JobError, facts: &Facts) -> Ending {
     match error {
-        JobError::Retry(fault) if facts.interrupted => {
+        JobError::Retry(fault) | JobError::Died(fault) if facts.interrupted => {
             let delay = AFTER_RESTART.mul_f64(1.0 + facts.chance);
             Ending::Snooze(delay, format!("the database was started again: {}", fault.message))
         }
-        JobError::Retry(fault) => {
+        JobError::Died(fault) if facts.progressed && facts.waited < PROGRESS_MAX => {
+            Ending::Snooze(pause(0, facts.chance), format!("goes on from a new checkpoint: {fault}"))
+        }
+        JobError::Retry(fault) | JobError::Died(fault) => {
             let elapsed = (facts.now - facts.first_started_at).to_std().unwrap_or(Duration::ZERO);
             match facts.policy.retry.delay_after(facts.charged + 1, elapsed, facts.chance) {
                 Some(delay) => Ending::Retry(delay, fault),
                 None => Ending::Discard(fault),
             }
+        }
+        JobError::Unavailable(fault) => {
+            Ending::Snooze(pause(facts.waited, facts.chance), format!("waits for a server: {fault}"))
         }
         JobError::Snooze { until, reason } => {
             Ending::Snooze((until - facts.now).to_std().unwrap_or(Duration::ZERO), reason)
@@ -78,7 +102,16 @@ mod tests {
         let retry = RetryPolicy::Fixed { delay: Duration::from_mins(1), max_attempts: 3 };
         let now = SystemClock.now();
         let policy = AttemptPolicy { retry, ..AttemptPolicy::default() };
-        Facts { policy, charged, first_started_at: now, now, chance: 0.0, interrupted: false }
+        Facts {
+            policy,
+            charged,
+            waited: 0,
+            first_started_at: now,
+            now,
+            progressed: false,
+            chance: 0.0,
+            interrupted: false,
+        }
     }
 
     #[test]
@@ -107,6 +140,31 @@ mod tests {
         assert_eq!(reason, "the database was started again: connection reset");
         let own = conclude(Err(JobError::Discard(Fault::new("bad args"))), None, &last);
         assert!(matches!(own, Ended::Settle(Ending::Discard(_))));
+    }
+
+    #[test]
+    fn a_server_that_is_away_is_waited_for_however_long_and_charges_nobody() {
+        for (waited, seconds) in [(0, 0.5), (1, 1.0), (4, 8.0), (5, 10.0), (1000, 10.0)] {
+            let last = Facts { waited, ..facts(2) };
+            let away = JobError::Unavailable(Fault::coded(612, "redis did not answer"));
+            let Ended::Settle(Ending::Snooze(delay, reason)) = conclude(Err(away), None, &last) else {
+                panic!("it comes again");
+            };
+            assert_eq!(delay.as_secs_f64(), seconds);
+            assert_eq!(reason, "waits for a server: [TM0612] redis did not answer");
+        }
+    }
+
+    #[test]
+    fn a_process_that_dies_after_a_new_checkpoint_is_not_charged_and_one_that_gets_nowhere_is() {
+        let died = || Err(JobError::Died(Fault::new("the Python process ended: signal 9")));
+        let last = facts(2);
+        let nowhere = conclude(died(), None, &last);
+        assert!(matches!(nowhere, Ended::Settle(Ending::Discard(_))));
+        let further = conclude(died(), None, &Facts { progressed: true, ..last });
+        assert!(matches!(further, Ended::Settle(Ending::Snooze(..))));
+        let for_ever = conclude(died(), None, &Facts { progressed: true, waited: PROGRESS_MAX, ..last });
+        assert!(matches!(for_ever, Ended::Settle(Ending::Discard(_))));
     }
 
     #[test]

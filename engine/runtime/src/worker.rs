@@ -19,6 +19,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
     Executor, JobEntry, Prepare, StopReason,
+    alarm::{Alarm, Watched},
     backend::{CompletionLayer, Panicked, PgBackend, Runner},
     committer::Committer,
     dispatcher::Dispatcher,
@@ -73,6 +74,9 @@ pub enum WorkerError {
     /// The loop ended without being asked to.
     #[error("the worker loop ended: {0}")]
     Ended(String),
+    /// A part without which nothing goes on has panicked; what ran is taken over by other workers.
+    #[error("the worker's {0} has panicked, so the worker ends")]
+    Panicked(&'static str),
 }
 
 /// Runs jobs of the given kinds.
@@ -95,12 +99,12 @@ impl Worker {
     /// claimed and not started is handed back. A database that goes away is waited for.
     ///
     /// # Errors
-    /// When it can't start.
+    /// When it can't start, or one of its parts has panicked: end the process then.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), WorkerError> {
         let Self { store, options, jobs, prepare, clock } = self;
         let executor = Arc::new(Executor::new(store.clone(), jobs, prepare, clock, options.cancel_grace)?);
         let stop = shutdown.child_token();
-        let leases = Leases::default();
+        let (leases, alarm) = (Leases::default(), Alarm::default());
         let worker = NewWorker {
             id: WorkerId::generate(),
             name: options.name.clone(),
@@ -117,10 +121,11 @@ impl Worker {
             heartbeat: options.heartbeat,
             drain: stop.clone(),
         };
-        let _beating = keeper.start()?;
-        let _flushing = AbortOnDropHandle::new(tokio::spawn(flush_logs(leases.clone())));
-        let _draining =
-            AbortOnDropHandle::new(tokio::spawn(hand_over(leases.clone(), stop.clone(), options.drain)));
+        let _beating = keeper.start(&alarm)?;
+        let _flushing =
+            AbortOnDropHandle::new(tokio::spawn(flush_logs(leases.clone(), alarm.watch("log writer"))));
+        let draining = hand_over(leases.clone(), stop.clone(), options.drain, alarm.watch("drain"));
+        let _draining = AbortOnDropHandle::new(tokio::spawn(draining));
 
         let (inbox, look) = (Arc::new(Inbox::default()), Arc::new(Notify::new()));
         let dispatcher = Dispatcher {
@@ -133,8 +138,9 @@ impl Worker {
             look: Arc::clone(&look),
             lease: options.lease,
             poll: options.poll,
+            alarm: alarm.clone(),
         };
-        let (committer, _) = Committer::start(store);
+        let committer = Committer::start(store, &alarm);
         let dispatching = stop.child_token();
         let backend = PgBackend {
             inbox,
@@ -142,7 +148,10 @@ impl Worker {
             dispatcher: tokio::spawn(dispatcher.run(dispatching.clone())),
             stop: Some(dispatching.drop_guard()),
         };
-        serve(options.name, backend, Runner(executor), stop).await
+        tokio::select! {
+            ended = serve(options.name, backend, Runner(executor), stop) => ended,
+            part = alarm.rung() => Err(WorkerError::Panicked(part)),
+        }
     }
 }
 
@@ -184,7 +193,7 @@ where
     AbortOnDropHandle::new(tokio::spawn(job))
 }
 
-async fn flush_logs(leases: Leases) {
+async fn flush_logs(leases: Leases, _watched: Watched) {
     loop {
         tokio::time::sleep(FLUSH_LOGS_EVERY).await;
         for attempt in leases.attempts() {
@@ -194,7 +203,7 @@ async fn flush_logs(leases: Leases) {
 }
 
 /// Once a drain has taken too long, asks what still runs to stop: another worker goes on from its checkpoint.
-async fn hand_over(leases: Leases, stop: CancellationToken, after: Duration) {
+async fn hand_over(leases: Leases, stop: CancellationToken, after: Duration, _watched: Watched) {
     stop.cancelled().await;
     tokio::time::sleep(after).await;
     for attempt in leases.attempts() {

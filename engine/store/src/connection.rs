@@ -12,7 +12,10 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use crate::Error;
+use crate::{
+    Error,
+    sessions::{Asking, Sessions},
+};
 
 /// Each crate that keeps tables has a schema of its own; their names don't clash, so statements leave it out.
 const SEARCH_PATH: &str = "engine,catalog,lake";
@@ -32,6 +35,10 @@ fn default_connections() -> u32 {
     16
 }
 
+fn pool_of(connections: u32) -> PgPoolOptions {
+    PgPoolOptions::new().max_connections(connections).acquire_timeout(Duration::from_secs(10))
+}
+
 impl DatabaseOptions {
     /// A database with the default number of connections.
     pub fn new(url: impl Into<String>) -> Self {
@@ -45,6 +52,8 @@ pub struct Store {
     pub(crate) pool: PgPool,
     /// A wake-up is about to be sent.
     pub(crate) wake_coming: Arc<AtomicBool>,
+    pub(crate) sessions: Sessions,
+    _asking: Arc<Asking>,
 }
 
 impl Store {
@@ -55,20 +64,17 @@ impl Store {
     pub fn connect(options: &DatabaseOptions) -> Result<Self, Error> {
         let connect: PgConnectOptions = options.url.parse()?;
         let connect = connect.application_name("tidemill").options([("search_path", SEARCH_PATH)]);
-        let pool = PgPoolOptions::new()
-            .max_connections(options.max_connections)
-            .acquire_timeout(Duration::from_secs(10))
-            .connect_lazy_with(connect);
-        Ok(Self { pool, wake_coming: Arc::default() })
+        let sessions = Sessions::default();
+        let pool = sessions.pool(pool_of(options.max_connections), connect);
+        let asking = sessions.ask(pool.clone());
+        Ok(Self { pool, wake_coming: Arc::default(), sessions, _asking: asking })
     }
 
     /// The same database over connections of its own, at most so many: for a runtime that must not wait for others.
     #[must_use]
     pub fn apart(&self, connections: u32) -> Self {
-        let options =
-            PgPoolOptions::new().max_connections(connections).acquire_timeout(Duration::from_secs(10));
-        let pool = options.connect_lazy_with((*self.pool.connect_options()).clone());
-        Self { pool, wake_coming: Arc::default() }
+        let pool = self.sessions.pool(pool_of(connections), (*self.pool.connect_options()).clone());
+        Self { pool, wake_coming: Arc::default(), ..self.clone() }
     }
 
     /// Creates or upgrades the schema `engine`. Safe to repeat and to run from several processes at once.

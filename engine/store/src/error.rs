@@ -1,6 +1,6 @@
 //! What can go wrong between the engine and its database.
 
-use tidemill_core::{Fault, JobError, RunId};
+use tidemill_core::{Cause, Fault, JobError, RunId};
 
 /// Why a call to the store failed.
 #[derive(Debug, thiserror::Error)]
@@ -34,16 +34,12 @@ impl Error {
         Self::Inconsistent(what.to_string())
     }
 
-    /// Whether the data is at fault, not the database's state: the same statement would be refused again.
-    pub fn refused(&self) -> bool {
-        // Classes of SQLSTATE: connection, rolled back, resources, intervention, system, internal.
-        const PASSING: [&str; 6] = ["08", "40", "53", "57", "58", "XX"];
+    /// Whose doing it was.
+    pub fn cause(&self) -> Cause {
         match self {
-            Self::Database(sqlx::Error::Database(error)) => {
-                error.code().is_some_and(|code| !PASSING.iter().any(|class| code.starts_with(class)))
-            }
-            Self::Database(sqlx::Error::Encode(_)) => true,
-            _ => false,
+            Self::Database(error) => cause(error),
+            Self::InvalidRun(_) => Cause::Refusal,
+            _ => Cause::Unknown,
         }
     }
 
@@ -53,13 +49,68 @@ impl Error {
     }
 }
 
-/// A job that could not reach the database tries again; one that lost its lease ends.
+/// Whose doing a failed statement was: the one judgement of Postgres, also for crates that keep tables of their own.
+pub fn cause(error: &sqlx::Error) -> Cause {
+    use sqlx::Error as E;
+    match error {
+        E::Io(_) | E::Tls(_) | E::PoolTimedOut | E::PoolClosed | E::WorkerCrashed => Cause::Outage,
+        E::Encode(_) => Cause::Refusal,
+        E::Database(error) => error.code().map_or(Cause::Unknown, |code| of_code(&code, error.message())),
+        _ => Cause::Unknown,
+    }
+}
+
+fn of_code(code: &str, message: &str) -> Cause {
+    // Classes of SQLSTATE. Connection; rolled back for others' sake; resources; not in the right state or locked;
+    // intervention (shutdown, cancelled, starting); system.
+    const AWAY: [&str; 6] = ["08", "40", "53", "55", "57", "58"];
+    // Read-only, as after a failover; a session that the server ended for idling in a transaction, or for its length.
+    const AWAY_ALONE: [&str; 3] = ["25006", "25P03", "25P04"];
+    // Data that fits no type; constraints; limits of the program.
+    const REFUSED: [&str; 3] = ["22", "23", "54"];
+    // A limit of time, which may be this statement's own fault; another's row was there first, or gone.
+    const EITHER: [&str; 4] = ["57014", "23503", "23505", "23P01"];
+    let class = code.get(..2).unwrap_or_default();
+    // A migration changed a table under a prepared statement: gone with its connection.
+    let stale = code == "0A000" && message.starts_with("cached plan");
+    if EITHER.contains(&code) {
+        Cause::Unknown
+    } else if AWAY.contains(&class) || AWAY_ALONE.contains(&code) || stale {
+        Cause::Outage
+    } else if REFUSED.contains(&class) {
+        Cause::Refusal
+    } else {
+        Cause::Unknown
+    }
+}
+
+/// A job that lost its lease ends; what becomes of others is the cause's.
 impl From<Error> for JobError {
     fn from(error: Error) -> Self {
         match error {
             Error::LeaseLost => Self::Cancel("the lease was lost".to_owned()),
             Error::InvalidRun(message) => Self::Discard(Fault::new(message)),
-            other => Self::retry(other),
+            other => other.cause().verdict(Fault::from_error(&other)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_state_of_the_server_forbids_is_an_outage_and_what_the_data_forbids_a_refusal() {
+        let of = |code| of_code(code, "cached plan must not change result type");
+        for away in ["25006", "55P03", "57P01", "57P03", "53100", "40P01", "08006", "58030", "0A000"] {
+            assert_eq!(of(away), Cause::Outage, "{away}");
+        }
+        for refused in ["22P05", "23514", "54000"] {
+            assert_eq!(of(refused), Cause::Refusal, "{refused}");
+        }
+        for unknown in ["42P01", "XX000", "28P01", "57014", "23505", ""] {
+            assert_eq!(of(unknown), Cause::Unknown, "{unknown}");
+        }
+        assert_eq!(of_code("0A000", "COPY is not supported"), Cause::Unknown);
     }
 }

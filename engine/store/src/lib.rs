@@ -17,13 +17,14 @@ mod pages;
 mod rescue;
 mod runs;
 mod schedules;
+mod sessions;
 mod wake;
 mod workers;
 
 pub use complete::{Ending, Settled};
 pub use connection::{DatabaseOptions, Store, Tx};
 pub use enqueue::{Enqueued, NewJob, NewRun, NewStep, Trigger};
-pub use error::Error;
+pub use error::{Error, cause};
 pub use lease::{Claimed, Lease, Renewed};
 pub use logs::{LogLine, NewLogLine};
 pub use pages::{AttemptRow, QueueRow, RunPage, RunQuery, RunRow, StepRow};

@@ -6,7 +6,7 @@ use sqlx::Row as _;
 use tidemill_core::{Fault, JobId, LeaseToken};
 use uuid::Uuid;
 
-use crate::{Ending, Error, Lease, Settled, Store};
+use crate::{Ending, Error, Lease, Settled, Store, sessions};
 
 /// What one rescue did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,6 +57,12 @@ impl Store {
             .bind(silent)
             .fetch_all(tx.conn())
             .await?;
+        let silent_for_a_reason =
+            !(endings.is_empty() && rescued.is_empty()) && sessions::admits(&self.pool).await == Some(false);
+        if silent_for_a_reason {
+            // The server wants to stop, and its workers have let go of it: they are not dead.
+            return Ok(Rescued::default());
+        }
         tx.commit().await?;
         Ok(Rescued { jobs: rescued.len(), poisoned: endings.len(), settled })
     }

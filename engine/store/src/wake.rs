@@ -7,13 +7,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use sqlx::postgres::PgListener;
 
-use crate::{Error, Store};
+use crate::{Error, Store, sessions::Sessions};
 
 const CHANNEL: &str = "tidemill_work";
 
 /// Wake-ups as they arrive.
 #[derive(Debug)]
-pub struct Wakeups(PgListener);
+pub struct Wakeups {
+    listener: PgListener,
+    sessions: Sessions,
+}
 
 impl Store {
     /// Tells every worker that there is work. Call it after the commit; a failure costs latency only.
@@ -37,7 +40,7 @@ impl Store {
     pub async fn listen(&self) -> Result<Wakeups, Error> {
         let mut listener = PgListener::connect_with(&self.pool).await?;
         listener.listen(CHANNEL).await?;
-        Ok(Wakeups(listener))
+        Ok(Wakeups { listener, sessions: self.sessions.clone() })
     }
 }
 
@@ -52,8 +55,14 @@ impl Drop for Coming<'_> {
 
 impl Wakeups {
     /// Waits for the next one. Reconnects by itself; a connection that was lost counts as a wake-up.
+    ///
+    /// # Errors
+    /// When the database can't be reached, or wants to stop: drop this then, and listen again later.
     pub async fn next(&mut self) -> Result<(), Error> {
-        self.0.try_recv().await?;
+        tokio::select! {
+            heard = self.listener.try_recv() => heard.map(drop)?,
+            () = self.sessions.stopping() => return Err(sqlx::Error::PoolClosed.into()),
+        }
         Ok(())
     }
 }

@@ -300,32 +300,65 @@ async fn jobs_of_a_process_that_died_need_not_wait_for_their_leases() {
 async fn a_job_under_which_workers_die_in_a_row_goes_to_dead_letter() {
     let world = world().await;
     let run = world.enqueue(job("a")).await.run;
-    for crash in 1..=3 {
+    for crash in 1..=5 {
         assert_eq!(world.claim_and_die(1).await.len(), 1, "crash {crash}");
         let rescued = world.store.rescue_expired(10).await.unwrap();
-        assert_eq!((rescued.jobs, rescued.poisoned), if crash < 3 { (1, 0) } else { (0, 1) });
+        assert_eq!((rescued.jobs, rescued.poisoned), if crash < 5 { (1, 0) } else { (0, 1) });
     }
     assert!(world.claim(1).await.is_empty());
     let page = world.page(run).await;
     assert_eq!(page.run.state, RunState::Failed);
-    assert_eq!(page.run.fault.unwrap().to_string(), "[TM1002] 3 workers in a row died while they ran it");
+    assert_eq!(page.run.fault.unwrap().to_string(), "[TM1002] 5 workers in a row died while they ran it");
     // A person may say that the cause is gone: crashes are counted anew.
     world.store.retry_run(run).await.unwrap();
-    assert_eq!(world.claim_and_die(1).await[0].attempt, 4);
+    assert_eq!(world.claim_and_die(1).await[0].attempt, 6);
     assert_eq!(world.store.rescue_expired(10).await.unwrap().jobs, 1);
+}
+
+#[tokio::test]
+async fn a_worker_that_was_told_to_end_and_is_killed_on_the_way_is_no_crash_of_its_jobs() {
+    let world = world().await;
+    let policy = AttemptPolicy { max_crashes: 1, ..AttemptPolicy::default() };
+    world.enqueue(NewJob { policy, ..job("a") }).await;
+    for _ in 0..3 {
+        let worker = world.worker().await;
+        assert_eq!(world.claim_as(worker, 1, Duration::ZERO).await.len(), 1);
+        assert!(world.store.drain_worker(worker).await.unwrap());
+        assert_eq!(world.store.rescue_expired(10).await.unwrap().jobs, 1);
+    }
+    world.claim_as(world.worker().await, 1, Duration::ZERO).await;
+    assert_eq!(world.store.rescue_expired(10).await.unwrap().poisoned, 1, "this one was not told");
+}
+
+#[tokio::test]
+async fn a_crash_that_took_the_database_along_is_no_crash_of_the_job() {
+    let world = world().await;
+    let policy = AttemptPolicy { max_crashes: 1, ..AttemptPolicy::default() };
+    world.enqueue(NewJob { policy, ..job("a") }).await;
+    for _ in 0..3 {
+        assert_eq!(world.claim_and_die(1).await.len(), 1);
+        // As if the server had started since then.
+        world
+            .sql("UPDATE engine.job SET started_at = pg_postmaster_start_time() - interval '1 second'")
+            .await;
+        assert_eq!(world.store.rescue_expired(10).await.unwrap().jobs, 1);
+    }
+    world.claim_and_die(1).await;
+    assert_eq!(world.store.rescue_expired(10).await.unwrap().poisoned, 1);
 }
 
 #[tokio::test]
 async fn a_job_that_kills_its_worker_takes_no_neighbour_to_dead_letter() {
     let world = world().await;
-    let poison = world.enqueue(job("a")).await.run;
-    let innocent = world.enqueue(job("b")).await.run;
+    let policy = AttemptPolicy { max_crashes: 3, ..AttemptPolicy::default() };
+    let poison = world.enqueue(NewJob { policy, ..job("a") }).await.run;
+    let innocent = world.enqueue(NewJob { policy, ..job("b") }).await.run;
     // Twice nobody knows which of them it was.
     for _ in 0..2 {
         assert_eq!(world.claim_and_die(5).await.len(), 2);
         assert_eq!(world.store.rescue_expired(10).await.unwrap().jobs, 2);
     }
-    // Each has its last chance alone, beside whatever else there is.
+    // Each has its last chance without the other, beside whatever else there is.
     world.enqueue(job("c")).await;
     let worker = WorkerId::generate();
     let first = world.claim_as(worker, 5, Duration::ZERO).await;
@@ -333,8 +366,11 @@ async fn a_job_that_kills_its_worker_takes_no_neighbour_to_dead_letter() {
     assert!(world.claim_as(worker, 5, LEASE).await.is_empty(), "this worker has one of them");
     let other = world.claim(5).await;
     assert_eq!(names(&other), ["b"]);
-    assert_eq!(world.store.rescue_expired(10).await.unwrap().poisoned, 1);
+    let rescued = world.store.rescue_expired(10).await.unwrap();
+    assert_eq!((rescued.jobs, rescued.poisoned), (2, 0), "it may have been the neighbour");
     world.complete(&other[0]).await;
+    assert_eq!(names(&world.claim_and_die(1).await), ["a"]);
+    assert_eq!(world.store.rescue_expired(10).await.unwrap().poisoned, 1, "it ran alone");
     assert_eq!(world.state(poison).await, RunState::Failed);
     assert_eq!(world.state(innocent).await, RunState::Completed);
 }

@@ -1,6 +1,6 @@
 //! What can go wrong between the catalog and its database.
 
-use tidemill_core::JobError;
+use tidemill_core::{Cause, Fault, JobError};
 
 /// Why a call to the catalog failed.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +40,17 @@ impl From<Error> for JobError {
         match error {
             Error::Store(error) => error.into(),
             Error::Missing(_) | Error::Inconsistent(_) => Self::discard(error),
-            Error::Database(_) | Error::Code { .. } => Self::retry(error),
+            Error::Database(ref source) => tidemill_store::cause(source).verdict(Fault::from_error(&error)),
+            Error::Code { ref source, .. } => code_cause(&**source).verdict(Fault::from_error(&error)),
         }
+    }
+}
+
+/// Code is kept in the object store and unpacked onto the disk.
+fn code_cause(source: &(dyn std::error::Error + 'static)) -> Cause {
+    match source.downcast_ref::<tidemill_blobs::Error>().map(tidemill_blobs::Error::cause) {
+        Some(Cause::Outage) => Cause::Outage,
+        Some(_) => Cause::Unknown,
+        None => Cause::of_chain(source),
     }
 }

@@ -63,7 +63,7 @@ impl ModelPool {
         let home = Arc::new(Home { options, golden, queue: Arc::clone(&queue) });
         let starts = (0..home.options.python.processes.max(1)).map(|_| home.start());
         for process in try_join_all(starts).await? {
-            tokio::spawn(Arc::clone(&home).serve(process));
+            tokio::spawn(Arc::clone(&home).keep(process));
         }
         Ok(Self { shared: Arc::new(Shared { signature, queue }) })
     }
@@ -112,6 +112,15 @@ impl Home {
         let outputs = process.predict(self.golden.inputs()).await?;
         self.golden.check(&outputs)?;
         Ok(process)
+    }
+
+    /// Serves until the queue closes: a panic costs the process and the requests it had, not its place.
+    async fn keep(self: Arc<Self>, mut process: Process) {
+        while let Err(error) = tokio::spawn(Arc::clone(&self).serve(process)).await {
+            tracing::error!(%error, folder = %self.options.folder.display(), "serving a model has panicked");
+            let Some(started) = self.restart().await else { return };
+            process = started;
+        }
     }
 
     /// Serves requests until the queue closes, with a new process after one died.

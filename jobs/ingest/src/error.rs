@@ -1,7 +1,7 @@
 //! Why a file is not taken, or not ingested now.
 
 use tidemill_catalog::Format;
-use tidemill_core::{Fault, JobError, UploadId};
+use tidemill_core::{Cause, Fault, JobError, UploadId};
 
 /// What can go wrong with a file. A bad row is no error: it is a dead letter.
 #[derive(Debug, thiserror::Error)]
@@ -110,7 +110,9 @@ impl From<Error> for JobError {
             (None, Error::Catalog(error)) => error.into(),
             (None, Error::Store(error)) => error.into(),
             (None, Error::Lake(error)) => error.into(),
+            (None, Error::Blobs(error)) => error.into(),
             (None, error @ Error::NoUpload(_)) => Self::discard(error),
+            (None, Error::Io(error)) => Cause::of_io(&error).verdict(Fault::from_error(&error)),
             (None, error) => Self::retry(error),
         }
     }

@@ -1,4 +1,4 @@
-use tidemill_core::{Fault, JobError};
+use tidemill_core::{Cause, Fault, JobError};
 
 /// What can go wrong in the lake.
 #[derive(Debug, thiserror::Error)]
@@ -48,12 +48,16 @@ impl Error {
     }
 }
 
-/// What is wrong with the request itself goes to dead letter; everything else may go better next time.
+/// What is wrong with the request itself goes to dead letter; a server or disk that is away is waited for;
+/// everything else may go better next time.
 impl From<Error> for JobError {
     fn from(error: Error) -> Self {
         match error {
             Error::Invalid(_) | Error::Rows(_) => Self::Discard(error.fault()),
             Error::Query { ref source, .. } if is_users_fault(source) => Self::Discard(error.fault()),
+            Error::Query { ref source, .. } if is_full(source) => Self::Unavailable(error.fault()),
+            Error::Manifest(ref source) => tidemill_store::cause(source).verdict(error.fault()),
+            Error::Files(ref source) if source.cause() == Cause::Outage => Self::Unavailable(error.fault()),
             _ => Self::Retry(error.fault()),
         }
     }
@@ -66,6 +70,11 @@ pub(crate) fn words(error: &duckdb::Error) -> String {
         other => other.to_string(),
     };
     text.split("\nLINE ").next().unwrap_or_default().trim().replace('\n', " ")
+}
+
+/// A disk without space, whoever fills it.
+fn is_full(error: &duckdb::Error) -> bool {
+    error.to_string().contains("No space left on device")
 }
 
 /// Conversion, binder and similar errors come from declared SQL meeting rows: repeating won't help.

@@ -1,20 +1,21 @@
 //! What can go wrong between this crate and its callers.
 
-use tidemill_core::JobError;
+use redis::{ErrorKind, RedisError};
+use tidemill_core::{Cause, Fault, JobError};
 
 /// A failed read or write of the online store.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Redis is down, too slow, or refused a command. Trying again may help.
     #[error("redis did not answer")]
-    Unavailable(#[from] redis::RedisError),
+    Unavailable(#[from] RedisError),
     /// The URL of Redis can't be read.
     #[error("`{url}` is not a redis url")]
     InvalidUrl {
         /// As given.
         url: String,
         /// Why.
-        source: redis::RedisError,
+        source: RedisError,
     },
     /// A stored value doesn't have the bytes that its view version writes.
     #[error("stored value of view `{view}` v{version} is unreadable: {reason}")]
@@ -46,14 +47,65 @@ pub enum Error {
     },
 }
 
-/// Redis comes back; bytes that don't fit never do.
+impl Error {
+    /// Whose doing it was.
+    pub fn cause(&self) -> Cause {
+        match self {
+            Self::Unavailable(error) => cause(error),
+            Self::Unreadable { .. } | Self::InvalidLiveSet { .. } => Cause::Unknown,
+            Self::InvalidUrl { .. } | Self::WrongColumn { .. } => Cause::Refusal,
+        }
+    }
+}
+
+/// Whose doing a failed command was: the one judgement of Redis.
+fn cause(error: &RedisError) -> Cause {
+    // It loads, is a replica or looks for its master, is full in memory or on disk, or runs a long script.
+    const AWAY: [&str; 9] = [
+        "LOADING",
+        "READONLY",
+        "MASTERDOWN",
+        "CLUSTERDOWN",
+        "TRYAGAIN",
+        "OOM",
+        "MISCONF",
+        "NOREPLICAS",
+        "BUSY",
+    ];
+    match error.kind() {
+        ErrorKind::Io
+        | ErrorKind::MasterNameNotFoundBySentinel
+        | ErrorKind::NoValidReplicasFoundBySentinel
+        | ErrorKind::ClusterConnectionNotFound => Cause::Outage,
+        _ if error.code().is_some_and(|code| AWAY.contains(&code)) => Cause::Outage,
+        _ => Cause::Unknown,
+    }
+}
+
+/// What becomes of a job is the cause's.
 impl From<Error> for JobError {
     fn from(error: Error) -> Self {
-        match error {
-            Error::Unavailable(_) | Error::Unreadable { .. } | Error::InvalidLiveSet { .. } => {
-                Self::retry(error)
-            }
-            Error::InvalidUrl { .. } | Error::WrongColumn { .. } => Self::discard(error),
+        error.cause().verdict(Fault::from_error(&error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(line: &str) -> Cause {
+        let reply = redis::parse_redis_value(format!("-{line}\r\n").as_bytes());
+        cause(&reply.and_then(redis::Value::extract_error).expect_err("an error was sent"))
+    }
+
+    #[test]
+    fn a_redis_that_loads_is_full_or_is_no_master_is_away_and_one_that_forbids_is_not() {
+        for away in ["LOADING dataset", "READONLY replica", "MASTERDOWN link", "OOM command", "MISCONF rdb"] {
+            assert_eq!(said(away), Cause::Outage, "{away}");
         }
+        for other in ["NOPERM this user", "WRONGTYPE a list", "ERR unknown command"] {
+            assert_eq!(said(other), Cause::Unknown, "{other}");
+        }
+        assert_eq!(cause(&RedisError::from(std::io::Error::other("reset"))), Cause::Outage);
     }
 }

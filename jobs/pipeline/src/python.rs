@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use tidemill_blobs::{BlobRef, Blobs};
 use tidemill_catalog::DatasetPartRef;
-use tidemill_core::{JobError, Kind};
+use tidemill_core::{Cause, Fault, JobError, Kind};
 use tidemill_pyrun::{DatasetFiles, PyOptions, PyPool, StepCall, StepEvent, StepSink};
 use tidemill_runtime::{Context, Job, Outcome};
 use tidemill_spec::steps;
@@ -74,9 +74,9 @@ impl Job for PythonJob {
 
     async fn run(&self, args: &PythonArgs, cx: &mut Context<Kept>) -> Result<Outcome, JobError> {
         let code = self.code(args).await?;
-        let workspace = tempfile::tempdir_in(&self.deps.cache).map_err(JobError::retry)?;
+        let workspace = tempfile::tempdir_in(&self.deps.cache).map_err(disk)?;
         let out = workspace.path().join("out");
-        std::fs::create_dir(&out).map_err(JobError::retry)?;
+        std::fs::create_dir(&out).map_err(disk)?;
         let checkpoint = match cx.checkpoint() {
             None => None,
             Some(kept) => Some(open(kept, &self.deps.blobs).await?),
@@ -104,7 +104,8 @@ impl Job for PythonJob {
             outputs.insert("dataset".to_owned(), dataset.as_str().into());
         }
         if let Some(folder) = result.artifact {
-            let place = self.deps.blobs.put_folder("artifacts", &folder).await.map_err(JobError::retry)?;
+            let keep = || async { Ok(self.deps.blobs.put_folder("artifacts", &folder).await?) };
+            let place = cx.persist(keep).await?;
             outputs.insert("artifact".to_owned(), place.into());
         }
         Ok(Outcome::Completed(Json::Object(outputs)))
@@ -121,7 +122,7 @@ impl PythonJob {
         let Some(text) = &args.with.dataset else { return Ok(None) };
         let reference: DatasetPartRef = text.parse().map_err(JobError::discard)?;
         let (dataset, part) = self.deps.catalog.dataset_part(reference).await?;
-        let file = self.deps.blobs.fetch(&part.path).await.map_err(JobError::retry)?;
+        let file = self.deps.blobs.fetch(&part.path).await?;
         let objects = self.deps.catalog.objects().await?;
         let model = dataset.model.as_ref().and_then(|model| objects.models.get(model));
         let outputs = model.map(|model| model.outputs.clone()).unwrap_or_default();
@@ -147,7 +148,7 @@ impl StepSink for Events<'_> {
             StepEvent::Params(params) => self.cx.log_params(params).await?,
             StepEvent::Metrics(metrics) => self.cx.log_metrics(metrics).await?,
             StepEvent::Checkpoint(value) => {
-                let kept = keep(value, self.blobs).await?;
+                let kept = self.cx.persist(|| keep(&value, self.blobs)).await?;
                 self.cx.save_checkpoint(kept).await?;
             }
         }
@@ -155,20 +156,25 @@ impl StepSink for Events<'_> {
     }
 }
 
-async fn keep(value: Json, blobs: &Blobs) -> Result<Kept, JobError> {
-    let bytes = serde_json::to_vec(&value).map_err(JobError::discard)?;
+async fn keep(value: &Json, blobs: &Blobs) -> Result<Kept, JobError> {
+    let bytes = serde_json::to_vec(value).map_err(JobError::discard)?;
     if bytes.len() <= INLINE_BYTES_MAX {
-        return Ok(Kept::Inline(value));
+        return Ok(Kept::Inline(value.clone()));
     }
-    Ok(Kept::Blob(blobs.put(bytes.into()).await.map_err(JobError::retry)?))
+    Ok(Kept::Blob(blobs.put(bytes.into()).await?))
 }
 
 async fn open(kept: &Kept, blobs: &Blobs) -> Result<Json, JobError> {
     match kept {
         Kept::Inline(value) => Ok(value.clone()),
         Kept::Blob(reference) => {
-            let bytes = blobs.get(reference).await.map_err(JobError::retry)?;
+            let bytes = blobs.get(reference).await?;
             serde_json::from_slice(&bytes).map_err(JobError::discard)
         }
     }
+}
+
+/// The worker's own disk.
+fn disk(error: std::io::Error) -> JobError {
+    Cause::of_io(&error).verdict(Fault::from_error(&error))
 }

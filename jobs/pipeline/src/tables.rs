@@ -4,7 +4,7 @@ use std::path::Path;
 
 use arrow::array::RecordBatch;
 use tidemill_catalog::DatasetPartRef;
-use tidemill_core::{Fault, JobError};
+use tidemill_core::{Cause, Fault, JobError};
 use tidemill_offline::{Lake, Read, Table, View};
 
 use crate::Deps;
@@ -70,7 +70,10 @@ fn write_file(rows: &RecordBatch, path: &Path) -> Result<(), JobError> {
         std::io::Write::write_all(&mut partial, &bytes)?;
         partial.persist(path).map(drop).map_err(|error| error.error)
     };
-    replace().map_err(JobError::retry)
+    replace().map_err(|error| {
+        let fault = Fault::new(format!("`{}` can't be written: {error}", path.display()));
+        Cause::of_io(&error).verdict(fault)
+    })
 }
 
 fn csv(rows: &RecordBatch) -> Result<Vec<u8>, arrow::error::ArrowError> {

@@ -121,6 +121,7 @@ impl From<PyError> for JobError {
         match error {
             PyError::Stopped(verdict) => verdict,
             error if error.lasting() => Self::Discard(error.fault()),
+            PyError::Died { .. } => Self::Died(error.fault()),
             error => Self::Retry(error.fault()),
         }
     }

@@ -1,6 +1,6 @@
 //! What can go wrong with a model version, by what a caller may do about it.
 
-use tidemill_core::{Fault, JobError};
+use tidemill_core::{Cause, Fault, JobError};
 
 /// Why a version was not registered, scored or promoted.
 #[derive(Debug, thiserror::Error)]
@@ -107,6 +107,10 @@ impl From<Error> for JobError {
         match error {
             Error::Catalog(error) => error.into(),
             Error::Store(error) => error.into(),
+            Error::Blobs(error) => error.into(),
+            Error::Lake(error) => error.into(),
+            Error::Online(error) => error.into(),
+            Error::Io(ref source) => Cause::of_io(source).verdict(error.fault()),
             Error::Inference(Inference::Python(error)) => error.into(),
             Error::Inference(
                 Inference::Folder { .. } | Inference::Golden { .. } | Inference::Rows { .. },

@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::json;
-use tidemill_core::{Code, Fault, JobError};
+use tidemill_core::{Cause, Code, Fault, JobError};
 use tidemill_proto::Reason;
 use tidemill_spec::diagnostic::closest;
 
@@ -115,8 +115,8 @@ impl From<tidemill_store::Error> for ApiError {
             }
             E::InvalidRun(_) => Self::invalid(Fault::new(error.to_string())),
             E::Inconsistent(_) => Self::internal(Fault::from_error(&error)),
-            other if other.refused() => Self::internal(Fault::from_error(&other)),
-            other => Self::unavailable(Fault::from_error(&other)),
+            other if other.cause() == Cause::Outage => Self::unavailable(Fault::from_error(&other)),
+            other => Self::internal(Fault::from_error(&other)),
         }
     }
 }
@@ -128,7 +128,7 @@ macro_rules! by_verdict {
             fn from(error: $error) -> Self {
                 match JobError::from(error) {
                     JobError::Discard(fault) => Self::invalid(fault),
-                    JobError::Retry(fault) => Self::unavailable(fault),
+                    JobError::Retry(fault) | JobError::Died(fault) | JobError::Unavailable(fault) => Self::unavailable(fault),
                     other => Self::internal(Fault::new(other.to_string())),
                 }
             }

@@ -129,13 +129,15 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         // Clients in use speak one or the other.
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);
-    tonic::transport::Server::builder()
+    let serving = tonic::transport::Server::builder()
         // REST is HTTP/1 on the same port.
         .accept_http1(true)
         .layer(tidemill_proto::DeadlineLayer)
         .add_routes(services)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown.cancelled_owned())
-        .await?;
-    keeper.await?;
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown.cancelled_owned());
+    // A server without its keeper would look well and rescue nobody: should it panic, the role ends.
+    tokio::try_join!(async { anyhow::Ok(serving.await?) }, async {
+        keeper.await.context("the keeper has panicked, so the server ends")
+    })?;
     Ok(())
 }

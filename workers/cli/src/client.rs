@@ -144,7 +144,7 @@ impl Client {
         let reply = http.execute(request).await.map_err(|error| self.unreachable(&error))?;
         let status = reply.status();
         if self.verbose {
-            eprintln!("{asked}  {status}  {:.0} ms", started.elapsed().as_secs_f64() * 1e3);
+            tidemill_telemetry::say!("{asked}  {status}  {:.0} ms", started.elapsed().as_secs_f64() * 1e3);
         }
         if status.is_success() {
             return Ok(reply);

@@ -49,7 +49,9 @@ impl Session {
         let places = config::Places::find(global.server.as_deref())?;
         if places.foreign && !global.quiet {
             let server = &places.server;
-            eprintln!("note: the `tidemill dev` of this folder is not running; asking {server}");
+            tidemill_telemetry::say!(
+                "note: the `tidemill dev` of this folder is not running; asking {server}"
+            );
         }
         let wait = global.timeout;
         let client = Client::new(&places.server, wait)?.verbose(global.verbose);
@@ -86,7 +88,7 @@ impl Session {
     /// Progress and confirmations, for people, on standard error.
     pub(crate) fn say(&self, text: impl std::fmt::Display) {
         if !self.quiet {
-            eprintln!("{text}");
+            tidemill_telemetry::say!("{text}");
         }
     }
 }

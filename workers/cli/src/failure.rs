@@ -55,7 +55,9 @@ impl Failure {
     pub(crate) fn of_job(error: impl Into<JobError>) -> Self {
         match error.into() {
             JobError::Discard(fault) => Self::new(USAGE, fault),
-            JobError::Retry(fault) => Self::new(FAILED, fault),
+            JobError::Retry(fault) | JobError::Died(fault) | JobError::Unavailable(fault) => {
+                Self::new(FAILED, fault)
+            }
             other => Self::new(FAILED, Fault::new(other.to_string())),
         }
     }
@@ -64,7 +66,7 @@ impl Failure {
     pub(crate) fn report(&self, format: Format) -> ExitCode {
         match format {
             _ if self.fault.message.is_empty() => {}
-            Format::Json | Format::Jsonl | Format::Yaml => eprintln!("{}", self.to_json()),
+            Format::Json | Format::Jsonl | Format::Yaml => tidemill_telemetry::say!("{}", self.to_json()),
             Format::Table | Format::Wide | Format::Name => eprint!("{}", self.page(colour())),
         }
         ExitCode::from(self.exit)

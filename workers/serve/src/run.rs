@@ -106,12 +106,17 @@ impl Server {
             let _ = stream.set_nodelay(true);
         });
         let http = axum::serve(http, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
-        let served = async {
-            tokio::try_join!(async { Ok(grpc.await?) }, async { anyhow::Ok(http.await?) })?;
-            Ok(())
-        };
-        let ((), _, served) = tokio::join!(follow, reports, served);
-        served
+        // A part that fails ends the role: without it, the others would only seem to serve.
+        tokio::try_join!(
+            follow,
+            async {
+                reports.await;
+                Ok(())
+            },
+            async { Ok(grpc.await?) },
+            async { anyhow::Ok(http.await?) },
+        )?;
+        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use anyhow::Context as _;
 use indexmap::IndexMap;
 use tidemill_blobs::Blobs;
 use tidemill_inference::{ModelOptions, ModelPool};
@@ -106,13 +107,16 @@ impl Warm {
         missing
     }
 
-    /// Keeps what is loaded in step with the live set, one load at a time.
+    /// Keeps what is loaded in step with the live set, one load at a time, until `shutdown`.
+    ///
+    /// # Errors
+    /// When nobody watches the live set any more.
     pub(crate) async fn follow(
         &self,
         mut live: watch::Receiver<Option<Arc<LiveSet>>>,
         loader: Loader,
         shutdown: CancellationToken,
-    ) {
+    ) -> anyhow::Result<()> {
         let mut retry_at: HashMap<Name, Instant> = HashMap::new();
         loop {
             let now = live.borrow_and_update().clone();
@@ -120,15 +124,17 @@ impl Warm {
             if let (Some(name), Some(live)) = (next, now) {
                 let loading = self.load(&live, &name, &loader);
                 tokio::select! {
-                    () = shutdown.cancelled() => return,
+                    () = shutdown.cancelled() => return Ok(()),
                     done = loading => if done { retry_at.remove(&name) } else { retry_at.insert(name, Instant::now() + RETRY_AFTER) },
                 };
                 continue;
             }
             let retry = retry_at.values().min().copied();
             tokio::select! {
-                () = shutdown.cancelled() => return,
-                result = live.changed() => if result.is_err() { return },
+                () = shutdown.cancelled() => return Ok(()),
+                changed = live.changed() => {
+                    changed.context("the watch of the live set has panicked, so the role ends")?;
+                }
                 () = sleep_until(retry.unwrap_or_else(Instant::now)), if retry.is_some() => {
                     retry_at.retain(|_, at| *at > Instant::now());
                 }

@@ -169,7 +169,7 @@ async fn a_busy_host_does_not_starve_heartbeats() {
 async fn a_job_that_kills_its_workers_goes_to_dead_letter() {
     let world = World::new().await;
     let run = world.enqueue(json!(null)).await;
-    for _ in 0..3 {
+    for _ in 0..5 {
         let kinds = [KIND.to_string()];
         let claimed = world.store().claim(WorkerId::generate(), &kinds, 1, Duration::ZERO).await.unwrap();
         assert_eq!((claimed.len(), claimed[0].charged), (1, 0));

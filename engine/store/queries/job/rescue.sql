@@ -10,7 +10,8 @@ WITH expired AS (
 ), before AS (
     -- Crashes in a row: an attempt that saved a checkpoint got somewhere, so counting starts anew.
     SELECT job.id, job.run_id, job.step, job.attempt, job.worker_id, job.started_at,
-           CASE WHEN checkpoint.attempt = job.attempt THEN 1 ELSE job.crashes + 1 END AS crashes
+           CASE WHEN checkpoint.attempt = job.attempt THEN 0 ELSE job.crashes END
+           + CASE WHEN blameless(job.worker_id, job.started_at) THEN 0 ELSE 1 END AS crashes
     FROM job LEFT JOIN checkpoint ON checkpoint.run_id = job.run_id AND checkpoint.step = job.step
     WHERE job.id = ANY(ARRAY(SELECT id FROM expired))
 ), history AS (

@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tidemill_core::{AttemptPolicy, Fault, Kind, RunId, RunState, Time, WorkerId};
 use tidemill_store::{
-    Claimed, DatabaseOptions, Ending, Enqueued, Lease, NewJob, NewRun, NewStep, RunPage, Settled, Store,
-    Trigger,
+    Claimed, DatabaseOptions, Ending, Enqueued, Lease, NewJob, NewRun, NewStep, NewWorker, RunPage, Settled,
+    Store, Trigger,
 };
 use tidemill_testkit::postgres::{self, Database};
 
@@ -98,6 +98,18 @@ impl World {
         let mut claimed = self.store.claim(worker, &kinds, slots, lease).await.unwrap();
         claimed.sort_by(|left, right| left.step.cmp(&right.step));
         claimed
+    }
+
+    /// A worker that has said that it is there.
+    pub(crate) async fn worker(&self) -> WorkerId {
+        let worker =
+            NewWorker { id: WorkerId::generate(), name: "w".into(), pid: 1, slots: 1, kinds: vec![] };
+        self.store.register_worker(&worker).await.unwrap();
+        worker.id
+    }
+
+    pub(crate) async fn sql(&self, statement: &'static str) {
+        sqlx::raw_sql(statement).execute(&self.database.pool).await.unwrap();
     }
 
     pub(crate) async fn claim_one(&self) -> Claimed {

@@ -12,18 +12,24 @@ use crate::{
 /// `tidemill dev`
 pub(crate) async fn dev(global: &Global, args: DevArgs) -> Done {
     let started = Instant::now();
+    // What happens to servers and roles is said where `dev` runs.
+    tidemill_telemetry::init(&tidemill_telemetry::Options::default());
     let tree = Tree::start(&tree_options(&args, false)?).await?;
     let places = tree.endpoints().clone();
     if !global.quiet {
-        eprintln!("  ✓ {}   {:.1} s", tree.parts(args.workers), started.elapsed().as_secs_f64());
-        eprintln!("  data and logs  {}", args.dir.display());
-        eprintln!("  control plane  http://{}", places.server);
-        eprintln!("  uploads        grpc://{}", places.gateway);
-        eprintln!("  predictions    grpc://{}   http://{}", places.serve, places.serve_http);
-        eprintln!("  next: tidemill apply   (Ctrl-C stops; data stays)");
+        tidemill_telemetry::say!(
+            "  ✓ {}   {:.1} s",
+            tree.parts(args.workers),
+            started.elapsed().as_secs_f64()
+        );
+        tidemill_telemetry::say!("  data and logs  {}", args.dir.display());
+        tidemill_telemetry::say!("  control plane  http://{}", places.server);
+        tidemill_telemetry::say!("  uploads        grpc://{}", places.gateway);
+        tidemill_telemetry::say!("  predictions    grpc://{}   http://{}", places.serve, places.serve_http);
+        tidemill_telemetry::say!("  next: tidemill apply   (Ctrl-C stops; data stays)");
     }
     stop_signal().await?;
-    eprintln!("  stopping");
+    tidemill_telemetry::say!("  stopping");
     tree.stop().await;
     Ok(())
 }

@@ -44,7 +44,7 @@ pub(crate) fn init(global: &Global, args: &InitArgs) -> Done {
         format!("project {name} in {}: {files} files", folder.display())
     })?;
     if !global.quiet {
-        eprintln!("{}", next(folder));
+        tidemill_telemetry::say!("{}", next(folder));
     }
     Ok(())
 }

@@ -149,7 +149,7 @@ fn report(format: Format, quiet: bool, loaded: &Loaded) -> Done {
         Format::Table | Format::Wide => {
             eprint!("{}", render(&loaded.diagnostics, &loaded.files, crate::failure::colour()));
             if !quiet {
-                eprintln!("{}", verdict(loaded));
+                tidemill_telemetry::say!("{}", verdict(loaded));
             }
             Ok(())
         }
