@@ -70,6 +70,28 @@ async fn admin(server: &str, statement: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+impl Database {
+    /// Returns when so many sessions of this database wait for a lock: a race test then knows where each side stands.
+    ///
+    /// # Panics
+    /// When half a minute passes before.
+    pub async fn until_blocked(&self, sessions: i64) {
+        let waiting = "SELECT count(*) FROM pg_stat_activity
+                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let blocked = async {
+            while sqlx::query_scalar::<_, i64>(waiting)
+                .fetch_one(&self.pool)
+                .await
+                .expect("the test's database")
+                < sessions
+            {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), blocked).await.expect("somebody waits for a lock");
+    }
+}
+
 impl Drop for Database {
     fn drop(&mut self) {
         let statement = format!(r#"DROP DATABASE IF EXISTS "{}" WITH (FORCE)"#, self.name);

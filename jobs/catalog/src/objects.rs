@@ -1,9 +1,10 @@
 //! Declared objects as they are stored: every version ever applied, and the ones in force.
 
 use serde::Serialize;
-use sqlx::types::Json;
+use sqlx::{PgExecutor, types::Json};
 use tidemill_core::Time;
 use tidemill_spec::{Definition, ObjectKind, ObjectRef, Objects};
+use tidemill_store::Tx;
 
 use crate::{Catalog, Error};
 
@@ -26,20 +27,31 @@ type CurrentRow = (String, String, i32, Json<serde_json::Value>, String);
 impl Catalog {
     /// The objects in force. Empty before the first apply.
     pub async fn objects(&self) -> Result<Objects, Error> {
-        let rows: Vec<CurrentRow> =
-            sqlx::query_as(include_str!("../queries/object/current.sql")).fetch_all(self.pool()).await?;
-        let definitions = rows.into_iter().map(definition).collect::<Result<Vec<_>, Error>>()?;
-        Objects::from_definitions(definitions).map_err(Error::inconsistent)
+        current(self.pool()).await
     }
 
-    /// The version of an object that is in force.
-    pub async fn object_version(&self, object: &ObjectRef) -> Result<Option<i32>, Error> {
+    /// The objects in force, read by `tx`: whoever has a transaction open reads through it, for a second connection may
+    /// never come while all who have one wait for theirs.
+    pub async fn objects_in(&self, tx: &mut Tx) -> Result<Objects, Error> {
+        current(tx.conn()).await
+    }
+
+    /// The objects in force, which stay so until `tx` ends: an apply waits for it. First of all in a transaction.
+    pub async fn objects_held(&self, tx: &mut Tx) -> Result<Objects, Error> {
+        sqlx::query("SELECT pg_advisory_xact_lock_shared(hashtextextended('catalog.apply', 0))")
+            .execute(tx.conn())
+            .await?;
+        current(tx.conn()).await
+    }
+
+    /// The version of an object that is in force, read by `tx`.
+    pub async fn object_version_in(&self, tx: &mut Tx, object: &ObjectRef) -> Result<Option<i32>, Error> {
         let statement =
             "SELECT version FROM catalog.object WHERE kind = $1 AND name = $2 AND retired_at IS NULL";
         let row: Option<(i32,)> = sqlx::query_as(statement)
             .bind(object.kind.as_str())
             .bind(&object.name)
-            .fetch_optional(self.pool())
+            .fetch_optional(tx.conn())
             .await?;
         Ok(row.map(|(version,)| version))
     }
@@ -63,10 +75,24 @@ impl Catalog {
 
     /// Hash of the project's code in force; none before the first apply.
     pub async fn code_hash(&self) -> Result<Option<String>, Error> {
-        let row: Option<(String,)> =
-            sqlx::query_as("SELECT hash FROM catalog.code_current").fetch_optional(self.pool()).await?;
-        Ok(row.map(|(hash,)| hash))
+        code_hash(self.pool()).await
     }
+
+    /// [`Self::code_hash`], read by `tx`.
+    pub async fn code_hash_in(&self, tx: &mut Tx) -> Result<Option<String>, Error> {
+        code_hash(tx.conn()).await
+    }
+}
+
+async fn code_hash(executor: impl PgExecutor<'_>) -> Result<Option<String>, Error> {
+    Ok(sqlx::query_scalar("SELECT hash FROM catalog.code_current").fetch_optional(executor).await?)
+}
+
+async fn current(executor: impl PgExecutor<'_>) -> Result<Objects, Error> {
+    let rows: Vec<CurrentRow> =
+        sqlx::query_as(include_str!("../queries/object/current.sql")).fetch_all(executor).await?;
+    let definitions = rows.into_iter().map(definition).collect::<Result<Vec<_>, Error>>()?;
+    Objects::from_definitions(definitions).map_err(Error::inconsistent)
 }
 
 fn definition((kind, name, _, Json(body), hash): CurrentRow) -> Result<Definition, Error> {

@@ -1,7 +1,7 @@
 //! Projects come in, change and go, against a real database.
 #![expect(clippy::unwrap_used, reason = "tests may unwrap")]
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::Arc};
 
 use sqlx::{Executor as _, SqlSafeStr as _};
 use tidemill_catalog::{Catalog, Change, ChangeKind, CodeArchive, Edge, Node, ViewState};
@@ -141,6 +141,23 @@ async fn a_view_whose_values_change_is_built_beside_the_one_that_serves() {
     assert_eq!(world.versions("stress").await, [(2, Retired), (1, Current)]);
     world.apply(&from_gust, "a").await;
     assert_eq!(world.versions("weather_now").await[..2], [(3, Retired), (2, Current)]);
+}
+
+#[tokio::test]
+async fn an_apply_waits_for_whoever_holds_what_is_declared() {
+    let world = Arc::new(World::new().await);
+    world.apply(PROJECT, "a").await;
+    let mut holding = world.engine.store.begin().await.unwrap();
+    let before = world.catalog.objects_held(&mut holding).await.unwrap();
+    let applying = tokio::spawn({
+        let world = Arc::clone(&world);
+        async move { world.apply(&PROJECT.replace("temp: float }", "temp: float, gust: float }"), "a").await }
+    });
+    world.engine.database.until_blocked(1).await;
+    let held = world.catalog.objects_held(&mut holding).await.unwrap();
+    assert_eq!(held.views["weather_now"], before.views["weather_now"]);
+    holding.commit().await.unwrap();
+    assert!(!applying.await.unwrap().is_empty());
 }
 
 #[tokio::test]

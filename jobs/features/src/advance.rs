@@ -99,15 +99,14 @@ pub(crate) async fn bring(
         }
         let wishes = if last { wishes(deps, subject, &target, cx).await? } else { Vec::new() };
         let mut tx = cx.begin().await?;
-        if last {
-            arrive(deps, &mut tx, subject, &target, arrival, cx).await?;
-        }
+        // The lake's head before anything else: everybody takes it first.
         if let Some(unit) = unit {
             written.publish(deps, &mut tx, subject, unit).await?;
         }
-        for wish in wishes {
-            cx.enqueue(&mut tx, wish).await?;
+        if last {
+            arrive(deps, &mut tx, subject, &target, arrival, cx).await?;
         }
+        cx.enqueue(&mut tx, &wishes).await?;
         cx.commit_checkpoint(tx, progress.clone()).await?;
         cx.progress((index + 1) as u64, units.len().max(1) as u64);
     }
@@ -211,7 +210,7 @@ pub(crate) async fn mark(deps: &Deps, subject: &Subject, target: &Target) -> Res
     Ok(())
 }
 
-/// The version has reached its target: lineage and position, and the switch after a backfill.
+/// The version has reached its target: the switch after a backfill, position and lineage, in the order of their locks.
 async fn arrive(
     deps: &Deps,
     tx: &mut Tx,
@@ -233,13 +232,12 @@ async fn arrive(
         lake_version: Some(target.lake_version),
         ..Edge::new(from, Node::View(name.to_owned(), version))
     };
-    deps.catalog.lineage(tx, &from.into_iter().map(edge).collect::<Vec<_>>()).await?;
-    let reached = (target.lake_version, target.reached);
-    deps.catalog.move_position(tx, name, version, reached, target.clock).await?;
     if arrival == Arrival::Switched {
         deps.catalog.switch_view(tx, name, version).await?;
     }
-    Ok(())
+    let reached = (target.lake_version, target.reached);
+    deps.catalog.move_position(tx, name, version, reached, target.clock).await?;
+    Ok(deps.catalog.lineage(tx, &from.into_iter().map(edge).collect::<Vec<_>>()).await?)
 }
 
 /// What follows: the views that read this one, and this one again when the clock reaches its next future row.

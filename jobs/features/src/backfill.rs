@@ -49,7 +49,7 @@ impl Job for BackfillJob {
         outputs["version"] = version.map(|version| version.version).into();
         let mut tx = cx.begin().await?;
         // For what came while it was filled.
-        cx.enqueue(&mut tx, update_new(&args.view)).await?;
+        cx.enqueue(&mut tx, &[update_new(&args.view)]).await?;
         cx.commit(tx, outputs).await
     }
 }

@@ -27,9 +27,8 @@ pub(crate) async fn catch_up(
     }
     let store = deps.catalog.store();
     let mut tx = store.begin().await?;
-    for view in &views {
-        store.enqueue(&mut tx, update_new(view)).await?;
-    }
+    let updates: Vec<_> = views.iter().map(|view| update_new(view)).collect();
+    store.enqueue_all(&mut tx, &updates).await?;
     tx.commit().await?;
     store.wake().await;
     let caught_up = async {

@@ -167,8 +167,9 @@ impl Ingest {
         Ok(staged.into_iter().collect())
     }
 
-    /// Makes every chunk of an upload visible in one version, asks for the features that read the source, and writes
-    /// down what was found. Safe to repeat: the lake publishes a key once. Nothing but the commit should follow.
+    /// Makes every chunk of an upload visible in one version, writes down what was found, and asks for the features that
+    /// read the source. Safe to repeat: the lake publishes a key once. Nothing but the commit should follow: everybody
+    /// who publishes waits for it.
     pub(crate) async fn publish(
         &self,
         tx: &mut Tx,
@@ -176,6 +177,8 @@ impl Ingest {
         digests: &[ChunkDigest],
         run: RunId,
     ) -> Result<Publication, Error> {
+        // A view that is declared from now on is computed after this commit, and sees its rows without being asked.
+        let objects = self.catalog.objects_held(tx).await?;
         let key = upload.id.to_string();
         let staged =
             |of: fn(&ChunkDigest) -> &Vec<Staged>| digests.iter().flat_map(of).cloned().collect::<Vec<_>>();
@@ -198,7 +201,7 @@ impl Ingest {
             ..Edge::new(Node::Upload(upload.id), Node::Source(upload.source.clone()))
         };
         self.catalog.lineage(tx, &[edge]).await?;
-        self.update_features(tx, &self.catalog.objects().await?, &upload.source).await?;
+        self.update_features(tx, &objects, &upload.source).await?;
         Ok(publication)
     }
 
@@ -220,17 +223,14 @@ impl Ingest {
         Ok(version)
     }
 
-    /// Asks for the features that read a source. After the lake's head was taken: whoever holds both takes them in
-    /// this order.
+    /// Asks for the features that read a source. Last: whoever asks for the same waits for the commit.
     pub(crate) async fn update_features(
         &self,
         tx: &mut Tx,
         objects: &Objects,
         source: &str,
     ) -> Result<(), Error> {
-        for wish in updates_of_source(objects, source) {
-            self.catalog.store().enqueue(tx, wish).await?;
-        }
+        self.catalog.store().enqueue_all(tx, &updates_of_source(objects, source)).await?;
         Ok(())
     }
 

@@ -202,9 +202,7 @@ impl ScanJob {
         if matches!(scan.status, Verdict::Ok | Verdict::Warn) {
             catalog.close_incident(&mut tx, &monitor.name, window).await?;
         }
-        for job in told {
-            cx.enqueue(&mut tx, job).await?;
-        }
+        cx.enqueue(&mut tx, &told).await?;
         cx.commit(tx, outputs).await
     }
 

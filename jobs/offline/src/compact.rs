@@ -60,8 +60,8 @@ impl Lake {
     }
 
     /// Lets a merged file stand for those it was made of, when the caller's transaction commits; no answer at any
-    /// version changes. Call it last: it holds the lake's head until then. `None` if somebody else replaced one of
-    /// them meanwhile: roll back, and the merged file is garbage.
+    /// version changes. It holds the lake's head until then. `None` if somebody else replaced one of them meanwhile: roll
+    /// back, and the merged file is garbage.
     pub async fn replace(
         &self,
         connection: &mut PgConnection,

@@ -126,8 +126,9 @@ impl Lake {
     }
 
     /// Makes staged files part of their table, all in one new version, when the caller's transaction commits.
-    /// Call it last: it holds the lake's head until then. Unique by (table, `job_key`): a repeat changes nothing
-    /// and returns the first version. A commit without files is a version too.
+    /// It holds the lake's head until then: have everything slow behind you, and only then write what goes with the
+    /// rows (`docs/explanation/locks.md`). Unique by (table, `job_key`): a repeat changes nothing and returns the first
+    /// version. A commit without files is a version too.
     pub async fn publish(
         &self,
         connection: &mut PgConnection,

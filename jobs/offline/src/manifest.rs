@@ -15,8 +15,9 @@ macro_rules! queries {
 }
 
 queries! {
+    LOCK_HEAD = "head/lock.sql",
+    ADVANCE_HEAD = "head/advance.sql",
     FIND_COMMIT = "commit/find.sql",
-    TAKE_HEAD = "commit/take_head.sql",
     INSERT_COMMIT = "commit/insert.sql",
     LIST_COMMITS = "commit/list.sql",
     INSERT_FILES = "file/insert.sql",
@@ -45,20 +46,28 @@ pub(crate) async fn head(pool: &PgPool) -> Result<Version, Error> {
     Ok(sqlx::query_scalar("SELECT head FROM lake.lake_head").fetch_one(pool).await?)
 }
 
-/// Publishes once: a repeat gives the first version. Takes the head; commit soon after.
+/// Takes the head, which every writer of the manifest holds until it commits. First of all: whoever held a row of the
+/// manifest and then waited for the head would wait for one that waits for the row.
+async fn lock_head(connection: &mut PgConnection) -> Result<(), Error> {
+    sqlx::query(LOCK_HEAD).execute(connection).await?;
+    Ok(())
+}
+
+/// Publishes once: a repeat gives the first version. Holds the head; commit soon after.
 pub(crate) async fn publish(
     connection: &mut PgConnection,
     publication: &Publication<'_>,
 ) -> Result<(Version, bool), Error> {
     let Publication { table, job_key, kind, files, commits } = publication;
-    let keys = files.first().map(|file| file.keys.clone()).unwrap_or_default();
-    let (table_id, _keys): (i64, Vec<String>) =
-        sqlx::query_as(NAME_TABLE).bind(table.as_str()).bind(keys).fetch_one(&mut *connection).await?;
+    lock_head(connection).await?;
     let earlier = sqlx::query_scalar::<_, Version>(FIND_COMMIT).bind(table.as_str()).bind(job_key);
     if let Some(version) = earlier.fetch_optional(&mut *connection).await? {
         return Ok((version, false));
     }
-    let version: Version = sqlx::query_scalar(TAKE_HEAD).fetch_one(&mut *connection).await?;
+    let keys = files.first().map(|file| file.keys.clone()).unwrap_or_default();
+    let named = sqlx::query_scalar(NAME_TABLE).bind(table.as_str()).bind(keys);
+    let table_id: i64 = named.fetch_one(&mut *connection).await?;
+    let version: Version = sqlx::query_scalar(ADVANCE_HEAD).fetch_one(&mut *connection).await?;
     let rows: i64 = if *kind == CommitKind::Append { files.iter().map(|file| file.rows).sum() } else { 0 };
     sqlx::query(INSERT_COMMIT)
         .bind(version)
@@ -98,6 +107,7 @@ pub(crate) async fn end_files(
 
 /// Forgets files that compactions replaced before an instant; what replaced them stands for them at every version.
 pub(crate) async fn forget_ended(connection: &mut PgConnection, before: Time) -> Result<(), Error> {
+    lock_head(connection).await?;
     let ended: Vec<(String, Version)> =
         sqlx::query_as(LIST_ENDED).bind(before).fetch_all(&mut *connection).await?;
     let (paths, versions): (Vec<String>, Vec<Version>) = ended.into_iter().unzip();

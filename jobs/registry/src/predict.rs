@@ -80,10 +80,10 @@ impl Job for PredictJob {
         let staged = self.stage(&table, &key, &version, rows.clone()).await?;
         let node = Node::Predictions(args.model.clone(), fixed.version);
         let origins = [Node::Model(args.model.clone(), fixed.version), Node::Dataset(dataset.id)];
-        let mut tx = cx.begin().await?;
         let edges = origins.map(|from| Edge { run: Some(cx.run()), ..Edge::new(from, node.clone()) });
-        catalog.lineage(&mut tx, &edges).await?;
+        let mut tx = cx.begin().await?;
         let lake_version = lake.publish(tx.conn(), &table, &key, &staged).await?;
+        catalog.lineage(&mut tx, &edges).await?;
         let outputs =
             json!({ "rows": rows.num_rows(), "version": fixed.version, "lake_version": lake_version });
         cx.commit(tx, outputs).await

@@ -37,9 +37,8 @@ pub async fn check_failed(catalog: &Catalog, views: &[String]) -> Result<(), Err
 pub async fn ask_for_updates(catalog: &Catalog, views: &[String]) -> Result<(), Error> {
     let store = catalog.store();
     let mut tx = store.begin().await?;
-    for view in views {
-        store.enqueue(&mut tx, update(view)).await?;
-    }
+    let updates: Vec<NewJob> = views.iter().map(|view| update(view)).collect();
+    store.enqueue_all(&mut tx, &updates).await?;
     tx.commit().await?;
     store.wake().await;
     Ok(())

@@ -1,6 +1,6 @@
 -- What its publication found out. Safe to repeat.
 UPDATE catalog.upload
-SET published_at = coalesce(published_at, now()),
+SET published_at = coalesce(published_at, clock_timestamp()),
     rows = $2,
     dead_letters = $3,
     lake_version = $4,

@@ -132,17 +132,15 @@ impl Job for ReplayJob {
         let rows: i64 = revived.iter().map(|of| of.rows).sum();
         let all = letters.iter().map(|(_, dead)| dead.len()).sum::<usize>();
         let left = i64::try_from(all).unwrap_or(i64::MAX) - rows;
+        let staged: Vec<Staged> = revived.iter().flat_map(|of| &of.staged).cloned().collect();
+        let staged_dead: Vec<Staged> = revived.iter().flat_map(|of| &of.staged_dead).cloned().collect();
         let mut tx = cx.begin().await?;
+        let objects = catalog.objects_held(&mut tx).await.map_err(Error::from)?;
+        self.ingest.publish_files(&mut tx, &args.source, &key, &staged_dead, &staged).await?;
         for of in revived.iter().filter(|of| of.rows > 0) {
             let newest = of.newest_event_at;
             catalog.replay_upload(&mut tx, of.upload, of.rows, newest).await.map_err(Error::from)?;
         }
-        let (mut staged, mut staged_dead) = (Vec::new(), Vec::new());
-        for of in revived {
-            staged.extend(of.staged);
-            staged_dead.extend(of.staged_dead);
-        }
-        self.ingest.publish_files(&mut tx, &args.source, &key, &staged_dead, &staged).await?;
         if rows > 0 {
             self.ingest.update_features(&mut tx, &objects, &args.source).await?;
         }

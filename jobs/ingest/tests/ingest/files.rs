@@ -174,6 +174,30 @@ async fn files_of_an_upload_are_awaited_until_it_is_published() {
     assert!(world.catalog.awaited_files().await.unwrap().is_empty());
 }
 
+/// Every other file has a bad row, so that its publication touches a table more than that of its neighbour.
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_are_published_at_once_do_not_lock_each_other_out() {
+    let world = World::new().await;
+    for number in 0..24 {
+        let temp = if number % 2 == 0 { "warm" } else { "39.5" };
+        let rows = format!(
+            "origin,observed_at,temp\nJFK,2013-01-01T06:00:00Z,{number}\nJFK,2013-01-01T07:00:00Z,{temp}\n"
+        );
+        world.upload(&format!("{number}.csv"), rows).await.unwrap();
+    }
+    let workers = (0..6).map(|_| {
+        let (store, jobs) = (world.engine.store.clone(), world.jobs());
+        tokio::spawn(async move { run_until_idle(&store, jobs).await.unwrap() })
+    });
+    for worker in workers.collect::<Vec<_>>() {
+        worker.await.unwrap();
+    }
+    let ended = "SELECT count(*) FROM attempt WHERE outcome <> 'completed'";
+    let other: i64 = sqlx::query_scalar(ended).fetch_one(world.engine.store.pool()).await.unwrap();
+    let uploads = world.catalog.uploads(Some("weather"), 100).await.unwrap();
+    assert_eq!((uploads.iter().filter(|upload| upload.published_at.is_some()).count(), other), (24, 0));
+}
+
 #[tokio::test]
 async fn dead_letters_are_tried_again_after_the_declaration_was_corrected() {
     let world = World::new().await;

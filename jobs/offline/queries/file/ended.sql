@@ -4,4 +4,3 @@ SELECT path, end_version
 FROM lake.lake_file
 WHERE ended_at < $1
 ORDER BY end_version
-FOR UPDATE

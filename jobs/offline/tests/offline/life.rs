@@ -58,6 +58,45 @@ async fn what_is_staged_or_rolled_back_is_never_seen() {
     assert_eq!((world.lake.head().await.unwrap(), numbers(&world, CommitRange::upto(9)).await), (0, vec![]));
 }
 
+/// One transaction publishes dead letters, then rows; another only rows, between the two.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_publishes_two_tables_is_not_locked_out_by_one_who_publishes_the_second() {
+    let world = Arc::new(World::new().await);
+    world.append(&events(), "first", &[event("a", 1, 1)]).await;
+    let (rows, dead) = (Table::source("events"), Table::dead("events"));
+    let mut both = world.database.pool.begin().await.unwrap();
+    world.lake.publish(&mut both, &dead, "both", &[]).await.unwrap();
+    let other = tokio::spawn({
+        let world = Arc::clone(&world);
+        async move { world.append(&events(), "other", &[event("a", 2, 2)]).await }
+    });
+    world.database.until_blocked(1).await;
+    let version = world.lake.publish(&mut both, &rows, "both", &[]).await.unwrap();
+    both.commit().await.unwrap();
+    assert_eq!((version, other.await.unwrap()), (3, 4));
+}
+
+/// A collection holds the files that were merged into others while the others are merged again.
+#[tokio::test(flavor = "multi_thread")]
+async fn collecting_and_merging_take_turns() {
+    let world = Arc::new(World::new().await);
+    for n in 0..4 {
+        world.append(&events(), &n.to_string(), &[event("a", n, n)]).await;
+    }
+    let table = Table::source("events");
+    world.compact(&table).await;
+    let mut publishing = world.database.pool.begin().await.unwrap();
+    world.lake.publish(&mut publishing, &table, "more", &[]).await.unwrap();
+    let collecting = tokio::spawn({
+        let world = Arc::clone(&world);
+        async move { world.collect_garbage().await }
+    });
+    world.database.until_blocked(1).await;
+    publishing.commit().await.unwrap();
+    assert_eq!(collecting.await.unwrap(), 4);
+    assert_eq!(numbers(&world, CommitRange::upto(9)).await, ints([0, 1, 2, 3]));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn eight_writers_of_the_same_keys_publish_each_once_in_versions_without_gaps() {
     let world = Arc::new(World::new().await);
