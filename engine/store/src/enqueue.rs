@@ -19,7 +19,8 @@ pub struct NewJob {
     pub kind: Kind,
     /// Its args.
     pub args: serde_json::Value,
-    /// While a job with this key waits, asking again changes nothing. A job that runs has given its key back.
+    /// While a job with this key waits, or waits again, asking again changes nothing. One that runs has fixed what it
+    /// looks at: asking again is a new job.
     pub key: Option<String>,
     /// At most one job with this key runs at a time.
     pub concurrency_key: Option<String>,
@@ -107,7 +108,8 @@ impl Store {
     /// Enqueues one job. Call [`Store::wake`] after the commit.
     ///
     /// A key that waits already is locked until `tx` ends, so that its job starts after the commit and sees what
-    /// `tx` wrote. Enqueue last in a long transaction: others who ask for the same key wait for it.
+    /// `tx` wrote. Enqueue late in a long transaction, as others who ask for the same key wait for it; and all jobs at
+    /// once, by [`Self::enqueue_all`], as each caller's own order of keys would let two wait for each other.
     ///
     /// # Errors
     /// When the database can't be reached.
@@ -116,7 +118,7 @@ impl Store {
         enqueued.into_iter().next().ok_or_else(|| Error::inconsistent("an enqueue without an answer"))
     }
 
-    /// Enqueues jobs, as many statements as for one; the answers are in their order.
+    /// Enqueues jobs, as many statements as for one; the answers are in their order. Keys are taken in theirs.
     ///
     /// # Errors
     /// When the database can't be reached.
@@ -124,7 +126,7 @@ impl Store {
         let mut answers: Vec<Option<Enqueued>> = vec![None; jobs.len()];
         while answers.contains(&None) {
             find_waiting(tx, jobs, &mut answers).await?;
-            // What still has no answer met a key that appeared in between, and is looked for again.
+            // What still has no answer met a key that appeared in between. It is locked now, and found.
             insert_singles(tx, jobs, &mut answers).await?;
         }
         Ok(answers.into_iter().flatten().collect())
@@ -178,9 +180,10 @@ async fn insert_singles(tx: &mut Tx, jobs: &[NewJob], answers: &mut [Option<Enqu
         return Ok(());
     }
     let runs: HashMap<Uuid, usize> = open.iter().map(|&place| (RunId::generate().as_uuid(), place)).collect();
-    // Keys are inserted in order, so that two callers with the same keys can't wait for each other.
+    // Keys are inserted in order, so that two callers with the same keys can't wait for each other; each once.
     let mut wanted: Vec<(Uuid, &NewJob)> = runs.iter().map(|(&run, &place)| (run, &jobs[place])).collect();
     wanted.sort_by_key(|(run, job)| (job.key.as_deref(), *run));
+    wanted.dedup_by(|(_, job), (_, before)| job.key.is_some() && job.key == before.key);
     let wanted = &wanted;
     let rows = sqlx::query(include_str!("../queries/job/enqueue.sql"))
         .bind(wanted.iter().map(|(run, _)| *run).collect::<Vec<_>>())

@@ -68,16 +68,25 @@ pub struct Renewed {
     pub cancel_reason: Option<String>,
 }
 
-/// Looks that may clash with another worker's before a claim comes back empty-handed.
+/// Looks that may clash with another worker's before a claim goes with what it has.
 const CLASHES_MAX: usize = 5;
+
+/// What one look at the queue brought.
+struct Look {
+    claimed: Vec<Claimed>,
+    /// As many jobs as were wanted were looked at, and not all of them could be leased: there may be others behind.
+    more: bool,
+}
 
 impl Store {
     /// Leases up to `slots` waiting jobs of the given kinds for `lease`.
     ///
-    /// The claim itself may be lost in a crash of the database: the token is drawn anew then, so nothing doubles.
+    /// Jobs that must wait for each other (one concurrency key, the last chance) are passed over until `slots` are
+    /// filled or nothing else can be leased. The claim itself may be lost in a crash of the database: the token is drawn
+    /// anew then, so nothing doubles.
     ///
     /// # Errors
-    /// When the database can't be reached.
+    /// When the database can't be reached and nothing was leased.
     pub async fn claim(
         &self,
         worker: WorkerId,
@@ -85,44 +94,59 @@ impl Store {
         slots: usize,
         lease: Duration,
     ) -> Result<Vec<Claimed>, Error> {
-        // Another worker took a job of the same concurrency key at the same moment: look again, and see its lease.
-        for _ in 0..CLASHES_MAX {
-            match self.claim_once(worker, kinds, slots, lease).await {
-                Err(error) if error.unique_violation() => {}
-                result => return result,
+        let mut claimed = Vec::new();
+        let mut clashes = 0;
+        while claimed.len() < slots && clashes < CLASHES_MAX {
+            match self.look(worker, kinds, slots - claimed.len(), lease).await {
+                Ok(look) => {
+                    // Nothing of many: all were another worker's in this moment.
+                    clashes += usize::from(look.claimed.is_empty());
+                    claimed.extend(look.claimed);
+                    if !look.more {
+                        break;
+                    }
+                }
+                // Another worker took a job of the same concurrency key a moment ago: look again, and see its lease.
+                Err(error) if error.unique_violation() => clashes += 1,
+                Err(error) if claimed.is_empty() => return Err(error),
+                // What was leased is to be run; the next claim will say what is wrong.
+                Err(_) => break,
             }
         }
-        Ok(Vec::new())
+        Ok(claimed)
     }
 
-    async fn claim_once(
+    async fn look(
         &self,
         worker: WorkerId,
         kinds: &[String],
-        slots: usize,
+        wanted: usize,
         lease: Duration,
-    ) -> Result<Vec<Claimed>, Error> {
+    ) -> Result<Look, Error> {
         let mut tx = self.begin().await?;
         sqlx::query(include_str!("../queries/job/claim_settings.sql")).execute(tx.conn()).await?;
-        let claimed = sqlx::query(include_str!("../queries/job/claim.sql"))
+        let mut leased = sqlx::query(include_str!("../queries/job/claim.sql"))
             .bind(kinds)
-            .bind(i64::try_from(slots).unwrap_or(i64::MAX))
+            .bind(i64::try_from(wanted).unwrap_or(i64::MAX))
             .bind(worker.as_uuid())
             .bind(lease.as_secs_f64())
             .fetch_all(tx.conn())
             .await?;
-        if claimed.is_empty() {
-            return Ok(Vec::new());
+        let looked_at: i64 = leased.first().map_or(Ok(0), |row| row.try_get("looked_at"))?;
+        leased.retain(|row| row.try_get::<Uuid, _>("id").is_ok());
+        let more = usize::try_from(looked_at).is_ok_and(|seen| seen >= wanted) && leased.len() < wanted;
+        if leased.is_empty() {
+            return Ok(Look { claimed: Vec::new(), more });
         }
-        let mut work = work_of(&mut tx, &claimed).await?;
-        let jobs = claimed.iter().map(|row| {
+        let mut work = work_of(&mut tx, &leased).await?;
+        let jobs = leased.iter().map(|row| {
             let key = (row.try_get::<Uuid, _>("run_id")?, row.try_get::<String, _>("step")?);
             let work = work.remove(&key).ok_or_else(|| Error::inconsistent("a job without its step"))?;
             claimed_job(row, &work)
         });
-        let jobs = jobs.collect::<Result<_, _>>()?;
+        let claimed = jobs.collect::<Result<_, _>>()?;
         tx.commit().await?;
-        Ok(jobs)
+        Ok(Look { claimed, more })
     }
 
     /// How long until the next job of the given kinds that waits for its time is due; `None` when none waits.

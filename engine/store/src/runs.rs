@@ -71,9 +71,18 @@ impl Store {
     /// [`Error::NoRun`], or when the database can't be reached.
     pub async fn cancel_run(&self, run: RunId, reason: &str) -> Result<(), Error> {
         let mut tx = self.begin().await?;
-        if lock(&mut tx, run).await?.is_final() {
+        self.cancel_run_in(&mut tx, run, reason).await?;
+        tx.commit().await
+    }
+
+    /// [`Self::cancel_run`] as part of `tx`.
+    pub async fn cancel_run_in(&self, tx: &mut Tx, run: RunId, reason: &str) -> Result<(), Error> {
+        if lock(tx, run).await?.is_final() {
             return Ok(());
         }
+        // Each job either waits or runs from here on: none slips from one half of what follows into the other.
+        let jobs = sqlx::query(include_str!("../queries/job/lock_of_run.sql")).bind(run.as_uuid());
+        jobs.execute(tx.conn()).await?;
         let ask = "UPDATE job SET cancel_reason = $2 WHERE run_id = $1 AND lease_token IS NOT NULL";
         sqlx::query(ask).bind(run.as_uuid()).bind(reason).execute(tx.conn()).await?;
         let waiting = sqlx::query(include_str!("../queries/run/cancel.sql"));
@@ -82,9 +91,9 @@ impl Store {
         let ended =
             rows.iter().map(|row| Ok(Ended { run: run.as_uuid(), step: row.try_get(0)?, ending: &ending }));
         let ended = ended.collect::<Result<Vec<_>, Error>>()?;
-        follow(&mut tx, &ended).await?;
-        close_runs(&mut tx, &[run.as_uuid()]).await?;
-        tx.commit().await
+        follow(tx, &ended).await?;
+        close_runs(tx, &[run.as_uuid()]).await?;
+        Ok(())
     }
 }
 

@@ -63,6 +63,30 @@ async fn a_key_stands_for_one_job_while_it_waits() {
 }
 
 #[tokio::test]
+async fn a_job_that_comes_back_to_wait_is_found_by_its_key() {
+    let world = world().await;
+    let keyed = || NewJob { key: Some("k".into()), ..job("a") };
+    let run = world.enqueue(keyed()).await.run;
+    let released = world.claim_one().await;
+    world.store.release(&[released.lease]).await.unwrap();
+    assert_eq!(world.enqueue(keyed()).await.run, run, "released");
+    let endings =
+        [Ending::Retry(Duration::ZERO, fault()), Ending::Snooze(Duration::ZERO, "waits for rows".into())];
+    for ending in endings {
+        world.end(&world.claim_one().await, ending.clone()).await;
+        assert_eq!(world.enqueue(keyed()).await.run, run, "{ending:?}");
+    }
+    assert_eq!(world.claim_and_die(1).await.len(), 1);
+    world.store.rescue_expired(10).await.unwrap();
+    assert_eq!(world.enqueue(keyed()).await.run, run, "rescued");
+    // What is on its way to be cancelled does nobody's wish.
+    let asked = world.claim_one().await;
+    world.store.cancel_run(run, "stop").await.unwrap();
+    world.end(&asked, Ending::Retry(Duration::ZERO, fault())).await;
+    assert!(!world.enqueue(keyed()).await.existed);
+}
+
+#[tokio::test]
 async fn a_wish_that_joins_a_waiting_job_is_seen_by_it() {
     let world = world().await;
     let keyed = || NewJob { key: Some("k".into()), ..job("a") };
@@ -133,6 +157,61 @@ async fn jobs_of_one_concurrency_key_run_one_after_the_other() {
         assert!(world.claim(5).await.is_empty());
         world.complete(&claimed[0]).await;
     }
+}
+
+#[tokio::test]
+async fn jobs_that_have_to_wait_for_each_other_do_not_hide_the_free_ones_behind_them() {
+    let world = world().await;
+    for _ in 0..50 {
+        world.enqueue(NewJob { concurrency_key: Some("view".into()), ..job("a") }).await;
+    }
+    for _ in 0..50 {
+        world.enqueue(job("b")).await;
+    }
+    let claimed = world.claim(20).await;
+    assert_eq!(names(&claimed).iter().filter(|name| **name == "b").count(), 19);
+    assert_eq!(claimed.len(), 20);
+}
+
+#[tokio::test]
+async fn jobs_with_their_last_chance_do_not_hide_the_free_ones_behind_them() {
+    let world = world().await;
+    for _ in 0..5 {
+        world.enqueue(job("a")).await;
+    }
+    for _ in 0..2 {
+        assert_eq!(world.claim_and_die(5).await.len(), 5);
+        world.store.rescue_expired(10).await.unwrap();
+    }
+    for _ in 0..5 {
+        world.enqueue(job("b")).await;
+    }
+    assert_eq!(names(&world.claim(4).await), ["a", "b", "b", "b"]);
+}
+
+#[tokio::test]
+async fn claims_over_the_same_keys_in_two_orders_do_not_wait_for_each_other() {
+    let world = world().await;
+    let keyed = |kind: &str, key: &str| NewJob { concurrency_key: Some(key.into()), ..job(kind) };
+    for (kind, key) in [("a", "one"), ("b", "two"), ("b", "one"), ("a", "two")] {
+        world.enqueue(keyed(kind, key)).await;
+    }
+    let mut first = world.store.begin().await.unwrap();
+    assert!(world.claim_in(&mut first, "a").await.is_some(), "it takes `one`");
+    let mut second = tokio::spawn({
+        let store = world.store.clone();
+        async move { store.claim(WorkerId::generate(), &["b".into()], 2, LEASE).await }
+    });
+    let claimed = tokio::select! {
+        claimed = &mut second => claimed.unwrap(),
+        () = world.database.until_blocked(1) => {
+            assert!(world.claim_in(&mut first, "a").await.is_none(), "`two` is taken");
+            second.await.unwrap()
+        }
+    };
+    assert_eq!(names(&claimed.unwrap()), ["b"]);
+    assert!(world.claim_in(&mut first, "a").await.is_none(), "`two` is taken");
+    first.commit().await.unwrap();
 }
 
 #[tokio::test]
@@ -345,6 +424,34 @@ async fn a_crash_that_took_the_database_along_is_no_crash_of_the_job() {
     }
     world.claim_and_die(1).await;
     assert_eq!(world.store.rescue_expired(10).await.unwrap().poisoned, 1);
+}
+
+#[tokio::test]
+async fn a_rescue_does_not_wait_for_a_completion_that_waits_for_it() {
+    let world = world().await;
+    let run =
+        world.enqueue(NewJob { policy: AttemptPolicy { max_crashes: 1, ..Default::default() }, ..job("a") });
+    let run = run.await.run;
+    let slow = world.claim_and_die(1).await.remove(0);
+    let mut completing = world.store.begin().await.unwrap();
+    let lock = "SELECT FROM run WHERE id = $1 FOR UPDATE";
+    sqlx::query(lock).bind(run.as_uuid()).execute(completing.conn()).await.unwrap();
+    let mut rescue = tokio::spawn({
+        let store = world.store.clone();
+        async move { store.rescue_expired(10).await }
+    });
+    let rescued = tokio::select! {
+        rescued = &mut rescue => Some(rescued.unwrap().unwrap()),
+        () = world.database.until_blocked(1) => None,
+    };
+    world.store.complete_in(&mut completing, slow.lease, json!(1)).await.unwrap();
+    completing.commit().await.unwrap();
+    let rescued = match rescued {
+        Some(rescued) => rescued,
+        None => rescue.await.unwrap().unwrap(),
+    };
+    assert_eq!((rescued.jobs, rescued.poisoned), (0, 0));
+    assert_eq!(world.state(run).await, RunState::Completed);
 }
 
 #[tokio::test]

@@ -2,11 +2,12 @@
 
 mod world;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
 use tidemill_core::{RunState, StepState};
 use tidemill_store::{Ending, Error, NewJob, NewRun, NewStep, Trigger};
+use tokio::sync::Barrier;
 use world::{World, fault, job, names, run_of, step, world};
 
 fn diamond() -> NewRun {
@@ -193,6 +194,70 @@ async fn a_run_that_has_ended_is_not_cancelled() {
     assert_eq!(world.steps(run).await, "a:completed b:failed c:completed d:pending");
     let unknown = tidemill_core::RunId::generate();
     assert!(matches!(world.store.cancel_run(unknown, "?").await, Err(Error::NoRun(_))));
+}
+
+#[tokio::test]
+async fn a_cancel_waits_for_the_claim_that_it_meets_and_asks_what_was_claimed() {
+    let world = world().await;
+    let run = world.enqueue(job("a")).await.run;
+    let mut claiming = world.store.begin().await.unwrap();
+    let token: i64 = world.claim_in(&mut claiming, "a").await.expect("the job waits");
+    let cancel = tokio::spawn({
+        let store = world.store.clone();
+        async move { store.cancel_run(run, "enough").await }
+    });
+    world.database.until_blocked(1).await;
+    claiming.commit().await.unwrap();
+    cancel.await.unwrap().unwrap();
+    let asked = "SELECT cancel_reason FROM engine.job WHERE lease_token = $1";
+    let asked = sqlx::query_scalar::<_, Option<String>>(asked).bind(token);
+    assert_eq!(asked.fetch_one(&world.database.pool).await.unwrap().as_deref(), Some("enough"));
+}
+
+#[tokio::test]
+async fn a_claim_that_meets_a_cancel_passes_over_what_is_being_cancelled() {
+    let world = world().await;
+    let run = world.enqueue(job("a")).await.run;
+    let mut cancelling = world.store.begin().await.unwrap();
+    world.store.cancel_run_in(&mut cancelling, run, "enough").await.unwrap();
+    assert!(world.claim(1).await.is_empty());
+    cancelling.commit().await.unwrap();
+    assert!(world.claim(1).await.is_empty());
+    assert_eq!(world.state(run).await, RunState::Cancelled);
+}
+
+#[tokio::test]
+async fn of_cancels_and_claims_at_once_each_run_is_cancelled_or_asked_to_stop() {
+    let world = world().await;
+    for round in 0..20 {
+        let mut runs = Vec::new();
+        for _ in 0..8 {
+            runs.push(world.enqueue(job("a")).await.run);
+        }
+        let start = Arc::new(Barrier::new(runs.len() + 1));
+        let cancels = runs.iter().copied().map(|run| {
+            let (store, start) = (world.store.clone(), Arc::clone(&start));
+            tokio::spawn(async move {
+                start.wait().await;
+                store.cancel_run(run, "enough").await.unwrap();
+            })
+        });
+        let cancels: Vec<_> = cancels.collect();
+        start.wait().await;
+        let claimed = world.claim(8).await;
+        for cancel in cancels {
+            cancel.await.unwrap();
+        }
+        let leases: Vec<_> = claimed.iter().map(|one| one.lease).collect();
+        let renewed = world.store.renew(&leases, world::LEASE).await.unwrap();
+        assert!(renewed.iter().all(|one| one.cancel_reason.is_some()), "round {round}: one was not asked");
+        for one in &claimed {
+            world.end(one, Ending::Cancel("enough".into())).await;
+        }
+        for run in runs {
+            assert_eq!(world.state(run).await, RunState::Cancelled, "round {round}");
+        }
+    }
 }
 
 #[tokio::test]

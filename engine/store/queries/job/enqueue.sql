@@ -1,4 +1,5 @@
--- Enqueues single jobs, each a run of one step named after its kind, but none whose key waits already.
+-- Enqueues single jobs, each a run of one step named after its kind, but none whose key waits already: such a job is
+-- locked instead, in its place among the others, so that callers who ask in the order of keys wait for each other in it.
 -- $1 runs, $2 jobs, $3 kinds, $4 args, $5 policies, $6 priorities, $7 not before (null: now), $8 keys,
 -- $9 concurrency keys, $10 crashes at most. Returns the runs that were made.
 WITH wanted AS (
@@ -8,7 +9,8 @@ WITH wanted AS (
 ), queued AS (
     INSERT INTO job (id, run_id, step, kind, priority, run_at, key, concurrency_key, max_crashes)
     SELECT id, run_id, kind, kind, priority, coalesce(run_at, now()), key, concurrency_key, max_crashes FROM wanted
-    ON CONFLICT (key) WHERE key IS NOT NULL DO NOTHING
+    ON CONFLICT (key) WHERE key IS NOT NULL AND first_started_at IS NULL
+    DO UPDATE SET key = excluded.key WHERE false
     RETURNING run_id
 ), made AS (
     INSERT INTO run (id, pipeline, single, context, trigger, state)

@@ -1,9 +1,11 @@
--- Takes back up to $1 leases that have expired, by the database's clock, or whose workers are dead ($2 seconds silent). The worker's loss is not the job's fault: no attempt
--- is charged, but crashes are counted. Jobs at their limit of crashes have gone before, by `poison.sql`.
+-- Takes back up to $1 leases that have expired, by the database's clock, or whose workers are dead ($2 seconds silent).
+-- The worker's loss is not the job's fault: no attempt is charged, but crashes are counted. The jobs $3, at their limit of
+-- crashes, stay where they are.
 WITH expired AS (
     SELECT id FROM job
     WHERE lease_token IS NOT NULL
       AND (lease_until < now() OR worker_id = ANY(ARRAY(SELECT dead_workers($2))))
+      AND id <> ALL($3)
     ORDER BY lease_until
     LIMIT $1
     FOR UPDATE SKIP LOCKED

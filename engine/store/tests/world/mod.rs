@@ -5,10 +5,11 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sqlx::Row as _;
 use tidemill_core::{AttemptPolicy, Fault, Kind, RunId, RunState, Time, WorkerId};
 use tidemill_store::{
-    Claimed, DatabaseOptions, Ending, Enqueued, Lease, NewJob, NewRun, NewStep, NewWorker, RunPage, Settled,
-    Store, Trigger,
+    Claimed, DatabaseOptions, Ending, Enqueued, Lease, NewJob, NewLogLine, NewRun, NewStep, NewWorker, RunPage,
+    Settled, Store, Trigger, Tx,
 };
 use tidemill_testkit::postgres::{self, Database};
 
@@ -112,6 +113,18 @@ impl World {
         sqlx::raw_sql(statement).execute(&self.database.pool).await.unwrap();
     }
 
+    /// The statement of a claim in a transaction that the caller keeps open: the lease token of the one job it took.
+    pub(crate) async fn claim_in(&self, tx: &mut Tx, kind: &str) -> Option<i64> {
+        let settings = include_str!("../../queries/job/claim_settings.sql");
+        sqlx::query(settings).execute(tx.conn()).await.unwrap();
+        let claim = sqlx::query(include_str!("../../queries/job/claim.sql"))
+            .bind(vec![kind.to_owned()])
+            .bind(1_i64)
+            .bind(WorkerId::generate().as_uuid())
+            .bind(LEASE.as_secs_f64());
+        claim.fetch_one(tx.conn()).await.unwrap().try_get("lease_token").unwrap()
+    }
+
     pub(crate) async fn claim_one(&self) -> Claimed {
         let mut claimed = self.claim(1).await;
         assert_eq!(claimed.len(), 1, "one job can be claimed");
@@ -129,6 +142,19 @@ impl World {
     pub(crate) async fn checkpoint(&self, lease: Lease, value: Value) {
         let mut tx = self.store.begin().await.unwrap();
         self.store.checkpoint_in(&mut tx, lease, &value).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    pub(crate) async fn append_log(
+        &self,
+        run: RunId,
+        step: &str,
+        attempt: u32,
+        first_line: i32,
+        lines: &[NewLogLine],
+    ) {
+        let mut tx = self.store.begin().await.unwrap();
+        self.store.append_log(&mut tx, run, step, attempt, first_line, lines).await.unwrap();
         tx.commit().await.unwrap();
     }
 
