@@ -1,6 +1,7 @@
-//! What some process has to do now and then, and several may: rescue the jobs of dead workers, fire due schedules.
+//! What some process has to do now and then, and several may: rescue the jobs of dead workers, fire due schedules, keep
+//! the days of history.
 //!
-//! Both are safe to run from any number of processes: leases are judged by the database, and a tick is unique by
+//! All are safe to run from any number of processes: leases are judged by the database, and a tick is unique by
 //! (schedule, logical time).
 
 mod ticks;
@@ -14,6 +15,9 @@ use tokio_util::sync::CancellationToken;
 use crate::Fire;
 
 const RESCUE_MAX: i64 = 500;
+/// How often the past is looked after, and how soon again when that could not be finished.
+const SELDOM: Duration = Duration::from_hours(1);
+const SOON: Duration = Duration::from_mins(1);
 /// How long finished single jobs and attempts are kept.
 const HISTORY: Duration = Duration::from_hours(30 * 24);
 
@@ -47,34 +51,30 @@ impl Maintenance {
         Self { store, options, fire, clock: Arc::new(SystemClock) }
     }
 
-    /// Looks until `shutdown`. A database that goes away is waited for.
+    /// Does its duties until `shutdown`, each on its own: one that fails is tried again, and keeps no other from its
+    /// turn. A database that goes away is waited for.
     pub async fn run(self, shutdown: CancellationToken) {
-        let mut rescue_from = None;
-        let mut next_forget = self.clock.now();
-        while !shutdown.is_cancelled() {
-            let now = self.clock.now();
-            let looked = async {
-                if rescue_from.is_none_or(|from| now >= from) {
-                    self.rescue().await?;
-                }
-                self.fire_due().await?;
-                if now >= next_forget {
-                    self.store.forget_workers().await?;
-                    self.store.make_history().await?;
-                    self.store.forget_history(HISTORY).await?;
-                    next_forget = now + Duration::from_hours(1);
-                }
-                Ok::<(), Error>(())
-            };
-            if let Err(error) = looked.await {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "maintenance waits for the database"
-                );
-                rescue_from = Some(self.clock.now() + self.options.grace);
-            }
-            shutdown.run_until_cancelled(tokio::time::sleep(self.options.every)).await;
-        }
+        let MaintenanceOptions { every, grace } = self.options;
+        let store = &self.store;
+        let kept = |done: bool| if done { SELDOM } else { SOON };
+        tokio::join!(
+            duty("taking back jobs of workers that are gone", &shutdown, grace, || async {
+                self.rescue().await.map(|()| every)
+            }),
+            duty("firing schedules", &shutdown, every, || async { self.fire_due().await.map(|()| every) }),
+            duty("forgetting workers", &shutdown, SOON, || async {
+                store.forget_workers().await.map(|()| SELDOM)
+            }),
+            duty("making room for history", &shutdown, SOON, || async {
+                store.make_history().await.map(kept)
+            }),
+            duty("dropping old history", &shutdown, SOON, || async {
+                store.drop_history(HISTORY).await.map(kept)
+            }),
+            duty("forgetting old jobs", &shutdown, SOON, || async {
+                store.forget_jobs(HISTORY).await.map(|()| SELDOM)
+            }),
+        );
     }
 
     /// Takes back what dead workers held.
@@ -114,15 +114,11 @@ impl Maintenance {
         }
     }
 
-    /// Fires, or lets go, the due ticks of one schedule; returns how many runs started.
+    /// Fires, or lets go, the due ticks of one schedule, all in `tx`; returns how many runs started. Runs that a newer
+    /// tick takes the place of are cancelled last: their rows are locked after those of what starts.
     async fn fire_one(&self, tx: &mut Tx, schedule: &DueSchedule, now: Time) -> Result<usize, JobError> {
         let open = self.store.open_tick_runs(tx, &schedule.name).await?;
         let plan = ticks::plan(schedule, open.len(), now)?;
-        if plan.cancel_open {
-            for run in open {
-                self.store.cancel_run(run, "a later tick of its schedule is due").await?;
-            }
-        }
         let mut started = 0;
         for (at, outcome) in plan.ticks {
             let (outcome, run) = match outcome {
@@ -133,6 +129,11 @@ impl Maintenance {
             self.store.record_tick(tx, &schedule.name, at, outcome, run).await?;
         }
         self.store.advance_schedule(tx, &schedule.name, plan.next_at).await?;
+        if plan.cancel_open {
+            for run in open {
+                self.store.cancel_run_in(tx, run, "a later tick of its schedule is due").await?;
+            }
+        }
         Ok(started)
     }
 
@@ -151,6 +152,22 @@ impl Maintenance {
                 Ok((TickOutcome::Missed, None))
             }
         }
+    }
+}
+
+/// Does one thing again and again until `shutdown`: after as long as it says itself, or `after_failure` when it failed.
+async fn duty<L: Future<Output = Result<Duration, Error>>>(
+    what: &str,
+    shutdown: &CancellationToken,
+    after_failure: Duration,
+    look: impl Fn() -> L,
+) {
+    while !shutdown.is_cancelled() {
+        let next = look().await.unwrap_or_else(|error| {
+            tracing::warn!(error = &error as &dyn std::error::Error, "{what} failed and is tried again");
+            after_failure
+        });
+        shutdown.run_until_cancelled(tokio::time::sleep(next)).await;
     }
 }
 

@@ -80,7 +80,8 @@ impl Store {
     /// Creates or upgrades the schema `engine`. Safe to repeat and to run from several processes at once.
     pub async fn migrate(&self) -> Result<(), Error> {
         self.migrate_schema("engine", &sqlx::migrate!("./migrations")).await?;
-        self.make_history().await
+        // What a reader keeps from being made now is made later: nobody's start waits for it.
+        self.make_history().await.map(drop)
     }
 
     /// Runs the migrations of a crate that keeps tables beside the engine's, inside a schema of its own.

@@ -4,7 +4,7 @@ use serde::Serialize;
 use sqlx::Row as _;
 use tidemill_core::{RunId, Time};
 
-use crate::{Error, Store};
+use crate::{Error, Store, Tx};
 
 /// Kept of one attempt; what comes later is dropped, and a line says so.
 const ATTEMPT_BYTES_MAX: i64 = 1 << 20;
@@ -36,11 +36,12 @@ pub struct LogLine {
 }
 
 impl Store {
-    /// Appends lines to an attempt's log; `first_line` is the number of the first of them, from 1.
+    /// Appends lines to an attempt's log as part of `tx`; `first_line` is the number of the first of them, from 1.
     ///
     /// Repeating a call changes nothing. Past the limit lines are dropped.
     pub async fn append_log(
         &self,
+        tx: &mut Tx,
         run: RunId,
         step: &str,
         attempt: u32,
@@ -56,7 +57,7 @@ impl Store {
             .bind(numbered.iter().map(|(_, line)| line.at).collect::<Vec<_>>())
             .bind(numbered.iter().map(|(_, line)| cut(&line.line)).collect::<Vec<_>>())
             .bind(ATTEMPT_BYTES_MAX)
-            .execute(&self.pool)
+            .execute(tx.conn())
             .await?;
         Ok(())
     }

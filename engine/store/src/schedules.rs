@@ -79,8 +79,10 @@ impl TickOutcome {
     }
 }
 
-const SELECT: &str = "SELECT schedule.*, last.logical_time AS last_tick, last.outcome AS last_outcome,
-                             last.run_id AS last_run
+// Columns by name: a statement that a connection has prepared must not break when an upgrade adds one.
+const SELECT: &str = "SELECT schedule.name, schedule.cron, schedule.timezone, schedule.catchup, schedule.overlap,
+                             schedule.target, schedule.paused, schedule.next_at,
+                             last.logical_time AS last_tick, last.outcome AS last_outcome, last.run_id AS last_run
                       FROM schedule
                       LEFT JOIN LATERAL (SELECT * FROM tick WHERE tick.schedule = schedule.name
                                          ORDER BY logical_time DESC LIMIT 1) AS last ON true";

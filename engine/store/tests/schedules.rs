@@ -122,10 +122,10 @@ async fn a_log_outlives_its_worker_and_is_read_in_order() {
             |text: &&str| NewLogLine { at: start + TimeDelta::seconds(second), line: (*text).to_owned() };
         texts.iter().map(line).collect::<Vec<_>>()
     };
-    world.store.append_log(run, "a", 1, 1, &lines(&["one", "two"], 0)).await.unwrap();
-    world.store.append_log(run, "a", 1, 1, &lines(&["one", "two"], 0)).await.unwrap();
-    world.store.append_log(run, "a", 1, 3, &lines(&["nul \0 here"], 0)).await.unwrap();
-    world.store.append_log(run, "a", 2, 1, &lines(&["again"], 1)).await.unwrap();
+    world.append_log(run, "a", 1, 1, &lines(&["one", "two"], 0)).await;
+    world.append_log(run, "a", 1, 1, &lines(&["one", "two"], 0)).await;
+    world.append_log(run, "a", 1, 3, &lines(&["nul \0 here"], 0)).await;
+    world.append_log(run, "a", 2, 1, &lines(&["again"], 1)).await;
     let read = |attempt| {
         let store = world.store.clone();
         async move {
@@ -146,11 +146,11 @@ async fn a_flood_of_log_lines_ends_with_one_that_says_so() {
     for batch in 0..8 {
         let lines: Vec<_> =
             (0..100).map(|_| NewLogLine { at: now, line: "x".repeat(2000 + batch) }).collect();
-        world.store.append_log(run, "a", 1, next, &lines).await.unwrap();
+        world.append_log(run, "a", 1, next, &lines).await;
         next += 100;
     }
     let small = [NewLogLine { at: now, line: "y".to_owned() }];
-    world.store.append_log(run, "a", 1, next, &small).await.unwrap();
+    world.append_log(run, "a", 1, next, &small).await;
     let log = world.store.log(run, None, None).await.unwrap();
     let bytes: usize = log.iter().map(|line| line.line.len()).sum();
     assert!((1_000_000..1_049_000).contains(&bytes), "{bytes}");

@@ -24,23 +24,36 @@ pub(crate) async fn keep(api: Api, shutdown: CancellationToken) {
     tokio::join!(maintenance.run(shutdown.clone()), shutdown.run_until_cancelled(keep_stores(&api)));
 }
 
-/// Asks for what Redis and the lake need, for ever.
-async fn keep_stores(api: &Api) -> Infallible {
-    let (mut redis, mut lake, mut garbage) =
-        (interval(LOOK_AT_REDIS), interval(LOOK_AT_LAKE), interval(COLLECT_GARBAGE));
+/// Asks for what Redis and the lake need, for ever; each on its own, so that one that hangs holds up no other.
+async fn keep_stores(api: &Api) {
+    tokio::join!(
+        // Rows that the clock reaches later need no look: their view's update asked for the moment.
+        look_every(LOOK_AT_REDIS, api, "Redis", || async {
+            Ok(tidemill_features::behind_in_redis(&api.features).await?)
+        }),
+        look_every(LOOK_AT_LAKE, api, "the lake", || async {
+            Ok(tidemill_upkeep::compactions(&api.stores.lake).await?)
+        }),
+        look_every(COLLECT_GARBAGE, api, "garbage", || async { Ok(vec![tidemill_upkeep::collection()]) }),
+    );
+}
+
+/// Asks for the jobs that a look finds necessary, for ever.
+async fn look_every<L: Future<Output = Result<Vec<NewJob>, ApiError>>>(
+    period: Duration,
+    api: &Api,
+    what: &str,
+    look: impl Fn() -> L,
+) -> Infallible {
+    let mut ticks = interval(period);
     loop {
-        let wanted = tokio::select! {
-            // Rows that the clock reaches later need no look: their view's update asked for the moment.
-            _ = redis.tick() => tidemill_features::behind_in_redis(&api.features).await.map_err(ApiError::from),
-            _ = lake.tick() => tidemill_upkeep::compactions(&api.stores.lake).await.map_err(ApiError::from),
-            _ = garbage.tick() => Ok(vec![tidemill_upkeep::collection()]),
-        };
-        let asked = match wanted {
+        ticks.tick().await;
+        let asked = match look().await {
             Ok(wanted) => ask(api, wanted).await,
             Err(error) => Err(error),
         };
         if let Err(error) = asked {
-            tracing::warn!(?error, "the stores could not be looked after; trying again");
+            tracing::warn!(?error, "{what} could not be looked after; trying again");
         }
     }
 }
