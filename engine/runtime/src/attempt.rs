@@ -9,10 +9,10 @@ use std::{
 };
 
 use tidemill_core::{Clock, Fault, JobError};
-use tidemill_store::{Claimed, Store};
+use tidemill_store::{Claimed, Error, Store, Tx};
 
 use crate::{
-    log::LogBuffer,
+    log::{Lines, LogBuffer},
     probe::{Interference, Operation, Probe},
     stop::Stop,
 };
@@ -77,6 +77,12 @@ impl Attempt {
             // The test drops the attempt here, as a killed process would.
             Interference::Die => std::future::pending().await,
         }
+    }
+
+    /// Writes the lines logged so far as part of `tx`.
+    pub(crate) async fn write_log(&self, tx: &mut Tx) -> Result<Option<Lines<'_>>, Error> {
+        let claimed = &self.claimed;
+        self.log.write(&self.store, tx, claimed.run, &claimed.step, claimed.attempt).await
     }
 
     /// Writes the lines logged so far. What can't be written now is kept for the next time.

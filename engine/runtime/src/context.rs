@@ -64,14 +64,18 @@ impl<C: Serialize + DeserializeOwned + Clone> Context<C> {
         Ok(())
     }
 
-    /// Commits the job's own writes together with its completion and outputs (`Value::Null` for none). Return what
-    /// this returns: nothing may follow.
+    /// Commits the job's own writes together with its log, its completion and outputs (`Value::Null` for none). Return
+    /// what this returns: nothing may follow.
     pub async fn commit(&mut self, mut tx: Tx, outputs: Value) -> Result<Outcome, JobError> {
         let attempt = &self.attempt;
-        attempt.flush_log().await;
         let write = async {
+            // On the connection that is at hand: one that holds `tx` and waits for a second may wait for its like.
+            let lines = attempt.write_log(&mut tx).await?;
             attempt.store.complete_in(&mut tx, attempt.claimed.lease, outputs).await?;
             tx.commit().await?;
+            if let Some(lines) = lines {
+                lines.kept();
+            }
             Ok(())
         };
         attempt.perform(Operation::Commit, write).await?;
@@ -80,9 +84,10 @@ impl<C: Serialize + DeserializeOwned + Clone> Context<C> {
         Ok(Outcome::Committed)
     }
 
-    /// Enqueues another job as part of `tx`. Workers hear of it when this job ends, or when they look by themselves.
-    pub async fn enqueue(&self, tx: &mut Tx, job: NewJob) -> Result<Enqueued, JobError> {
-        Ok(self.attempt.store.enqueue(tx, job).await?)
+    /// Enqueues other jobs as part of `tx`, all at once: see [`Store::enqueue_all`]. Workers hear of them when this job
+    /// ends, or when they look by themselves.
+    pub async fn enqueue(&self, tx: &mut Tx, jobs: &[NewJob]) -> Result<Vec<Enqueued>, JobError> {
+        Ok(self.attempt.store.enqueue_all(tx, jobs).await?)
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
-use sqlx::types;
+use sqlx::{PgExecutor, types};
 use tidemill_core::{DatasetId, RunId, Time};
 use tidemill_spec::{Hydration, OutputType, Type};
 use tidemill_store::Tx;
@@ -155,23 +155,19 @@ impl Catalog {
         Ok(self.model_aliases(Some(model)).await?.into_iter().find(|found| found.alias == alias))
     }
 
+    /// [`Self::model_alias`], read by `tx`.
+    pub async fn model_alias_in(
+        &self,
+        tx: &mut Tx,
+        model: &str,
+        alias: &str,
+    ) -> Result<Option<ModelAlias>, Error> {
+        Ok(aliases(tx.conn(), Some(model)).await?.into_iter().find(|found| found.alias == alias))
+    }
+
     /// Aliases of one model, or of all.
     pub async fn model_aliases(&self, model: Option<&str>) -> Result<Vec<ModelAlias>, Error> {
-        let rows: Vec<(String, String, i32, Option<i32>, Time)> =
-            sqlx::query_as(include_str!("../queries/model/aliases.sql"))
-                .bind(model)
-                .fetch_all(self.pool())
-                .await?;
-        Ok(rows
-            .into_iter()
-            .map(|(model, alias, version, previous, changed_at)| ModelAlias {
-                model,
-                alias,
-                version,
-                previous,
-                changed_at,
-            })
-            .collect())
+        aliases(self.pool(), model).await
     }
 
     /// Points an alias at a version and remembers the one before. Safe to repeat: the same version again
@@ -242,4 +238,17 @@ type VersionRow = (i32, types::Json<ModelVersion>, Time);
 /// The number is the column's: the body was written before it was given.
 fn model_version((number, types::Json(body), created_at): VersionRow) -> ModelVersionRow {
     ModelVersionRow { version: ModelVersion { version: number, ..body }, created_at }
+}
+
+async fn aliases(executor: impl PgExecutor<'_>, model: Option<&str>) -> Result<Vec<ModelAlias>, Error> {
+    let rows: Vec<(String, String, i32, Option<i32>, Time)> =
+        sqlx::query_as(include_str!("../queries/model/aliases.sql")).bind(model).fetch_all(executor).await?;
+    let alias = |(model, alias, version, previous, changed_at)| ModelAlias {
+        model,
+        alias,
+        version,
+        previous,
+        changed_at,
+    };
+    Ok(rows.into_iter().map(alias).collect())
 }

@@ -177,11 +177,15 @@ impl Catalog {
         Ok(row.map(scan))
     }
 
-    /// Windows of a monitor that were scanned before all of them was known, the oldest first.
-    pub async fn windows_incomplete(&self, monitor: &str) -> Result<Vec<(Time, Time)>, Error> {
+    /// Windows of a monitor that were scanned before all of them was known, the oldest first; read by `tx`.
+    pub async fn windows_incomplete_in(
+        &self,
+        tx: &mut Tx,
+        monitor: &str,
+    ) -> Result<Vec<(Time, Time)>, Error> {
         let select = "SELECT window_from, window_to FROM catalog.monitor_scan
                       WHERE monitor = $1 AND body ->> 'complete' = 'false' ORDER BY window_from, window_to";
-        Ok(sqlx::query_as(select).bind(monitor).fetch_all(self.pool()).await?)
+        Ok(sqlx::query_as(select).bind(monitor).fetch_all(tx.conn()).await?)
     }
 
     /// Incidents of one monitor, or of all, newest first.

@@ -31,14 +31,18 @@ pub async fn start_scan(
     from: Time,
     to: Time,
 ) -> Result<Enqueued, Error> {
-    declared(&catalog.objects().await?, monitor)?;
+    declared(&catalog.objects_in(tx).await?, monitor)?;
+    Ok(catalog.store().enqueue(tx, scan_new(monitor, from, to)).await?)
+}
+
+/// The scan of a window; asking again while one waits changes nothing.
+fn scan_new(monitor: &str, from: Time, to: Time) -> NewJob {
     let args = MonitorScan { monitor: monitor.to_owned(), from, to };
-    let job = NewJob {
+    NewJob {
         key: Some(format!("{MONITOR_SCAN}/{monitor}/{}/{}", from.to_rfc3339(), to.to_rfc3339())),
         concurrency_key: Some(format!("{PREFIX}{monitor}")),
         ..job_new(MONITOR_SCAN, &args)
-    };
-    Ok(catalog.store().enqueue(tx, job).await?)
+    }
 }
 
 /// Scans the windows that ticks end, and again those that were not complete when they were scanned: late labels are
@@ -69,19 +73,20 @@ impl Fire for MonitorTicks {
     ) -> BoxFuture<'a, Result<Option<RunId>, JobError>> {
         Box::pin(async move {
             let name = schedule.name.strip_prefix(PREFIX).unwrap_or(&schedule.name);
-            let objects = self.catalog.objects().await?;
+            let objects = self.catalog.objects_in(tx).await?;
             let monitor = declared(&objects, name)?;
             if let MonitorTarget::Model(model) = &monitor.target
-                && self.catalog.model_alias(model, CHAMPION).await?.is_none()
+                && self.catalog.model_alias_in(tx, model, CHAMPION).await?.is_none()
             {
                 // Nothing is served yet, so there is nothing to watch.
                 return Ok(None);
             }
             let Some(window) = window_ending(monitor, logical_time)? else { return Ok(None) };
-            for (from, to) in self.catalog.windows_incomplete(name).await? {
-                start_scan(&self.catalog, tx, name, from, to).await?;
-            }
-            Ok(Some(start_scan(&self.catalog, tx, name, window.start, window.end).await?.run))
+            let mut windows = vec![(window.start, window.end)];
+            windows.extend(self.catalog.windows_incomplete_in(tx, name).await?);
+            let scans: Vec<_> = windows.into_iter().map(|(from, to)| scan_new(name, from, to)).collect();
+            let enqueued = self.catalog.store().enqueue_all(tx, &scans).await.map_err(Error::from)?;
+            Ok(enqueued.first().map(|scan| scan.run))
         })
     }
 }

@@ -39,14 +39,14 @@ pub enum Day {
 /// # Errors
 /// The pipeline or a param is not declared, a value has the wrong type, or the database can't be reached.
 pub async fn start_run(catalog: &Catalog, tx: &mut Tx, start: &StartRun) -> Result<Enqueued, Error> {
-    let objects = catalog.objects().await?;
+    let objects = catalog.objects_in(tx).await?;
     let pipeline = objects.pipelines.get(&start.pipeline).ok_or_else(|| Error::UnknownPipeline {
         name: start.pipeline.clone(),
         known: objects.pipelines.keys().cloned().collect(),
     })?;
     let object = ObjectRef::new(ObjectKind::Pipeline, &start.pipeline);
-    let version = catalog.object_version(&object).await?.unwrap_or(0);
-    let code_hash = catalog.code_hash().await?;
+    let version = catalog.object_version_in(tx, &object).await?.unwrap_or(0);
+    let code_hash = catalog.code_hash_in(tx).await?;
     let calendar = compile::calendar(pipeline)?;
     let (day, logical_time) = match start.day {
         Day::Date(day) => (day, calendar.midnight(day)),

@@ -6,7 +6,6 @@ use tidemill_core::{JobError, Kind};
 use tidemill_online::Online;
 use tidemill_runtime::{Context, Job, Outcome};
 use tidemill_spec::steps::{MODEL_PROMOTE, ModelPromote};
-use tidemill_store::Tx;
 
 use crate::{Deps, Error, live::publish};
 
@@ -21,8 +20,9 @@ pub async fn promote(
     version: i32,
     alias: &str,
 ) -> Result<(), Error> {
+    registered(catalog, model, version).await?;
     let mut tx = catalog.store().begin().await?;
-    point(catalog, &mut tx, model, version, alias).await?;
+    catalog.promote_model(&mut tx, model, version, alias).await?;
     tx.commit().await?;
     publish(catalog, online).await
 }
@@ -39,11 +39,12 @@ pub async fn rollback(catalog: &Catalog, online: &Online, model: &str, alias: &s
     version.ok_or_else(|| Error::NothingToRollBack { model: model.to_owned(), alias: alias.to_owned() })
 }
 
-async fn point(catalog: &Catalog, tx: &mut Tx, model: &str, version: i32, alias: &str) -> Result<(), Error> {
+/// Fails if there is no such version; one that is there stays.
+async fn registered(catalog: &Catalog, model: &str, version: i32) -> Result<(), Error> {
     if catalog.model_version(model, version).await?.is_none() {
         return Err(Error::UnknownVersion { model: model.to_owned(), version });
     }
-    Ok(catalog.promote_model(tx, model, version, alias).await?)
+    Ok(())
 }
 
 /// Step `model.promote`.
@@ -68,8 +69,9 @@ impl Job for PromoteJob {
         let Deps { catalog, online, .. } = &self.deps;
         let version = i32::try_from(args.version).map_err(JobError::discard)?;
         if cx.checkpoint().is_none() {
+            registered(catalog, &args.model, version).await?;
             let mut tx = cx.begin().await?;
-            point(catalog, &mut tx, &args.model, version, &args.alias).await?;
+            catalog.promote_model(&mut tx, &args.model, version, &args.alias).await.map_err(Error::from)?;
             cx.commit_checkpoint(tx, true).await?;
         }
         publish(catalog, online).await?;

@@ -28,6 +28,7 @@ pub(super) struct Set {
 pub(super) async fn set(State(api): State<Api>, Body(body): Body<Set>) -> Answer {
     let to = instant(&body.time)?;
     let store = &api.stores.store;
+    let updates = tidemill_features::clock_moved(&api.stores.catalog).await?;
     let mut tx = store.begin().await?;
     let clock = store.lock_data_clock(&mut tx).await?;
     let moved = clock.moved(to, api.wall()).ok_or_else(|| {
@@ -43,7 +44,6 @@ pub(super) async fn set(State(api): State<Api>, Body(body): Body<Set>) -> Answer
         )
     })?;
     store.set_data_clock(&mut tx, moved).await?;
-    let updates = tidemill_features::clock_moved(&api.stores.catalog).await?;
     store.enqueue_all(&mut tx, &updates).await?;
     tx.commit().await?;
     store.wake().await;

@@ -4,12 +4,8 @@ use axum::extract::{Path, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tidemill_core::{Fault, UploadId};
-use tidemill_runtime::job_new;
-use tidemill_spec::{
-    Objects, Source, Type,
-    args::{INGEST_REPLAY, IngestReplay},
-};
-use tidemill_store::NewJob;
+use tidemill_ingest::jobs::ReplayJob;
+use tidemill_spec::{Objects, Source, Type};
 
 use super::{Answer, items, one};
 use crate::{Api, error::ApiError, extract::Asked};
@@ -99,7 +95,7 @@ pub(super) async fn replay(State(api): State<Api>, Path(name): Path<String>) -> 
     known(&api.stores.catalog.objects().await?, &name)?;
     let store = &api.stores.store;
     let mut tx = store.begin().await?;
-    let enqueued = store.enqueue(&mut tx, replay_new(&name)).await?;
+    let enqueued = store.enqueue(&mut tx, ReplayJob::of(&name)).await?;
     tx.commit().await?;
     store.wake().await;
     one(json!({ "run_id": enqueued.run }))
@@ -112,12 +108,6 @@ pub(super) async fn upload(State(api): State<Api>, Path(upload): Path<String>) -
     })?;
     let found = api.stores.catalog.upload(id).await?;
     one(found.ok_or_else(|| ApiError::not_found(Fault::coded(115, format!("there is no upload {id}"))))?)
-}
-
-/// Replays of a source that waits already are one.
-fn replay_new(source: &str) -> NewJob {
-    let args = IngestReplay { source: source.to_owned() };
-    NewJob { key: Some(format!("ingest.replay/{source}")), ..job_new(INGEST_REPLAY, &args) }
 }
 
 fn known<'o>(objects: &'o Objects, name: &str) -> Result<&'o Source, ApiError> {

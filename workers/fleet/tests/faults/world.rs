@@ -194,7 +194,9 @@ fn open(url: &str, redis: &Prefix, folder: &Path) -> anyhow::Result<Stores> {
     let unpacked = folder.join("unpacked");
     fs::create_dir_all(&unpacked)?;
     Stores::open(&StoresOptions {
-        database: DatabaseOptions::new(url),
+        // One connection: a job that needs a second while it has a transaction open would wait for ever here, and under
+        // load anywhere.
+        database: DatabaseOptions { url: url.to_owned(), max_connections: 1 },
         redis: OnlineOptions { url: redis.url.clone(), prefix: redis.prefix.clone() },
         blobs: BlobOptions::folder(folder.join("blobs")),
         lake: LakeOptions::default(),
