@@ -12,6 +12,9 @@ use crate::{Fault, JobError};
 pub enum Cause {
     /// The server is away, starting, full, read-only or busy: the same call goes well when that is over.
     Outage,
+    /// Rolled back for another transaction's sake: a deadlock, or two writers of one row. The same call goes well when
+    /// the other is gone.
+    Conflict,
     /// The server understood, and said no for what was asked: it would say so again.
     Refusal,
     /// Nobody knows.
@@ -57,6 +60,7 @@ impl Cause {
     pub fn verdict(self, fault: Fault) -> JobError {
         match self {
             Self::Outage => JobError::Unavailable(fault),
+            Self::Conflict => JobError::Conflict(fault),
             Self::Refusal => JobError::Discard(fault),
             Self::Unknown => JobError::Retry(fault),
         }

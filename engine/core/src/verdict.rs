@@ -54,6 +54,9 @@ pub enum JobError {
     /// long as that takes.
     #[error("{0}")]
     Unavailable(Fault),
+    /// Another transaction was in its way: again in a moment, and charged only when that goes on.
+    #[error("{0}")]
+    Conflict(Fault),
     /// Not now: again at `until` (real time), without charging an attempt.
     #[error("snoozed until {until}: {reason}")]
     Snooze {

@@ -87,7 +87,7 @@ async fn write(store: &Store, endings: Vec<(Lease, Ending)>) {
             }
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "endings wait for the database");
-                unknown += u32::from(error.cause() == Cause::Unknown);
+                unknown += u32::from(error.cause() != Cause::Outage);
                 parts.insert(0, part);
                 tokio::time::sleep(delay).await;
                 delay = (delay * 2).min(RETRY_MAX);

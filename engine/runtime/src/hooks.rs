@@ -63,7 +63,8 @@ pub trait Fire: Send + Sync + 'static {
     /// recorded as skipped. `logical_time` is the tick's, on the data clock.
     ///
     /// # Errors
-    /// [`JobError::Retry`] and [`JobError::Unavailable`]: the tick stays due. Anything else: the tick is recorded as missed.
+    /// [`JobError::Retry`], [`JobError::Unavailable`] and [`JobError::Conflict`]: the tick stays due. Anything else: the tick is
+    /// recorded as missed.
     fn fire<'a>(
         &'a self,
         tx: &'a mut Tx,

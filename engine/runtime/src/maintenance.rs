@@ -146,7 +146,9 @@ impl Maintenance {
         match self.fire.fire(tx, schedule, at).await {
             Ok(Some(run)) => Ok((TickOutcome::Fired, Some(run))),
             Ok(None) => Ok((TickOutcome::Skipped, None)),
-            Err(error @ (JobError::Retry(_) | JobError::Unavailable(_))) => Err(error),
+            Err(error @ (JobError::Retry(_) | JobError::Unavailable(_) | JobError::Conflict(_))) => {
+                Err(error)
+            }
             Err(error) => {
                 tracing::error!(schedule = schedule.name, logical_time = %at, %error, "a tick could not start its run");
                 Ok((TickOutcome::Missed, None))

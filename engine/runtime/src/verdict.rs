@@ -45,6 +45,10 @@ pub(crate) fn pause(waited: u32, chance: f64) -> Duration {
 /// each time and never gets further must end too.
 const PROGRESS_MAX: u32 = 100;
 
+/// So often a job that met another transaction is not charged, what it waited for otherwise included: two that meet each
+/// time must end too.
+const CONFLICTS_MAX: u32 = 20;
+
 /// How an attempt ended that didn't commit its own end.
 pub(crate) fn conclude(result: Result<Done, JobError>, stop: Option<&StopReason>, facts: &Facts) -> Ended {
     match (result, stop) {
@@ -66,6 +70,9 @@ pub(crate) fn conclude(result: Result<Done, JobError>, stop: Option<&StopReason>
 
 fn ending(error: JobError, facts: &Facts) -> Ending {
     match error {
+        JobError::Conflict(fault) if facts.waited < CONFLICTS_MAX => {
+            Ending::Snooze(pause(0, facts.chance), format!("another transaction was in the way: {fault}"))
+        }
         JobError::Retry(fault) | JobError::Died(fault) if facts.interrupted => {
             let delay = AFTER_RESTART.mul_f64(1.0 + facts.chance);
             Ending::Snooze(delay, format!("the database was started again: {}", fault.message))
@@ -73,7 +80,7 @@ fn ending(error: JobError, facts: &Facts) -> Ending {
         JobError::Died(fault) if facts.progressed && facts.waited < PROGRESS_MAX => {
             Ending::Snooze(pause(0, facts.chance), format!("goes on from a new checkpoint: {fault}"))
         }
-        JobError::Retry(fault) | JobError::Died(fault) => {
+        JobError::Retry(fault) | JobError::Died(fault) | JobError::Conflict(fault) => {
             let elapsed = (facts.now - facts.first_started_at).to_std().unwrap_or(Duration::ZERO);
             match facts.policy.retry.delay_after(facts.charged + 1, elapsed, facts.chance) {
                 Some(delay) => Ending::Retry(delay, fault),
@@ -153,6 +160,20 @@ mod tests {
             assert_eq!(delay.as_secs_f64(), seconds);
             assert_eq!(reason, "waits for a server: [TM0612] redis did not answer");
         }
+    }
+
+    #[test]
+    fn another_transaction_in_the_way_charges_nobody_unless_it_always_is() {
+        let met = || Err(JobError::Conflict(Fault::new("deadlock detected")));
+        let Ended::Settle(Ending::Snooze(delay, reason)) = conclude(met(), None, &facts(2)) else {
+            panic!("it comes again");
+        };
+        assert_eq!(delay, AWAY_FIRST);
+        assert_eq!(reason, "another transaction was in the way: deadlock detected");
+        let again = Facts { waited: CONFLICTS_MAX, ..facts(0) };
+        assert!(matches!(conclude(met(), None, &again), Ended::Settle(Ending::Retry(..))));
+        let for_ever = Facts { waited: CONFLICTS_MAX, ..facts(2) };
+        assert!(matches!(conclude(met(), None, &for_ever), Ended::Settle(Ending::Discard(_))));
     }
 
     #[test]

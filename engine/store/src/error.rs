@@ -61,9 +61,11 @@ pub fn cause(error: &sqlx::Error) -> Cause {
 }
 
 fn of_code(code: &str, message: &str) -> Cause {
-    // Classes of SQLSTATE. Connection; rolled back for others' sake; resources; not in the right state or locked;
-    // intervention (shutdown, cancelled, starting); system.
-    const AWAY: [&str; 6] = ["08", "40", "53", "55", "57", "58"];
+    // Classes of SQLSTATE. Connection; resources; not in the right state or locked; intervention (shutdown, cancelled,
+    // starting); system.
+    const AWAY: [&str; 5] = ["08", "53", "55", "57", "58"];
+    // Deadlock, serialization failure.
+    const CONFLICTS: [&str; 2] = ["40P01", "40001"];
     // Read-only, as after a failover; a session that the server ended for idling in a transaction, or for its length.
     const AWAY_ALONE: [&str; 3] = ["25006", "25P03", "25P04"];
     // Data that fits no type; constraints; limits of the program.
@@ -73,7 +75,9 @@ fn of_code(code: &str, message: &str) -> Cause {
     let class = code.get(..2).unwrap_or_default();
     // A migration changed a table under a prepared statement: gone with its connection.
     let stale = code == "0A000" && message.starts_with("cached plan");
-    if EITHER.contains(&code) {
+    if CONFLICTS.contains(&code) {
+        Cause::Conflict
+    } else if EITHER.contains(&code) {
         Cause::Unknown
     } else if AWAY.contains(&class) || AWAY_ALONE.contains(&code) || stale {
         Cause::Outage
@@ -102,8 +106,11 @@ mod tests {
     #[test]
     fn what_the_state_of_the_server_forbids_is_an_outage_and_what_the_data_forbids_a_refusal() {
         let of = |code| of_code(code, "cached plan must not change result type");
-        for away in ["25006", "55P03", "57P01", "57P03", "53100", "40P01", "08006", "58030", "0A000"] {
+        for away in ["25006", "55P03", "57P01", "57P03", "53100", "08006", "58030", "0A000"] {
             assert_eq!(of(away), Cause::Outage, "{away}");
+        }
+        for conflict in ["40P01", "40001"] {
+            assert_eq!(of(conflict), Cause::Conflict, "{conflict}");
         }
         for refused in ["22P05", "23514", "54000"] {
             assert_eq!(of(refused), Cause::Refusal, "{refused}");

@@ -24,7 +24,8 @@ pub struct Rescued {
 const SILENT: Duration = Duration::from_secs(3);
 
 const POISON: &str = include_str!("../queries/job/poison.sql");
-const POISON_LOCKED: &str = concat!(include_str!("../queries/job/poison.sql"), "FOR UPDATE OF job SKIP LOCKED");
+const POISON_LOCKED: &str =
+    concat!(include_str!("../queries/job/poison.sql"), "FOR UPDATE OF job SKIP LOCKED");
 
 impl Store {
     /// Takes back up to `limit` leases that have expired, by the database's clock, or whose workers' processes are

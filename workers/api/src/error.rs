@@ -115,7 +115,9 @@ impl From<tidemill_store::Error> for ApiError {
             }
             E::InvalidRun(_) => Self::invalid(Fault::new(error.to_string())),
             E::Inconsistent(_) => Self::internal(Fault::from_error(&error)),
-            other if other.cause() == Cause::Outage => Self::unavailable(Fault::from_error(&other)),
+            other if matches!(other.cause(), Cause::Outage | Cause::Conflict) => {
+                Self::unavailable(Fault::from_error(&other))
+            }
             other => Self::internal(Fault::from_error(&other)),
         }
     }
@@ -128,7 +130,10 @@ macro_rules! by_verdict {
             fn from(error: $error) -> Self {
                 match JobError::from(error) {
                     JobError::Discard(fault) => Self::invalid(fault),
-                    JobError::Retry(fault) | JobError::Died(fault) | JobError::Unavailable(fault) => Self::unavailable(fault),
+                    JobError::Retry(fault)
+                    | JobError::Died(fault)
+                    | JobError::Unavailable(fault)
+                    | JobError::Conflict(fault) => Self::unavailable(fault),
                     other => Self::internal(Fault::new(other.to_string())),
                 }
             }

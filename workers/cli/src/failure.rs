@@ -55,9 +55,10 @@ impl Failure {
     pub(crate) fn of_job(error: impl Into<JobError>) -> Self {
         match error.into() {
             JobError::Discard(fault) => Self::new(USAGE, fault),
-            JobError::Retry(fault) | JobError::Died(fault) | JobError::Unavailable(fault) => {
-                Self::new(FAILED, fault)
-            }
+            JobError::Retry(fault)
+            | JobError::Died(fault)
+            | JobError::Unavailable(fault)
+            | JobError::Conflict(fault) => Self::new(FAILED, fault),
             other => Self::new(FAILED, Fault::new(other.to_string())),
         }
     }

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use sqlx::Row as _;
 use tidemill_core::{AttemptPolicy, Fault, Kind, RunId, RunState, Time, WorkerId};
 use tidemill_store::{
-    Claimed, DatabaseOptions, Ending, Enqueued, Lease, NewJob, NewLogLine, NewRun, NewStep, NewWorker, RunPage,
-    Settled, Store, Trigger, Tx,
+    Claimed, DatabaseOptions, Ending, Enqueued, Lease, NewJob, NewLogLine, NewRun, NewStep, NewWorker,
+    RunPage, Settled, Store, Trigger, Tx,
 };
 use tidemill_testkit::postgres::{self, Database};
 
