@@ -40,7 +40,9 @@ impl Hosts {
         let named = request.headers().get(HOST);
         let host = match named.map_or_else(|| request.uri().authority().cloned(), authority) {
             Some(host) if self.ours(&host) => host,
-            Some(host) => return Some(refused(&format!("was sent to `{host}`, which is not a name of this server"))),
+            Some(host) => {
+                return Some(refused(&format!("was sent to `{host}`, which is not a name of this server")));
+            }
             None => return Some(refused("names no host")),
         };
         let origin = request.headers().get(ORIGIN)?;
@@ -76,27 +78,44 @@ mod tests {
     use super::*;
 
     fn answered(hosts: &Hosts, uri: &str, headers: &[(&str, &str)]) -> bool {
-        let request = headers.iter().fold(Request::builder().uri(uri), |request, (name, value)| {
-            request.header(*name, *value)
-        });
+        let request = headers
+            .iter()
+            .fold(Request::builder().uri(uri), |request, (name, value)| request.header(*name, *value));
         hosts.refuse(&request.body(()).unwrap()).is_none()
     }
 
     #[test]
     fn a_server_answers_under_its_own_names_to_programs_and_its_own_pages() {
         let ours = Hosts::declared("Tunnel.example, ");
-        for host in
-            ["localhost", "LOCALHOST:7433", "127.0.0.1:1", "127.9.9.9", "[::1]:7433", "localhost.:80", "tunnel.example"]
-        {
+        for host in [
+            "localhost",
+            "LOCALHOST:7433",
+            "127.0.0.1:1",
+            "127.9.9.9",
+            "[::1]:7433",
+            "localhost.:80",
+            "tunnel.example",
+        ] {
             assert!(answered(&ours, "/v1/runs", &[("host", host)]), "{host}");
-            assert!(answered(&ours, "/v1/runs", &[("host", host), ("origin", &format!("http://{host}"))]), "{host}");
+            assert!(
+                answered(&ours, "/v1/runs", &[("host", host), ("origin", &format!("http://{host}"))]),
+                "{host}"
+            );
         }
         assert!(answered(&ours, "http://127.0.0.1:7433/tidemill.features.v1.FeatureService/Get", &[]));
-        for host in ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.5:7433", "a b", ""] {
+        for host in
+            ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.5:7433", "a b", ""]
+        {
             assert!(!answered(&ours, "/v1/runs", &[("host", host)]), "{host}");
         }
         assert!(!answered(&ours, "/v1/runs", &[]));
-        for origin in ["http://evil.example", "null", "http://localhost:3000", "http://127.0.0.1", "http://user@localhost"] {
+        for origin in [
+            "http://evil.example",
+            "null",
+            "http://localhost:3000",
+            "http://127.0.0.1",
+            "http://user@localhost",
+        ] {
             assert!(!answered(&ours, "/v1/runs", &[("host", "localhost"), ("origin", origin)]), "{origin}");
         }
         assert!(answered(&Hosts::default().any_address(), "/", &[("host", "10.0.0.5:7436")]));

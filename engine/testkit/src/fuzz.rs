@@ -71,18 +71,55 @@ impl Dice {
     /// A text that parsers trip over.
     pub fn text(&mut self) -> String {
         const TEXTS: [&str; 36] = [
-            "", "\0", "\u{feff}", "🦀", "\"", "'", "\\", "\n", "\r\n", "null", "true", "NaN", "-Infinity", "1e308", "1e400", "-0",
-            "9223372036854775807", "9223372036854775808", "18446744073709551616", "0x1", "9999-12-31T23:59:59.999999Z",
-            "0000-00-00", "+262142-12-31", "-1", "1.5", "%00", "%ff", "../../etc/passwd", "'; DROP TABLE runs; --", "${{ 1+1 }}",
-            "a/b/c", "champion", "99999999999d", "\u{202e}", "{}", "[]",
+            "",
+            "\0",
+            "\u{feff}",
+            "🦀",
+            "\"",
+            "'",
+            "\\",
+            "\n",
+            "\r\n",
+            "null",
+            "true",
+            "NaN",
+            "-Infinity",
+            "1e308",
+            "1e400",
+            "-0",
+            "9223372036854775807",
+            "9223372036854775808",
+            "18446744073709551616",
+            "0x1",
+            "9999-12-31T23:59:59.999999Z",
+            "0000-00-00",
+            "+262142-12-31",
+            "-1",
+            "1.5",
+            "%00",
+            "%ff",
+            "../../etc/passwd",
+            "'; DROP TABLE runs; --",
+            "${{ 1+1 }}",
+            "a/b/c",
+            "champion",
+            "99999999999d",
+            "\u{202e}",
+            "{}",
+            "[]",
         ];
         match self.below(8) {
             0 => {
-                let (open, count) = (*self.pick(&["[", "{\"a\":", "(", "<", "\\u0000", "x"]), self.below(3_000));
+                let (open, count) =
+                    (*self.pick(&["[", "{\"a\":", "(", "<", "\\u0000", "x"]), self.below(3_000));
                 open.repeat(count)
             }
             1 => (0..self.below(40)).fold(String::new(), |mut text, _| {
-                let _ = write!(text, "{}", char::from_u32(u32::try_from(self.below(0xd800)).unwrap_or(0)).unwrap_or('x'));
+                let _ = write!(
+                    text,
+                    "{}",
+                    char::from_u32(u32::try_from(self.below(0xd800)).unwrap_or(0)).unwrap_or('x')
+                );
                 text
             }),
             _ => (*self.pick(&TEXTS)).to_owned(),

@@ -25,7 +25,8 @@ pub struct CodeArchive {
 impl CodeArchive {
     /// The Python among a project's files.
     pub fn of(files: &[SourceFile]) -> Self {
-        let python = files.iter().filter(|file| Path::new(&file.path).extension().is_some_and(|end| end == "py"));
+        let python =
+            files.iter().filter(|file| Path::new(&file.path).extension().is_some_and(|end| end == "py"));
         Self { files: python.map(|file| (file.path.clone(), file.text.clone())).collect() }
     }
 

@@ -177,12 +177,18 @@ mod tests {
 
     #[test]
     fn a_notifier_reads_the_secrets_that_are_declared_and_no_other_variable() {
-        let address = |url: &str| webhooks("").address(&notifier(url)).map(String::from).map_err(|error| error.to_string());
+        let address = |url: &str| {
+            webhooks("").address(&notifier(url)).map(String::from).map_err(|error| error.to_string())
+        };
         assert_eq!(address("${{ secrets.OPS }}").unwrap(), "https://ops.example/hook");
         assert_eq!(address("http://plain/x").unwrap(), "http://plain/x");
         assert_eq!(address("${{ secrets.PATH }}").unwrap_err(), "secret `PATH` is not set");
         // A secret is a whole address: beside an address of somebody's choice it would be sent there.
-        for leak in ["https://evil.example/${{ secrets.OPS }}", "${{ secrets.OPS }}${{ secrets.PATH }}", "file:///etc"] {
+        for leak in [
+            "https://evil.example/${{ secrets.OPS }}",
+            "${{ secrets.OPS }}${{ secrets.PATH }}",
+            "file:///etc",
+        ] {
             assert!(address(leak).is_err(), "{leak}");
         }
         assert!(!format!("{:?}", webhooks("")).contains("ops.example"), "never shown");
@@ -194,20 +200,37 @@ mod tests {
         for public in ["1.1.1.1", "172.15.0.1", "2606:4700::1111"] {
             assert!(allows("", public), "{public}");
         }
-        for inside in
-            ["127.0.0.1", "10.1.2.3", "192.168.0.1", "172.16.0.1", "100.64.0.1", "::1", "fc00::1", "::ffff:10.0.0.1", "2002:a00::"]
-        {
+        for inside in [
+            "127.0.0.1",
+            "10.1.2.3",
+            "192.168.0.1",
+            "172.16.0.1",
+            "100.64.0.1",
+            "::1",
+            "fc00::1",
+            "::ffff:10.0.0.1",
+            "2002:a00::",
+        ] {
             assert!(!allows("", inside), "{inside}");
         }
         assert!(allows("127.0.0.0/8, ::1", "127.0.0.1") && allows("127.0.0.0/8, ::1", "::1"));
         assert!(allows("10.0.0.0/8", "::ffff:10.9.9.9") && !allows("10.0.0.0/8", "172.20.0.1"));
-        for never in
-            ["169.254.169.254", "fe80::1", "::ffff:169.254.169.254", "0.0.0.0", "::", "224.0.0.1", "fd00:ec2::254", "100.100.100.200"]
-        {
+        for never in [
+            "169.254.169.254",
+            "fe80::1",
+            "::ffff:169.254.169.254",
+            "0.0.0.0",
+            "::",
+            "224.0.0.1",
+            "fd00:ec2::254",
+            "100.100.100.200",
+        ] {
             assert!(!allows("0.0.0.0/0, ::/0", never), "{never}");
             assert!(!webhooks("").allows(never.parse().unwrap(), true), "{never}");
         }
-        assert!(Webhooks::new(&WebhookOptions { allow: "10.0.0.0/33".to_owned() }, Secrets::default()).is_err());
+        assert!(
+            Webhooks::new(&WebhookOptions { allow: "10.0.0.0/33".to_owned() }, Secrets::default()).is_err()
+        );
     }
 
     #[tokio::test]
@@ -216,7 +239,9 @@ mod tests {
         assert_eq!(to("127.0.0.0/8", "http://127.0.0.1:9/").await.unwrap(), ["127.0.0.1:9".parse().unwrap()]);
         assert!(matches!(to("", "http://127.0.0.1:9/").await, Err(Error::Address(_))));
         // Other spellings of the same address.
-        for spelt in ["http://2130706433/", "http://0x7f.1/", "http://[::ffff:127.0.0.1]/", "http://localhost/"] {
+        for spelt in
+            ["http://2130706433/", "http://0x7f.1/", "http://[::ffff:127.0.0.1]/", "http://localhost/"]
+        {
             assert!(matches!(to("", spelt).await, Err(Error::Address(_))), "{spelt}");
         }
         assert!(!to("localhost", "http://localhost:9/").await.unwrap().is_empty());

@@ -74,7 +74,9 @@ fn shallow(path: &Path) -> Result<(), Error> {
             of_file.see(byte);
             if of_line.level.max(of_file.level) > DEPTH_MAX {
                 let message = format!("line {line}: a value is nested more than {DEPTH_MAX} levels deep");
-                return Err(Error::Invalid(Fault::coded(503, message).hint("flatten it, or keep it as text")));
+                return Err(Error::Invalid(
+                    Fault::coded(503, message).hint("flatten it, or keep it as text"),
+                ));
             }
             if byte == b'\n' {
                 (line, of_line) = (line + 1, Depth::default());

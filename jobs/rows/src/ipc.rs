@@ -61,7 +61,10 @@ mod tests {
             ("key", Arc::new(StringArray::from(vec!["x", "y", "z"]))),
             ("value", Arc::new(Float64Array::from(vec![Some(1.0), None, Some(3.0)]))),
             ("name", Arc::new(names)),
-            ("view", Arc::new(StringViewArray::from(vec!["short", "a text that is not kept in the view", ""]))),
+            (
+                "view",
+                Arc::new(StringViewArray::from(vec!["short", "a text that is not kept in the view", ""])),
+            ),
         ];
         let batch = RecordBatch::try_from_iter(columns).unwrap();
         encode(&batch.schema(), &[batch.clone(), batch]).unwrap().to_vec()

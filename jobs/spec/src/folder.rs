@@ -75,7 +75,10 @@ pub(crate) fn sent(files: Vec<SourceFile>) -> Folder {
     let mut found = Folder::default();
     let names: HashSet<String> = files.iter().map(|file| file.path.clone()).collect();
     let within_file = |path: &str| {
-        Path::new(path).ancestors().skip(1).any(|folder| folder.to_str().is_some_and(|name| names.contains(name)))
+        Path::new(path)
+            .ancestors()
+            .skip(1)
+            .any(|folder| folder.to_str().is_some_and(|name| names.contains(name)))
     };
     for file in files {
         let wrong = wrong_path(&file.path)
@@ -180,7 +183,11 @@ impl Walk<'_> {
             _ if !is_wanted(path) => {}
             Ok(target) if target.starts_with(self.root) => self.file(path),
             Ok(target) => {
-                self.found.refuse(path, format!("is a link out of the project, to {}", target.display()), HELP);
+                self.found.refuse(
+                    path,
+                    format!("is a link out of the project, to {}", target.display()),
+                    HELP,
+                );
             }
             Err(_) => self.found.refuse(path, "is a link that leads nowhere", HELP),
         }
@@ -189,7 +196,11 @@ impl Walk<'_> {
     fn file(&mut self, path: &str) {
         match text(&self.root.join(path), bytes_max(path)) {
             Ok(text) => self.found.files.push(SourceFile { path: path.to_owned(), text }),
-            Err(why) => self.found.refuse(path, why, "save it as UTF-8 that you may read, or move it out of the project's folder"),
+            Err(why) => self.found.refuse(
+                path,
+                why,
+                "save it as UTF-8 that you may read, or move it out of the project's folder",
+            ),
         }
     }
 }
@@ -219,8 +230,14 @@ mod tests {
 
     fn project() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
-        for path in ["tidemill.yaml", "models/late.py", "models/__init__.py", "data.csv", ".git/x.yaml", "env/lib/y.py"]
-        {
+        for path in [
+            "tidemill.yaml",
+            "models/late.py",
+            "models/__init__.py",
+            "data.csv",
+            ".git/x.yaml",
+            "env/lib/y.py",
+        ] {
             let path = folder.path().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "text").unwrap();
@@ -255,11 +272,14 @@ mod tests {
         assert!(made.success());
         let found = read(project.path()).unwrap();
         assert_eq!(names(&found), ["models/__init__.py", "models/late.py", "same.py", "tidemill.yaml"]);
-        let mut refused: Vec<_> = found.refused.iter().map(|refused| (&refused.path[..], &refused.why[..])).collect();
+        let mut refused: Vec<_> =
+            found.refused.iter().map(|refused| (&refused.path[..], &refused.why[..])).collect();
         refused.sort_unstable();
         assert_eq!(refused[0], ("gone.py", "is a link that leads nowhere"));
         assert_eq!(refused[1], ("pipe.py", "is not a regular file"));
-        assert!(refused[2].0 == "secret.py" && refused[2].1.starts_with("is a link out of the project, to /"));
+        assert!(
+            refused[2].0 == "secret.py" && refused[2].1.starts_with("is a link out of the project, to /")
+        );
         assert!(refused[3].0 == "shared" && refused[3].1.starts_with("is a link to a folder, /"));
         assert_eq!(refused[4].0, "zero.yaml");
         assert_eq!(refused.len(), 5);
@@ -280,7 +300,19 @@ mod tests {
         }
         let long = format!("{}.py", "x".repeat(300));
         let deep = "a/".repeat(600) + "b.py";
-        for path in ["", "/a.py", "../a.py", "a/../b.py", "./a.py", "a.py/", "a\0.py", "a\\b.py", "a.txt", &long, &deep] {
+        for path in [
+            "",
+            "/a.py",
+            "../a.py",
+            "a/../b.py",
+            "./a.py",
+            "a.py/",
+            "a\0.py",
+            "a\\b.py",
+            "a.txt",
+            &long,
+            &deep,
+        ] {
             assert!(wrong_path(path).is_some(), "{path:?}");
         }
     }

@@ -100,8 +100,14 @@ pub(crate) fn cut_off(error: &axum::Error, most: usize) -> ApiError {
 /// More than the route takes.
 pub(crate) fn too_large(most: usize) -> ApiError {
     let size = if most < 1 << 20 { format!("{} KiB", most >> 10) } else { format!("{} MiB", most >> 20) };
-    let fault = Fault::coded(187, format!("the request's body is larger than {size}, the most that this route takes"));
-    ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, fault.hint("upload rows to a source: tidemill sources upload SOURCE FILE"))
+    let fault = Fault::coded(
+        187,
+        format!("the request's body is larger than {size}, the most that this route takes"),
+    );
+    ApiError::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        fault.hint("upload rows to a source: tidemill sources upload SOURCE FILE"),
+    )
 }
 
 /// Every escape is one, of UTF-8 without NUL.
@@ -137,7 +143,8 @@ fn readable_path(uri: &Uri) -> Result<(), ApiError> {
 fn content_type(request: &Request, takes_bytes: bool) -> Result<(), ApiError> {
     let given = request.headers().get(CONTENT_TYPE).map(|kind| kind.to_str().unwrap_or("unreadable"));
     let essence = given.map(|kind| kind.split(';').next().unwrap_or(kind).trim().to_lowercase());
-    let has_body = length(request).map_or(request.headers().contains_key(TRANSFER_ENCODING), |length| length > 0);
+    let has_body =
+        length(request).map_or(request.headers().contains_key(TRANSFER_ENCODING), |length| length > 0);
     let (taken, hint) = match essence.as_deref() {
         Some("application/x-www-form-urlencoded" | "multipart/form-data" | "text/plain") if takes_bytes => {
             (false, "send the file with `Content-Type: application/octet-stream`")
@@ -173,7 +180,9 @@ fn nul_in(json: &Value) -> Option<String> {
     };
     match json {
         Value::String(text) => text.contains('\0').then(String::new),
-        Value::Array(items) => items.iter().enumerate().find_map(|(index, item)| below(index.to_string(), item)),
+        Value::Array(items) => {
+            items.iter().enumerate().find_map(|(index, item)| below(index.to_string(), item))
+        }
         Value::Object(fields) => fields.iter().find_map(|(name, value)| {
             let shown = name.replace('\0', "\u{fffd}");
             if name.contains('\0') { Some(shown) } else { below(shown, value) }
@@ -190,7 +199,10 @@ mod tests {
 
     #[test]
     fn a_nul_is_found_with_its_place() {
-        assert_eq!(nul_in(&json!({ "params": { "names": ["a", "b\0"] } })), Some("params.names.1".to_owned()));
+        assert_eq!(
+            nul_in(&json!({ "params": { "names": ["a", "b\0"] } })),
+            Some("params.names.1".to_owned())
+        );
         assert_eq!(nul_in(&json!({ "a\0": 1 })), Some("a\u{fffd}".to_owned()));
         assert_eq!(nul_in(&json!(["\\u0000"])), None);
         assert!(without_nul(br#"{"a": "\\u0000"}"#).is_ok(), "a backslash and letters");
@@ -199,9 +211,15 @@ mod tests {
 
     #[test]
     fn paths_are_utf_8_without_nul() {
-        for (path, right) in
-            [("/v1/runs/%C3%A9?a=%20", true), ("/a%00", false), ("/a?b=%00", false), ("/%ff", false), ("/%C3", false), ("/%2", false), ("/%2500", true)]
-        {
+        for (path, right) in [
+            ("/v1/runs/%C3%A9?a=%20", true),
+            ("/a%00", false),
+            ("/a?b=%00", false),
+            ("/%ff", false),
+            ("/%C3", false),
+            ("/%2", false),
+            ("/%2500", true),
+        ] {
             assert_eq!(readable_path(&path.parse().unwrap()).is_ok(), right, "{path}");
         }
     }

@@ -84,7 +84,8 @@ fn known_at(request: &GetHistoricalFeaturesRequest) -> Result<Option<KnownAt>, A
         let nanos = u32::try_from(given.nanos).ok();
         let time = nanos.and_then(|nanos| DateTime::from_timestamp(given.seconds, nanos));
         let wrong = || Fault::coded(112, format!("`known_at_time` is no instant: {given:?}"));
-        let time = time.filter(|time| *time <= tidemill_core::LATEST).ok_or_else(|| ApiError::invalid(wrong()));
+        let time =
+            time.filter(|time| *time <= tidemill_core::LATEST).ok_or_else(|| ApiError::invalid(wrong()));
         return Ok(Some(KnownAt::Time(time?)));
     }
     match request.known_at.as_str() {

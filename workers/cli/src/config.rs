@@ -54,7 +54,10 @@ impl Places {
         }
         match trees.iter().find(|tree| tree.exists()) {
             Some(tree) => unreachable(
-                format!("the `tidemill dev` of {} is not running, and no other server is named", tree.display()),
+                format!(
+                    "the `tidemill dev` of {} is not running, and no other server is named",
+                    tree.display()
+                ),
                 "start it with `tidemill dev`, or name a server: --server http://HOST:PORT or TIDEMILL_SERVER_URL",
             ),
             None => unreachable(

@@ -140,7 +140,8 @@ pub(crate) fn facts(facts: &[(&str, String)]) -> String {
 /// An object's fields, one a line, nested ones as JSON; what is empty is left out.
 pub(crate) fn fields(value: &Value) -> String {
     let Some(object) = value.as_object() else { return plain(value) };
-    let named: Vec<(&str, String)> = object.iter().map(|(name, value)| (name.as_str(), plain(value))).collect();
+    let named: Vec<(&str, String)> =
+        object.iter().map(|(name, value)| (name.as_str(), plain(value))).collect();
     facts(&named)
 }
 

@@ -120,7 +120,11 @@ fn no_server_is_asked_that_was_not_named() {
     let home = tempfile::tempdir().unwrap();
     let nowhere = asking(None, home.path(), &["status"]);
     assert_eq!(nowhere.exit, Some(69));
-    assert!(nowhere.err.contains("no server is named") && nowhere.err.contains("--server"), "{}", nowhere.err);
+    assert!(
+        nowhere.err.contains("no server is named") && nowhere.err.contains("--server"),
+        "{}",
+        nowhere.err
+    );
     // A tree that was here and doesn't run any more, though its file names a process that there is.
     let tree = home.path().join(".tidemill");
     fs::create_dir(&tree).unwrap();
@@ -207,8 +211,15 @@ fn a_project_with_pipes_and_links_out_is_refused_at_once() {
     for command in ["check", "apply"] {
         let ended = tidemill(&shop, &[command]);
         assert_eq!(ended.exit, Some(1), "{}", ended.err);
-        assert!(ended.err.contains("`zero.yaml` is a link out of the project, to /dev/zero"), "{}", ended.err);
+        assert!(
+            ended.err.contains("`zero.yaml` is a link out of the project, to /dev/zero"),
+            "{}",
+            ended.err
+        );
         assert!(ended.err.contains("`pipe.py` is not a regular file"), "{}", ended.err);
     }
-    assert_eq!(tidemill(&shop, &["sources", "upload", "orders", "pipe.py", "--format", "csv"]).exit, Some(64));
+    assert_eq!(
+        tidemill(&shop, &["sources", "upload", "orders", "pipe.py", "--format", "csv"]).exit,
+        Some(64)
+    );
 }

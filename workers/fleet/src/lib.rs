@@ -24,7 +24,8 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     let stores = Stores::open(&options.stores)?;
     let webhooks = Webhooks::new(&options.webhooks, options.secrets.clone())
         .map_err(|error| anyhow::anyhow!("TIDEMILL_WEBHOOKS__ALLOW: {error}"))?;
-    let worker = Worker::new(stores.store.clone(), options.worker(), jobs(&stores, &webhooks), Arc::new(Steps));
+    let worker =
+        Worker::new(stores.store.clone(), options.worker(), jobs(&stores, &webhooks), Arc::new(Steps));
     worker.run(shutdown).await?;
     Ok(())
 }

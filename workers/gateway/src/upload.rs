@@ -76,7 +76,8 @@ impl Door {
         let Some(UploadRequest { part: Some(Part::Open(open)) }) = stream.message().await? else {
             return Err(malformed("the first message of an upload opens it"));
         };
-        if [&open.source, &open.format, &open.sha256, &open.file_name].iter().any(|text| text.contains('\0')) {
+        if [&open.source, &open.format, &open.sha256, &open.file_name].iter().any(|text| text.contains('\0'))
+        {
             return Err(malformed("a name of the upload has a NUL"));
         }
         let (claim, offset) = claim_of(open);

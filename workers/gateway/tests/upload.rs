@@ -212,7 +212,8 @@ async fn random_uploads_have_typed_answers() {
             _ => {}
         }
         if let Err(status) = world.client.clone().upload(tokio_stream::iter(parts)).await {
-            let wrong = [Code::InvalidArgument, Code::NotFound, Code::FailedPrecondition, Code::ResourceExhausted];
+            let wrong =
+                [Code::InvalidArgument, Code::NotFound, Code::FailedPrecondition, Code::ResourceExhausted];
             assert!(wrong.contains(&status.code()), "{status:?}");
             assert!(tidemill_proto::Reason::of(&status).is_some(), "{status:?}");
         }

@@ -148,7 +148,9 @@ impl World {
     /// Scans some days, and runs whatever follows.
     pub(crate) async fn scan(&self, monitor: &str, from: i64, to: i64) -> Scan {
         self.start(monitor, day(from), day(to)).await;
-        run_until_idle(self.store(), tidemill_monitor::jobs(&self.deps, &crate::world::webhooks())).await.unwrap();
+        run_until_idle(self.store(), tidemill_monitor::jobs(&self.deps, &crate::world::webhooks()))
+            .await
+            .unwrap();
         let failed = self.failures().await;
         assert!(failed.is_empty(), "{failed:?}");
         self.scanned(monitor, day(from)).await

@@ -42,7 +42,9 @@ fn metadata<'a>(left: &mut &'a [u8]) -> Result<Option<&'a [u8]>, Error> {
 fn one(message: &Message<'_>, body: usize) -> Result<(), Error> {
     match message.header_type() {
         MessageHeader::Schema => message.header_as_schema().map_or(Ok(()), fields),
-        MessageHeader::RecordBatch => message.header_as_record_batch().map_or(Ok(()), |rows| batch(rows, body)),
+        MessageHeader::RecordBatch => {
+            message.header_as_record_batch().map_or(Ok(()), |rows| batch(rows, body))
+        }
         MessageHeader::DictionaryBatch => {
             let values = message.header_as_dictionary_batch().and_then(|batch| batch.data());
             values.map_or(Ok(()), |values| batch(values, body))

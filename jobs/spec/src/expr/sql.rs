@@ -69,7 +69,9 @@ const UNREPEATABLE: [&str; 13] = [
 /// It is not a single scalar expression: a query, an aggregate, a value that changes from call to call, or a
 /// syntax error.
 pub fn columns(expression: &str) -> Result<Vec<String>, InvalidSql> {
-    limits::SQL.check(expression).map_err(|(message, offset)| InvalidSql { message, offset: Some(offset) })?;
+    limits::SQL
+        .check(expression)
+        .map_err(|(message, offset)| InvalidSql { message, offset: Some(offset) })?;
     let dialect = DuckDbDialect {};
     let invalid = |error: ParserError| match error {
         ParserError::RecursionLimitExceeded => {

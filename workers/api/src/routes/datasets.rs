@@ -83,7 +83,9 @@ pub(super) async fn build(
     let built = build_from_labels(&deps, &file, &inputs, known_at).await?;
     let mut answer = match out {
         Some("jsonl") => jsonl(&built)?.into_response(),
-        Some("csv") => tidemill_rows::csv::write(&built.rows).map_err(tidemill_offline::Error::from)?.into_response(),
+        Some("csv") => {
+            tidemill_rows::csv::write(&built.rows).map_err(tidemill_offline::Error::from)?.into_response()
+        }
         _ => {
             tidemill_rows::parquet::write(&built.rows).map_err(tidemill_offline::Error::from)?.into_response()
         }

@@ -12,7 +12,11 @@ use tidemill_spec::{
 use tidemill_store::NewJob;
 
 use super::{Answer, items, one};
-use crate::{Api, error::ApiError, extract::{Asked, limit}};
+use crate::{
+    Api,
+    error::ApiError,
+    extract::{Asked, limit},
+};
 
 /// A row for each declared source.
 pub(super) async fn rows(api: &Api) -> Result<Vec<Value>, ApiError> {

@@ -21,7 +21,11 @@ fn rows() -> RecordBatch {
     let moments = TimestampMicrosecondArray::from(vec![1_717_000_000_000_000, 1_718_000_000_000_000, 0]);
     RecordBatch::try_from_iter([
         ("customer_id", Arc::new(Int64Array::from(vec![1, 2, i64::MAX])) as _),
-        ("region", Arc::new(StringArray::from(vec![Some("a"), Some("long enough to be worth a dictionary"), None])) as _),
+        (
+            "region",
+            Arc::new(StringArray::from(vec![Some("a"), Some("long enough to be worth a dictionary"), None]))
+                as _,
+        ),
         ("label_ts", Arc::new(moments.with_timezone("UTC")) as _),
         ("more", Arc::new(Float64Array::from(vec![1.5, f64::NAN, f64::INFINITY])) as _),
     ])
@@ -32,10 +36,13 @@ fn rows() -> RecordBatch {
 async fn broken_files_of_labels_are_joined_or_refused() {
     let (world, mut dice) = (World::new().await, Dice::new("broken_files_of_labels"));
     let before = memory_peak_mib();
-    let csv = b"customer_id,region,label_ts,more\n1,a,2024-06-01T00:00:00Z,\"x,\ny\"\n2,\"b\"\"c\",2024-05-01,\n".to_vec();
+    let csv =
+        b"customer_id,region,label_ts,more\n1,a,2024-06-01T00:00:00Z,\"x,\ny\"\n2,\"b\"\"c\",2024-05-01,\n"
+            .to_vec();
     let jsonl = b"{\"customer_id\": 1, \"region\": \"a\", \"label_ts\": \"2024-06-01T00:00:00Z\", \"more\": {\"deep\": [1, {\"x\": null}]}}\n{\"customer_id\": \"2\", \"region\": \"b\", \"label_ts\": \"2024-05-01\"}\n".to_vec();
     let parquet = tidemill_rows::parquet::write(&rows()).unwrap().to_vec();
-    let path = |format: &str, out: &str| format!("/v1/datasets/build?format={format}&inputs=last_order&out={out}");
+    let path =
+        |format: &str, out: &str| format!("/v1/datasets/build?format={format}&inputs=last_order&out={out}");
     let octets = "content-type: application/octet-stream\r\n";
     for (format, whole) in [("csv", &csv), ("jsonl", &jsonl), ("parquet", &parquet)] {
         for out in ["parquet", "jsonl"] {
@@ -43,13 +50,19 @@ async fn broken_files_of_labels_are_joined_or_refused() {
             assert_eq!(status, 200, "{format}: {reply}");
         }
         let (_, reply) = world.call("POST", &path(format, "csv"), octets, whole).await;
-        assert!(reply.as_str().unwrap().starts_with("customer_id,region,label_ts,more,amount\n1,a,"), "{reply}");
+        assert!(
+            reply.as_str().unwrap().starts_with("customer_id,region,label_ts,more,amount\n1,a,"),
+            "{reply}"
+        );
         for _ in 0..FILES / 3 {
             let broken = dice.broken(whole);
             let out = *dice.pick(&["parquet", "csv", "jsonl"]);
             let (status, reply) = world.call("POST", &path(format, out), octets, &broken).await;
             let told = reply["error"]["code"].as_str().is_some_and(|code| code.starts_with("TM"));
-            assert!(status == 200 || ((400..500).contains(&status) && told), "{format} {broken:?}: {status} {reply}");
+            assert!(
+                status == 200 || ((400..500).contains(&status) && told),
+                "{format} {broken:?}: {status} {reply}"
+            );
             let message = reply["error"]["message"].as_str().unwrap_or_default();
             assert!(!message.contains("/tmp"), "a path of ours: {message}");
         }
@@ -86,7 +99,9 @@ async fn broken_streams_of_labels_fail_their_own_call() {
         let features = vec![dice.text(), "last_order".to_owned()];
         let fields = [("customer_id".to_owned(), number(&mut dice)), (dice.text(), number(&mut dice))];
         let entities = vec![prost_types::Struct { fields: fields.into_iter().collect() }];
-        if let Err(status) = client.clone().get_online_features(GetOnlineFeaturesRequest { features, entities }).await {
+        if let Err(status) =
+            client.clone().get_online_features(GetOnlineFeaturesRequest { features, entities }).await
+        {
             assert!(matches!(status.code(), Code::InvalidArgument | Code::NotFound), "{status:?}");
         }
     }

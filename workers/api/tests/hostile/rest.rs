@@ -11,23 +11,84 @@ const REQUESTS: usize = 2_500;
 
 /// Every route but those of projects and labels, which have tests of their own; `*` is something in a path.
 const ROUTES: [&str; 38] = [
-    "/readyz", "/v1/status", "/v1/places", "/v1/workers", "/v1/queue", "/v1/clock", "/v1/runs", "/v1/runs/*",
-    "/v1/runs/*/logs", "/v1/runs/*/retry", "/v1/runs/*/cancel", "/v1/schedules", "/v1/schedules/*/pause",
-    "/v1/schedules/*/resume", "/v1/sources", "/v1/sources/*", "/v1/sources/*/seen-early", "/v1/sources/*/dead-letters",
-    "/v1/sources/*/replay", "/v1/uploads/*", "/v1/features", "/v1/features/get", "/v1/features/*",
-    "/v1/features/*/history", "/v1/features/*/parity", "/v1/features/*/backfill", "/v1/datasets", "/v1/datasets/*",
-    "/v1/models", "/v1/models/*", "/v1/models/*/entity", "/v1/models/*/promote", "/v1/models/*/rollback",
-    "/v1/monitors/*", "/v1/monitors/*/report", "/v1/monitors/*/run", "/v1/lineage", "/*",
+    "/readyz",
+    "/v1/status",
+    "/v1/places",
+    "/v1/workers",
+    "/v1/queue",
+    "/v1/clock",
+    "/v1/runs",
+    "/v1/runs/*",
+    "/v1/runs/*/logs",
+    "/v1/runs/*/retry",
+    "/v1/runs/*/cancel",
+    "/v1/schedules",
+    "/v1/schedules/*/pause",
+    "/v1/schedules/*/resume",
+    "/v1/sources",
+    "/v1/sources/*",
+    "/v1/sources/*/seen-early",
+    "/v1/sources/*/dead-letters",
+    "/v1/sources/*/replay",
+    "/v1/uploads/*",
+    "/v1/features",
+    "/v1/features/get",
+    "/v1/features/*",
+    "/v1/features/*/history",
+    "/v1/features/*/parity",
+    "/v1/features/*/backfill",
+    "/v1/datasets",
+    "/v1/datasets/*",
+    "/v1/models",
+    "/v1/models/*",
+    "/v1/models/*/entity",
+    "/v1/models/*/promote",
+    "/v1/models/*/rollback",
+    "/v1/monitors/*",
+    "/v1/monitors/*/report",
+    "/v1/monitors/*/run",
+    "/v1/lineage",
+    "/*",
 ];
 
 const NAMES: [&str; 12] = [
-    "orders", "last_order", "guess", "rows", "tidy", "large", "pipeline%2Ftidy", "run_01ARZ3NDEKTSV4RRFFQ69G5FAV",
-    "dset_01ARZ3NDEKTSV4RRFFQ69G5FAV", "upl_01ARZ3NDEKTSV4RRFFQ69G5FAV", "..", "%2e%2e%2f",
+    "orders",
+    "last_order",
+    "guess",
+    "rows",
+    "tidy",
+    "large",
+    "pipeline%2Ftidy",
+    "run_01ARZ3NDEKTSV4RRFFQ69G5FAV",
+    "dset_01ARZ3NDEKTSV4RRFFQ69G5FAV",
+    "upl_01ARZ3NDEKTSV4RRFFQ69G5FAV",
+    "..",
+    "%2e%2e%2f",
 ];
 
 const FIELDS: [&str; 22] = [
-    "state", "pipeline", "all", "since", "limit", "step", "attempt", "used_at", "known_at", "entity", "window", "object",
-    "direction", "date", "params", "views", "at", "version", "alias", "time", "x", "files",
+    "state",
+    "pipeline",
+    "all",
+    "since",
+    "limit",
+    "step",
+    "attempt",
+    "used_at",
+    "known_at",
+    "entity",
+    "window",
+    "object",
+    "direction",
+    "date",
+    "params",
+    "views",
+    "at",
+    "version",
+    "alias",
+    "time",
+    "x",
+    "files",
 ];
 
 fn encoded(text: &str) -> String {
@@ -60,7 +121,8 @@ fn value(dice: &mut Dice, depth: usize) -> Value {
         5 => (*dice.pick(&NAMES)).into(),
         6 => (0..dice.below(4)).map(|_| value(dice, depth + 1)).collect(),
         _ => {
-            let named = (0..dice.below(4)).map(|_| ((*dice.pick(&FIELDS)).to_owned(), value(dice, depth + 1)));
+            let named =
+                (0..dice.below(4)).map(|_| ((*dice.pick(&FIELDS)).to_owned(), value(dice, depth + 1)));
             Value::Object(named.collect())
         }
     }

@@ -102,7 +102,8 @@ impl World {
             tokio::task::yield_now().await;
         }
         let world = Self { address, engine, running, _objects: objects, _stop: stop.drop_guard() };
-        let (status, applied) = world.post("/v1/apply", &json!({ "files": { "tidemill.yaml": PROJECT } })).await;
+        let (status, applied) =
+            world.post("/v1/apply", &json!({ "files": { "tidemill.yaml": PROJECT } })).await;
         assert_eq!(status, 200, "{applied}");
         let Stores { catalog, lake, online, blobs, pools, unpacked, .. } = stores;
         let deps = Deps { catalog, lake, online, blobs, python: pools, cache: unpacked };

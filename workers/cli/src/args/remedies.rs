@@ -24,7 +24,9 @@ fn walk(folder: &Path, ending: &str, found: &mut Vec<(String, String)>) {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         if path.is_dir() {
-            if !matches!(name.as_str(), "tests" | "testkit" | "target" | "snapshots") && !name.starts_with('.') {
+            if !matches!(name.as_str(), "tests" | "testkit" | "target" | "snapshots")
+                && !name.starts_with('.')
+            {
                 walk(&path, ending, found);
             }
         } else if name.ends_with(ending) && name != "remedies.rs" {
@@ -36,7 +38,8 @@ fn walk(folder: &Path, ending: &str, found: &mut Vec<(String, String)>) {
 /// Where a command ends that stands in a sentence or a line of a shell.
 fn end(text: &str) -> usize {
     const ENDS: [&str; 19] = [
-        "\n", "\\n", "\"", "`", ";", ", ", "  ", " or ", " and ", " then", " says ", " (", ")", " #", " |", " &", " ·", ". ", " … ",
+        "\n", "\\n", "\"", "`", ";", ", ", "  ", " or ", " and ", " then", " says ", " (", ")", " #", " |",
+        " &", " ·", ". ", " … ",
     ];
     ENDS.iter().filter_map(|end| text.find(end)).min().unwrap_or(text.len())
 }
@@ -66,7 +69,8 @@ fn of_documents(found: &mut BTreeSet<Told>) {
         for (index, part) in page.split("```").enumerate() {
             // Between fences stands what is typed; elsewhere a command is named in a sentence.
             let typed = index % 2 == 1;
-            let lines = part.lines().filter(|line| !typed || !line.starts_with(|c: char| "┌│=✓✗▶~+".contains(c)));
+            let lines =
+                part.lines().filter(|line| !typed || !line.starts_with(|c: char| "┌│=✓✗▶~+".contains(c)));
             let part = lines.collect::<Vec<_>>().join("\n").replace("\\\n", " ");
             let quoted = |before: &str| !before.ends_with('`');
             if typed {
@@ -75,7 +79,9 @@ fn of_documents(found: &mut BTreeSet<Told>) {
                 // Only what is marked as code: the rest is the product's name.
                 let mut spans = BTreeSet::new();
                 commands(&place, &part, quoted, &mut spans);
-                found.extend(spans.into_iter().filter(|told| !told.named).map(|told| Told { named: true, ..told }));
+                found.extend(
+                    spans.into_iter().filter(|told| !told.named).map(|told| Told { named: true, ..told }),
+                );
             }
         }
     }

@@ -77,7 +77,10 @@ fn built(report: &Value) -> String {
         ("views", views.join(", ")),
         ("leaks allowed", plain(&report["leak_allowed"])),
         ("corrections", corrections(&report["changed_under_known_at"])),
-        ("instants", if report["naive_timestamps"] == true { "without an offset: read as UTC" } else { "" }.to_owned()),
+        (
+            "instants",
+            if report["naive_timestamps"] == true { "without an offset: read as UTC" } else { "" }.to_owned(),
+        ),
     ])
 }
 

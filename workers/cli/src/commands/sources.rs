@@ -81,7 +81,9 @@ pub(crate) async fn sources(session: &Session, command: Sources) -> Done {
             if rows.len() == limit as usize {
                 let page = session.client.get(&format!("/v1/sources/{}", segment(&source))).await?;
                 let (shown, all) = (count(&rows.len().into()), count(&page["dead_letters"]));
-                session.say(format!("{shown} of {all} dead letters, the newest; --limit shows more, at most 1,000"));
+                session.say(format!(
+                    "{shown} of {all} dead letters, the newest; --limit shows more, at most 1,000"
+                ));
             }
             Ok(())
         }
@@ -176,7 +178,10 @@ fn identity(file: &Path) -> Result<(String, u64), Failure> {
     };
     // The file is read twice, which a pipe can't be, and opening one waits for ever.
     if !std::fs::metadata(file).map_err(unreadable)?.is_file() {
-        return Err(Failure::usage(format!("{} is not a file", file.display()), "name a file, not a folder or a pipe"));
+        return Err(Failure::usage(
+            format!("{} is not a file", file.display()),
+            "name a file, not a folder or a pipe",
+        ));
     }
     let mut bytes = std::fs::File::open(file).map_err(unreadable)?;
     let (mut hash, mut size, mut chunk) = (Sha256::new(), 0, vec![0; CHUNK_BYTES]);
