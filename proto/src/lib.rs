@@ -1,5 +1,6 @@
 //! The gRPC contracts, one module an area, generated from `tidemill/<area>/v1/*.proto`; [`Reason`], how every
-//! service tells why a call failed; and [`DeadlineLayer`], how every service keeps its caller's deadline.
+//! service tells why a call failed; [`DeadlineLayer`], how every service keeps its caller's deadline; and [`Hosts`], whom
+//! it answers.
 //!
 //! Generated types stay out of other crates' signatures: `workers/*` convert at the door.
 #![expect(
@@ -10,9 +11,11 @@
 )]
 
 mod deadline;
+mod origin;
 mod status;
 
 pub use deadline::{Deadline, DeadlineLayer};
+pub use origin::Hosts;
 pub use status::Reason;
 
 /// Every contract as a descriptor set, for gRPC reflection.

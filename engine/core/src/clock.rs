@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 /// An instant in UTC, kept at microseconds everywhere.
 pub type Time = DateTime<Utc>;
 
+/// The last instant that every store of ours can hold and every format of ours can write:
+/// 9999-12-31T23:59:59.999999Z.
+pub const LATEST: Time = DateTime::from_timestamp_micros(253_402_300_799_999_999).expect("in range");
+
 /// Where product code reads real time from, so that tests can set it.
 pub trait Clock: Send + Sync + std::fmt::Debug {
     /// Real time, in whole microseconds.
@@ -37,7 +41,7 @@ pub enum DataClock {
     Replay {
         /// What the clock showed when it was anchored.
         start: Time,
-        /// Data seconds per real second, 0 or more.
+        /// Data seconds per real second, 0 to [`DataClock::SPEED_MAX`].
         speed: f64,
         /// The real moment at which it showed `start`.
         anchored_at: Time,
@@ -45,7 +49,10 @@ pub enum DataClock {
 }
 
 impl DataClock {
-    /// What the data clock shows at the real moment `wall`.
+    /// Data seconds per real second, at most: a year in half a minute.
+    pub const SPEED_MAX: f64 = 1e6;
+
+    /// What the data clock shows at the real moment `wall`. A replay stops at [`LATEST`].
     pub fn at(&self, wall: Time) -> Time {
         match *self {
             Self::Wall => wall,
@@ -57,7 +64,7 @@ impl DataClock {
                     reason = "within 285 years"
                 )]
                 let moved = (micros as f64 * speed) as i64;
-                start + TimeDelta::microseconds(moved)
+                start.checked_add_signed(TimeDelta::microseconds(moved)).map_or(LATEST, |now| now.min(LATEST))
             }
         }
     }
@@ -77,4 +84,23 @@ impl DataClock {
 /// Drops what is below a microsecond, which neither Postgres nor Parquet would keep.
 pub fn whole_micros(time: Time) -> Time {
     time.duration_trunc(TimeDelta::microseconds(1)).unwrap_or(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replay_at_any_speed_stops_at_the_last_instant() {
+        let (start, anchored_at) = (Time::UNIX_EPOCH, Time::UNIX_EPOCH);
+        let wall = anchored_at + TimeDelta::days(20_000);
+        for speed in [1e12, 1e308, f64::INFINITY] {
+            assert_eq!(DataClock::Replay { start, speed, anchored_at }.at(wall), LATEST, "{speed}");
+        }
+        let frozen = DataClock::Replay { start, speed: f64::NAN, anchored_at };
+        assert_eq!(frozen.at(wall), start);
+        for (start, anchored_at) in [(Time::MAX_UTC, Time::MIN_UTC), (Time::MIN_UTC, Time::MAX_UTC)] {
+            assert!(DataClock::Replay { start, speed: 1.0, anchored_at }.at(wall) <= LATEST);
+        }
+    }
 }

@@ -14,7 +14,7 @@ pub mod state;
 pub mod verdict;
 
 pub use cause::{Cause, disk_full};
-pub use clock::{Clock, DataClock, SystemClock, Time};
+pub use clock::{Clock, DataClock, LATEST, SystemClock, Time};
 pub use dag::{Dag, DagError, Node};
 pub use error::{Code, Fault};
 pub use ids::{DatasetId, IncidentId, JobId, LeaseToken, PredictionId, RunId, UploadId, WorkerId};

@@ -2,12 +2,13 @@
 //! faults.
 //!
 //! Reading order: [`postgres::database`] (an own database, cloned from a migrated template), [`redis::prefix`],
-//! [`s3::bucket`], [`engine()`], [`run_job`] and [`failures`], [`faults`]. Servers start on first use and die with the
+//! [`s3::bucket`], [`engine()`], [`run_job`] and [`failures`], [`faults`], [`fuzz`]. Servers start on first use and die with the
 //! test process, however that ends; `TIDEMILL_TEST_POSTGRES_URL` and `TIDEMILL_TEST_REDIS_URL` name running ones
 //! instead. A dev-dependency only: no product code knows this crate.
 
 mod engine;
 pub mod faults;
+pub mod fuzz;
 pub mod postgres;
 pub mod redis;
 pub mod s3;

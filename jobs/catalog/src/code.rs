@@ -7,11 +7,12 @@ use std::{collections::BTreeMap, fs, io, path::Path, path::PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tidemill_blobs::Blobs;
+use tidemill_spec::diagnostic::SourceFile;
 
 use crate::Error;
 
-/// More Python than this is not a project's own code.
-const BYTES_MAX: usize = 16 << 20;
+/// A larger file where code was unpacked is none of the archive's: user code left it there.
+const FILE_BYTES_MAX: u64 = 16 << 20;
 
 /// All `*.py` files below the project folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,34 +23,11 @@ pub struct CodeArchive {
 }
 
 impl CodeArchive {
-    /// Packs a project folder. Hidden folders, `__pycache__` and virtual environments are left out.
-    ///
-    /// # Errors
-    /// When a file can't be read, isn't UTF-8, or all together exceed 16 MiB.
-    pub fn pack(folder: &Path) -> io::Result<Self> {
-        let mut files = BTreeMap::new();
-        let mut folders = vec![folder.to_path_buf()];
-        let mut size = 0;
-        while let Some(current) = folders.pop() {
-            for entry in fs::read_dir(&current)? {
-                let entry = entry?;
-                let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
-                if entry.file_type()?.is_dir() {
-                    if !name.starts_with('.') && name != "__pycache__" && !path.join("pyvenv.cfg").exists() {
-                        folders.push(path);
-                    }
-                } else if path.extension().is_some_and(|extension| extension == "py") {
-                    let text = fs::read_to_string(&path)?;
-                    size += text.len();
-                    if size > BYTES_MAX {
-                        return Err(io::Error::other("the project's Python exceeds 16 MiB"));
-                    }
-                    let relative = path.strip_prefix(folder).unwrap_or(&path);
-                    files.insert(relative.to_string_lossy().replace('\\', "/"), text);
-                }
-            }
-        }
-        Ok(Self { files })
+    /// The Python among a project's files.
+    pub fn of(files: &[SourceFile]) -> Self {
+        let python =
+            files.iter().filter(|file| Path::new(&file.path).extension().is_some_and(|end| end == "py"));
+        Self { files: python.map(|file| (file.path.clone(), file.text.clone())).collect() }
     }
 
     /// SHA-256 of the packed form, in hex.
@@ -101,7 +79,7 @@ fn untouched(folder: &Path, hash: &str) -> bool {
             let path = format!("{below}{}", entry.file_name().to_string_lossy());
             if kind.is_dir() {
                 read(&entry.path(), &format!("{path}/"), files)?;
-            } else if kind.is_file() && entry.metadata()?.len() <= BYTES_MAX as u64 {
+            } else if kind.is_file() && entry.metadata()?.len() <= FILE_BYTES_MAX {
                 files.insert(path, fs::read_to_string(entry.path())?);
             } else {
                 return Err(io::Error::other("not a file of an archive"));
@@ -158,16 +136,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_files_give_the_same_hash_and_hidden_ones_are_left_out() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir_all(folder.path().join("transforms")).unwrap();
-        fs::create_dir_all(folder.path().join(".git")).unwrap();
-        fs::write(folder.path().join("transforms/airport.py"), "def stress(row): ...").unwrap();
-        fs::write(folder.path().join(".git/hook.py"), "never").unwrap();
-        fs::write(folder.path().join("notes.txt"), "never").unwrap();
-        let archive = CodeArchive::pack(folder.path()).unwrap();
+    fn the_same_files_give_the_same_hash_and_only_python_is_packed() {
+        let file = |path: &str| SourceFile { path: path.to_owned(), text: "def stress(row): ...".to_owned() };
+        let files = [file("transforms/airport.py"), file("tidemill.yaml")];
+        let archive = CodeArchive::of(&files);
         assert_eq!(archive.files.keys().collect::<Vec<_>>(), ["transforms/airport.py"]);
-        assert_eq!(archive.hash(), CodeArchive::pack(folder.path()).unwrap().hash());
+        assert_eq!(archive.hash(), CodeArchive::of(&files[..1]).hash());
         assert!(archive.module_hash("transforms.airport").is_some());
         assert!(archive.module_hash("transforms.nowhere").is_none());
     }

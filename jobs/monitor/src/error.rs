@@ -75,6 +75,9 @@ pub enum Error {
     /// An address names a secret that isn't set.
     #[error("secret `{0}` is not set")]
     Secret(String),
+    /// An address that is none, or where webhooks may not lead.
+    #[error("{0}")]
+    Address(String),
     /// A webhook refused, or couldn't be reached.
     #[error("{0}")]
     Delivery(String),
@@ -133,9 +136,11 @@ impl Error {
             }
             Self::Window(_) => Fault::coded(904, message)
                 .hint("a month (2013-09), a day (2013-09-01), or FROM..TO of two days or instants"),
-            Self::Secret(name) => {
-                Fault::coded(905, message).hint(format!("set the variable {name} for the workers"))
-            }
+            Self::Secret(name) => Fault::coded(905, message)
+                .hint(format!("set the variable TIDEMILL_SECRETS__{name} for the workers")),
+            Self::Address(_) => Fault::coded(985, message).hint(
+                "correct the notifier, or allow the address: TIDEMILL_WEBHOOKS__ALLOW, for the workers",
+            ),
             Self::Delivery(_) => Fault::coded(906, message).hint("tidemill retry --failed --since 24h"),
             Self::Lake(error) => error.fault(),
             Self::Registry(error) => error.fault(),

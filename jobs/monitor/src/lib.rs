@@ -4,7 +4,7 @@
 //! from counts), [`verdict`] and `judge` (what they mean), [`window`] (which instants), [`compare`] (two tables or
 //! files, without a server), all of them pure; then [`jobs`]: `monitor.scan` reads a window (`subject`: a model's, as
 //! serving saw it; `table`: a source's or view's), writes what it found in one transaction and leaves a page (`report`);
-//! `notify` delivers it. [`start_scan`] and [`MonitorTicks`] start scans. Formulas: `docs/reference/drift.md`.
+//! `notify` delivers it, where `webhooks` allows. [`start_scan`] and [`MonitorTicks`] start scans. Formulas: `docs/reference/drift.md`.
 
 mod column;
 mod compare;
@@ -21,6 +21,7 @@ mod start;
 mod subject;
 mod table;
 pub mod verdict;
+mod webhooks;
 pub mod window;
 
 pub use column::{Bin, ColumnReport, Spread, compare_column};
@@ -33,13 +34,14 @@ pub use scan::Scan;
 pub use start::{MonitorTicks, start_scan};
 pub use tidemill_registry::Deps;
 pub use verdict::Verdict;
+pub use webhooks::{Secrets, WebhookOptions, Webhooks};
 
 use tidemill_runtime::JobEntry;
 
 /// The jobs of monitors. They ask models as the registry does, so they need what it needs.
-pub fn jobs(deps: &Deps) -> Vec<JobEntry> {
+pub fn jobs(deps: &Deps, webhooks: &Webhooks) -> Vec<JobEntry> {
     vec![
         JobEntry::new(scan::ScanJob { deps: deps.clone() }),
-        JobEntry::new(notify::NotifyJob { deps: deps.clone() }),
+        JobEntry::new(notify::NotifyJob { deps: deps.clone(), webhooks: webhooks.clone() }),
     ]
 }

@@ -1,9 +1,11 @@
 //! Job `notify`: delivers one incident to one webhook, with the incident's id as idempotency key.
 //!
-//! The secret is resolved here, where it is used, and never written: not in args, logs or messages.
+//! The secret is resolved here, where it is used, and never written: not in args, logs or messages. Where it may lead
+//! is the operator's to say (`webhooks`).
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
+use reqwest::Url;
 use serde_json::{Value as Json, json};
 use tidemill_catalog::{Catalog, Incident};
 use tidemill_core::{AttemptPolicy, JobError, Kind, RetryPolicy};
@@ -11,7 +13,7 @@ use tidemill_registry::Deps;
 use tidemill_runtime::{Context, Job, Outcome};
 use tidemill_spec::args::{NOTIFY, Notify};
 
-use crate::Error;
+use crate::{Error, Webhooks};
 
 /// Longest a webhook may take to answer, real time.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
@@ -27,6 +29,7 @@ const RETRY: RetryPolicy = RetryPolicy::Exponential {
 #[derive(Clone, Debug)]
 pub(crate) struct NotifyJob {
     pub(crate) deps: Deps,
+    pub(crate) webhooks: Webhooks,
 }
 
 impl Job for NotifyJob {
@@ -51,8 +54,9 @@ impl Job for NotifyJob {
         })?;
         let missing = || Error::NoReference(format!("there is no incident {}", args.incident));
         let incident = catalog.incident(args.incident).await?.ok_or_else(missing)?;
-        let url = resolve(&notifier.webhook_url, |name| std::env::var(name).ok())?;
-        deliver(&url, &args.incident.to_string(), &body(catalog, &incident).await?).await?;
+        let url = self.webhooks.address(notifier)?;
+        let sockets = self.webhooks.sockets(&url).await?;
+        deliver(url, &sockets, &args.incident.to_string(), &body(catalog, &incident).await?).await?;
         let mut tx = cx.begin().await?;
         catalog.set_notified(&mut tx, args.incident, &args.notifier).await?;
         cx.commit(tx, json!({ "delivered": true })).await
@@ -73,12 +77,15 @@ async fn body(catalog: &Catalog, incident: &Incident) -> Result<Json, Error> {
 }
 
 /// Posts a body; anything but success is an error. The address is a secret, so it is in no message.
-async fn deliver(url: &str, key: &str, body: &Json) -> Result<(), Error> {
+async fn deliver(url: Url, sockets: &[SocketAddr], key: &str, body: &Json) -> Result<(), Error> {
     let failed = |error: reqwest::Error| Error::Delivery(format!("webhook: {}", error.without_url()));
     let client = reqwest::Client::builder()
         .timeout(ANSWER_TIME_MAX)
-        // A redirected POST would arrive as a GET without its body.
+        // A redirected POST would arrive as a GET without its body, and where nobody looked.
         .redirect(reqwest::redirect::Policy::none())
+        // A proxy would resolve the name anew.
+        .no_proxy()
+        .resolve_to_addrs(url.host_str().unwrap_or_default(), sockets)
         .build()
         .map_err(failed)?;
     let answer = client.post(url).header("Idempotency-Key", key).json(body).send().await.map_err(failed)?;
@@ -88,33 +95,9 @@ async fn deliver(url: &str, key: &str, body: &Json) -> Result<(), Error> {
     Err(Error::Delivery(format!("the webhook answered {}", answer.status())))
 }
 
-/// An address with each `${{ secrets.NAME }}` replaced.
-fn resolve(text: &str, secret: impl Fn(&str) -> Option<String>) -> Result<String, Error> {
-    let mut resolved = String::new();
-    let mut rest = text;
-    while let Some((before, expression)) = rest.split_once("${{") {
-        let (name, after) = expression.split_once("}}").unwrap_or((expression, ""));
-        let name = name.trim();
-        let name = name.strip_prefix("secrets.").unwrap_or(name);
-        resolved.push_str(before);
-        resolved.push_str(&secret(name).ok_or_else(|| Error::Secret(name.to_owned()))?);
-        rest = after;
-    }
-    resolved.push_str(rest);
-    Ok(resolved)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn secrets_are_resolved_where_they_are_used() {
-        let known = |name: &str| (name == "OPS").then(|| "http://ops".to_owned());
-        assert_eq!(resolve("${{ secrets.OPS }}/hook", known).unwrap(), "http://ops/hook");
-        assert_eq!(resolve("http://plain", known).unwrap(), "http://plain");
-        assert_eq!(resolve("${{secrets.GONE}}", known).unwrap_err().to_string(), "secret `GONE` is not set");
-    }
 
     #[tokio::test]
     async fn a_webhook_gets_the_key_and_must_answer_with_success() {
@@ -128,11 +111,12 @@ mod tests {
             if known { StatusCode::NO_CONTENT } else { StatusCode::BAD_REQUEST }
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let socket = [listener.local_addr().unwrap()];
+        let url: Url = format!("http://{}", socket[0]).parse().unwrap();
         tokio::spawn(async move { axum::serve(listener, Router::new().route("/", post(accept))).await });
         let body = json!({ "incident": { "id": "inc_1" } });
-        deliver(&url, "inc_1", &body).await.unwrap();
-        let error = deliver(&url, "inc_2", &body).await.unwrap_err();
+        deliver(url.clone(), &socket, "inc_1", &body).await.unwrap();
+        let error = deliver(url, &socket, "inc_2", &body).await.unwrap_err();
         assert_eq!(error.to_string(), "the webhook answered 400 Bad Request");
     }
 }

@@ -12,6 +12,7 @@ pub mod compact;
 pub mod compute;
 mod duck;
 mod error;
+mod foreign;
 pub mod label;
 mod lake;
 pub mod leak;

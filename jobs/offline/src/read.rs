@@ -10,7 +10,7 @@ use tidemill_spec::{Objects, Value};
 use crate::{
     CommitRange, Error, Lake, LakeOptions, Table, Version, View,
     duck::Duck,
-    manifest,
+    foreign, manifest,
     sql::{self, quoted},
 };
 
@@ -145,8 +145,7 @@ pub async fn read_file(path: &Path) -> Result<RecordBatch, Error> {
     };
     let statement = format!("SELECT * FROM {reader}({})", sql::text(&path.to_string_lossy()));
     let duck = Duck::open(&LakeOptions::default())?;
-    let rows =
-        duck.run(format!("reading {}", path.display()), move |session| session.query(&statement)).await?;
+    let rows = foreign::read(&duck, path, move |session| session.query(&statement)).await?;
     declared_types(&rows)
 }
 
@@ -156,6 +155,17 @@ pub(crate) enum Format {
     Parquet,
     Csv,
     Json,
+}
+
+impl Format {
+    /// As people call it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Parquet => "Parquet",
+            Self::Csv => "CSV",
+            Self::Json => "JSON lines",
+        }
+    }
 }
 
 /// By the end of its name.

@@ -57,7 +57,7 @@ pub(crate) async fn write(rows: RecordBatch, path: &str) -> Result<(), JobError>
 fn write_file(rows: &RecordBatch, path: &Path) -> Result<(), JobError> {
     let bytes = match path.extension().and_then(|extension| extension.to_str()) {
         Some("parquet") => tidemill_rows::parquet::write(rows).map_err(JobError::discard)?.to_vec(),
-        Some("csv") => csv(rows).map_err(JobError::discard)?,
+        Some("csv") => tidemill_rows::csv::write(rows).map_err(JobError::discard)?,
         _ => {
             let message = format!("`{}` ends neither in .parquet nor in .csv", path.display());
             return Err(JobError::Discard(Fault::coded(324, message)));
@@ -74,12 +74,6 @@ fn write_file(rows: &RecordBatch, path: &Path) -> Result<(), JobError> {
         let fault = Fault::new(format!("`{}` can't be written: {error}", path.display()));
         Cause::of_io(&error).verdict(fault)
     })
-}
-
-fn csv(rows: &RecordBatch) -> Result<Vec<u8>, arrow::error::ArrowError> {
-    let mut writer = arrow::csv::Writer::new(Vec::new());
-    writer.write(rows)?;
-    Ok(writer.into_inner())
 }
 
 fn unknown(name: &str) -> JobError {

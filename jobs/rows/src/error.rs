@@ -25,6 +25,9 @@ pub enum Error {
         /// Its Arrow type.
         arrow: DataType,
     },
+    /// Bytes that aren't an Arrow IPC stream, or one that announces what did not come.
+    #[error("not a whole Arrow stream: {0}")]
+    Stream(String),
     /// Arrow refused.
     #[error("the rows do not fit together")]
     Arrow(#[from] ArrowError),

@@ -1,9 +1,10 @@
 //! Rows as Arrow: schemas of what is declared, values in and out, IPC and Parquet.
 //!
 //! Reading order: [`schema`] (which columns a lake table has), [`value`] (one value of an array), [`row`] (rows
-//! by name, as JSON and people see them), [`ipc`] (between processes), [`parquet`] (files of the lake: sorted,
+//! by name, as JSON and people see them), [`ipc`] (between processes), [`csv`], [`parquet`] (files of the lake: sorted,
 //! zstd). A leaf: no I/O, no SQL; what the rows mean is `spec`'s and what is done with them `offline`'s.
 
+pub mod csv;
 mod error;
 pub mod ipc;
 pub mod parquet;

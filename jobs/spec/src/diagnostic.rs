@@ -165,6 +165,9 @@ impl Draft<'_> {
     }
 }
 
+/// Bytes of a name that is compared: comparing takes memory for each pair of letters, and nobody mistypes a longer one.
+const COMPARED_MAX: usize = 200;
+
 /// The nearest of some words, if it is near enough to be meant.
 pub fn closest<'w>(word: &str, words: &[&'w str]) -> Option<&'w str> {
     let near = |other: &&&str| {
@@ -172,5 +175,16 @@ pub fn closest<'w>(word: &str, words: &[&'w str]) -> Option<&'w str> {
         let shorter = word.chars().count().min(other.chars().count());
         distance > 0 && distance < shorter && distance <= 1 + shorter / 4
     };
+    if word.len() > COMPARED_MAX {
+        return None;
+    }
     words.iter().filter(near).min_by_key(|other| strsim::damerau_levenshtein(word, other)).copied()
+}
+
+/// The nearest of some words, at most so many, the nearest first.
+pub fn nearest<'w>(word: &str, mut words: Vec<&'w str>, most: usize) -> Vec<&'w str> {
+    let word = word.get(..COMPARED_MAX).unwrap_or(word);
+    words.sort_by_cached_key(|other| strsim::damerau_levenshtein(word, other));
+    words.truncate(most);
+    words
 }

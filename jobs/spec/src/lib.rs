@@ -8,6 +8,7 @@ pub mod args;
 mod check;
 pub mod diagnostic;
 pub mod expr;
+mod folder;
 mod load;
 pub mod object;
 mod objects;
@@ -18,6 +19,7 @@ pub mod value;
 mod yaml;
 
 pub use diagnostic::{Diagnostic, Severity};
+pub use folder::wrong_path;
 pub use load::{LoadOptions, Loaded, PROJECT_FILE, load, load_files, load_with};
 
 pub use object::{

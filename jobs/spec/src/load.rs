@@ -1,22 +1,17 @@
 //! From a folder of YAML to objects, or to all mistakes at once.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{io, path::Path};
 
 use crate::{
     ObjectKind, Objects, check,
     diagnostic::{Diagnostic, Place, Report, Severity, SourceFile},
+    folder::{self, Folder, Refused, is_yaml},
     parse::{self, Document},
     yaml::{self, Node, fields::At},
 };
 
 /// The file that makes a folder a project.
 pub const PROJECT_FILE: &str = "tidemill.yaml";
-
-/// Larger files are not read; YAML of this size is generated, and belongs into data.
-const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// What a folder declares, and what is wrong with it.
 #[derive(Clone, Debug)]
@@ -45,10 +40,11 @@ pub struct LoadOptions {
     pub allow_leaks: bool,
 }
 
-/// Reads every `*.yaml` and `*.yml` below `folder`, which holds a `tidemill.yaml`; overlays are left out.
+/// Reads every `*.yaml` and `*.yml` below `folder`, which holds a `tidemill.yaml`; overlays are left out. A file that
+/// can't be taken is among the mistakes.
 ///
 /// # Errors
-/// The folder, or a file in it, cannot be read.
+/// The folder, or one in it, cannot be read.
 pub fn load(folder: &Path) -> io::Result<Loaded> {
     load_with(folder, &LoadOptions::default())
 }
@@ -56,65 +52,24 @@ pub fn load(folder: &Path) -> io::Result<Loaded> {
 /// Like [`load`], with overlays.
 ///
 /// # Errors
-/// The folder, or a file in it, cannot be read.
+/// The folder, or one in it, cannot be read.
 pub fn load_with(folder: &Path, options: &LoadOptions) -> io::Result<Loaded> {
-    let mut paths = Vec::new();
-    walk(folder, Path::new(""), &mut paths)?;
-    paths.sort();
-    let mut files = Vec::new();
-    let report = Report::default();
-    for path in paths {
-        let name = path.to_string_lossy().into_owned();
-        if fs::metadata(folder.join(&path))?.len() > MAX_FILE_BYTES {
-            too_large(&name, &report);
-            continue;
-        }
-        match String::from_utf8(fs::read(folder.join(&path))?) {
-            Ok(text) => files.push(SourceFile { path: name, text }),
-            Err(_) => drop(report.error(214, format!("`{name}` is not UTF-8")).at(&name, START, "")),
-        }
-    }
-    Ok(read(files, options, report))
+    Ok(read(folder::read(folder)?, options))
 }
 
 /// Like [`load_with`], from files already at hand: all YAML and Python of a project.
 pub fn load_files(files: Vec<SourceFile>, options: &LoadOptions) -> Loaded {
-    read(files, options, Report::default())
+    read(folder::sent(files), options)
 }
 
 const START: yaml::Span = yaml::Span { line: 1, column: 1, length: 1 };
 
-fn too_large(name: &str, report: &Report) {
-    report
-        .error(214, format!("`{name}` is larger than 1 MiB"))
-        .at(name, START, "")
-        .help("data belongs into files that are uploaded, not into YAML");
-}
-
-/// YAML and Python below a folder, relative to it; hidden folders and virtual environments are left out.
-fn walk(root: &Path, below: &Path, paths: &mut Vec<PathBuf>) -> io::Result<()> {
-    for entry in fs::read_dir(root.join(below))? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        let path = below.join(name.as_ref());
-        if name.starts_with('.') || matches!(name.as_ref(), "__pycache__" | "node_modules" | "venv") {
-            continue;
-        }
-        if entry.file_type()?.is_dir() {
-            walk(root, &path, paths)?;
-        } else if is_yaml(&name) || name.ends_with(".py") {
-            paths.push(path);
-        }
+fn read(folder: Folder, options: &LoadOptions) -> Loaded {
+    let Folder { files, refused } = folder;
+    let report = Report::default();
+    for Refused { path, why, help } in &refused {
+        report.error(214, format!("`{path}` {why}")).at(path, START, "").help(*help);
     }
-    Ok(())
-}
-
-fn is_yaml(path: &str) -> bool {
-    Path::new(path).extension().is_some_and(|ending| ending == "yaml" || ending == "yml")
-}
-
-fn read(files: Vec<SourceFile>, options: &LoadOptions, report: Report) -> Loaded {
     // `--with leak/` means the folder `leak`.
     let named = options.overlays.iter().map(|overlay| overlay.trim_end_matches('/').to_owned()).collect();
     let options = &LoadOptions { overlays: named, ..options.clone() };

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-/// Reads a duration: whole numbers with units `s m h d w`, largest first, e.g. `1h30m`. `None` where it is not one.
+/// Longest duration that is read, in seconds: a thousand years, so that no instant plus one leaves what can be stored.
+const SECONDS_MAX: u64 = 1_000 * 31_557_600;
+
+/// Reads a duration: whole numbers with units `s m h d w`, largest first, e.g. `1h30m`, at most a thousand years. `None`
+/// where it is not one.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let mut seconds = 0_u64;
     let mut rest = text.trim();
@@ -25,7 +29,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
         seconds = seconds.checked_add(number.checked_mul(unit)?)?;
         rest = &rest[digits + 1..];
     }
-    (last != u64::MAX).then(|| Duration::from_secs(seconds))
+    (last != u64::MAX && seconds <= SECONDS_MAX).then(|| Duration::from_secs(seconds))
 }
 
 /// The shortest text that [`parse_duration`] reads back; parts of a second are dropped.
@@ -101,7 +105,7 @@ mod tests {
         {
             assert_eq!(parse_duration(text), Some(Duration::from_secs(seconds)), "{text}");
         }
-        for text in ["", "5", "m", "1m1h", "5 minutes", "-1s", "1.5h", "99999999999999999999d"] {
+        for text in ["", "5", "m", "1m1h", "5 minutes", "-1s", "1.5h", "99999999999999999999d", "99999999d"] {
             assert_eq!(parse_duration(text), None, "{text}");
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{cmp::Ordering, fmt};
 
-use chrono::NaiveDate;
+use chrono::{Datelike as _, NaiveDate};
 use serde::{Deserialize, Serialize};
 use tidemill_core::Time;
 
@@ -152,8 +152,13 @@ impl Value {
     }
 }
 
-/// An instant as people write it: RFC 3339, or a naive date or date-time taken for UTC.
+/// An instant as people write it: RFC 3339, or a naive date or date-time taken for UTC; in the years 1 to 9999, which
+/// every store holds.
 pub fn parse_time(text: &str) -> Option<Time> {
+    any_time(text).filter(|time| (1..=9999).contains(&time.year()))
+}
+
+fn any_time(text: &str) -> Option<Time> {
     if let Ok(time) = chrono::DateTime::parse_from_rfc3339(text) {
         return Some(time.to_utc());
     }

@@ -113,11 +113,10 @@ impl Error {
                 Fault::coded(814, message).hint(format!("it is {purpose}"))
             }
             Self::EmptyRange(_) => Fault::coded(815, message).hint("check `from`, `to` and `holdout`"),
-            Self::NoRows { .. } => Fault::coded(816, message)
-                .hint("labels mature by the data clock: tidemill clock, tidemill sources show"),
-            Self::Behind(views) => {
-                Fault::coded(817, message).hint(format!("tidemill features freshness {}", views.join(" ")))
+            Self::NoRows { .. } => {
+                Fault::coded(816, message).hint("labels mature by the data clock: tidemill clock show")
             }
+            Self::Behind(_) => Fault::coded(817, message).hint("tidemill features list"),
             Self::UpdateFailed { run, fault, .. } => Fault {
                 detail: fault.detail.clone(),
                 ..Fault::coded(818, message)

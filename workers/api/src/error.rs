@@ -1,7 +1,8 @@
 //! Failures as clients read them: a status and `{"error": Fault}`.
 //!
-//! 400 a request that can't be read, 404 what isn't there, 409 what is under way, 422 what is asked wrongly, 500 a bug,
-//! 503 a server behind this one that doesn't answer: try again.
+//! 400 a request that can't be read (415: of another content type, 413: too large), 403 one that was meant for another
+//! server, 404 what isn't there, 409 what is under way, 422 what is asked wrongly, 500 a bug, 503 a server behind this one
+//! that doesn't answer: try again.
 
 use axum::{
     Json,
@@ -11,7 +12,7 @@ use axum::{
 use serde_json::json;
 use tidemill_core::{Cause, Code, Fault, JobError};
 use tidemill_proto::Reason;
-use tidemill_spec::diagnostic::closest;
+use tidemill_spec::diagnostic::{closest, nearest};
 
 /// Names that a hint lists; more are no help.
 const NAMED_MAX: usize = 12;
@@ -24,9 +25,31 @@ pub(crate) struct ApiError {
 }
 
 impl ApiError {
+    /// A failure with its status.
+    pub(crate) fn new(status: StatusCode, fault: Fault) -> Self {
+        Self { status, fault: Box::new(fault) }
+    }
+
     /// There is no such thing.
     pub(crate) fn not_found(fault: Fault) -> Self {
-        Self { status: StatusCode::NOT_FOUND, fault: Box::new(fault) }
+        Self::new(StatusCode::NOT_FOUND, fault)
+    }
+
+    /// The request was not meant for this server.
+    pub(crate) fn forbidden(reason: &Reason) -> Self {
+        let fault = Fault::coded(186, reason.message.clone());
+        Self::new(StatusCode::FORBIDDEN, fault.hint(reason.hint.clone().unwrap_or_default()))
+    }
+
+    /// A handler panicked; nobody else is hurt.
+    pub(crate) fn panicked(panic: &(dyn std::any::Any + Send)) -> Self {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message");
+        Self::internal(
+            Fault::coded(185, "the server met a bug of its own while it answered")
+                .detail(text)
+                .hint("the server's log has its place; other requests are answered"),
+        )
     }
 
     /// There is nothing of that name; says what is near, or what there is.
@@ -41,7 +64,8 @@ impl ApiError {
             Some(near) => format!("did you mean `{near}`?"),
             None if known.is_empty() => format!("no {noun} is declared yet: tidemill apply"),
             None if known.len() > NAMED_MAX => {
-                format!("there are {} and {} more", known[..NAMED_MAX].join(", "), known.len() - NAMED_MAX)
+                let near = nearest(name, known.clone(), NAMED_MAX).join(", ");
+                format!("there are {}; those with the nearest names are {near}", known.len())
             }
             None => format!("there are {}", known.join(", ")),
         };
@@ -88,6 +112,8 @@ impl ApiError {
     pub(crate) fn into_status(self) -> tonic::Status {
         let code = match self.status {
             StatusCode::NOT_FOUND => tonic::Code::NotFound,
+            StatusCode::FORBIDDEN => tonic::Code::PermissionDenied,
+            StatusCode::PAYLOAD_TOO_LARGE => tonic::Code::ResourceExhausted,
             StatusCode::UNPROCESSABLE_ENTITY | StatusCode::BAD_REQUEST => tonic::Code::InvalidArgument,
             StatusCode::CONFLICT => tonic::Code::Aborted,
             StatusCode::SERVICE_UNAVAILABLE => tonic::Code::Unavailable,
@@ -151,6 +177,15 @@ by_verdict!(
     tidemill_registry::Error,
     tidemill_training::Error
 );
+
+impl From<tokio::task::JoinError> for ApiError {
+    fn from(error: tokio::task::JoinError) -> Self {
+        match error.try_into_panic() {
+            Ok(panic) => Self::panicked(panic.as_ref()),
+            Err(error) => Self::internal(Fault::from_error(&error)),
+        }
+    }
+}
 
 impl From<std::io::Error> for ApiError {
     fn from(error: std::io::Error) -> Self {

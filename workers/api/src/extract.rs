@@ -27,11 +27,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let read = Json::<T>::from_request(request, state).await;
-        read.map(|Json(body)| Self(body)).map_err(|rejection| {
-            let hint = match rejection {
-                JsonRejection::MissingJsonContentType(_) => "send it with `Content-Type: application/json`",
-                _ => "the shapes are those of `-o json`; `tidemill explain TM0116` shows a request",
-            };
+        read.map(|Json(body)| Self(body)).map_err(|rejection: JsonRejection| {
+            let hint = "the shapes are those of `-o json`; `tidemill explain TM0116` shows a request";
             malformed(&rejection.body_text(), hint)
         })
     }
@@ -52,6 +49,19 @@ fn malformed(text: &str, hint: &str) -> ApiError {
     // The framework's words, without its preamble.
     let why = text.split_once(": ").map_or(text, |(_, why)| why);
     ApiError::malformed(Fault::coded(116, format!("the request can't be read: {why}")).hint(hint))
+}
+
+/// Rows that a list shows: as many as were asked for, up to a thousand. More are refused: an answer that is cut in silence
+/// looks like all there is.
+pub(crate) fn limit(asked: Option<u32>) -> Result<u32, ApiError> {
+    const LIMIT_MAX: u32 = 1_000;
+    match asked.unwrap_or(20) {
+        fits if (1..=LIMIT_MAX).contains(&fits) => Ok(fits),
+        other => {
+            let fault = Fault::coded(116, format!("the request can't be read: `limit` is {other}"));
+            Err(ApiError::malformed(fault.hint(format!("ask for 1 to {LIMIT_MAX} rows"))))
+        }
+    }
 }
 
 /// An instant as people write it.

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 
+use chrono::DateTime;
 use futures::{Stream, StreamExt as _, stream};
 use prost_types::{Struct, Timestamp, value::Kind};
 use serde_json::{Map, Value};
@@ -64,25 +65,10 @@ impl FeatureService for Features {
 }
 
 async fn historical(api: &Api, request: GetHistoricalFeaturesRequest) -> Result<bytes::Bytes, ApiError> {
-    let (schema, batches) = tidemill_rows::ipc::decode(&request.labels).map_err(|error| {
-        ApiError::invalid(Fault::coded(101, format!("`labels` is not an Arrow IPC stream: {error}")))
-    })?;
-    let rows =
-        tidemill_rows::parquet::sorted(&schema, &batches, &[]).map_err(tidemill_offline::Error::from)?;
+    let known_at = known_at(&request)?;
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("labels.parquet");
-    std::fs::write(&file, tidemill_rows::parquet::write(&rows).map_err(tidemill_offline::Error::from)?)?;
-    let known_at = match (request.known_at.as_str(), request.known_at_time) {
-        (_, Some(time)) => {
-            chrono::DateTime::from_timestamp(time.seconds, time.nanos.unsigned_abs()).map(KnownAt::Time)
-        }
-        ("label", None) => Some(KnownAt::Label),
-        ("", None) => None,
-        (other, None) => {
-            let fault = Fault::coded(112, format!("`known_at` is `{other}`"));
-            return Err(ApiError::invalid(fault.hint("write `label`, or set `known_at_time`")));
-        }
-    };
+    std::fs::write(&file, parquet_of(request.labels).await?)?;
     let deps = tidemill_training::Deps {
         catalog: api.stores.catalog.clone(),
         lake: api.stores.lake.clone(),
@@ -91,6 +77,44 @@ async fn historical(api: &Api, request: GetHistoricalFeaturesRequest) -> Result<
     let built = build_from_labels(&deps, &file, &DatasetInputs::Views(request.features), known_at).await?;
     Ok(tidemill_rows::ipc::encode(&built.rows.schema(), &[built.rows])
         .map_err(tidemill_offline::Error::from)?)
+}
+
+fn known_at(request: &GetHistoricalFeaturesRequest) -> Result<Option<KnownAt>, ApiError> {
+    if let Some(given) = request.known_at_time {
+        let nanos = u32::try_from(given.nanos).ok();
+        let time = nanos.and_then(|nanos| DateTime::from_timestamp(given.seconds, nanos));
+        let wrong = || Fault::coded(112, format!("`known_at_time` is no instant: {given:?}"));
+        let time =
+            time.filter(|time| *time <= tidemill_core::LATEST).ok_or_else(|| ApiError::invalid(wrong()));
+        return Ok(Some(KnownAt::Time(time?)));
+    }
+    match request.known_at.as_str() {
+        "label" => Ok(Some(KnownAt::Label)),
+        "" => Ok(None),
+        other => {
+            let fault = Fault::coded(112, format!("`known_at` is `{other}`"));
+            Err(ApiError::invalid(fault.hint("write `label`, or set `known_at_time`")))
+        }
+    }
+}
+
+/// The rows of an Arrow stream as a Parquet file.
+async fn parquet_of(labels: Vec<u8>) -> Result<bytes::Bytes, ApiError> {
+    let convert = move || {
+        let (schema, batches) = tidemill_rows::ipc::decode(&labels)?;
+        tidemill_rows::parquet::write(&tidemill_rows::parquet::sorted(&schema, &batches, &[])?)
+    };
+    // A thread of its own: what a library panics on ends this call and no other.
+    let converted = tokio::task::spawn_blocking(convert).await;
+    let refused = |why: String| {
+        let fault = Fault::coded(503, format!("`labels` can't be read: {why}"));
+        ApiError::invalid(fault.hint("send one whole Arrow IPC stream of columns that Parquet has"))
+    };
+    match converted {
+        Ok(Ok(parquet)) => Ok(parquet),
+        Ok(Err(error)) => Err(refused(Fault::from_error(&error).message)),
+        Err(_) => Err(refused("it has a column that Parquet can't hold".to_owned())),
+    }
 }
 
 fn view(got: GotFeatures) -> ViewValues {

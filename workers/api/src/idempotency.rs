@@ -14,7 +14,7 @@ use serde_json::Value;
 use tidemill_catalog::Claim;
 use tidemill_core::Fault;
 
-use crate::{Api, error::ApiError};
+use crate::{Api, door::cut_off, error::ApiError};
 
 /// The header.
 pub(crate) const HEADER: &str = "idempotency-key";
@@ -23,7 +23,7 @@ pub(crate) const HEADER: &str = "idempotency-key";
 const KEY_BYTES_MAX: usize = 200;
 
 /// Bytes of a body that a key may cover; files are keyed by their content instead.
-const BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
+const BODY_BYTES_MAX: usize = 64 << 20;
 
 /// Answers a repeat from what was kept.
 pub(crate) async fn once(State(api): State<Api>, request: Request, next: Next) -> Result<Response, ApiError> {
@@ -37,9 +37,7 @@ pub(crate) async fn once(State(api): State<Api>, request: Request, next: Next) -
     }
     let path = format!("POST {}", request.uri());
     let (parts, body) = request.into_parts();
-    let bytes = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| {
-        ApiError::malformed(Fault::coded(118, "the body is too large for an idempotency key"))
-    })?;
+    let bytes = to_bytes(body, BODY_BYTES_MAX).await.map_err(|error| cut_off(&error, BODY_BYTES_MAX))?;
     let catalog = &api.stores.catalog;
     match catalog.claim_reply(&key, &path, &bytes).await? {
         Claim::Answered(answer) => return Ok(Json(answer).into_response()),

@@ -1,10 +1,11 @@
 //! The control plane: what is declared, what runs, what is known. REST under `/v1`, features over gRPC.
 //!
-//! Reading order: [`Options`] and [`run`], `routes` (a file for each noun; JSON shapes are those of `-o json`),
+//! Reading order: [`Options`] and [`run`], `door` (what every request must be), `routes` (a file for each noun; JSON shapes are those of `-o json`),
 //! `idempotency` (a write with a key is done once), `features_grpc`, `keeper` (rescue, schedules, Redis and the lake:
 //! what somebody must look after). Handlers call one function of a job crate each and convert at the door; nothing is
 //! decided here.
 
+mod door;
 mod entity;
 mod error;
 mod extract;
@@ -35,8 +36,8 @@ pub struct Options {
     pub server: Listen,
 }
 
-/// `TIDEMILL_SERVER__LISTEN`, and where it sends clients for what other roles do: `TIDEMILL_SERVER__GATEWAY`,
-/// `TIDEMILL_SERVER__SERVE`.
+/// `TIDEMILL_SERVER__LISTEN`, `TIDEMILL_SERVER__HOSTS`, and where it sends clients for what other roles do:
+/// `TIDEMILL_SERVER__GATEWAY`, `TIDEMILL_SERVER__SERVE`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Listen {
@@ -46,6 +47,8 @@ pub struct Listen {
     pub gateway: String,
     /// Where clients ask for predictions (REST), URL.
     pub serve: String,
+    /// Names under which it answers beside `localhost` and addresses of loopback, separated by commas.
+    pub hosts: String,
 }
 
 impl Default for Listen {
@@ -54,6 +57,7 @@ impl Default for Listen {
             listen: "127.0.0.1:7433".to_owned(),
             gateway: "http://127.0.0.1:7434".to_owned(),
             serve: "http://127.0.0.1:7436".to_owned(),
+            hosts: String::new(),
         }
     }
 }
@@ -113,6 +117,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         "{} is not on loopback, and authentication is not supported yet",
         options.server.listen
     );
+    let hosts = tidemill_proto::Hosts::declared(&options.server.hosts);
     let api = Api::new(Stores::open(&options.stores)?, options.server);
     let keeper = tokio::spawn(keeper::keep(api.clone(), shutdown.clone()));
     let (reporter, health) = tonic_health::server::health_reporter();
@@ -129,11 +134,12 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         // Clients in use speak one or the other.
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);
+    let guarded = services.into_axum_router().layer(axum::middleware::from_fn_with_state(hosts, door::guard));
     let serving = tonic::transport::Server::builder()
         // REST is HTTP/1 on the same port.
         .accept_http1(true)
         .layer(tidemill_proto::DeadlineLayer)
-        .add_routes(services)
+        .add_routes(tonic::service::Routes::from(guarded))
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown.cancelled_owned());
     // A server without its keeper would look well and rescue nobody: should it panic, the role ends.
     tokio::try_join!(async { anyhow::Ok(serving.await?) }, async {

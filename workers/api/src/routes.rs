@@ -31,9 +31,6 @@ use crate::{Api, error::ApiError, idempotency};
 /// What a handler answers.
 type Answer = Result<Json<Value>, ApiError>;
 
-/// Bytes of a request's body: label files are the largest.
-const BODY_BYTES_MAX: usize = 256 * 1024 * 1024;
-
 /// The REST interface.
 pub(crate) fn router(api: Api) -> Router {
     Router::new()
@@ -83,7 +80,8 @@ pub(crate) fn router(api: Api) -> Router {
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(middleware::from_fn_with_state(api.clone(), idempotency::once))
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        // Each route's limit is kept at the door.
+        .layer(DefaultBodyLimit::disable())
         .with_state(api)
 }
 

@@ -98,7 +98,7 @@ impl World {
         let mut stream = TcpStream::connect(&self.address).await.unwrap();
         let length = body.len();
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
         );
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut reply = String::new();
@@ -243,7 +243,7 @@ async fn every_failure_has_a_status_a_code_and_a_remedy() {
         ("GET", "/v1/lineage?object=last_order&direction=sideways", &none, 400, "TM0116", ""),
         ("GET", "/v1/runs/nonsense", &none, 422, "TM0110", "tidemill runs list"),
         ("GET", "/v1/runs?state=broken", &none, 404, "TM0112", "failed"),
-        ("GET", "/v1/runs?since=yesterday", &none, 422, "TM0112", "24h"),
+        ("GET", "/v1/runs?since=yesterday", &none, 400, "TM0112", "24h"),
         ("GET", "/v1/runs?stat=failed", &none, 400, "TM0116", ""),
         ("GET", "/v1/datasets/nonsense", &none, 422, "TM0114", "tidemill datasets list"),
         ("GET", "/v1/nothing", &none, 404, "TM0117", "/v1/NOUNS"),
@@ -292,7 +292,7 @@ async fn every_failure_has_a_status_a_code_and_a_remedy() {
     let (status, reply) = world.call("POST", "/v1/runs", "content-type: application/json\r\n", "{").await;
     assert_eq!((status, &reply["error"]["code"]), (400, &json!("TM0116")));
     let (status, reply) = world.call("POST", "/v1/runs", "", "{}").await;
-    assert_eq!((status, &reply["error"]["code"]), (400, &json!("TM0116")));
+    assert_eq!((status, &reply["error"]["code"]), (415, &json!("TM0116")));
 }
 
 #[tokio::test]

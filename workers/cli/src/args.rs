@@ -2,6 +2,8 @@
 #![expect(clippy::doc_markdown, clippy::struct_excessive_bools, reason = "help for people, and flags")]
 
 mod nouns;
+#[cfg(test)]
+mod remedies;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -25,6 +27,7 @@ Options are read from the environment:
   TIDEMILL_REDIS__URL       Redis or Valkey, e.g. redis://127.0.0.1:6379
   TIDEMILL_BLOBS__URL       the object store: file:///var/lib/tidemill or s3://bucket/prefix
   TIDEMILL_SERVER__LISTEN   the control plane's host:port (default 127.0.0.1:7433)
+  TIDEMILL_SERVER__HOSTS    names under which it answers beside localhost, e.g. tidemill.internal
   TIDEMILL_SERVER__GATEWAY  where it sends clients to upload (default http://127.0.0.1:7434)
   TIDEMILL_SERVER__SERVE    where it sends clients to predict (default http://127.0.0.1:7436)
   TIDEMILL_GATEWAY__LISTEN  the gateway's host:port (default 127.0.0.1:7434)
@@ -37,6 +40,7 @@ Options are read from the environment:
   TIDEMILL_BLOBS__URL       the object store: file:///var/lib/tidemill or s3://bucket/prefix
   TIDEMILL_SERVE__LISTEN    gRPC, host:port (default 127.0.0.1:7435)
   TIDEMILL_SERVE__HTTP      REST and metrics, host:port (default 127.0.0.1:7436)
+  TIDEMILL_SERVE__HOSTS     names under which REST answers beside localhost
   TIDEMILL_PYTHON           the interpreter that runs models (default python3)";
 
 /// Machine learning in production: features, models, monitors and pipelines as durable jobs.
@@ -61,7 +65,7 @@ pub(crate) struct Global {
     /// How results are shown
     #[arg(short, long, value_enum, default_value_t, global = true)]
     pub(crate) output: Format,
-    /// The control plane's URL; default: the running `tidemill dev` of this folder, else `http://127.0.0.1:7433`
+    /// The control plane's URL; default: the running `tidemill dev` of this folder or one above
     #[arg(long, global = true, env = "TIDEMILL_SERVER_URL")]
     pub(crate) server: Option<String>,
     /// How long to wait, for an answer or for the end of the work, e.g. 90s or 10m

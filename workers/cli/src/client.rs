@@ -115,7 +115,8 @@ impl Client {
         body: Vec<u8>,
     ) -> Result<(bytes::Bytes, Option<Value>), Failure> {
         let given: Vec<_> = query.iter().filter_map(|(name, value)| Some((name, value.as_ref()?))).collect();
-        let request = self.request(Method::POST, path).query(&given).body(body);
+        let request = self.request(Method::POST, path).query(&given);
+        let request = request.header(reqwest::header::CONTENT_TYPE, "application/octet-stream").body(body);
         let reply = self.checked(request).await?;
         let report = reply
             .headers()
@@ -154,13 +155,16 @@ impl Client {
             .map_or_else(|_| Fault::new(format!("the server answered {status}: {text}")), |body| body.error);
         let exit = match status {
             StatusCode::BAD_REQUEST
+            | StatusCode::FORBIDDEN
             | StatusCode::NOT_FOUND
             | StatusCode::METHOD_NOT_ALLOWED
+            | StatusCode::PAYLOAD_TOO_LARGE
+            | StatusCode::UNSUPPORTED_MEDIA_TYPE
             | StatusCode::UNPROCESSABLE_ENTITY => USAGE,
             StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE => UNREACHABLE,
             _ => FAILED,
         };
-        Err(Failure::new(exit, fault))
+        Err(Failure::new(exit, fault).said_by(&self.base))
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Failure {

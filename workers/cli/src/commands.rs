@@ -47,12 +47,6 @@ pub(crate) struct Session {
 impl Session {
     fn open(global: &Global) -> Result<Self, Failure> {
         let places = config::Places::find(global.server.as_deref())?;
-        if places.foreign && !global.quiet {
-            let server = &places.server;
-            tidemill_telemetry::say!(
-                "note: the `tidemill dev` of this folder is not running; asking {server}"
-            );
-        }
         let wait = global.timeout;
         let client = Client::new(&places.server, wait)?.verbose(global.verbose);
         let (quiet, verbose) = (global.quiet, global.verbose);
@@ -83,6 +77,13 @@ impl Session {
             let fault = Fault::coded(102, format!("{} does not say where its {role} is", self.places.server));
             Failure::new(UNREACHABLE, fault.hint("set TIDEMILL_GATEWAY__LISTEN and TIDEMILL_SERVE__HTTP"))
         })
+    }
+
+    /// Says that a list may go on, where it is as long as was asked for.
+    pub(crate) fn say_if_cut(&self, shown: usize, limit: u32) {
+        if shown == limit as usize {
+            self.say(format!("the newest {shown}; --limit shows more, at most 1,000"));
+        }
     }
 
     /// Progress and confirmations, for people, on standard error.

@@ -1,7 +1,8 @@
 //! Where things are: for commands the running `tidemill dev` of this folder, for roles the environment.
 //!
-//! Order for commands: flag, environment, the `dev.json` of a running tree in this folder or one above, defaults. Where
-//! uploads and predictions go is asked of the server, unless the environment or a running tree says it.
+//! Order for commands: flag, environment, the `dev.json` of a running tree in this folder or one above. There is no
+//! default: what answers at a fixed port may be anybody's. Where uploads and predictions go is asked of the server, unless
+//! the environment or a running tree says it.
 
 use std::{
     env,
@@ -23,20 +24,18 @@ pub(crate) struct Places {
     pub(crate) gateway: Option<String>,
     /// Predictions (REST), URL; `None`: the server knows.
     pub(crate) serve: Option<String>,
-    /// Whether the default port is asked although this folder has a tree of its own, which doesn't run.
-    pub(crate) foreign: bool,
 }
 
 impl Places {
     /// Finds them.
     ///
     /// # Errors
-    /// The `tidemill dev` of this folder is still starting.
+    /// No server is named and none runs in this folder, or it is still starting.
     pub(crate) fn find(server: Option<&str>) -> Result<Self, Failure> {
         let (gateway, serve) = (listening("TIDEMILL_GATEWAY__LISTEN"), listening("TIDEMILL_SERVE__HTTP"));
         let named = server.map(str::to_owned).or_else(|| listening("TIDEMILL_SERVER__LISTEN"));
         if let Some(server) = named {
-            return Ok(Self { server, gateway, serve, foreign: false });
+            return Ok(Self { server, gateway, serve });
         }
         let trees = trees_of_this_folder();
         if let Some(tree) = trees.iter().find_map(|tree| Endpoints::find(tree)) {
@@ -44,19 +43,30 @@ impl Places {
                 server: url(&tree.server),
                 gateway: gateway.or(Some(url(&tree.gateway))),
                 serve: serve.or(Some(url(&tree.serve_http))),
-                foreign: false,
             });
         }
-        if trees.iter().any(|tree| Endpoints::starting(tree)) {
-            let fault = Fault::coded(102, "the `tidemill dev` of this folder is still starting");
-            return Err(Failure::new(UNREACHABLE, fault.hint("try again in a moment")));
+        let unreachable = |message: String, hint: &str| {
+            Err(Failure::new(UNREACHABLE, Fault::coded(102, message).hint(hint)))
+        };
+        if let Some(tree) = trees.iter().find(|tree| Endpoints::starting(tree)) {
+            let message = format!("the `tidemill dev` of {} is still starting", tree.display());
+            return unreachable(message, "try again in a moment");
         }
-        let foreign = trees.iter().any(|tree| tree.exists());
-        Ok(Self { server: url(DEFAULT_SERVER), gateway, serve, foreign })
+        match trees.iter().find(|tree| tree.exists()) {
+            Some(tree) => unreachable(
+                format!(
+                    "the `tidemill dev` of {} is not running, and no other server is named",
+                    tree.display()
+                ),
+                "start it with `tidemill dev`, or name a server: --server http://HOST:PORT or TIDEMILL_SERVER_URL",
+            ),
+            None => unreachable(
+                "no server is named, and no `tidemill dev` runs in this folder or one above".to_owned(),
+                "start one here with `tidemill dev`, or name it: --server http://HOST:PORT or TIDEMILL_SERVER_URL",
+            ),
+        }
     }
 }
-
-const DEFAULT_SERVER: &str = "127.0.0.1:7433";
 
 /// Where a role listens, as the environment has it.
 fn listening(variable: &str) -> Option<String> {

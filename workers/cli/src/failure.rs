@@ -30,6 +30,8 @@ pub(crate) struct Failure {
     pub(crate) exit: u8,
     /// What people read; an empty message was said already. Boxed: it is large, and failures are rare.
     pub(crate) fault: Box<Fault>,
+    /// The server that refused, URL: the wrong one may have been asked.
+    pub(crate) server: Option<String>,
 }
 
 /// What commands return.
@@ -38,7 +40,12 @@ pub(crate) type Done = Result<(), Failure>;
 impl Failure {
     /// A failure with an exit code.
     pub(crate) fn new(exit: u8, fault: Fault) -> Self {
-        Self { exit, fault: Box::new(fault) }
+        Self { exit, fault: Box::new(fault), server: None }
+    }
+
+    /// What a server said.
+    pub(crate) fn said_by(self, server: &str) -> Self {
+        Self { server: Some(server.to_owned()), ..self }
     }
 
     /// The command line is wrong.
@@ -74,7 +81,11 @@ impl Failure {
     }
 
     fn to_json(&self) -> serde_json::Value {
-        json!({ "error": self.fault, "exit": self.exit })
+        let mut told = json!({ "error": self.fault, "exit": self.exit });
+        if let Some(server) = &self.server {
+            told["server"] = server.as_str().into();
+        }
+        told
     }
 
     fn page(&self, colour: bool) -> String {
@@ -88,6 +99,7 @@ impl Failure {
         let mut page = vec![format!("{red}error{code}{plain}: {bold}{}{plain}", self.fault.message)];
         page.extend(lines(&self.fault.detail, "  "));
         page.extend(lines(&self.fault.hint, "  = fix: "));
+        page.extend(self.server.as_ref().map(|server| format!("  {dim}= server: {server}{plain}")));
         page.extend(self.fault.code.map(|code| format!("  {dim}= more: tidemill explain {code}{plain}")));
         page.push(String::new());
         page.join("\n")
@@ -155,6 +167,13 @@ mod tests {
           = more: tidemill explain TM0801
         ");
         assert!(failure().page(true).contains("\u{1b}[1;31m"));
+    }
+
+    #[test]
+    fn a_refusal_names_the_server_that_refused() {
+        let refused = failure().said_by("http://127.0.0.1:7433");
+        assert!(refused.page(false).contains("\n  = server: http://127.0.0.1:7433\n"));
+        assert_eq!(refused.to_json()["server"], "http://127.0.0.1:7433");
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod client;
 mod commands;
 mod config;
 mod failure;
+mod files;
 mod output;
 mod roles;
 

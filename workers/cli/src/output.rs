@@ -137,11 +137,12 @@ pub(crate) fn facts(facts: &[(&str, String)]) -> String {
     known.map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
 }
 
-/// An object's fields, one a line, nested ones as JSON.
+/// An object's fields, one a line, nested ones as JSON; what is empty is left out.
 pub(crate) fn fields(value: &Value) -> String {
     let Some(object) = value.as_object() else { return plain(value) };
-    let width = object.keys().map(String::len).max().unwrap_or(0);
-    object.iter().map(|(name, value)| format!("{name:width$}  {}\n", plain(value))).collect()
+    let named: Vec<(&str, String)> =
+        object.iter().map(|(name, value)| (name.as_str(), plain(value))).collect();
+    facts(&named)
 }
 
 /// A value as people write it.
@@ -195,6 +196,7 @@ pub(crate) fn instant(value: &Value) -> String {
 pub(crate) fn seconds(value: &Value) -> String {
     let Some(seconds) = value.as_f64() else { return plain(value) };
     match seconds {
+        0.0 => "0 s".to_owned(),
         s if s < 0.001 => format!("{:.0} µs", s * 1e6),
         s if s < 1.0 => format!("{:.0} ms", s * 1e3),
         s if s < 60.0 => format!("{s:.1} s"),
@@ -229,7 +231,7 @@ mod tests {
     #[test]
     fn seconds_read_as_people_say_them() {
         let shown: Vec<String> =
-            [0.000_2, 0.25, 4.2, 72.0, 7300.0, 90_000.0].iter().map(|s| seconds(&json!(s))).collect();
-        assert_eq!(shown, ["200 µs", "250 ms", "4.2 s", "1m 12s", "2h 01m", "1d 01h"]);
+            [0.0, 0.000_2, 0.25, 4.2, 72.0, 7300.0, 90_000.0].iter().map(|s| seconds(&json!(s))).collect();
+        assert_eq!(shown, ["0 s", "200 µs", "250 ms", "4.2 s", "1m 12s", "2h 01m", "1d 01h"]);
     }
 }

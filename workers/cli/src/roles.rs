@@ -70,12 +70,13 @@ struct ServeOptions {
     python_package: Option<PathBuf>,
 }
 
-/// `TIDEMILL_SERVE__LISTEN`, `TIDEMILL_SERVE__HTTP`
+/// `TIDEMILL_SERVE__LISTEN`, `TIDEMILL_SERVE__HTTP`, `TIDEMILL_SERVE__HOSTS`
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct ServeListen {
     listen: Option<SocketAddr>,
     http: Option<SocketAddr>,
+    hosts: String,
 }
 
 fn default_python() -> PathBuf {
@@ -90,6 +91,7 @@ pub(crate) async fn serve() -> Done {
     serving.python.package = given.python_package;
     serving.listen = given.serve.listen.unwrap_or(serving.listen);
     serving.http = given.serve.http.unwrap_or(serving.http);
+    serving.hosts = given.serve.hosts;
     tidemill_serve::run(serving, shutdown).await?;
     Ok(())
 }

@@ -11,11 +11,17 @@ struct Ended {
     err: String,
 }
 
+/// Asks a server that isn't there.
 fn tidemill(folder: &Path, arguments: &[&str]) -> Ended {
+    asking(Some("127.0.0.1:1"), folder, arguments)
+}
+
+fn asking(server: Option<&str>, folder: &Path, arguments: &[&str]) -> Ended {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidemill"));
-    // No tree runs in the folder, and the environment names no server.
+    // No tree runs in the folder.
     let command = command.args(arguments).current_dir(folder).env_remove("TIDEMILL_SERVER_URL");
-    let output = command.env("TIDEMILL_SERVER__LISTEN", "127.0.0.1:1").output().unwrap();
+    let command = command.env_remove("TIDEMILL_SERVER__LISTEN");
+    let output = command.envs(server.map(|server| ("TIDEMILL_SERVER__LISTEN", server))).output().unwrap();
     Ended {
         exit: output.status.code(),
         out: String::from_utf8(output.stdout).unwrap(),
@@ -107,4 +113,113 @@ fn a_page_of_an_error_is_read_offline_under_any_spelling() {
     let json: Value =
         serde_json::from_str(&tidemill(home.path(), &["explain", "412", "-o", "json"]).out).unwrap();
     assert_eq!(json["code"], "TM0412");
+}
+
+#[test]
+fn no_server_is_asked_that_was_not_named() {
+    let home = tempfile::tempdir().unwrap();
+    let nowhere = asking(None, home.path(), &["status"]);
+    assert_eq!(nowhere.exit, Some(69));
+    assert!(
+        nowhere.err.contains("no server is named") && nowhere.err.contains("--server"),
+        "{}",
+        nowhere.err
+    );
+    // A tree that was here and doesn't run any more, though its file names a process that there is.
+    let tree = home.path().join(".tidemill");
+    fs::create_dir(&tree).unwrap();
+    let places = serde_json::json!({
+        "database_url": "", "redis_url": "", "blobs_url": "", "server": "127.0.0.1:1", "gateway": "", "serve": "",
+        "serve_http": "", "pid": std::process::id(),
+    });
+    fs::write(tree.join("dev.json"), places.to_string()).unwrap();
+    fs::write(tree.join("lock"), "").unwrap();
+    let stopped = asking(None, home.path(), &["status"]);
+    assert_eq!(stopped.exit, Some(69));
+    assert!(stopped.err.contains("is not running, and no other server is named"), "{}", stopped.err);
+}
+
+/// A server that refuses one request.
+fn refusing() -> String {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut asked = [0; 1024];
+        assert!(stream.read(&mut asked).unwrap() > 0);
+        let body = r#"{"error": {"code": "TM0107", "message": "another project"}}"#;
+        let head = "HTTP/1.1 422 Unprocessable Entity\r\nconnection: close\r\ncontent-length: ";
+        write!(stream, "{head}{}\r\n\r\n{body}", body.len()).unwrap();
+    });
+    address
+}
+
+#[test]
+fn every_refusal_names_the_server_that_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let server = refusing();
+    let people = asking(Some(&server), home.path(), &["runs", "list"]);
+    assert!(people.err.contains(&format!("= server: http://{server}\n")), "{}", people.err);
+    let server = refusing();
+    let programs = asking(Some(&server), home.path(), &["runs", "list", "-o", "json"]);
+    let failure: Value = serde_json::from_str(&programs.err).unwrap();
+    assert_eq!(failure["server"], format!("http://{server}"));
+}
+
+#[test]
+fn a_result_has_the_format_of_its_ending_and_writes_over_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let (labels, there) = ("customer_id,label_ts\n1,2024-05-01\n", "mine");
+    fs::write(home.path().join("l.csv"), labels).unwrap();
+    fs::write(home.path().join("there.csv"), there).unwrap();
+    let build = |out: &str, force: &[&str]| {
+        let arguments = ["datasets", "build", "--labels", "l.csv", "--inputs", "v", "--out", out];
+        tidemill(home.path(), &[&arguments[..], force].concat())
+    };
+    for (out, force, code) in [
+        ("l.csv", &[][..], "TM0101"),
+        ("l.csv", &["--force"], "TM0101"),
+        ("./l.csv", &["--force"], "TM0101"),
+        ("there.csv", &[], "TM0188"),
+        ("o.xlsx", &[], "TM0608"),
+        ("o", &[], "TM0608"),
+    ] {
+        let ended = build(out, force);
+        assert!(ended.exit == Some(64) && ended.err.contains(code), "{out} {force:?}: {}", ended.err);
+    }
+    // What may be written is asked of the server.
+    assert_eq!((build("o.csv", &[]).exit, build("there.csv", &["--force"]).exit), (Some(69), Some(69)));
+    let page = |force: &[&str]| {
+        let arguments = ["monitors", "compare", "l.csv", "l.csv", "--html", "page.html"];
+        tidemill(home.path(), &[&arguments[..], force].concat())
+    };
+    let written = page(&[]);
+    assert_eq!(written.exit, Some(0), "{}", written.err);
+    assert_eq!((page(&[]).exit, page(&["--force"]).exit), (Some(64), Some(0)));
+    let kept = |name: &str| fs::read_to_string(home.path().join(name)).unwrap();
+    assert_eq!((kept("l.csv"), kept("there.csv")), (labels.to_owned(), there.to_owned()));
+}
+
+#[test]
+fn a_project_with_pipes_and_links_out_is_refused_at_once() {
+    let home = tempfile::tempdir().unwrap();
+    tidemill(home.path(), &["init", "shop"]);
+    let shop = home.path().join("shop");
+    std::os::unix::fs::symlink("/dev/zero", shop.join("zero.yaml")).unwrap();
+    assert!(Command::new("mkfifo").arg(shop.join("pipe.py")).status().unwrap().success());
+    for command in ["check", "apply"] {
+        let ended = tidemill(&shop, &[command]);
+        assert_eq!(ended.exit, Some(1), "{}", ended.err);
+        assert!(
+            ended.err.contains("`zero.yaml` is a link out of the project, to /dev/zero"),
+            "{}",
+            ended.err
+        );
+        assert!(ended.err.contains("`pipe.py` is not a regular file"), "{}", ended.err);
+    }
+    assert_eq!(
+        tidemill(&shop, &["sources", "upload", "orders", "pipe.py", "--format", "csv"]).exit,
+        Some(64)
+    );
 }

@@ -51,7 +51,7 @@ pub async fn demo(options: &DemoOptions) -> anyhow::Result<()> {
 
     let tree = TreeOptions {
         dir: world,
-        environment: vec![("OPS_WEBHOOK".to_owned(), webhook.url())],
+        environment: vec![("TIDEMILL_SECRETS__OPS_WEBHOOK".to_owned(), webhook.url())],
         ..options.tree.clone()
     };
     let act = Instant::now();

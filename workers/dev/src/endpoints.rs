@@ -57,15 +57,21 @@ impl Endpoints {
 
     /// Whether a tree in `dir` holds its lock and has not said yet where it is.
     pub fn starting(dir: &Path) -> bool {
-        let Ok(lock) = fs::File::open(dir.join(LOCK_FILE)) else { return false };
-        lock.try_lock_shared().is_err() && Self::find(dir).is_none()
+        runs(dir) && Self::find(dir).is_none()
     }
 
     /// The tree that runs in `dir`, if one does.
     pub fn find(dir: &Path) -> Option<Self> {
         let endpoints: Self = serde_json::from_slice(&fs::read(dir.join(STATE_FILE)).ok()?).ok()?;
-        Path::new(&format!("/proc/{}", endpoints.pid)).exists().then_some(endpoints)
+        // The id of a process that is gone is given to another one in time, which is not ours.
+        let alive = runs(dir) && Path::new(&format!("/proc/{}", endpoints.pid)).exists();
+        alive.then_some(endpoints)
     }
+}
+
+/// Whether a tree in `dir` holds its lock.
+fn runs(dir: &Path) -> bool {
+    fs::File::open(dir.join(LOCK_FILE)).is_ok_and(|lock| lock.try_lock_shared().is_err())
 }
 
 /// `wanted` if no other tree has it, also while its roles start, so that URLs stay the same from day to day; else any

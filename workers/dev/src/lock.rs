@@ -44,7 +44,7 @@ impl Folder {
         let other =
             Endpoints::find(&path).map_or_else(String::new, |tree| format!(" (process {})", tree.pid));
         bail!(
-            "tidemill already runs in {}{other}, and was left alone; stop it first, or name another --dir",
+            "a tree already runs in {}{other}, and was left alone; stop it first, or name another --dir",
             path.display()
         )
     }

@@ -115,6 +115,8 @@ impl Tree {
             ("TIDEMILL_UNPACKED", below("unpacked")),
             ("TIDEMILL_BLOBS__CACHE", below("cache")),
             ("TIDEMILL_WORKER__DRAIN", DRAIN.to_owned()),
+            // Whoever runs a tree may reach what else they run on this machine.
+            ("TIDEMILL_WEBHOOKS__ALLOW", "127.0.0.0/8,::1".to_owned()),
         ];
         environment.extend(defaults.into_iter().filter(|(name, _)| env::var_os(name).is_none()).map(owned));
         Role {

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use tidemill_core::SystemClock;
 use tidemill_ingest::{Ingest, Limits};
+use tidemill_monitor::Webhooks;
 use tidemill_runtime::JobEntry;
 use tidemill_stores::Stores;
 
 /// Every kind of job, ready to be run.
-pub fn jobs(stores: &Stores) -> Vec<JobEntry> {
+pub fn jobs(stores: &Stores, webhooks: &Webhooks) -> Vec<JobEntry> {
     let Stores { catalog, lake, online, blobs, python, pools, unpacked, .. } = stores.clone();
     let ingest =
         Ingest::new(catalog.clone(), lake.clone(), blobs.clone(), Arc::new(SystemClock), Limits::default());
@@ -37,7 +38,7 @@ pub fn jobs(stores: &Stores) -> Vec<JobEntry> {
         tidemill_features::jobs(&features),
         tidemill_training::jobs(&training),
         tidemill_registry::jobs(&registry),
-        tidemill_monitor::jobs(&registry),
+        tidemill_monitor::jobs(&registry, webhooks),
         tidemill_pipeline::jobs(&pipeline),
         upkeep,
     ]

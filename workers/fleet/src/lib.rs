@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 pub use kinds::jobs;
 pub use options::Options;
+use tidemill_monitor::Webhooks;
 use tidemill_pipeline::Steps;
 use tidemill_runtime::Worker;
 use tidemill_stores::{Stores, StoresOptions};
@@ -21,7 +22,10 @@ use tokio_util::sync::CancellationToken;
 /// When a store can't be opened.
 pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Result<()> {
     let stores = Stores::open(&options.stores)?;
-    let worker = Worker::new(stores.store.clone(), options.worker(), jobs(&stores), Arc::new(Steps));
+    let webhooks = Webhooks::new(&options.webhooks, options.secrets.clone())
+        .map_err(|error| anyhow::anyhow!("TIDEMILL_WEBHOOKS__ALLOW: {error}"))?;
+    let worker =
+        Worker::new(stores.store.clone(), options.worker(), jobs(&stores, &webhooks), Arc::new(Steps));
     worker.run(shutdown).await?;
     Ok(())
 }

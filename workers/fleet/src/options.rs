@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::Deserialize;
+use tidemill_monitor::{Secrets, WebhookOptions};
 use tidemill_runtime::WorkerOptions;
 use tidemill_stores::StoresOptions;
 
@@ -15,6 +16,12 @@ pub struct Options {
     /// The process itself.
     #[serde(default)]
     pub worker: Process,
+    /// Where webhooks may lead.
+    #[serde(default)]
+    pub webhooks: WebhookOptions,
+    /// What notifiers may name.
+    #[serde(default)]
+    pub secrets: Secrets,
 }
 
 /// Options of the process: `TIDEMILL_WORKER__SLOTS`, `TIDEMILL_WORKER__NAME`, `TIDEMILL_WORKER__DRAIN`.

@@ -5,6 +5,21 @@ use tidemill_ingest::Error;
 use tidemill_proto::Reason;
 use tonic::{Code, Status};
 
+/// A call that is not what the contract says.
+pub(crate) fn malformed(why: &str) -> Status {
+    let (code, message) = ("TM0116".to_owned(), format!("the request can't be read: {why}"));
+    let hint = Some("the contract is proto/tidemill/ingest/v1/ingest.proto".to_owned());
+    Reason { code, message, detail: None, hint }.status(Code::InvalidArgument)
+}
+
+/// The task that took an upload panicked.
+pub(crate) fn interrupted() -> Status {
+    let (code, message) =
+        ("TM0185".to_owned(), "the gateway met a bug of its own while it took the file".to_owned());
+    let hint = Some("the gateway's log has its place; upload the file again".to_owned());
+    Reason { code, message, detail: None, hint }.status(Code::Internal)
+}
+
 pub(crate) fn status(error: &Error) -> Status {
     let code = match error {
         error if disk_full(error) => Code::ResourceExhausted,

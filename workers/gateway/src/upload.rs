@@ -11,7 +11,7 @@ use tidemill_proto::ingest::v1::{
 };
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::status::status;
+use crate::status::{interrupted, malformed, status};
 
 /// Bytes that are kept at once.
 const PART_BYTES: usize = 4 << 20;
@@ -32,7 +32,7 @@ impl IngestService for Door {
         let door = self.clone();
         // A task of its own: a caller that goes away must not take with it what it has sent.
         let done = tokio::spawn(async move { door.take(request.into_inner()).await });
-        let accepted = done.await.map_err(|_| Status::internal("the upload was interrupted"))??;
+        let accepted = done.await.map_err(|_| interrupted())??;
         Ok(Response::new(UploadResponse {
             upload_id: accepted.upload.to_string(),
             run_id: accepted.run.map(|run| run.to_string()).unwrap_or_default(),
@@ -45,6 +45,9 @@ impl IngestService for Door {
         request: Request<GetUploadRequest>,
     ) -> Result<Response<GetUploadResponse>, Status> {
         let GetUploadRequest { source, sha256 } = request.into_inner();
+        if source.contains('\0') || sha256.contains('\0') {
+            return Err(malformed("a name of the upload has a NUL"));
+        }
         let claim = FileClaim {
             source,
             format: "csv".to_owned(),
@@ -71,8 +74,12 @@ impl IngestService for Door {
 impl Door {
     async fn take(&self, mut stream: Streaming<UploadRequest>) -> Result<Accepted, Status> {
         let Some(UploadRequest { part: Some(Part::Open(open)) }) = stream.message().await? else {
-            return Err(Status::invalid_argument("the first message of an upload opens it"));
+            return Err(malformed("the first message of an upload opens it"));
         };
+        if [&open.source, &open.format, &open.sha256, &open.file_name].iter().any(|text| text.contains('\0'))
+        {
+            return Err(malformed("a name of the upload has a NUL"));
+        }
         let (claim, offset) = claim_of(open);
         let fail = |error: Error| status(&error);
         self.ingest.check(&claim).await.map_err(fail)?;
@@ -106,7 +113,7 @@ impl Door {
             match stream.message().await {
                 Ok(Some(UploadRequest { part: Some(Part::Data(bytes)) })) => part.extend_from_slice(&bytes),
                 Ok(None) => break Ok(()),
-                Ok(Some(_)) => break Err(Status::invalid_argument("an upload is opened once")),
+                Ok(Some(_)) => break Err(malformed("an upload is opened once, and then has data")),
                 Err(cut_off) => break Err(cut_off),
             }
             if offset + part.len() as u64 > claim.size_bytes {

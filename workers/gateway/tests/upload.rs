@@ -16,7 +16,10 @@ use tidemill_proto::ingest::v1::{
     upload_request::Part,
 };
 use tidemill_spec::{LoadOptions, diagnostic::SourceFile, load_files};
-use tidemill_testkit::{Engine, engine_with};
+use tidemill_testkit::{
+    Engine, engine_with,
+    fuzz::{Dice, memory_peak_mib},
+};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -182,4 +185,44 @@ async fn a_wrong_upload_is_told_why_and_leaves_nothing() {
     check(open(other, 0), other, Code::InvalidArgument, "[TM0501]").await;
     assert!(world.catalog.uploads(None, 10).await.unwrap().is_empty());
     world.send(ok, bytes).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn random_uploads_have_typed_answers() {
+    let (world, mut dice) = (world().await, Dice::new("random_uploads"));
+    let before = memory_peak_mib();
+    let whole = b"origin,observed_at\nJFK,2013-01-01T06:00:00Z\nLGA,2013-01-01\n";
+    for _ in 0..400 {
+        let bytes = if dice.below(3) == 0 { whole.to_vec() } else { dice.broken(whole) };
+        let mut opened = open(&bytes, 0);
+        match dice.below(9) {
+            0 => opened.source = dice.text(),
+            1 => opened.format = (*dice.pick(&["parquet", "jsonl", "", "csv\0"])).to_owned(),
+            2 => opened.sha256 = dice.text(),
+            3 => opened.size_bytes = *dice.pick(&[0, 1, u64::MAX, 1 << 40]),
+            4 => opened.offset = *dice.pick(&[1, u64::MAX, 1 << 63]),
+            5 => opened.file_name = dice.text(),
+            _ => opened.force = dice.below(2) == 0,
+        }
+        let mut parts = messages(opened.clone(), &bytes);
+        match dice.below(6) {
+            0 => parts.reverse(),
+            1 => parts.push(UploadRequest { part: Some(Part::Open(opened)) }),
+            2 => parts.insert(dice.below(2), UploadRequest { part: None }),
+            _ => {}
+        }
+        if let Err(status) = world.client.clone().upload(tokio_stream::iter(parts)).await {
+            let wrong =
+                [Code::InvalidArgument, Code::NotFound, Code::FailedPrecondition, Code::ResourceExhausted];
+            assert!(wrong.contains(&status.code()), "{status:?}");
+            assert!(tidemill_proto::Reason::of(&status).is_some(), "{status:?}");
+        }
+        let asked = GetUploadRequest { source: dice.text(), sha256: dice.text() };
+        if let Err(status) = world.client.clone().get_upload(asked).await {
+            assert!(tidemill_proto::Reason::of(&status).is_some(), "{status:?}");
+        }
+    }
+    world.send(open(whole, 0), whole).await.unwrap();
+    let grown = memory_peak_mib() - before;
+    assert!(grown < 200, "{grown} MiB more");
 }

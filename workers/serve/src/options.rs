@@ -13,6 +13,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Where REST, probes and metrics listen; port 0 takes a free one.
     pub http: SocketAddr,
+    /// Names under which REST is answered beside `localhost` and addresses of loopback, separated by commas.
+    pub hosts: String,
     /// Feature values and the live set.
     pub online: OnlineOptions,
     /// Model folders.
@@ -33,6 +35,7 @@ impl Options {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 7435)),
             http: SocketAddr::from(([127, 0, 0, 1], 7436)),
+            hosts: String::new(),
             online,
             blobs,
             python: PyOptions { python, time_limit: Duration::from_secs(10), ..PyOptions::default() },

@@ -5,15 +5,17 @@ use std::sync::Arc;
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{Path, State, rejection::BytesRejection},
+    extract::{Path, Request, State, rejection::BytesRejection},
     http::{Method, StatusCode, Uri},
+    middleware::Next,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use tidemill_core::Time;
+use tidemill_core::{Fault, Time};
 use tidemill_inference::Outputs;
+use tidemill_proto::{Hosts, Reason};
 use tidemill_rows::Row;
 use tidemill_telemetry::Registry;
 
@@ -40,6 +42,13 @@ pub(crate) fn router(door: Door) -> Router {
         .fallback(nowhere)
         .method_not_allowed_fallback(nowhere)
         .with_state(door)
+}
+
+/// Answers what was meant for this server: not pages of others, nor names of their choice.
+pub(crate) async fn guard(State(hosts): State<Hosts>, request: Request, next: Next) -> Response {
+    let Some(Reason { message, hint, .. }) = hosts.refuse(&request) else { return next.run(request).await };
+    let fault = Fault::coded(186, message).hint(hint.unwrap_or_default());
+    (StatusCode::FORBIDDEN, Json(json!({"error": fault}))).into_response()
 }
 
 /// The body of a predict call: the message of the contract, without the model.

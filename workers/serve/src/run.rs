@@ -3,12 +3,12 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use axum::serve::ListenerExt as _;
+use axum::{middleware, serve::ListenerExt as _};
 use tidemill_blobs::Blobs;
 use tidemill_core::SystemClock;
 use tidemill_online::Online;
 use tidemill_proto::{
-    DESCRIPTORS, DeadlineLayer, serving::v1::prediction_service_server::PredictionServiceServer,
+    DESCRIPTORS, DeadlineLayer, Hosts, serving::v1::prediction_service_server::PredictionServiceServer,
 };
 use tidemill_telemetry::Registry;
 use tokio::{net::TcpListener, time::interval};
@@ -39,6 +39,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
 pub struct Server {
     grpc: TcpListener,
     http: TcpListener,
+    hosts: Hosts,
     predictor: Arc<Predictor>,
     loader: Loader,
     registry: Registry,
@@ -52,6 +53,8 @@ impl Server {
         };
         let grpc = bound("gRPC", options.listen).await?;
         let http = bound("HTTP", options.http).await?;
+        let hosts = Hosts::declared(&options.hosts);
+        let hosts = if http.local_addr()?.ip().is_loopback() { hosts } else { hosts.any_address() };
         let registry = Registry::default();
         let metrics = Metrics::register(&registry);
         let online = Online::connect(&options.online)?;
@@ -66,7 +69,7 @@ impl Server {
             deadline: options.deadline,
             entities_max: options.entities_max,
         });
-        Ok(Self { grpc, http, predictor, loader, registry })
+        Ok(Self { grpc, http, hosts, predictor, loader, registry })
     }
 
     /// Where gRPC listens.
@@ -81,7 +84,7 @@ impl Server {
 
     /// Serves until `shutdown`, then answers what has begun.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let Self { grpc, http, predictor, loader, registry } = self;
+        let Self { grpc, http, hosts, predictor, loader, registry } = self;
         let (reporter, health) = tonic_health::server::health_reporter();
         let reports = shutdown.clone().run_until_cancelled_owned(report(reporter, Arc::clone(&predictor)));
         let follow = predictor.warm.follow(predictor.live.clone(), loader, shutdown.clone());
@@ -100,7 +103,8 @@ impl Server {
                 TcpIncoming::from(grpc).with_nodelay(Some(true)),
                 shutdown.clone().cancelled_owned(),
             );
-        let router = rest::router(rest::Door { predictor: Arc::clone(&predictor), registry });
+        let router = rest::router(rest::Door { predictor: Arc::clone(&predictor), registry })
+            .layer(middleware::from_fn_with_state(hosts, rest::guard));
         let http = http.tap_io(|stream| {
             // Without it replies are later, not wrong.
             let _ = stream.set_nodelay(true);

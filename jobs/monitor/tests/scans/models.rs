@@ -86,7 +86,12 @@ async fn a_model_that_nobody_serves_yet_is_not_watched() {
     world.clock(day(22)).await;
     // No run fails for want of a champion.
     tick(&world, day(22)).await;
-    assert_eq!(run_until_idle(world.store(), tidemill_monitor::jobs(&world.deps)).await.unwrap(), 0);
+    assert_eq!(
+        run_until_idle(world.store(), tidemill_monitor::jobs(&world.deps, &crate::world::webhooks()))
+            .await
+            .unwrap(),
+        0
+    );
 }
 
 #[tokio::test]
@@ -109,6 +114,8 @@ async fn tick(world: &World, at: Time) {
     let mut tx = world.store().begin().await.unwrap();
     MonitorTicks::new(world.deps.catalog.clone()).fire(&mut tx, schedule, at).await.unwrap();
     tx.commit().await.unwrap();
-    run_until_idle(world.store(), tidemill_monitor::jobs(&world.deps)).await.unwrap();
+    run_until_idle(world.store(), tidemill_monitor::jobs(&world.deps, &crate::world::webhooks()))
+        .await
+        .unwrap();
     assert!(world.failures().await.is_empty(), "{:?}", world.failures().await);
 }

@@ -97,7 +97,9 @@ async fn a_window_without_rows_is_an_alert_and_one_that_has_not_begun_a_mistake(
     assert_eq!(world.webhook.taken().len(), 1);
 
     world.start("tolerant", day(70), day(75)).await;
-    run_until_idle(world.store(), tidemill_monitor::jobs(&world.deps)).await.unwrap();
+    run_until_idle(world.store(), tidemill_monitor::jobs(&world.deps, &crate::world::webhooks()))
+        .await
+        .unwrap();
     let [fault] = &world.failures().await[..] else { panic!("one failure") };
     assert_eq!(fault.code.unwrap().to_string(), "TM0907", "{fault}");
     assert_eq!(world.deps.catalog.scans("tolerant", None).await.unwrap().len(), 1);

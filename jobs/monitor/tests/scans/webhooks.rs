@@ -41,7 +41,9 @@ async fn what_is_never_taken_is_given_up_and_told_by_a_retry() {
     world.fill(&[visits(1, 16, usual), visits(16, 21, unusual)].concat()).await;
     world.webhook.refuse(&[500; 1000]);
     world.start("quality", day(16), day(21)).await;
-    run_until_idle(world.store(), tidemill_monitor::jobs(&world.deps)).await.unwrap();
+    run_until_idle(world.store(), tidemill_monitor::jobs(&world.deps, &crate::world::webhooks()))
+        .await
+        .unwrap();
     let [fault] = &world.failures().await[..] else { panic!("one failure") };
     assert_eq!(fault.code.unwrap().to_string(), "TM0906", "{fault}");
     assert!(fault.message.contains("500") && !fault.message.contains("127.0.0.1"), "{fault}");

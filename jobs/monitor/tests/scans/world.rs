@@ -148,7 +148,9 @@ impl World {
     /// Scans some days, and runs whatever follows.
     pub(crate) async fn scan(&self, monitor: &str, from: i64, to: i64) -> Scan {
         self.start(monitor, day(from), day(to)).await;
-        run_until_idle(self.store(), tidemill_monitor::jobs(&self.deps)).await.unwrap();
+        run_until_idle(self.store(), tidemill_monitor::jobs(&self.deps, &crate::world::webhooks()))
+            .await
+            .unwrap();
         let failed = self.failures().await;
         assert!(failed.is_empty(), "{failed:?}");
         self.scanned(monitor, day(from)).await
@@ -284,4 +286,10 @@ fn python() -> PyOptions {
         package: Some(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../workers/python/src")),
         ..PyOptions::default()
     }
+}
+
+/// Webhooks of tests are on loopback.
+pub(crate) fn webhooks() -> tidemill_monitor::Webhooks {
+    let options = tidemill_monitor::WebhookOptions { allow: "127.0.0.1".to_owned() };
+    tidemill_monitor::Webhooks::new(&options, tidemill_monitor::Secrets::default()).unwrap()
 }

@@ -14,6 +14,7 @@ use tidemill_spec::Type;
 use crate::{
     Error, Lake,
     duck::{Failure, Session},
+    foreign,
     read::{Format, format_of},
     sql::{quoted, text},
     upload::text::{as_text, naive, text_of, typed},
@@ -32,9 +33,7 @@ impl Lake {
     /// The names of the columns of a Parquet, CSV or JSON lines file.
     pub async fn file_columns(&self, path: &Path) -> Result<Vec<String>, Error> {
         let reader = reader(format_of(path)?, path, &[]);
-        let columns =
-            self.duck.run(format!("reading {}", path.display()), move |session| session.columns(&reader));
-        columns.await
+        foreign::read(&self.duck, path, move |session| session.columns(&reader)).await
     }
 
     /// Rows of a Parquet, CSV or JSON lines file with some of its columns in declared types.
@@ -42,19 +41,18 @@ impl Lake {
     /// # Errors
     /// A value that isn't of its column's type.
     pub async fn label_file(&self, path: &Path, types: &IndexMap<String, Type>) -> Result<LabelFile, Error> {
-        let (format, path, types) = (format_of(path)?, path.to_path_buf(), types.clone());
-        self.duck
-            .run(format!("reading {}", path.display()), move |session| {
-                let named: Vec<(String, String)> = match format {
-                    Format::Parquet => Vec::new(),
-                    Format::Csv => types.keys().map(|name| (name.clone(), "VARCHAR".to_owned())).collect(),
-                    Format::Json => json_types(session, &path, &types)?,
-                };
-                let reader = reader(format, &path, &named);
-                session.execute(&format!("CREATE TEMP TABLE _file AS SELECT * FROM {reader}"))?;
-                read(session, &types)
-            })
-            .await
+        let (format, file, types) = (format_of(path)?, path.to_path_buf(), types.clone());
+        foreign::read(&self.duck, path, move |session| {
+            let named: Vec<(String, String)> = match format {
+                Format::Parquet => Vec::new(),
+                Format::Csv => types.keys().map(|name| (name.clone(), "VARCHAR".to_owned())).collect(),
+                Format::Json => json_types(session, &file, &types)?,
+            };
+            let reader = reader(format, &file, &named);
+            session.execute(&format!("CREATE TEMP TABLE _file AS SELECT * FROM {reader}"))?;
+            read(session, &types)
+        })
+        .await
     }
 }
 

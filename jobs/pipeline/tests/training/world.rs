@@ -60,7 +60,7 @@ impl World {
         let project = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/training/shop");
         let loaded = tidemill_spec::load(&project).unwrap();
         assert!(!loaded.failed(), "{:?}", loaded.diagnostics);
-        let code = CodeArchive::pack(&project).unwrap();
+        let code = CodeArchive::of(&loaded.files);
         code.store(&self.blobs).await.unwrap();
         let mut tx = self.store().begin().await.unwrap();
         self.catalog.apply(&mut tx, &loaded.objects, &code, time(0)).await.unwrap();

@@ -6,7 +6,7 @@ use super::{World, expression};
 use crate::{
     Input, KeyOrigin, Model, ObjectKind, ObjectRef, Type,
     objects::{Unresolved, hydrate},
-    yaml::fields::At,
+    yaml::fields::{At, list},
 };
 
 pub(super) fn label(world: &World<'_>, name: &str, at: &At<'_>) {
@@ -93,13 +93,11 @@ fn hydration(world: &World<'_>, model: &Model, at: &At<'_>) {
     match hydrate(world.objects, model) {
         Ok(plan) => {
             for read in plan.rounds.iter().flatten() {
-                for feature in &read.features {
-                    online(world, &place(&read.view), &read.view, feature, "");
-                }
+                online(world, &place(&read.view), &read.view, &read.features, "");
                 for origin in &read.keys {
                     if let KeyOrigin::Feature { view, feature } = origin {
                         let why = format!(" as a key of `{}`", read.view);
-                        online(world, &place(view), view, feature, &why);
+                        online(world, &place(view), view, std::slice::from_ref(feature), &why);
                     }
                 }
             }
@@ -112,13 +110,19 @@ fn hydration(world: &World<'_>, model: &Model, at: &At<'_>) {
     }
 }
 
-fn online(world: &World<'_>, at: &At<'_>, view: &str, feature: &str, why: &str) {
+/// One mistake for each view, however many of its features are read.
+fn online(world: &World<'_>, at: &At<'_>, view: &str, features: &[String], why: &str) {
     let Some(declared) = world.objects.views.get(view) else { return };
-    let there = declared.features.contains_key(feature);
-    if there && !declared.online_features().iter().any(|name| name == feature) {
-        at.error(310, format!("`{feature}` of view `{view}` is read{why}, but is not online"))
-            .help(format!("add it to `online` of view `{view}`: `online: true`, or list it"));
-    }
+    let online = declared.online_features();
+    let missing = |feature: &&String| declared.features.contains_key(*feature) && !online.contains(*feature);
+    let missing: Vec<&str> = features.iter().filter(missing).map(String::as_str).collect();
+    let verb = match missing.len() {
+        0 => return,
+        1 => "is",
+        _ => "are",
+    };
+    at.error(310, format!("{} of view `{view}` {verb} read{why}, but {verb} not online", list(&missing)))
+        .help(format!("add to `online` of view `{view}`: `online: true`, or list {}", list(&missing)));
 }
 
 fn unresolved<'a>(world: &World<'_>, model: &Model, place: &impl Fn(&str) -> At<'a>, problem: &Unresolved) {

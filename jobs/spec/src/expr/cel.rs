@@ -1,11 +1,14 @@
 //! CEL in pipelines: `${{ run.date - days(params.days) }}` and `if:` conditions.
 //!
-//! Bounded and without I/O. Names: `params.*`, `run.date`, `run.id`, `steps.NAME.outputs.*`; functions
+//! Bounded in length and depth ([`super::limits`]), and without I/O. Names: `params.*`, `run.date`, `run.id`, `steps.NAME.outputs.*`; functions
 //! `days(n)` (a duration) and `date("2013-06-01")` (midnight UTC of a day, or an instant).
 
 mod names;
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use cel::{Context, ExecutionError, Program, Value, objects::Key};
 use chrono::TimeDelta;
@@ -15,7 +18,14 @@ use tidemill_core::Time;
 
 pub(crate) use names::{FUNCTIONS, names};
 
+use super::limits;
 use crate::{units, value::parse_time};
+
+/// Loops within each other, and the values that each may go over then.
+const LOOPS_MAX: usize = 2;
+const LOOPED_MAX: usize = 1_000;
+/// Bytes of an expression's value.
+const VALUE_BYTES_MAX: usize = 8 << 20;
 
 /// What the names of an expression stand for.
 #[derive(Clone, Debug, Default)]
@@ -136,6 +146,18 @@ fn invalid(expression: &str, message: impl Into<String>) -> InvalidCel {
 }
 
 pub(crate) fn compile(expression: &str) -> Result<Program, InvalidCel> {
+    limits::CEL
+        .check(expression)
+        .map_err(|(message, offset)| InvalidCel { offset: Some(offset), ..invalid(expression, message) })?;
+    let program = parse(expression)?;
+    if names::loops(program.expression()) > LOOPS_MAX {
+        let message = format!("it has more than {LOOPS_MAX} loops within each other");
+        return Err(invalid(expression, message));
+    }
+    Ok(program)
+}
+
+fn parse(expression: &str) -> Result<Program, InvalidCel> {
     Program::compile(expression).map_err(|errors| {
         let first = errors.errors.first();
         let column = first.and_then(|error| usize::try_from(error.pos.1).ok());
@@ -150,6 +172,11 @@ pub(crate) fn compile(expression: &str) -> Result<Program, InvalidCel> {
 
 fn evaluate(expression: &str, scope: &Scope) -> Result<Value, InvalidCel> {
     let program = compile(expression)?;
+    let longest = scope.params.values().chain(scope.outputs.values()).map(longest).max().unwrap_or(0);
+    if longest > LOOPED_MAX && names::loops(program.expression()) > 1 {
+        let message = format!("it loops within a loop, over {longest} values; {LOOPED_MAX} are the most");
+        return Err(invalid(expression, message));
+    }
     let mut context = Context::default();
     let failed = |error: &dyn std::fmt::Display| invalid(expression, error.to_string());
     context.add_function("days", days).map_err(|error| failed(&error))?;
@@ -165,7 +192,41 @@ fn evaluate(expression: &str, scope: &Scope) -> Result<Value, InvalidCel> {
     context.add_variable_from_value("params", from_json(&Json::Object(scope.params.clone())));
     context.add_variable_from_value("run", map(run));
     context.add_variable_from_value("steps", map(steps));
-    program.execute(&context).map_err(|error| failed(&error))
+    // Sums of instants and durations panic beyond what their types hold.
+    let value = catch_unwind(AssertUnwindSafe(|| program.execute(&context)));
+    let value = value.map_err(|_| invalid(expression, "a value is beyond what can be computed"))?;
+    let value = value.map_err(|error| failed(&error))?;
+    if !fits(&value, &mut VALUE_BYTES_MAX.clone()) {
+        return Err(invalid(expression, format!("its value is larger than {} MiB", VALUE_BYTES_MAX >> 20)));
+    }
+    Ok(value)
+}
+
+/// Values of the longest list or map.
+fn longest(json: &Json) -> usize {
+    match json {
+        Json::Array(items) => items.iter().map(longest).max().unwrap_or(0).max(items.len()),
+        Json::Object(fields) => fields.values().map(longest).max().unwrap_or(0).max(fields.len()),
+        _ => 0,
+    }
+}
+
+/// Whether a value, written out, takes no more than what is left. Values share texts and lists, so one that is small in
+/// memory can be large as JSON.
+fn fits(value: &Value, left: &mut usize) -> bool {
+    let own = match value {
+        Value::String(text) => text.len(),
+        _ => 8,
+    };
+    if own > *left {
+        return false;
+    }
+    *left -= own;
+    match value {
+        Value::List(items) => items.iter().all(|item| fits(item, left)),
+        Value::Map(map) => map.map.values().all(|value| fits(value, left)),
+        _ => true,
+    }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the signature of a function of CEL")]

@@ -166,8 +166,18 @@ pub struct Notifier {
     pub name: String,
     /// Description, owner, tags.
     pub meta: Meta,
-    /// A URL, possibly `${{ secrets.NAME }}`; resolved where it is used, never stored resolved.
+    /// A URL, or `${{ secrets.NAME }}`; resolved where it is used, never stored resolved.
     pub webhook_url: String,
+}
+
+impl Notifier {
+    /// The secret that stands for the address; `None` where the address itself is written.
+    pub fn secret(&self) -> Option<&str> {
+        let expression = self.webhook_url.trim().strip_prefix("${{")?.strip_suffix("}}")?;
+        let name = expression.trim().strip_prefix("secrets.")?;
+        let named = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        named.then_some(name)
+    }
 }
 
 fn utc() -> String {

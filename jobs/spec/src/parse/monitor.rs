@@ -183,10 +183,13 @@ pub(super) fn notifier(fields: &mut Fields<'_>, name: String, meta: Meta) -> Opt
     let url = url_at.as_ref().and_then(At::text);
     webhook.finish();
     let (at, url) = (url_at?, url?);
-    let secret = url.starts_with("${{ secrets.") && url.ends_with(" }}");
-    if !secret && !url.starts_with("https://") && !url.starts_with("http://") {
-        at.error(209, "a webhook's url begins with `https://` or `http://`")
-            .help("or name a secret: \"${{ secrets.OPS_WEBHOOK }}\"");
+    let notifier = Notifier { name, meta, webhook_url: url };
+    let url = &notifier.webhook_url;
+    let written = url.starts_with("https://") || url.starts_with("http://");
+    // Beside an address of somebody's choice, a secret would be sent there.
+    if notifier.secret().is_none() && (!written || url.contains("${{")) {
+        at.error(209, "a webhook's url is `https://…`, `http://…`, or one secret that is the whole of it")
+            .help("name a secret: \"${{ secrets.OPS_WEBHOOK }}\"");
     }
-    Some(Notifier { name, meta, webhook_url: url })
+    Some(notifier)
 }

@@ -8,7 +8,10 @@ use tidemill_core::{AttemptPolicy, InvalidSchedule, RetryPolicy, Schedule};
 use super::monitor::timezone;
 use crate::{
     Meta, Pipeline, PipelineSchedule, Step,
-    yaml::fields::{At, Fields},
+    yaml::{
+        Data,
+        fields::{At, Fields},
+    },
 };
 
 pub(super) fn pipeline(fields: &mut Fields<'_>, name: String, meta: Meta) -> Option<Pipeline> {
@@ -39,6 +42,14 @@ pub(super) fn pipeline(fields: &mut Fields<'_>, name: String, meta: Meta) -> Opt
 }
 
 fn schedule(at: &At<'_>) -> Option<PipelineSchedule> {
+    if let Data::Scalar { text, .. } = &at.node.data
+        && !at.node.is_null()
+        && !at.blotted()
+    {
+        at.error(208, format!("a schedule is a map, not {}", at.node.describe()))
+            .help(format!("write `schedule: {{ cron: \"{text}\" }}`"));
+        return None;
+    }
     let mut fields = at.fields("the schedule")?;
     let cron_at = fields.need("cron");
     let cron = cron_at.as_ref().and_then(At::text);

@@ -1,6 +1,7 @@
 //! Project, Entity, Source.
 
 use indexmap::IndexMap;
+use tidemill_core::DataClock;
 
 use crate::{
     Clock, Column, Entity, Meta, Project, Source, Type,
@@ -28,7 +29,7 @@ fn clock(at: &At<'_>) -> Option<Clock> {
     fields.finish();
     let mut fields = replay?.fields("the replay clock")?;
     let start = fields.need("start").and_then(|at| at.time());
-    let speed = fields.get("speed").map_or(Some(1.0), |at| at.float(0.0));
+    let speed = fields.get("speed").map_or(Some(1.0), |at| at.float_within(0.0, DataClock::SPEED_MAX));
     fields.finish();
     Some(Clock::Replay { start: start?, speed: speed? })
 }

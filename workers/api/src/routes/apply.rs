@@ -1,17 +1,13 @@
 //! A project comes in: its files are checked as `tidemill check` does, then applied in one transaction.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Component, Path},
-};
+use std::collections::BTreeMap;
 
 use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tidemill_catalog::{Change, CodeArchive};
 use tidemill_core::{DataClock, Fault};
-use tidemill_spec::{Clock, LoadOptions, Objects, load_with};
+use tidemill_spec::{Clock, LoadOptions, Objects, diagnostic::SourceFile, load_files, wrong_path};
 
 use super::{Answer, items};
 use crate::{Api, error::ApiError, extract::Body};
@@ -32,16 +28,21 @@ pub(super) struct Apply {
 
 /// `POST /v1/apply`
 pub(super) async fn apply(State(api): State<Api>, Body(body): Body<Apply>) -> Answer {
-    let folder = unpack(&body.files)?;
+    if let Some((path, why)) = body.files.keys().find_map(|path| Some((path, wrong_path(path)?))) {
+        let fault = Fault::coded(105, format!("`{path}` {why}"));
+        return Err(ApiError::invalid(fault.hint("send YAML and Python by their paths inside the project")));
+    }
     let options = LoadOptions { overlays: body.overlays, allow_leaks: body.allow_leaks };
-    let loaded = load_with(folder.path(), &options)?;
+    let files = body.files.into_iter().map(|(path, text)| SourceFile { path, text }).collect();
+    // Reading a large project takes a while, which others shouldn't wait for.
+    let loaded = tokio::task::spawn_blocking(move || load_files(files, &options)).await?;
     if loaded.failed() {
         let text = tidemill_spec::diagnostic::render(&loaded.diagnostics, &loaded.files, false);
         return Err(ApiError::invalid(
             Fault::coded(106, "the project has mistakes").detail(text).hint("tidemill check"),
         ));
     }
-    let code = CodeArchive::pack(folder.path())?;
+    let code = CodeArchive::of(&loaded.files);
     code.store(&api.stores.blobs).await?;
 
     let (store, catalog) = (&api.stores.store, &api.stores.catalog);
@@ -92,24 +93,4 @@ fn declared_clock(
         Clock::Replay { start, speed } => DataClock::Replay { start, speed, anchored_at: wall },
         Clock::Wall => DataClock::Wall,
     }
-}
-
-/// Writes the files into a folder of their own. A path that leaves it is refused.
-fn unpack(files: &BTreeMap<String, String>) -> Result<tempfile::TempDir, ApiError> {
-    let folder = tempfile::tempdir()?;
-    for (name, text) in files {
-        let path = Path::new(name);
-        if !path.components().all(|part| matches!(part, Component::Normal(_))) {
-            return Err(ApiError::invalid(Fault::coded(
-                105,
-                format!("`{name}` is not a path inside the project"),
-            )));
-        }
-        let target = folder.path().join(path);
-        if let Some(parent) = target.parent() {
-            fs::create_dir_all(parent)?;
-        }
-        fs::write(target, text)?;
-    }
-    Ok(folder)
 }

@@ -1,21 +1,23 @@
 //! Training sets: those that runs registered, and joins for notebooks.
 
 use axum::{
-    body::Bytes,
+    body::Body,
     extract::{Path, State},
     http::HeaderValue,
     response::{IntoResponse as _, Response},
 };
+use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tidemill_catalog::Dataset;
 use tidemill_core::{DatasetId, Fault};
 use tidemill_spec::steps::DatasetInputs;
 use tidemill_training::{FromLabels, build_from_labels};
+use tokio::io::AsyncWriteExt as _;
 
 use super::{Answer, items, one};
 use crate::{
-    Api,
+    Api, door,
     error::ApiError,
     extract::{Asked, known_at},
 };
@@ -57,7 +59,7 @@ pub(super) struct Build {
     inputs: String,
     /// `label`, or an instant.
     known_at: Option<String>,
-    /// Of the answer: `parquet` or `jsonl`.
+    /// Of the answer: the same three; default: `parquet`.
     out: Option<String>,
 }
 
@@ -65,11 +67,12 @@ pub(super) struct Build {
 pub(super) async fn build(
     State(api): State<Api>,
     Asked(query): Asked<Build>,
-    body: Bytes,
+    body: Body,
 ) -> Result<Response, ApiError> {
     let folder = tempfile::tempdir()?;
-    let file = folder.path().join(format!("labels.{}", extension(&query.format)?));
-    std::fs::write(&file, &body)?;
+    let (format, out) = (extension(&query.format)?, query.out.as_deref().map(extension).transpose()?);
+    let file = folder.path().join(format!("labels.{format}"));
+    keep(body, &file).await?;
     let inputs = inputs(&api, &query.inputs).await?;
     let known_at = query.known_at.as_deref().map(known_at).transpose()?;
     let deps = tidemill_training::Deps {
@@ -78,8 +81,11 @@ pub(super) async fn build(
         blobs: api.stores.blobs.clone(),
     };
     let built = build_from_labels(&deps, &file, &inputs, known_at).await?;
-    let mut answer = match query.out.as_deref() {
+    let mut answer = match out {
         Some("jsonl") => jsonl(&built)?.into_response(),
+        Some("csv") => {
+            tidemill_rows::csv::write(&built.rows).map_err(tidemill_offline::Error::from)?.into_response()
+        }
         _ => {
             tidemill_rows::parquet::write(&built.rows).map_err(tidemill_offline::Error::from)?.into_response()
         }
@@ -94,11 +100,28 @@ pub(super) async fn build(
     Ok(answer)
 }
 
-fn extension(format: &str) -> Result<&str, ApiError> {
+/// Writes a body to a file as it comes.
+async fn keep(body: Body, file: &std::path::Path) -> Result<(), ApiError> {
+    let (mut file, mut size) = (tokio::fs::File::create(file).await?, 0);
+    let mut chunks = body.into_data_stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|error| door::cut_off(&error, door::LABELS_BYTES_MAX))?;
+        size += chunk.len();
+        if size > door::LABELS_BYTES_MAX {
+            return Err(door::too_large(door::LABELS_BYTES_MAX));
+        }
+        file.write_all(&chunk).await?;
+    }
+    Ok(file.flush().await?)
+}
+
+fn extension(format: &str) -> Result<&'static str, ApiError> {
     match format {
-        "parquet" | "csv" | "jsonl" => Ok(format),
+        "parquet" => Ok("parquet"),
+        "csv" => Ok("csv"),
+        "jsonl" => Ok("jsonl"),
         other => Err(ApiError::invalid(
-            Fault::coded(608, format!("`{other}` is not a format of label rows"))
+            Fault::coded(608, format!("`{other}` is not a format of rows"))
                 .hint("name the file .parquet, .csv or .jsonl"),
         )),
     }

@@ -12,10 +12,9 @@ use super::{Answer, items, one};
 use crate::{
     Api, entity,
     error::ApiError,
-    extract::{Body, instant},
+    extract::{Body, instant, limit},
 };
 
-const HISTORY_MAX: u32 = 1000;
 /// Dead letters on a view's page.
 const LETTERS: u32 = 10;
 
@@ -118,8 +117,7 @@ pub(super) async fn history(
     let entity = entity_of(&objects, known(&objects, &name)?)?;
     let keys = entity::named(entity, &entity::keys(entity, &body.entity)?);
     let keys: Map<String, Value> = keys.as_object().cloned().unwrap_or_default();
-    let limit = body.limit.unwrap_or(20).min(HISTORY_MAX);
-    items(tidemill_features::history(&api.features, &name, &keys, limit).await?)
+    items(tidemill_features::history(&api.features, &name, &keys, limit(body.limit)?).await?)
 }
 
 /// `POST /v1/features/{view}/parity`

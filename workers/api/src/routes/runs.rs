@@ -7,7 +7,7 @@ use axum::{
 use chrono::{NaiveDate, TimeDelta};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use tidemill_core::{Fault, RunId, RunState};
+use tidemill_core::{Fault, RunId, RunState, Time};
 use tidemill_pipeline::{Day, StartRun, start_run};
 use tidemill_store::{RunQuery, Trigger};
 
@@ -15,11 +15,9 @@ use super::{Answer, items, one};
 use crate::{
     Api,
     error::ApiError,
-    extract::{Asked, Body},
+    extract::{Asked, Body, limit},
     idempotency,
 };
-
-const LIMIT_MAX: u32 = 1000;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,8 +35,8 @@ pub(super) struct List {
 /// `GET /v1/runs`
 pub(super) async fn list(State(api): State<Api>, Asked(query): Asked<List>) -> Answer {
     let state = query.state.as_deref().map(state).transpose()?;
-    let finished_since = query.since.as_deref().map(age).transpose()?.map(|age| api.wall() - age);
-    let limit = i64::from(query.limit.unwrap_or(20).min(LIMIT_MAX));
+    let finished_since = query.since.as_deref().map(|since| before(api.wall(), since)).transpose()?;
+    let limit = i64::from(limit(query.limit)?);
     let all = query.all || query.pipeline.is_some();
     let asked = RunQuery { state, pipeline: query.pipeline, all, finished_since, limit };
     items(api.stores.store.runs(&asked).await?)
@@ -51,11 +49,12 @@ fn state(word: &str) -> Result<RunState, ApiError> {
     })
 }
 
-fn age(text: &str) -> Result<TimeDelta, ApiError> {
-    let age = tidemill_spec::units::parse_duration(text).and_then(|age| TimeDelta::from_std(age).ok());
-    age.ok_or_else(|| {
-        let fault = Fault::coded(112, format!("`{text}` is not a length of time"));
-        ApiError::invalid(fault.hint("write 30m, 24h or 7d"))
+/// The moment so long before `now`.
+fn before(now: Time, age: &str) -> Result<Time, ApiError> {
+    let length = tidemill_spec::units::parse_duration(age).and_then(|age| TimeDelta::from_std(age).ok());
+    length.and_then(|length| now.checked_sub_signed(length)).ok_or_else(|| {
+        let fault = Fault::coded(112, format!("`since={age}` is not a length of time"));
+        ApiError::malformed(fault.hint("write 30m, 24h or 7d"))
     })
 }
 

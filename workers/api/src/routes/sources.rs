@@ -8,9 +8,11 @@ use tidemill_ingest::jobs::ReplayJob;
 use tidemill_spec::{Objects, Source, Type};
 
 use super::{Answer, items, one};
-use crate::{Api, error::ApiError, extract::Asked};
-
-const LETTERS_MAX: u32 = 1000;
+use crate::{
+    Api,
+    error::ApiError,
+    extract::{Asked, limit},
+};
 
 /// A row for each declared source.
 pub(super) async fn rows(api: &Api) -> Result<Vec<Value>, ApiError> {
@@ -62,7 +64,7 @@ pub(super) async fn dead_letters(
     Asked(query): Asked<Limit>,
 ) -> Answer {
     known(&api.stores.catalog.objects().await?, &name)?;
-    items(api.ingest.dead_letters(&name, query.limit.unwrap_or(20).min(LETTERS_MAX)).await?)
+    items(api.ingest.dead_letters(&name, limit(query.limit)?).await?)
 }
 
 #[derive(Deserialize)]

@@ -198,9 +198,12 @@ pub(crate) enum Datasets {
         /// Only what was known then: an instant, or `label` for each row's own moment
         #[arg(long)]
         known_at: Option<String>,
-        /// Where the result goes: .parquet or .jsonl
+        /// Where the result goes; its ending is its format: .parquet, .csv or .jsonl
         #[arg(long)]
         out: PathBuf,
+        /// Write over a file that is there
+        #[arg(long)]
+        force: bool,
     },
 }
 
@@ -248,6 +251,9 @@ pub(crate) enum Monitors {
         /// Write the page of a scanned window
         #[arg(long)]
         html: Option<PathBuf>,
+        /// Write over a page that is there
+        #[arg(long, requires = "html")]
+        force: bool,
         /// Which window; default: the newest
         #[arg(long, requires = "html")]
         window: Option<String>,
@@ -265,6 +271,9 @@ pub(crate) enum Monitors {
         /// Write its page, with histograms
         #[arg(long)]
         html: Option<PathBuf>,
+        /// Write over a page that is there
+        #[arg(long, requires = "html")]
+        force: bool,
         #[command(flatten)]
         write: Write,
     },
@@ -280,6 +289,9 @@ pub(crate) enum Monitors {
         /// Write a self-contained page
         #[arg(long)]
         html: Option<PathBuf>,
+        /// Write over a page that is there
+        #[arg(long, requires = "html")]
+        force: bool,
     },
 }
 

@@ -10,7 +10,8 @@ use crate::{
     args::Datasets,
     client::segment,
     failure::{Done, Failure, USAGE},
-    output::{self, count, facts, fields, figure, instant, plain, text},
+    files,
+    output::{self, count, facts, figure, instant, plain, text},
 };
 
 const COLUMNS: &[output::Column] = &[
@@ -25,6 +26,9 @@ const COLUMNS: &[output::Column] = &[
     text("LEAKS ALLOWED", "/leak_allowed").wide(),
 ];
 
+/// Endings of files of rows.
+const FORMATS: &[&str] = &["parquet", "csv", "jsonl"];
+
 /// `tidemill datasets …`
 pub(crate) async fn datasets(session: &Session, command: Datasets) -> Done {
     match command {
@@ -36,32 +40,59 @@ pub(crate) async fn datasets(session: &Session, command: Datasets) -> Done {
             let found = session.client.get(&format!("/v1/datasets/{}", segment(&dataset))).await?;
             Ok(output::object(session.format, &found, "/id", page)?)
         }
-        Datasets::Build { labels, inputs, known_at, out } => {
+        Datasets::Build { labels, inputs, known_at, out, force } => {
+            let (from, to) = (files::ending(&labels, FORMATS)?, files::ending(&out, FORMATS)?);
+            let same = |path: &Path| path.canonicalize().ok();
+            if same(&out).is_some_and(|out| same(&labels) == Some(out)) {
+                let message = format!("`{}` is both the labels and the result", out.display());
+                return Err(Failure::usage(message, "name another file with --out"));
+            }
+            files::free(&out, force)?;
             let body = std::fs::read(&labels).map_err(|error| {
                 Failure::new(USAGE, Fault::coded(101, format!("{} can't be read: {error}", labels.display())))
             })?;
-            let extension = |path: &Path| path.extension().map(|end| end.to_string_lossy().to_lowercase());
             let query = [
-                ("format", extension(&labels)),
+                ("format", Some(from.to_owned())),
                 ("inputs", Some(inputs.join(","))),
                 ("known_at", known_at),
-                ("out", extension(&out)),
+                ("out", Some(to.to_owned())),
             ];
             let (bytes, report) = session.client.post_bytes("/v1/datasets/build", &query, body).await?;
-            std::fs::write(&out, &bytes)?;
+            files::write(&out, &bytes, force)?;
             let mut report = report.unwrap_or_else(|| json!({}));
             report["file"] = Value::from(out.display().to_string());
-            Ok(output::object(session.format, &report, "/file", fields)?)
+            Ok(output::object(session.format, &report, "/file", built)?)
         }
+    }
+}
+
+/// What was built, for people.
+fn built(report: &Value) -> String {
+    let views = report["view_versions"].as_object().into_iter().flatten();
+    let views: Vec<String> = views.map(|(view, version)| format!("{view}@{version}")).collect();
+    facts(&[
+        ("file", plain(&report["file"])),
+        ("rows", count(&report["rows"])),
+        ("lake version", plain(&report["lake_version"])),
+        ("views", views.join(", ")),
+        ("leaks allowed", plain(&report["leak_allowed"])),
+        ("corrections", corrections(&report["changed_under_known_at"])),
+        (
+            "instants",
+            if report["naive_timestamps"] == true { "without an offset: read as UTC" } else { "" }.to_owned(),
+        ),
+    ])
+}
+
+fn corrections(changed: &Value) -> String {
+    match changed {
+        Value::Null => "not known: a view can't say".to_owned(),
+        rows => format!("{} rows would change under known_at: label", count(rows)),
     }
 }
 
 /// A training set for people: what was asked, what was pinned, what came out, and what of it would have leaked.
 fn page(set: &Value) -> String {
-    let changed = match &set["changed_under_known_at"] {
-        Value::Null => "not known: a view can't say".to_owned(),
-        rows => format!("{} rows would change under known_at: label", count(rows)),
-    };
     let versions = |value: &Value| {
         let views = value.as_object().into_iter().flatten();
         views.map(|(view, version)| format!("{view}@{version}")).collect::<Vec<_>>().join(", ")
@@ -79,7 +110,7 @@ fn page(set: &Value) -> String {
         ("data clock", instant(&set["clock"])),
         ("lake version", plain(&set["lake_version"])),
         ("views", versions(&set["view_versions"])),
-        ("corrections", changed),
+        ("corrections", corrections(&set["changed_under_known_at"])),
         ("leaks allowed", plain(&set["leak_allowed"])),
         ("run", plain(&set["run"])),
         ("sha256", set.pointer("/train/sha256").map(plain).unwrap_or_default()),

@@ -26,7 +26,10 @@ pub(crate) async fn dev(global: &Global, args: DevArgs) -> Done {
         tidemill_telemetry::say!("  control plane  http://{}", places.server);
         tidemill_telemetry::say!("  uploads        grpc://{}", places.gateway);
         tidemill_telemetry::say!("  predictions    grpc://{}   http://{}", places.serve, places.serve_http);
-        tidemill_telemetry::say!("  next: tidemill apply   (Ctrl-C stops; data stays)");
+        // Commands find the tree of the folder that they run in.
+        let here = args.dir.as_os_str() == ".tidemill";
+        let named = if here { String::new() } else { format!("--server http://{} ", places.server) };
+        tidemill_telemetry::say!("  next: tidemill {named}apply   (Ctrl-C stops; data stays)");
     }
     stop_signal().await?;
     tidemill_telemetry::say!("  stopping");

@@ -1,6 +1,9 @@
 //! Monitors and incidents.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 use tidemill_spec::units::format_duration;
@@ -10,6 +13,7 @@ use crate::{
     args::{Alerts, Global, Monitors},
     client::segment,
     failure::{Done, Failure},
+    files,
     output::{self, count, facts, figure, instant, plain, text},
 };
 
@@ -57,8 +61,9 @@ const INCIDENTS: &[output::Column] = &[
 /// `tidemill monitors …`
 pub(crate) async fn monitors(global: &Global, command: Monitors) -> Done {
     // Comparing files needs no server.
-    if let Monitors::Compare { reference, current, columns, html } = command {
-        return compare(global.output, &reference, &current, &columns, html.as_deref()).await;
+    if let Monitors::Compare { reference, current, columns, html, force } = command {
+        let page = html.map(|file| Page { file, force }).map(Page::checked).transpose()?;
+        return compare(global.output, &reference, &current, &columns, page).await;
     }
     let session = Session::open(global)?;
     match command {
@@ -67,22 +72,23 @@ pub(crate) async fn monitors(global: &Global, command: Monitors) -> Done {
             let rows = session.client.list("/v1/monitors", &[]).await?;
             Ok(output::list(session.format, &rows, "/name", MONITORS)?)
         }
-        Monitors::Show { monitor, html, window } => {
-            if let Some(file) = html {
-                save_page(&session, &monitor, window, &file).await?;
+        Monitors::Show { monitor, html, window, force } => {
+            if let Some(page) = html.map(|file| Page { file, force }).map(Page::checked).transpose()? {
+                save_page(&session, &monitor, window, &page).await?;
             }
             let page = session.client.get(&format!("/v1/monitors/{}", segment(&monitor))).await?;
             Ok(output::object(session.format, &page, "/monitor/name", show)?)
         }
-        Monitors::Run { monitor, window, no_wait, html, write } => {
+        Monitors::Run { monitor, window, no_wait, html, force, write } => {
+            let saved = html.map(|file| Page { file, force }).map(Page::checked).transpose()?;
             let path = format!("/v1/monitors/{}/run", segment(&monitor));
             let started = session.writing(&write).client.post(&path, &json!({ "window": window })).await?;
             if no_wait {
                 return Ok(output::object(session.format, &started, "/run_id", |run| plain(&run["run_id"]))?);
             }
             let page = wait_for(&session, &plain(&started["run_id"])).await?;
-            if let Some(file) = html {
-                save_page(&session, &monitor, Some(window), &file).await?;
+            if let Some(saved) = saved {
+                save_page(&session, &monitor, Some(window), &saved).await?;
             }
             let scan = &page["step_list"][0]["outputs"];
             Ok(output::object(session.format, scan, "/report", show_scan)?)
@@ -100,11 +106,26 @@ pub(crate) async fn alerts(session: &Session, command: Alerts) -> Done {
     }
 }
 
+/// A page that is asked for with `--html`.
+struct Page {
+    file: PathBuf,
+    force: bool,
+}
+
+impl Page {
+    /// Refuses what can't be written before any work is done for it.
+    fn checked(self) -> Result<Self, Failure> {
+        files::ending(&self.file, &["html"])?;
+        files::free(&self.file, self.force)?;
+        Ok(self)
+    }
+}
+
 /// Writes the page of a scanned window to a file.
-async fn save_page(session: &Session, monitor: &str, window: Option<String>, file: &Path) -> Done {
+async fn save_page(session: &Session, monitor: &str, window: Option<String>, page: &Page) -> Done {
     let path = format!("/v1/monitors/{}/report", segment(monitor));
-    std::fs::write(file, session.client.page(&path, &[("window", window)]).await?)?;
-    session.say(format!("wrote {}", file.display()));
+    files::write(&page.file, &session.client.page(&path, &[("window", window)]).await?, page.force)?;
+    session.say(format!("wrote {}", page.file.display()));
     Ok(())
 }
 
@@ -179,12 +200,12 @@ async fn compare(
     reference: &Path,
     current: &Path,
     columns: &[String],
-    html: Option<&Path>,
+    page: Option<Page>,
 ) -> Done {
     let report =
         tidemill_monitor::compare_files(reference, current, columns).await.map_err(Failure::of_job)?;
-    if let Some(path) = html {
-        std::fs::write(path, report.to_html())?;
+    if let Some(Page { file, force }) = page {
+        files::write(&file, report.to_html().as_bytes(), force)?;
     }
     let rows: Vec<Value> = report.columns.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
     let shown = [

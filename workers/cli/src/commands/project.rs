@@ -1,10 +1,6 @@
 //! A project's folder: check it here, apply it there.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use tidemill_core::Fault;
@@ -21,9 +17,6 @@ use crate::{
     failure::{Done, Failure, UNREACHABLE, USAGE},
     output::{self, Format, plain, text},
 };
-
-/// Files of a project larger than this are refused, before they are sent.
-const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// `tidemill check`
 pub(crate) async fn check(global: &Global, args: &CheckArgs) -> Done {
@@ -79,8 +72,11 @@ pub(crate) async fn apply(session: &Session, args: &ApplyArgs) -> Done {
     }
     // Warnings are for people: standard output holds what was applied.
     eprint!("{}", render(&loaded.diagnostics, &loaded.files, crate::failure::colour()));
+    // What was checked is what is sent.
+    let files: BTreeMap<&str, &str> =
+        loaded.files.iter().map(|file| (file.path.as_str(), file.text.as_str())).collect();
     let body = json!({
-        "files": files(&project.folder)?, "overlays": project.with, "allow_leaks": project.allow_leaks,
+        "files": files, "overlays": project.with, "allow_leaks": project.allow_leaks,
         "replace": args.replace,
     });
     let applied = session.client.post("/v1/apply", &body).await?;
@@ -172,66 +168,9 @@ fn verdict(loaded: &Loaded) -> String {
     }
 }
 
-/// Every YAML and Python file below the folder, by its path from there. Hidden folders are left out.
-fn files(folder: &Path) -> Result<BTreeMap<String, String>, Failure> {
-    let mut found = BTreeMap::new();
-    let mut open = vec![folder.to_owned()];
-    while let Some(next) = open.pop() {
-        for entry in fs::read_dir(&next)? {
-            let path = entry?.path();
-            let hidden = path.file_name().is_some_and(|name| {
-                let name = name.to_string_lossy();
-                name.starts_with('.') || name.starts_with("__")
-            });
-            if hidden {
-                continue;
-            }
-            if path.is_dir() {
-                open.push(path);
-            } else if wanted(&path) {
-                let name = path.strip_prefix(folder).unwrap_or(&path).display().to_string();
-                found.insert(name, read(&path)?);
-            }
-        }
-    }
-    Ok(found)
-}
-
-fn wanted(path: &Path) -> bool {
-    path.extension().is_some_and(|end| ["yaml", "yml", "py"].iter().any(|known| end == *known))
-}
-
-fn read(path: &PathBuf) -> Result<String, Failure> {
-    if fs::metadata(path)?.len() > FILE_BYTES_MAX {
-        let fault = Fault::coded(105, format!("{} is larger than 4 MiB", path.display()));
-        return Err(Failure::new(
-            USAGE,
-            fault.hint("keep data out of the project's folder: upload it to a source"),
-        ));
-    }
-    fs::read_to_string(path).map_err(|error| {
-        let fault = Fault::coded(105, format!("{} can't be read: {error}", path.display()));
-        Failure::new(USAGE, fault)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_projects_files_are_yaml_and_python_without_hidden_folders() {
-        let folder = tempfile::tempdir().unwrap();
-        for (name, text) in
-            [("tidemill.yaml", "a"), ("models/late.py", "b"), (".git/x.yaml", "c"), ("data.csv", "d")]
-        {
-            let path = folder.path().join(name);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
-        let names: Vec<String> = files(folder.path()).unwrap().into_keys().collect();
-        assert_eq!(names, ["models/late.py", "tidemill.yaml"]);
-    }
 
     #[test]
     fn an_apply_says_what_changed_and_what_follows() {

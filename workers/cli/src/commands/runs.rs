@@ -67,7 +67,9 @@ pub(crate) async fn runs(session: &Session, command: Runs) -> Done {
                 ("limit", Some(limit.to_string())),
             ];
             let rows = session.client.list("/v1/runs", &query).await?;
-            Ok(output::list(session.format, &rows, "/id", COLUMNS)?)
+            output::list(session.format, &rows, "/id", COLUMNS)?;
+            session.say_if_cut(rows.len(), limit);
+            Ok(())
         }
         Runs::Show { run } => {
             let page = session.client.get(&format!("/v1/runs/{}", segment(&run))).await?;

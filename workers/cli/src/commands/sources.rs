@@ -77,7 +77,15 @@ pub(crate) async fn sources(session: &Session, command: Sources) -> Done {
                 text("REASON", "/reason"),
                 text("RAW", "/raw").wide(),
             ];
-            Ok(output::list(session.format, &rows, "/row", &columns)?)
+            output::list(session.format, &rows, "/row", &columns)?;
+            if rows.len() == limit as usize {
+                let page = session.client.get(&format!("/v1/sources/{}", segment(&source))).await?;
+                let (shown, all) = (count(&rows.len().into()), count(&page["dead_letters"]));
+                session.say(format!(
+                    "{shown} of {all} dead letters, the newest; --limit shows more, at most 1,000"
+                ));
+            }
+            Ok(())
         }
         Sources::Replay { source, no_wait, write } => {
             let path = format!("/v1/sources/{}/replay", segment(&source));
@@ -112,7 +120,7 @@ async fn upload(session: &Session, sending: &Sending<'_>, file: &Path) -> Result
         Failure::new(UNREACHABLE, fault.hint("start one with `tidemill dev` or `tidemill gateway`"))
     })?;
     let asked = GetUploadRequest { source: source.to_owned(), sha256: sha256.clone() };
-    let known = client.get_upload(asked).await.map_err(|status| refused(&status))?.into_inner();
+    let known = client.get_upload(asked).await.map_err(|status| refused(&status, &gateway))?.into_inner();
     let offset = if force { 0 } else { known.received_bytes.min(size_bytes) };
     let open = UploadOpen {
         source: source.to_owned(),
@@ -123,9 +131,8 @@ async fn upload(session: &Session, sending: &Sending<'_>, file: &Path) -> Result
         file_name: file.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         force,
     };
-    let reply =
-        client.upload(stream::iter(messages(file, open)?)).await.map_err(|status| refused(&status))?;
-    let reply = reply.into_inner();
+    let sent = client.upload(stream::iter(messages(file, open)?)).await;
+    let reply = sent.map_err(|status| refused(&status, &gateway))?.into_inner();
     let mut shown = json!({
         "upload_id": reply.upload_id, "run_id": reply.run_id, "duplicate": reply.duplicate,
         "file": file.display().to_string(),
@@ -169,6 +176,13 @@ fn identity(file: &Path) -> Result<(String, u64), Failure> {
     let unreadable = |error: std::io::Error| {
         Failure::new(USAGE, Fault::coded(101, format!("{} can't be read: {error}", file.display())))
     };
+    // The file is read twice, which a pipe can't be, and opening one waits for ever.
+    if !std::fs::metadata(file).map_err(unreadable)?.is_file() {
+        return Err(Failure::usage(
+            format!("{} is not a file", file.display()),
+            "name a file, not a folder or a pipe",
+        ));
+    }
     let mut bytes = std::fs::File::open(file).map_err(unreadable)?;
     let (mut hash, mut size, mut chunk) = (Sha256::new(), 0, vec![0; CHUNK_BYTES]);
     loop {
@@ -194,7 +208,7 @@ fn format_of(file: &Path) -> Result<String, Failure> {
     }
 }
 
-fn refused(status: &tonic::Status) -> Failure {
+fn refused(status: &tonic::Status, gateway: &str) -> Failure {
     let exit = match status.code() {
         tonic::Code::InvalidArgument | tonic::Code::NotFound => USAGE,
         tonic::Code::Unavailable => UNREACHABLE,
@@ -208,7 +222,7 @@ fn refused(status: &tonic::Status) -> Failure {
             Fault { code, message, detail, hint }
         },
     );
-    Failure::new(exit, fault)
+    Failure::new(exit, fault).said_by(gateway)
 }
 
 #[cfg(test)]
@@ -225,8 +239,9 @@ mod tests {
         };
         let expected = Fault::coded(501, "the columns are not those of `orders`");
         let expected = expected.detail("columns are `a`, `b`").hint("rename them");
-        assert_eq!(*refused(&said.status(tonic::Code::InvalidArgument)).fault, expected);
+        let of = |status| *refused(&status, "http://127.0.0.1:7434").fault;
+        assert_eq!(of(said.status(tonic::Code::InvalidArgument)), expected);
         let others = tonic::Status::unavailable("the connection was closed");
-        assert_eq!(*refused(&others).fault, Fault::new("the connection was closed"));
+        assert_eq!(of(others), Fault::new("the connection was closed"));
     }
 }

@@ -10,20 +10,23 @@ use crate::{
 
 /// `tidemill status`
 pub(crate) async fn status(session: &Session) -> Done {
-    let status = session.client.get("/v1/status").await?;
+    let mut status = session.client.get("/v1/status").await?;
+    status["server"] = session.places.server.as_str().into();
     Ok(output::object(session.format, &status, "/project", page)?)
 }
 
 fn page(status: &Value) -> String {
     let project = plain(&status["project"]);
     if project.is_empty() {
-        return "nothing is declared yet; next: tidemill init NAME, then tidemill apply".to_owned();
+        let server = plain(&status["server"]);
+        return format!("nothing is declared yet at {server}; next: tidemill init NAME, then tidemill apply");
     }
     let rows = |name: &str| status[name].as_array().map(Vec::as_slice).unwrap_or_default();
     let sum = |field: &str| rows("queue").iter().filter_map(|row| row[field].as_i64()).sum::<i64>();
     let clock = instant(&status["now"]);
     let mut head = vec![
         ("project", project),
+        ("server", plain(&status["server"])),
         ("data clock", clock),
         ("workers", workers(rows("workers"))),
         (
@@ -90,7 +93,7 @@ mod tests {
             "fault": { "message": "MemoryError\nmore" } })
         };
         let status = json!({
-            "project": "flights", "now": "2013-06-01T04:00:00Z",
+            "project": "flights", "server": "http://127.0.0.1:7433", "now": "2013-06-01T04:00:00Z",
             "workers": [{ "running": 1, "slots": 4 }, { "running": 0, "slots": 4 }],
             "queue": [{ "kind": "python", "running": 1, "available": 2, "scheduled": 0 }],
             "running": [run("run_1")], "failed": [run("run_2")],

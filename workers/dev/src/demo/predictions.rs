@@ -54,7 +54,9 @@ pub(super) async fn first_of_june(stage: &Stage, tree: &Tree, summary: &mut Summ
 /// The flights with the features that the point-in-time join gives for the data clock's moment.
 async fn offline_rows(stage: &Stage) -> anyhow::Result<Vec<Value>> {
     let (labels, out) = (stage.data("entities/2013-06-01.csv"), stage.data("offline-2013-06-01.jsonl"));
-    stage.cli(&["datasets", "build", "--labels", &labels, "--inputs", "late_flight", "--out", &out]).await?;
+    stage
+        .cli(&["datasets", "build", "--labels", &labels, "--inputs", "late_flight", "--out", &out, "--force"])
+        .await?;
     let text = std::fs::read_to_string(&out).context("read the joined rows")?;
     text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
 }

@@ -106,7 +106,7 @@ impl World {
     /// The fleet's jobs; where kinds are named, those alone.
     pub(crate) fn jobs(&self, kinds: Option<&[&str]>) -> Vec<JobEntry> {
         let named = |job: &JobEntry| kinds.is_none_or(|kinds| kinds.contains(&job.kind().as_str()));
-        tidemill_fleet::jobs(&self.stores).into_iter().filter(named).collect()
+        tidemill_fleet::jobs(&self.stores, &webhooks()).into_iter().filter(named).collect()
     }
 
     pub(crate) async fn enqueue(&self, job: NewJob) -> anyhow::Result<RunId> {
@@ -211,7 +211,7 @@ async fn fill(stores: &Stores, folder: &Path, webhook: &Webhook) -> anyhow::Resu
     apply(stores, webhook, |yaml| yaml).await?;
     upload(stores, folder, "visits", &visits(0..40), 20).await?;
     upload(stores, folder, "orders", &orders(40), 20).await?;
-    drive(stores, tidemill_fleet::jobs(stores)).await?;
+    drive(stores, tidemill_fleet::jobs(stores, &webhooks())).await?;
     let day = Day::Date("2024-02-10".parse()?);
     let train = StartRun {
         pipeline: "train".to_owned(),
@@ -223,12 +223,12 @@ async fn fill(stores: &Stores, folder: &Path, webhook: &Webhook) -> anyhow::Resu
     let mut tx = stores.store.begin().await?;
     start_run(&stores.catalog, &mut tx, &train).await?;
     tx.commit().await?;
-    drive(stores, tidemill_fleet::jobs(stores)).await
+    drive(stores, tidemill_fleet::jobs(stores, &webhooks())).await
 }
 
 async fn apply(stores: &Stores, webhook: &Webhook, change: impl Fn(String) -> String) -> anyhow::Result<()> {
     let read = |name: &str| fs::read_to_string(Path::new(PROJECT).join(name));
-    let code = CodeArchive::pack(Path::new(PROJECT))?;
+    let code = CodeArchive::of(&tidemill_spec::load(Path::new(PROJECT))?.files);
     let shop = change(read("shop.yaml")?.replace("WEBHOOK", &webhook.url));
     let yaml = [("tidemill.yaml", read("tidemill.yaml")?), ("shop.yaml", shop)];
     let python = code.files.iter().map(|(path, text)| (path.as_str(), text.clone()));
@@ -299,4 +299,10 @@ fn shopper(n: u32) -> char {
 /// An hour of the nth day of the year.
 fn day(n: u32, hour: u32) -> String {
     format!("2024-{:02}-{:02}T{hour:02}:00:00Z", 1 + n / 28, 1 + n % 28)
+}
+
+/// Webhooks of tests are on loopback.
+fn webhooks() -> tidemill_monitor::Webhooks {
+    let options = tidemill_monitor::WebhookOptions { allow: "127.0.0.1".to_owned() };
+    tidemill_monitor::Webhooks::new(&options, tidemill_monitor::Secrets::default()).unwrap()
 }

@@ -98,6 +98,25 @@ fn walk(expr: &IdedExpr, names: &mut Names, bound: &mut Vec<String>) {
     }
 }
 
+/// How many loops run within each other: `map`, `all` and their like. One that gives the list of another comes before it.
+pub(crate) fn loops(expr: &IdedExpr) -> usize {
+    let deepest = |parts: &mut dyn Iterator<Item = &IdedExpr>| parts.map(loops).max().unwrap_or(0);
+    match &expr.expr {
+        Expr::Select(select) => loops(&select.operand),
+        Expr::Call(call) => deepest(&mut call.target.as_deref().into_iter().chain(&call.args)),
+        Expr::List(list) => deepest(&mut list.elements.iter()),
+        Expr::Map(map) => deepest(&mut map.entries.iter().flat_map(|entry| match &entry.expr {
+            EntryExpr::MapEntry(entry) => vec![&entry.key, &entry.value],
+            EntryExpr::StructField(_) => Vec::new(),
+        })),
+        Expr::Comprehension(each) => {
+            let within = 1 + deepest(&mut [&each.loop_cond, &each.loop_step, &each.result].into_iter());
+            within.max(loops(&each.iter_range)).max(loops(&each.accu_init))
+        }
+        _ => 0,
+    }
+}
+
 /// `a.b.c` as its segments, where it is nothing but names.
 fn path(expr: &IdedExpr) -> Option<Vec<String>> {
     match &expr.expr {
@@ -114,6 +133,14 @@ fn path(expr: &IdedExpr) -> Option<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn loops_are_counted_within_each_other_and_not_after_each_other() {
+        let counted = |text: &str| loops(Program::compile(text).unwrap().expression());
+        assert_eq!(counted("1 + 2"), 0);
+        assert_eq!(counted("[1].map(a, a).filter(b, b > 0).all(c, c > 0)"), 1);
+        assert_eq!(counted("[1].all(a, {\"x\": [2].exists(b, b == a)}.x)"), 2);
+    }
 
     #[test]
     fn free_names_are_found_and_bound_ones_left_out() {

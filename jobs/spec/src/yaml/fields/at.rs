@@ -203,11 +203,18 @@ impl<'a> At<'a> {
 
     /// A finite number, at least `least`.
     pub(crate) fn float(&self, least: f64) -> Option<f64> {
+        self.float_within(least, f64::MAX)
+    }
+
+    /// A finite number within bounds.
+    pub(crate) fn float_within(&self, least: f64, greatest: f64) -> Option<f64> {
         let number = self.parsed("a number", parse_float)?;
-        if number >= least {
+        if (least..=greatest).contains(&number) {
             return Some(number);
         }
-        self.error(209, format!("{number} is out of range: at least {least}"));
+        let bounds =
+            if greatest == f64::MAX { format!("at least {least}") } else { format!("{least} to {greatest}") };
+        self.error(209, format!("{number} is out of range: {bounds}"));
         None
     }
 
