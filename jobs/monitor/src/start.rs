@@ -18,6 +18,8 @@ use crate::{
 
 /// What names a schedule of a monitor.
 const PREFIX: &str = "monitor/";
+/// Windows that weren't complete which a tick scans again, the newest.
+const RESTATED_MAX: i64 = 12;
 
 /// Enqueues the scan of a window in `tx`; one that waits already is found. Scans of one monitor run one after the
 /// other. Call [`Store::wake`](tidemill_store::Store::wake) after the commit.
@@ -78,7 +80,7 @@ impl Fire for MonitorTicks {
                 return Ok(None);
             }
             let Some(window) = window_ending(monitor, logical_time)? else { return Ok(None) };
-            for (from, to) in self.catalog.windows_incomplete(name).await? {
+            for (from, to) in self.catalog.windows_incomplete(name, RESTATED_MAX).await? {
                 start_scan(&self.catalog, tx, name, from, to).await?;
             }
             Ok(Some(start_scan(&self.catalog, tx, name, window.start, window.end).await?.run))
