@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use sqlx::{PgExecutor, types};
-use tidemill_core::{DatasetId, RunId, Time};
+use tidemill_core::{DataClock, DatasetId, RunId, Time};
 use tidemill_spec::{Hydration, OutputType, Type};
 use tidemill_store::Tx;
 
@@ -86,6 +86,15 @@ pub struct ModelAlias {
     pub previous: Option<i32>,
     /// When it last moved, real time.
     pub changed_at: Time,
+}
+
+/// A move of an alias.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AliasMove {
+    /// The version that it named from then on.
+    pub version: i32,
+    /// When, on the data clock.
+    pub at: Time,
 }
 
 /// A figure of a version over some rows.
@@ -170,8 +179,18 @@ impl Catalog {
         aliases(self.pool(), model).await
     }
 
-    /// Points an alias at a version and remembers the one before. Safe to repeat: the same version again
-    /// changes nothing.
+    /// The moves of an alias, the first first, by the data clock.
+    pub async fn alias_moves(&self, model: &str, alias: &str) -> Result<Vec<AliasMove>, Error> {
+        let rows: Vec<(i32, Time)> = sqlx::query_as(include_str!("../queries/model/moves.sql"))
+            .bind(model)
+            .bind(alias)
+            .fetch_all(self.pool())
+            .await?;
+        Ok(rows.into_iter().map(|(version, at)| AliasMove { version, at }).collect())
+    }
+
+    /// Points an alias at a version and remembers the one before, and the move with the data clock's time. Safe to
+    /// repeat: the same version again changes nothing.
     pub async fn promote_model(
         &self,
         tx: &mut Tx,
@@ -183,6 +202,7 @@ impl Catalog {
             .bind(model)
             .bind(alias)
             .bind(version)
+            .bind(data_clock(tx).await?)
             .execute(tx.conn())
             .await?;
         Ok(())
@@ -193,6 +213,7 @@ impl Catalog {
         let row: Option<(i32,)> = sqlx::query_as(include_str!("../queries/model/rollback.sql"))
             .bind(model)
             .bind(alias)
+            .bind(data_clock(tx).await?)
             .fetch_optional(tx.conn())
             .await?;
         Ok(row.map(|(version,)| version))
@@ -231,6 +252,13 @@ impl Catalog {
             })
             .collect())
     }
+}
+
+/// What the data clock shows, in the transaction of a move.
+async fn data_clock(tx: &mut Tx) -> Result<Time, Error> {
+    let (types::Json(clock), now): (types::Json<DataClock>, Time) =
+        sqlx::query_as("SELECT clock, now() FROM engine.data_clock").fetch_one(tx.conn()).await?;
+    Ok(clock.at(now))
 }
 
 type VersionRow = (i32, types::Json<ModelVersion>, Time);

@@ -177,15 +177,21 @@ impl Catalog {
         Ok(row.map(scan))
     }
 
-    /// Windows of a monitor that were scanned before all of them was known, the oldest first; read by `tx`.
+    /// The newest windows of a monitor, at most so many, that were scanned before all of them was known, the oldest
+    /// first; read by `tx`.
     pub async fn windows_incomplete_in(
         &self,
         tx: &mut Tx,
         monitor: &str,
+        limit: i64,
     ) -> Result<Vec<(Time, Time)>, Error> {
         let select = "SELECT window_from, window_to FROM catalog.monitor_scan
-                      WHERE monitor = $1 AND body ->> 'complete' = 'false' ORDER BY window_from, window_to";
-        Ok(sqlx::query_as(select).bind(monitor).fetch_all(tx.conn()).await?)
+                      WHERE monitor = $1 AND body ->> 'complete' = 'false'
+                      ORDER BY window_from DESC, window_to DESC LIMIT $2";
+        let mut windows: Vec<(Time, Time)> =
+            sqlx::query_as(select).bind(monitor).bind(limit).fetch_all(tx.conn()).await?;
+        windows.reverse();
+        Ok(windows)
     }
 
     /// Incidents of one monitor, or of all, newest first.

@@ -51,6 +51,17 @@ impl fmt::Display for Format {
     }
 }
 
+/// An accepted file whose rows aren't in the lake yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unpublished {
+    /// Its place in the order of acceptance.
+    pub ordinal: i64,
+    /// The source.
+    pub source: String,
+    /// Its ingest still runs; else it has failed, or was paused or cancelled.
+    pub running: bool,
+}
+
 /// A file about to be accepted.
 #[derive(Clone, Debug)]
 pub struct NewUpload {
@@ -224,6 +235,19 @@ impl Catalog {
             .execute(tx.conn())
             .await?;
         Ok(Some(id))
+    }
+
+    /// Uploads of some sources whose rows aren't in the lake yet, in the order of acceptance.
+    pub async fn uploads_unpublished(&self, sources: &[String]) -> Result<Vec<Unpublished>, Error> {
+        let rows: Vec<(i64, String, bool)> =
+            sqlx::query_as(include_str!("../queries/upload/unpublished.sql"))
+                .bind(sources)
+                .fetch_all(self.pool())
+                .await?;
+        Ok(rows
+            .into_iter()
+            .map(|(ordinal, source, running)| Unpublished { ordinal, source, running })
+            .collect())
     }
 
     /// Notes which run ingests an upload.

@@ -100,6 +100,10 @@ async fn a_rollback_returns_to_the_version_before_and_only_once() {
     };
     assert_eq!(rollback().await, Some(1));
     assert_eq!(rollback().await, None);
+    // What it was is known, repeats left out.
+    let moves = catalog.alias_moves("late_flight", "champion").await.unwrap();
+    assert_eq!(moves.iter().map(|moved| moved.version).collect::<Vec<_>>(), [1, 2, 1]);
+    assert!(moves.is_sorted_by_key(|moved| moved.at));
 }
 
 #[tokio::test]

@@ -19,6 +19,9 @@ pub struct Signature {
     pub columns: Vec<InputColumn>,
     /// Named, typed outputs in order.
     pub outputs: IndexMap<String, OutputType>,
+    /// Columns in which a null makes the model fail, as it was found out where it was saved.
+    #[serde(default)]
+    pub no_nulls: Vec<String>,
 }
 
 /// One column of the vector.

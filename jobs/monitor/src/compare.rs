@@ -1,14 +1,15 @@
 //! Two tables against each other: what `tidemill monitors compare` prints. The same figures as a monitor's.
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
-use arrow::{
-    array::{Array as _, ArrayRef, AsArray as _, Float64Array, RecordBatch},
-    datatypes::FieldRef,
-};
+use arrow::array::RecordBatch;
 use serde::{Deserialize, Serialize};
 
-use crate::{ColumnReport, Error, column::compare_column, report};
+use crate::{
+    ColumnReport, Error,
+    column::{Given, compare_given, named},
+    report,
+};
 
 /// How the columns of a table compare with a reference's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,66 +25,67 @@ impl CompareReport {
     }
 }
 
-/// Compares two files (Parquet, CSV or JSON lines). Needs no server.
+/// Compares two files (Parquet, CSV or JSON lines). Needs no server. A CSV says nothing of types: its columns are read as
+/// text and are what the other side's are, or else what nineteen of twenty of their words are.
 ///
 /// # Errors
-/// A file can't be read, a side lacks a column, or its values can't be compared.
+/// A file can't be read, neither side has one of `columns`, or the two have none in common.
 pub async fn compare_files(
     reference: &Path,
     current: &Path,
     columns: &[String],
 ) -> Result<CompareReport, Error> {
-    compare(&read(reference).await?, &read(current).await?, columns)
+    compare_tables(&read(reference).await?, &read(current).await?, columns)
 }
 
-async fn read(path: &Path) -> Result<RecordBatch, Error> {
+/// A table, and whether its text is words that say nothing of types.
+struct Table {
+    rows: RecordBatch,
+    words: bool,
+}
+
+async fn read(path: &Path) -> Result<Table, Error> {
     if !path.is_file() {
         return Err(Error::MissingFile(path.to_owned()));
     }
-    let rows = tidemill_offline::read::read_file(path).await?;
-    if path.extension().is_some_and(|end| end == "csv") { told_numbers(&rows) } else { Ok(rows) }
+    let typed = path.extension().is_some_and(|end| end == "parquet" || end == "pq");
+    Ok(Table { rows: tidemill_offline::read::read_file(path).await?, words: !typed })
 }
 
-/// A CSV says nothing of types, and who guesses them takes a column that begins with `inf` for text.
-fn told_numbers(rows: &RecordBatch) -> Result<RecordBatch, Error> {
-    let column = |(field, column): (&FieldRef, &ArrayRef)| {
-        let numbers: Option<Float64Array> = column.as_string_opt::<i32>().and_then(|words| {
-            let number = |word: Option<&str>| {
-                word.map(|word| word.trim().parse().ok()).map_or(Some(None), |n| n.map(Some))
-            };
-            words.iter().map(number).collect::<Option<Vec<Option<f64>>>>().map(Float64Array::from)
-        });
-        let numbers = numbers.filter(|numbers| numbers.null_count() < numbers.len());
-        let column = numbers.map_or_else(|| Arc::clone(column), |numbers| -> ArrayRef { Arc::new(numbers) });
-        (field.name().clone(), column, true)
-    };
-    let schema = rows.schema();
-    if rows.num_columns() == 0 {
-        return Ok(rows.clone());
-    }
-    Ok(RecordBatch::try_from_iter_with_nullable(schema.fields().iter().zip(rows.columns()).map(column))?)
-}
-
-/// Compares `columns`; without any, all that both sides have.
+/// Compares `columns`; without any, all that either side has. A column that can't be compared is reported with its
+/// defect, like the others.
 ///
 /// # Errors
-/// A side lacks a column, they share none, or the values of one can't be compared.
+/// Neither side has one of `columns`, or the two have none in common.
 pub fn compare(
     reference: &RecordBatch,
     current: &RecordBatch,
     columns: &[String],
 ) -> Result<CompareReport, Error> {
-    let names = |rows: &RecordBatch| -> Vec<String> {
-        rows.schema().fields().iter().map(|field| field.name().clone()).collect()
+    let table = |rows: &RecordBatch| Table { rows: rows.clone(), words: false };
+    compare_tables(&table(reference), &table(current), columns)
+}
+
+fn compare_tables(reference: &Table, current: &Table, columns: &[String]) -> Result<CompareReport, Error> {
+    let names = |table: &Table| -> Vec<String> {
+        table.rows.schema().fields().iter().map(|field| field.name().clone()).collect()
     };
-    let shared: Vec<String> =
-        names(reference).into_iter().filter(|name| current.column_by_name(name).is_some()).collect();
-    if columns.is_empty() && shared.is_empty() {
-        return Err(Error::NothingShared { reference: names(reference), current: names(current) });
+    let (mut all, now) = (names(reference), names(current));
+    if columns.is_empty() && !all.iter().any(|name| now.contains(name)) {
+        return Err(Error::NothingShared { reference: all, current: now });
     }
-    let columns = if columns.is_empty() { &shared } else { columns };
-    let columns = columns.iter().map(|column| compare_column(reference, current, column));
-    Ok(CompareReport { columns: columns.collect::<Result<_, _>>()? })
+    let new: Vec<String> = now.into_iter().filter(|name| !all.contains(name)).collect();
+    all.extend(new);
+    let columns = if columns.is_empty() { &all } else { columns };
+    let compared = columns.iter().map(|column| {
+        if !all.contains(column) {
+            named(&reference.rows, column, "neither side")?;
+        }
+        let [before, now] = [reference, current]
+            .map(|table| table.rows.column_by_name(column).map(|array| Given { array, words: table.words }));
+        compare_given(column, before, now)
+    });
+    Ok(CompareReport { columns: compared.collect::<Result<_, _>>()? })
 }
 
 #[cfg(test)]
@@ -119,16 +121,72 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_cannot_be_compared_is_refused_with_its_reason() {
+    async fn a_file_without_a_column_in_common_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let numbers = write(folder.path(), "numbers.csv", "x,k\n1,a\n2,b\n");
-        let words = write(folder.path(), "words.csv", "x\na\nb\n");
-        let lists = write(folder.path(), "lists.jsonl", "{\"x\":[1,2]}\n");
         let other = write(folder.path(), "other.csv", "y\n1\n");
-        assert_eq!(refused(&numbers, &words, &[]).await.0, 908);
-        assert_eq!(refused(&lists, &lists, &[]).await.0, 908);
         assert_eq!(refused(&numbers, &other, &[]).await.0, 902);
         assert_eq!(refused(&numbers, &folder.path().join("gone.csv"), &[]).await.0, 909);
+    }
+
+    #[tokio::test]
+    async fn a_column_that_cannot_be_compared_says_why_beside_the_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let before = write(
+            folder.path(),
+            "a.jsonl",
+            "{\"x\":1,\"l\":[1],\"gone\":1,\"y\":5}\n{\"x\":2,\"l\":[2],\"gone\":1,\"y\":5}\n",
+        );
+        let now = write(folder.path(), "b.csv", "x,l,y,new\na,1,5,1\nb,2,6,1\n");
+        let report = compare_files(&before, &now, &[]).await.unwrap();
+        let told: Vec<(&str, String)> = report
+            .columns
+            .iter()
+            .map(|column| {
+                let defects = column.defects.iter().map(ToString::to_string);
+                (column.column.as_str(), defects.collect::<Vec<_>>().join("; "))
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("x", "the other side has a number, here `a` is no number".to_owned()),
+                ("l", "a list: only numbers, dates, timestamps, text and bools are compared".to_owned()),
+                ("gone", "the column is missing: the reference has it".to_owned()),
+                ("y", String::new()),
+                ("new", "the column is new: the reference has it not".to_owned()),
+            ]
+        );
+        assert!(report.columns[3].psi.is_some() && report.columns[0].psi.is_none());
+        assert!(report.to_html().contains("the column is missing"));
+    }
+
+    #[tokio::test]
+    async fn what_a_file_begins_with_does_not_decide_its_types() {
+        let folder = tempfile::tempdir().unwrap();
+        let value = |row: u32| if row < 20_481 { f64::from(row % 3) } else { 0.5 };
+        let lines: Vec<String> = (0..25_000).map(|row| value(row).to_string()).collect();
+        let text = format!("x\n{}\n", lines.join("\n"));
+        let (csv, broken) =
+            (write(folder.path(), "a.csv", &text), write(folder.path(), "b.csv", &format!("{text}abc\n")));
+        let json = lines.iter().map(|line| format!("{{\"x\":{line}}}\n")).collect::<String>();
+        let json = write(folder.path(), "a.jsonl", &json);
+        let column = arrow::array::Float64Array::from_iter_values((0..25_000).map(value));
+        let rows = RecordBatch::try_from_iter([("x", std::sync::Arc::new(column) as _)]).unwrap();
+        let parquet = folder.path().join("a.parquet");
+        std::fs::write(&parquet, tidemill_rows::parquet::write(&rows).unwrap()).unwrap();
+        for same in [&csv, &json, &parquet, &broken] {
+            let report = compare_files(&parquet, same, &[]).await.unwrap();
+            let [x] = &report.columns[..] else { panic!("one column") };
+            assert_eq!((x.psi, x.ks_exact), (Some(0.0), Some(0.0)), "{}", same.display());
+        }
+        // One late word is a defect with its row, and no null.
+        for before in [&csv, &parquet] {
+            let report = compare_files(before, &broken, &[]).await.unwrap();
+            let [defect] = &report.columns[0].defects[..] else { panic!("one defect") };
+            assert_eq!(defect.to_string(), "`abc` is no number in row 25001");
+            assert_eq!(report.columns[0].null_rate_current, Some(0.0));
+        }
     }
 
     #[tokio::test]

@@ -1,7 +1,9 @@
 //! Bins frozen from a reference column, and exact counts in them. Pure.
 //!
-//! Counts of the same bins add up, so that a window may be counted in parts. Nulls have a place of their own, infinities
-//! none: no quantile is told from them. NaN is a null.
+//! Counts of the same bins add up, so that a window may be counted in parts. Numbers are counted in cells that are finer
+//! than the bins: an edge is a value of the reference and has a cell of its own, so that what lies below it can be told
+//! from it ([`Bins::side_by_side`]). Nulls have a place of their own, infinities and values of another type none: no
+//! quantile is told from them. NaN is a null.
 
 use arrow::{
     array::{ArrayRef, AsArray as _},
@@ -14,6 +16,8 @@ use serde::{Deserialize, Serialize};
 
 /// Quantile bins of a number.
 const QUANTILES: usize = 10;
+/// The most that may move within one bin unseen: what a bin of a reference without ties holds.
+const HIDDEN_MAX: f64 = 0.1;
 
 /// What a column's values are. Columns of different kinds can't be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,15 +78,29 @@ pub enum Bins {
     Categories(Vec<String>),
 }
 
-/// How many values of a column lie in each bin.
+/// How many values of a column lie in each cell.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
-    /// In the bins' order.
-    pub bins: Vec<u64>,
+    /// In order: of what has an order, below each edge and above the one before it, then the edge itself, and last what
+    /// lies above all; of categories, one for each and one for what the reference had not.
+    pub cells: Vec<u64>,
     /// Nulls and NaN.
     pub nulls: u64,
     /// Infinities.
     pub infinite: u64,
+    /// Values of another type.
+    pub wrong: u64,
+}
+
+/// The bins of both sides, in order, over which distances are told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SideBySide {
+    /// What each holds, for people.
+    pub labels: Vec<String>,
+    /// Rows of the reference.
+    pub reference: Vec<u64>,
+    /// Rows of the window.
+    pub current: Vec<u64>,
 }
 
 impl Bins {
@@ -112,14 +130,16 @@ impl Bins {
     /// # Errors
     /// The column's type can't be read so.
     pub fn count(&self, column: &ArrayRef) -> Result<Counts, ArrowError> {
-        let mut counts = Counts { bins: vec![0; self.len()], ..Counts::default() };
+        let mut counts = Counts { cells: vec![0; self.cells()], ..Counts::default() };
         match self {
             Self::Ordered { edges, .. } => {
                 for value in numbers(column)?.as_primitive::<Float64Type>() {
                     match value {
                         Some(value) if value.is_infinite() => counts.infinite += 1,
                         Some(value) if !value.is_nan() => {
-                            counts.bins[edges.partition_point(|edge| *edge < value)] += 1;
+                            let place = edges.partition_point(|edge| *edge < value);
+                            let on_edge = edges.get(place).is_some_and(|edge| *edge == value);
+                            counts.cells[2 * place + usize::from(on_edge)] += 1;
                         }
                         _ => counts.nulls += 1,
                     }
@@ -130,7 +150,7 @@ impl Bins {
                     match value {
                         Some(value) => {
                             let place = values.binary_search_by(|known| known.as_str().cmp(value));
-                            counts.bins[place.unwrap_or(values.len())] += 1;
+                            counts.cells[place.unwrap_or(values.len())] += 1;
                         }
                         None => counts.nulls += 1,
                     }
@@ -140,36 +160,67 @@ impl Bins {
         Ok(counts)
     }
 
-    /// How many bins, the null's aside.
-    pub fn len(&self) -> usize {
-        1 + match self {
-            Self::Ordered { edges, .. } => edges.len(),
-            Self::Categories(values) => values.len(),
-        }
-    }
-
-    /// Never: there is always a bin for what the reference had not.
-    pub fn is_empty(&self) -> bool {
-        false
-    }
-
-    /// What each bin holds, for people.
-    pub fn labels(&self) -> Vec<String> {
+    fn cells(&self) -> usize {
         match self {
-            Self::Ordered { scale, edges } => {
-                let upto = edges.iter().map(|edge| format!("≤ {}", value(*scale, *edge)));
-                let last = edges.last().map(|edge| format!("> {}", value(*scale, *edge)));
-                upto.chain([last.unwrap_or_else(|| "all".to_owned())]).collect()
-            }
-            Self::Categories(values) => values.iter().cloned().chain(["(unseen)".to_owned()]).collect(),
+            Self::Ordered { edges, .. } => 2 * edges.len() + 1,
+            Self::Categories(values) => values.len() + 1,
         }
     }
+
+    /// Both sides in bins. A bin of what has an order ends with its edge. It is parted in two, below the edge and the
+    /// edge itself, where it would hide something: values below all that the reference ever had, or more than a tenth of
+    /// a side moving between the two parts. That happens where many rows of the reference share one value.
+    pub fn side_by_side(&self, reference: &Counts, current: &Counts) -> SideBySide {
+        let (before, now) = (&reference.cells, &current.cells);
+        let mut bins = SideBySide::default();
+        let mut push = |label: String, reference: u64, current: u64| {
+            bins.labels.push(label);
+            bins.reference.push(reference);
+            bins.current.push(current);
+        };
+        match self {
+            Self::Categories(values) => {
+                let labels = values.iter().cloned().chain(["(unseen)".to_owned()]);
+                for (label, (before, now)) in labels.zip(before.iter().zip(now)) {
+                    push(label, *before, *now);
+                }
+            }
+            Self::Ordered { scale, edges } => {
+                let (all_before, all_now) = (before.iter().sum(), now.iter().sum());
+                for (place, edge) in edges.iter().enumerate() {
+                    let [left, right] = [before, now].map(|cells| (cells[2 * place], cells[2 * place + 1]));
+                    let edge = value(*scale, *edge);
+                    let outside = place == 0 && left.0 == 0 && right.0 > 0;
+                    if outside || hidden((left, all_before), (right, all_now)) > HIDDEN_MAX {
+                        push(format!("< {edge}"), left.0, right.0);
+                        push(format!("= {edge}"), left.1, right.1);
+                    } else {
+                        push(format!("≤ {edge}"), left.0 + left.1, right.0 + right.1);
+                    }
+                }
+                let last = edges.last().map(|edge| format!("> {}", value(*scale, *edge)));
+                let above = 2 * edges.len();
+                push(last.unwrap_or_else(|| "all".to_owned()), before[above], now[above]);
+            }
+        }
+        bins
+    }
+}
+
+/// The share of rows that moved between the two parts of a bin, besides what went in and out of it. Each side: rows below
+/// the edge and on it, and all rows.
+fn hidden(before: ((u64, u64), u64), now: ((u64, u64), u64)) -> f64 {
+    let side =
+        |((below, on), all): ((u64, u64), u64)| Some((share(below + on, all)?, share(on, below + on)?));
+    side(before)
+        .zip(side(now))
+        .map_or(0.0, |((held, on), (held_now, on_now))| held.min(held_now) * (on - on_now).abs())
 }
 
 impl Counts {
     /// All rows counted.
     pub fn rows(&self) -> u64 {
-        self.bins.iter().sum::<u64>() + self.nulls + self.infinite
+        self.cells.iter().sum::<u64>() + self.nulls + self.infinite + self.wrong
     }
 
     /// Share of nulls; none over nothing.
@@ -255,23 +306,56 @@ mod tests {
         Arc::new(Float64Array::from(values.to_vec()))
     }
 
+    /// Both sides over the reference's bins.
+    fn sides(reference: &ArrayRef, current: &ArrayRef, scale: Scale) -> SideBySide {
+        let bins = Bins::freeze(reference, scale).unwrap();
+        bins.side_by_side(&bins.count(reference).unwrap(), &bins.count(current).unwrap())
+    }
+
+    fn of_numbers(reference: &[f64], current: &[f64]) -> SideBySide {
+        sides(&floats(reference), &floats(current), Scale::Number)
+    }
+
     #[test]
     fn deciles_are_values_of_the_reference_and_ties_make_fewer() {
         let ten: Vec<f64> = (1..=10).map(f64::from).collect();
-        let bins = deciles(&floats(&ten));
-        assert_eq!(bins, ordered((1..=9).map(f64::from).collect()));
-        assert_eq!(bins.count(&floats(&ten)).unwrap().bins, [1; 10]);
+        assert_eq!(deciles(&floats(&ten)), ordered((1..=9).map(f64::from).collect()));
+        assert_eq!(of_numbers(&ten, &ten).current, [1; 10]);
         assert_eq!(deciles(&floats(&[0.0, 0.0, 0.0, 5.0])), ordered(vec![0.0, 5.0]));
-        assert_eq!(deciles(&floats(&[])).count(&floats(&[1.0])).unwrap().bins, [1]);
+        assert_eq!(deciles(&floats(&[])).count(&floats(&[1.0])).unwrap().cells, [1]);
+    }
+
+    #[test]
+    fn what_lies_below_all_that_the_reference_had_has_a_bin_of_its_own() {
+        let bins = of_numbers(&[5.0; 100], &[3.0; 100]);
+        assert_eq!(bins.labels, ["< 5", "= 5", "> 5"]);
+        assert_eq!((bins.reference, bins.current), (vec![0, 100, 0], vec![100, 0, 0]));
+        // One row is enough: the other end is open, too.
+        let mut few = vec![5.0; 99];
+        few.push(-999.0);
+        assert_eq!(of_numbers(&[5.0; 100], &few).current, [1, 99, 0]);
+        // Without any the bins are the deciles.
+        assert_eq!(of_numbers(&[5.0; 100], &[5.0; 3]).labels, ["≤ 5", "> 5"]);
+    }
+
+    #[test]
+    fn a_value_that_many_rows_share_is_told_from_what_lies_below_it() {
+        let many = |low: f64, low_rows: usize, high_rows: usize| -> Vec<f64> {
+            [vec![low; low_rows], vec![5.0; 100 - low_rows - high_rows], vec![9.0; high_rows]].concat()
+        };
+        let bins = of_numbers(&many(1.0, 5, 5), &many(3.0, 60, 5));
+        assert_eq!(bins.labels, ["< 5", "= 5", "> 5"]);
+        assert_eq!((bins.reference, bins.current), (vec![5, 90, 5], vec![60, 35, 5]));
+        // A tenth may move within any bin.
+        assert_eq!(of_numbers(&many(1.0, 5, 5), &many(3.0, 12, 5)).labels, ["≤ 5", "> 5"]);
     }
 
     #[test]
     fn edges_are_shown_in_the_column_s_own_words() {
         let dates: ArrayRef = Arc::new(Date32Array::from(vec![15_706]));
-        assert_eq!(Bins::freeze(&dates, Scale::Date).unwrap().labels(), ["≤ 2013-01-01", "> 2013-01-01"]);
+        assert_eq!(sides(&dates, &dates, Scale::Date).labels, ["≤ 2013-01-01", "> 2013-01-01"]);
         let seconds: ArrayRef = Arc::new(TimestampSecondArray::from(vec![1_356_998_400]));
-        let bins = Bins::freeze(&seconds, Scale::Timestamp).unwrap();
-        assert_eq!(bins.labels()[0], "≤ 2013-01-01T00:00:00Z");
+        assert_eq!(sides(&seconds, &seconds, Scale::Timestamp).labels[0], "≤ 2013-01-01T00:00:00Z");
         let shown = |number: f64, expected: &str| assert_eq!(short(number), expected);
         shown(0.0, "0");
         shown(-0.012_345_678, "-0.012346");
@@ -292,7 +376,7 @@ mod tests {
             Some(f64::INFINITY),
         ]));
         let counts = bins.count(&column).unwrap();
-        assert_eq!(counts, Counts { bins: vec![1, 1], nulls: 2, infinite: 1 });
+        assert_eq!(counts, Counts { cells: vec![0, 1, 1], nulls: 2, infinite: 1, wrong: 0 });
         assert_eq!(counts.null_rate(), Some(0.4));
     }
 
@@ -301,10 +385,10 @@ mod tests {
         let reference: ArrayRef = Arc::new(StringArray::from(vec!["b", "a", "b"]));
         let bins = Bins::freeze(&reference, Scale::Category).unwrap();
         let current: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), Some("c"), None]));
-        assert_eq!(bins.count(&current).unwrap(), Counts { bins: vec![1, 0, 1], nulls: 1, infinite: 0 });
+        let counts = bins.count(&current).unwrap();
+        assert_eq!(counts, Counts { cells: vec![1, 0, 1], nulls: 1, ..Counts::default() });
         let bools: ArrayRef = Arc::new(BooleanArray::from(vec![true, false]));
-        let bins = Bins::freeze(&bools, Scale::Category).unwrap();
-        assert_eq!(bins.labels(), ["false", "true", "(unseen)"]);
+        assert_eq!(sides(&bools, &bools, Scale::Category).labels, ["false", "true", "(unseen)"]);
     }
 
     proptest! {
@@ -315,8 +399,8 @@ mod tests {
             let whole = bins.count(&floats(&values)).unwrap();
             let (left, right) = values.split_at(cut);
             let (left, right) = (bins.count(&floats(left)).unwrap(), bins.count(&floats(right)).unwrap());
-            let sum: Vec<u64> = left.bins.iter().zip(&right.bins).map(|(a, b)| a + b).collect();
-            prop_assert_eq!(sum, whole.bins);
+            let sum: Vec<u64> = left.cells.iter().zip(&right.cells).map(|(a, b)| a + b).collect();
+            prop_assert_eq!(sum, whole.cells);
         }
     }
 }

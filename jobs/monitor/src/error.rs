@@ -35,26 +35,6 @@ pub enum Error {
         /// The other's.
         current: Vec<String>,
     },
-    /// Values that have neither an order nor are text.
-    #[error("column `{column}` is {ty}: only numbers, dates, timestamps, text and bools are compared")]
-    Uncountable {
-        /// The column.
-        column: String,
-        /// Its type.
-        ty: String,
-    },
-    /// Two sides that can't be counted in the same bins.
-    #[error(
-        "column `{column}` is a {reference} in the reference, but a {current} in what is compared with it"
-    )]
-    OtherKind {
-        /// The column.
-        column: String,
-        /// What it is in the reference.
-        reference: &'static str,
-        /// What it is on the other side.
-        current: &'static str,
-    },
     /// There is no such file.
     #[error("there is no file `{}`", .0.display())]
     MissingFile(PathBuf),
@@ -126,8 +106,6 @@ impl Error {
                 reference.join(", "),
                 current.join(", ")
             )),
-            Self::Uncountable { .. } | Self::OtherKind { .. } => Fault::coded(908, message)
-                .hint("make both sides the same kind, or name the others with --columns a,b"),
             Self::MissingFile(_) => Fault::coded(909, message).hint("check the path"),
             Self::Ahead { .. } => Fault::coded(907, message)
                 .hint("scan a window that has begun, or move a replay clock: tidemill clock set TIME"),

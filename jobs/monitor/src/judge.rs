@@ -15,6 +15,7 @@ use crate::{
     ColumnReport, Error, Verdict,
     column::{compare_column, named},
     counts::share,
+    faults::defects,
     verdict::{ROWS_MIN, at_most, judge},
 };
 
@@ -29,6 +30,8 @@ pub(crate) struct Facts {
     pub auc_reference: Option<f64>,
     /// AUC on the window's labels.
     pub auc: Option<f64>,
+    /// The version was trained, or tried, on rows of the window.
+    pub learnt: bool,
     /// Newest row of each source and view whose freshness is watched.
     pub newest: BTreeMap<String, Option<Time>>,
     /// When freshness is asked: the window's end, or the data clock within it.
@@ -40,11 +43,18 @@ pub(crate) struct Facts {
     pub due: Time,
     /// The data clock.
     pub now: Time,
+    /// Whose rows of the window may still be on their way; empty once all have arrived.
+    pub awaited: Vec<String>,
 }
 
 impl Facts {
-    /// Whether nothing more can become known of the window.
+    /// Whether nothing more can become known of the window: the clock has passed it, and its rows have arrived.
     pub(crate) fn complete(&self) -> bool {
+        self.is_due() && self.awaited.is_empty()
+    }
+
+    /// Whether the clock has passed all that belongs to the window.
+    fn is_due(&self) -> bool {
         self.now >= self.due
     }
 }
@@ -52,7 +62,7 @@ impl Facts {
 /// What one check says of one column.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CheckResult {
-    /// `psi`, `js`, `ks`, `label_rate`, `auc`, `null_rate`, `freshness` or `volume`.
+    /// `psi`, `js`, `ks`, `label_rate`, `auc`, `null_rate`, `freshness`, `volume` or `defects`.
     pub check: String,
     /// The column, label, source or view; empty for the volume.
     pub column: String,
@@ -65,7 +75,7 @@ pub struct CheckResult {
     pub limit: f64,
     /// What was said.
     pub status: Verdict,
-    /// Why nothing could be said.
+    /// Why nothing could be said, or what the defects are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
@@ -102,15 +112,8 @@ pub(crate) fn judge_all(checks: &[Check], facts: &Facts) -> (Vec<CheckResult>, V
             Check::Drift { measure, columns: watched, warn, fail } => {
                 for column in watched {
                     let known = columns.iter().find(|report| report.column == *column).cloned();
-                    let compared = known.map_or_else(
-                        || {
-                            compare_column(&facts.reference, &facts.window, column)
-                                .map_err(|error| note(&error))
-                        },
-                        Ok,
-                    );
-                    let figure =
-                        compared.as_ref().map(|report| figure(report, measure)).map_err(Clone::clone);
+                    let compared = known.map_or_else(|| compared(facts, column), Ok);
+                    let figure = compared.clone().and_then(|report| figure(&report, measure));
                     results.push(drift(facts, (measure, column), figure, (*warn, *fail)));
                     columns.extend(
                         compared.ok().filter(|new| columns.iter().all(|old| old.column != new.column)),
@@ -132,31 +135,41 @@ pub(crate) fn judge_all(checks: &[Check], facts: &Facts) -> (Vec<CheckResult>, V
             Check::Volume { min } => results.push(volume(facts, *min)),
         }
     }
+    results.extend(defects(checks, facts, &columns));
     if rows(facts) == 0 && !checks.iter().any(|check| matches!(check, Check::Volume { .. })) {
         results.push(volume(facts, 1));
     }
     (results, columns)
 }
 
-/// Mean of a bool or number over its values; none without any.
+/// Mean of a bool or number over its finite values; none without any.
 pub(crate) fn mean(rows: &RecordBatch, column: &str) -> Result<Option<f64>, Error> {
     let values = cast(named(rows, column, "the window")?, &DataType::Float64)?;
     let values = values.as_primitive::<Float64Type>();
-    let known = values.len() - values.null_count();
+    let known: Vec<f64> = values.iter().flatten().filter(|value| value.is_finite()).collect();
     #[expect(clippy::cast_precision_loss, reason = "row counts are far below 2^52")]
-    Ok((known > 0).then(|| values.iter().flatten().sum::<f64>() / known as f64))
+    Ok((!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64))
 }
 
-fn rows(facts: &Facts) -> u64 {
+pub(crate) fn rows(facts: &Facts) -> u64 {
     facts.window.num_rows() as u64
 }
 
-fn figure(report: &ColumnReport, measure: &str) -> Option<f64> {
-    match measure {
-        "js" => report.js,
-        "ks" => report.ks,
-        _ => report.psi,
+/// The figure that is judged, or why there is none.
+fn figure(report: &ColumnReport, measure: &str) -> Result<Option<f64>, String> {
+    if let Some(whole) = report.defects.iter().find(|defect| defect.kind.is_whole()) {
+        return Err(whole.to_string());
     }
+    Ok(match measure {
+        "js" => report.js,
+        // Bins hide what moves within them.
+        "ks" => report.ks_exact,
+        _ => report.psi,
+    })
+}
+
+fn compared(facts: &Facts, column: &str) -> Result<ColumnReport, String> {
+    compare_column(&facts.reference, &facts.window, column).map_err(|error| note(&error))
 }
 
 fn note(error: &Error) -> String {
@@ -215,6 +228,7 @@ fn mean_change(facts: &Facts, label: &str) -> Result<Option<f64>, String> {
 fn auc_drop(facts: &Facts, label: &str) -> Result<Option<f64>, String> {
     match &facts.label {
         Some(trained) if trained != label => Err(format!("the version predicts `{trained}`")),
+        _ if facts.learnt => Err("the version was trained or tried on rows of this window".to_owned()),
         _ if facts.auc_reference.is_none() => Err("its dataset has no holdout, or no AUC on it".to_owned()),
         _ if facts.auc.is_none() => Err("the window's labels are all alike, or not bools".to_owned()),
         _ => Ok(facts.auc_reference.zip(facts.auc).map(|(before, now)| before - now)),
@@ -251,7 +265,7 @@ fn freshness(facts: &Facts, object: &str, limit: f64) -> CheckResult {
 #[expect(clippy::cast_precision_loss, reason = "row counts are far below 2^52")]
 fn volume(facts: &Facts, min: u64) -> CheckResult {
     let rows = rows(facts);
-    let early = facts.label.as_ref().filter(|_| !facts.complete());
+    let early = facts.label.as_ref().filter(|_| !facts.is_due());
     let (status, note) = match early {
         _ if rows >= min => (Verdict::Ok, None),
         Some(label) => {
@@ -292,11 +306,13 @@ mod tests {
             window,
             auc_reference: Some(0.77),
             auc: Some(0.70),
+            learnt: false,
             newest: BTreeMap::from([("weather".to_owned(), Some(Time::UNIX_EPOCH))]),
             end: Time::UNIX_EPOCH + Duration::from_hours(2),
             label: Some("late".to_owned()),
             due: Time::UNIX_EPOCH + Duration::from_hours(4),
             now: Time::UNIX_EPOCH + Duration::from_hours(4),
+            awaited: Vec::new(),
         }
     }
 
@@ -325,8 +341,9 @@ mod tests {
     #[test]
     fn each_check_is_judged_by_itself() {
         use Verdict::{Fail, Insufficient, Ok};
-        assert_eq!(statuses(table(1000, 0.0, 4)), [Ok, Insufficient, Ok, Fail, Ok, Ok, Ok]);
-        assert_eq!(statuses(table(1000, 40.0, 10)), [Fail, Insufficient, Fail, Fail, Ok, Ok, Ok]);
+        // The last is of the column that is watched and isn't there.
+        assert_eq!(statuses(table(1000, 0.0, 4)), [Ok, Insufficient, Ok, Fail, Ok, Ok, Ok, Fail]);
+        assert_eq!(statuses(table(1000, 40.0, 10)), [Fail, Insufficient, Fail, Fail, Ok, Ok, Ok, Fail]);
     }
 
     #[test]
@@ -334,7 +351,8 @@ mod tests {
         use Verdict::{Fail, Insufficient, Ok};
         let few = [Insufficient, Insufficient, Insufficient, Insufficient, Insufficient, Ok];
         let with_volume = |volume| few.into_iter().chain([volume]).collect::<Vec<_>>();
-        assert_eq!(statuses(table(150, 40.0, 4)), with_volume(Ok));
+        // That a column isn't there needs no rows to be told.
+        assert_eq!(statuses(table(150, 40.0, 4)), [with_volume(Ok), vec![Fail]].concat());
         assert_eq!(statuses(table(0, 0.0, 4)), with_volume(Fail));
     }
 

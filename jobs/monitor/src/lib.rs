@@ -1,15 +1,20 @@
 //! Drift, data quality and performance: counts, statistics, incidents, notifications, reports.
 //!
-//! Reading order: [`counts`] (bins frozen from a reference, exact counts in them), [`measure`] (PSI, JS, KS, Hellinger
+//! Reading order: [`counts`] (bins frozen from a reference, exact counts in them), `words` (what a file's text is), `defect`
+//! (what isn't as it should be), [`measure`] (PSI, JS, KS, Hellinger
 //! from counts), [`verdict`] and `judge` (what they mean), [`window`] (which instants), [`compare`] (two tables or
 //! files, without a server), all of them pure; then [`jobs`]: `monitor.scan` reads a window (`subject`: a model's, as
 //! serving saw it; `table`: a source's or view's), writes what it found in one transaction and leaves a page (`report`);
 //! `notify` delivers it, where `webhooks` allows. [`start_scan`] and [`MonitorTicks`] start scans. Formulas: `docs/reference/drift.md`.
 
+mod arrival;
+mod champion;
 mod column;
 mod compare;
 pub mod counts;
+mod defect;
 mod error;
+mod faults;
 mod histogram;
 mod judge;
 mod list;
@@ -23,9 +28,11 @@ mod table;
 pub mod verdict;
 mod webhooks;
 pub mod window;
+mod words;
 
 pub use column::{Bin, ColumnReport, Spread, compare_column};
 pub use compare::{CompareReport, compare, compare_files};
+pub use defect::{Defect, DefectKind, Side};
 pub use error::Error;
 pub use judge::{CheckResult, shown};
 pub use list::{MonitorHistory, MonitorRow, monitor, monitors};

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::counts::{Counts, share};
+use crate::counts::{SideBySide, share};
 
 /// The distances between two sides. Each is none where a side is empty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -24,14 +24,14 @@ pub struct Distances {
 
 impl Distances {
     /// Between the known values: nulls left out.
-    pub fn of_known(reference: &Counts, current: &Counts) -> Self {
-        Self::of(&reference.bins, &current.bins)
+    pub fn of_known(bins: &SideBySide) -> Self {
+        Self::of(&bins.reference, &bins.current)
     }
 
-    /// With a last bin for nulls, whether there are any or not.
-    pub fn with_null(reference: &Counts, current: &Counts) -> Self {
-        let of = |counts: &Counts| counts.bins.iter().copied().chain([counts.nulls]).collect::<Vec<_>>();
-        Self::of(&of(reference), &of(current))
+    /// With a last bin for the nulls of the reference and of the window, whether there are any or not.
+    pub fn with_null(bins: &SideBySide, (reference, current): (u64, u64)) -> Self {
+        let of = |bins: &[u64], nulls| bins.iter().copied().chain([nulls]).collect::<Vec<_>>();
+        Self::of(&of(&bins.reference, reference), &of(&bins.current, current))
     }
 
     fn of(reference: &[u64], current: &[u64]) -> Self {
@@ -142,10 +142,9 @@ mod tests {
 
     #[test]
     fn nulls_that_come_up_are_drift_to_the_psi_that_counts_them() {
-        let without = Counts { bins: vec![500, 500], ..Counts::default() };
-        let with = Counts { bins: vec![350, 350], nulls: 300, infinite: 0 };
-        assert!(Distances::with_null(&without, &with).psi.unwrap() > 0.25);
-        assert!(Distances::of_known(&without, &with).psi.unwrap() < 1e-6);
+        let bins = SideBySide { reference: vec![500, 500], current: vec![350, 350], ..SideBySide::default() };
+        assert!(Distances::with_null(&bins, (0, 300)).psi.unwrap() > 0.25);
+        assert!(Distances::of_known(&bins).psi.unwrap() < 1e-6);
     }
 
     #[test]

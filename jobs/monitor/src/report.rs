@@ -5,7 +5,7 @@ use tidemill_core::Time;
 use tidemill_spec::{Monitor, MonitorTarget, Reference};
 
 use crate::{
-    CheckResult, ColumnReport, Scan, Verdict,
+    CheckResult, ColumnReport, Defect, Scan, Side, Verdict,
     histogram::{histogram, spreads},
     judge::shown,
     window::local,
@@ -63,7 +63,14 @@ pub(crate) fn page_of(scan: &Scan, monitor: &Monitor, columns: &[ColumnReport]) 
                 }
             }
             @if !scan.complete {
-                p class="foot" { "Not all of this window could be known yet. The next tick scans it again." }
+                p class="foot" {
+                    "Not all of this window could be known yet"
+                    @if !scan.awaited.is_empty() { ": rows of " (scan.awaited.join(", ")) " may still arrive" }
+                    ". The next tick scans it again."
+                }
+            }
+            @if !scan.version_served {
+                p class="foot" { "No version was champion in this window; the first that became it stands in." }
             }
             h2 { "Checks" }
             (checks(&scan.results))
@@ -142,16 +149,17 @@ fn of_columns(columns: &[ColumnReport]) -> Markup {
         @if !columns.is_empty() {
             h2 { "Columns" }
             (figures(&drifted))
+            (defects(columns))
             @if drifted.len() > HISTOGRAMS_MAX {
                 p class="foot" { "Of " (drifted.len()) " columns the " (HISTOGRAMS_MAX) " that drifted most are drawn." }
             }
             h2 { "Distributions" }
             p class="foot" { span class="key reference" {} "reference" span class="key current" {} "window" }
-            div class="cards" { @for column in drifted.iter().take(HISTOGRAMS_MAX) { div class="card" {
+            div class="cards" { @for column in drifted.iter().filter(|column| !column.bins.is_empty()).take(HISTOGRAMS_MAX) { div class="card" {
                 h3 { (column.column) }
                 p class="figures" {
                     "PSI " (number(column.psi)) " · JS " (number(column.js))
-                    @if column.ks.is_some() { " · KS " (number(column.ks)) }
+                    @if column.ks_exact.is_some() { " · KS " (number(column.ks_exact)) }
                     @if let Some(unseen) = column.unseen_rate { " · unseen " (number(Some(unseen))) }
                     " · nulls " (number(column.null_rate_reference)) " → " (number(column.null_rate_current))
                 }
@@ -159,10 +167,32 @@ fn of_columns(columns: &[ColumnReport]) -> Markup {
                 (histogram(column))
             } } }
             p class="foot" {
-                "Bins are the reference's deciles, or its categories. PSI adds half a count to each bin and has a bin for \
+                "Bins are the reference's deciles, or its categories; KS is of the values themselves. PSI adds half a count to each bin and has a bin for \
                  nulls where there are any; the other distances are of known values. JS is the square root of the \
                  divergence to base 2. “No drift” is the PSI to expect of two samples of one distribution."
             }
+        }
+    }
+}
+
+/// What isn't as it should be in the columns, which figures leave out.
+fn defects(columns: &[ColumnReport]) -> Markup {
+    let found: Vec<(&str, &Defect)> = columns
+        .iter()
+        .flat_map(|column| column.defects.iter().map(|defect| (column.column.as_str(), defect)))
+        .collect();
+    html! {
+        @if !found.is_empty() {
+            h2 { "Defects" }
+            div class="scroll" { table {
+                thead { tr { th class="text" { "column" } th class="text" { "side" } th { "rows" } th class="text" { "" } } }
+                tbody { @for (column, defect) in found.iter().take(FIGURES_MAX) { tr {
+                    td class="text" { (column) }
+                    td class="text" { (if defect.side == Side::Reference { "reference" } else { "window" }) }
+                    td { (defect.rows) }
+                    td class="text" { (defect) }
+                } } }
+            } }
         }
     }
 }
@@ -179,7 +209,7 @@ fn figures(columns: &[&ColumnReport]) -> Markup {
             tbody {
                 @for column in columns.iter().take(FIGURES_MAX) { tr {
                     td class="text" { (column.column) }
-                    @for figure in [column.psi, column.psi_expected, column.js, column.ks, column.hellinger,
+                    @for figure in [column.psi, column.psi_expected, column.js, column.ks_exact, column.hellinger,
                         column.linf, column.tvd, column.null_rate_reference, column.null_rate_current,
                         column.unseen_rate] {
                         td { (number(figure)) }

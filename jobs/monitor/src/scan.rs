@@ -1,7 +1,8 @@
 //! Job `monitor.scan`: one window of one monitor, judged, told, written down.
 //!
-//! The first attempt fixes the data clock, the lake's head and the version that is watched; then it waits for the views.
-//! What follows is a function of these. Scan, incident, notifications and their jobs commit together.
+//! The first attempt fixes the data clock and the version that is watched: the one that was champion in the window. Then
+//! it waits for the files that were accepted by then, fixes the lake's head, and waits for the views to reach it. What
+//! follows is a function of these. Scan, incident, notifications and their jobs commit together.
 
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,8 @@ use tidemill_training::wait;
 
 use crate::{
     CheckResult, ColumnReport, Error, Verdict,
+    arrival::{Sources, awaited},
+    champion::serving,
     judge::{Facts, judge_all, mean},
     report,
     subject::{self, Champion, PREDICTION, Pin},
@@ -51,8 +54,14 @@ pub struct Scan {
     /// complete is scanned again by the next tick.
     #[serde(default)]
     pub complete: bool,
-    /// The version that was watched, for a model.
+    /// Sources whose rows of the window may still be on their way.
+    #[serde(default)]
+    pub awaited: Vec<String>,
+    /// The version that was watched, for a model: the one that was champion for the longest part of the window.
     pub version: Option<i32>,
+    /// False where no version was champion in the window, so that the first that became it stands in.
+    #[serde(default = "yes")]
+    pub version_served: bool,
     /// What each check says.
     pub results: Vec<CheckResult>,
     /// Mean of the label, for a model.
@@ -67,12 +76,23 @@ pub struct Scan {
     pub report: String,
 }
 
+fn yes() -> bool {
+    true
+}
+
 /// What the first attempt fixed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Fixed {
     clock: Time,
+    /// The lake's head once the files had arrived.
     head: Version,
     version: Option<i32>,
+    /// Whether the version was champion in the window.
+    #[serde(default = "yes")]
+    served: bool,
+    /// Uploads that were being ingested; they are waited for.
+    #[serde(default)]
+    uploads: Vec<i64>,
     #[serde(default)]
     pinned: Option<Version>,
 }
@@ -91,7 +111,7 @@ impl Job for ScanJob {
     async fn run(&self, args: &MonitorScan, cx: &mut Context<Fixed>) -> Result<Outcome, JobError> {
         let objects = self.deps.catalog.objects().await?;
         let monitor = declared(&objects, &args.monitor)?;
-        let fixed = self.fix(monitor, cx).await?;
+        let fixed = self.fix(&objects, monitor, args, cx).await?;
         if args.from > fixed.clock {
             return Err(Error::Ahead { from: args.from, now: fixed.clock }.into());
         }
@@ -101,33 +121,80 @@ impl Job for ScanJob {
             }
             _ => None,
         };
+        let sources = Sources::of(&objects, monitor, champion.as_ref());
+        let fixed = self.await_uploads(&sources, fixed, cx).await?;
+        let served = fixed.served;
         let lake = self.pin(&objects, monitor, champion.as_ref(), fixed.clone(), cx).await?;
         let (window, pin) = (args.from..args.to, Pin { clock: fixed.clock, lake });
         let facts = match &champion {
-            Some(champion) => subject::of_model(&self.deps, &objects, monitor, champion, window, pin).await?,
-            None => table::of_table(&self.deps, &objects, monitor, window, pin).await?,
+            Some(champion) => {
+                subject::of_model(&self.deps, &objects, monitor, champion, window.clone(), pin).await?
+            }
+            None => table::of_table(&self.deps, &objects, monitor, window.clone(), pin).await?,
         };
+        let awaited = awaited(&self.deps, &sources, &window, facts.due, pin).await?;
+        let facts = Facts { awaited, ..facts };
         let (mut scan, columns) = found(args, monitor, champion.as_ref(), &facts)?;
+        scan.version_served = served;
         scan.report = self.keep(&report::page_of(&scan, monitor, &columns), &scan).await?;
         self.tell(monitor, scan, &columns, cx).await
     }
 }
 
 impl ScanJob {
-    async fn fix(&self, monitor: &Monitor, cx: &mut Context<Fixed>) -> Result<Fixed, JobError> {
+    async fn fix(
+        &self,
+        objects: &Objects,
+        monitor: &Monitor,
+        args: &MonitorScan,
+        cx: &mut Context<Fixed>,
+    ) -> Result<Fixed, JobError> {
         if let Some(fixed) = cx.checkpoint() {
             return Ok(fixed.clone());
         }
-        let version = match &monitor.target {
+        let clock = cx.now_data().await?;
+        let served = match &monitor.target {
             MonitorTarget::Model(model) => {
-                let alias = self.deps.catalog.model_alias(model, CHAMPION).await?;
+                let moves = self.deps.catalog.alias_moves(model, CHAMPION).await?;
                 let none = || Error::NoReference(format!("model `{model}` has no {CHAMPION}"));
-                Some(alias.ok_or_else(none)?.version)
+                Some(serving(&moves, &(args.from..args.to.min(clock))).ok_or_else(none)?)
             }
             _ => None,
         };
+        let champion = match (&monitor.target, served) {
+            (MonitorTarget::Model(model), Some(served)) => {
+                Some(subject::champion(&self.deps, model, served.version).await?)
+            }
+            _ => None,
+        };
+        let sources = Sources::of(objects, monitor, champion.as_ref()).all();
+        let waiting = self.deps.catalog.uploads_unpublished(&sources).await?;
+        let uploads = waiting.iter().filter(|upload| upload.running).map(|upload| upload.ordinal).collect();
         let head = self.deps.lake.head().await?;
-        let fixed = Fixed { clock: cx.now_data().await?, head, version, pinned: None };
+        let (version, served) =
+            (served.map(|served| served.version), served.is_none_or(|served| served.then));
+        let fixed = Fixed { clock, head, version, served, uploads, pinned: None };
+        cx.save_checkpoint(fixed.clone()).await?;
+        Ok(fixed)
+    }
+
+    /// Snoozes while a file is being ingested that was accepted before the scan began; then fixes the head behind it.
+    async fn await_uploads(
+        &self,
+        sources: &Sources,
+        fixed: Fixed,
+        cx: &mut Context<Fixed>,
+    ) -> Result<Fixed, JobError> {
+        if fixed.uploads.is_empty() {
+            return Ok(fixed);
+        }
+        let waiting = self.deps.catalog.uploads_unpublished(&sources.all()).await?;
+        let mut waiting = waiting.iter().filter(|one| one.running && fixed.uploads.contains(&one.ordinal));
+        if let Some(upload) = waiting.next() {
+            let reason = format!("waits for {} of `{}` to be ingested", 1 + waiting.count(), upload.source);
+            return Err(JobError::Snooze { until: cx.clock().now() + SNOOZE, reason });
+        }
+        let fixed = Fixed { head: self.deps.lake.head().await?, uploads: Vec::new(), ..fixed };
         cx.save_checkpoint(fixed.clone()).await?;
         Ok(fixed)
     }
@@ -199,7 +266,8 @@ impl ScanJob {
         let mut body = outputs.clone();
         body["columns"] = serde_json::to_value(columns).map_err(JobError::discard)?;
         catalog.put_scan(&mut tx, &monitor.name, window, scan.status.as_str(), &body).await?;
-        if matches!(scan.status, Verdict::Ok | Verdict::Warn) {
+        // What couldn't be judged, or is above a warning, is no sign that all is well.
+        if scan.status == Verdict::Ok {
             catalog.close_incident(&mut tx, &monitor.name, window).await?;
         }
         cx.enqueue(&mut tx, &told).await?;
@@ -251,6 +319,8 @@ fn found(
         rows,
         rows_reference: facts.reference.num_rows(),
         complete: facts.complete(),
+        awaited: facts.awaited.clone(),
+        version_served: true,
         version: champion.map(|champion| champion.version.version),
         label_rate: mean_of(label)?,
         mean_prediction: mean_of(predicted)?,

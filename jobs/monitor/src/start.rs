@@ -18,6 +18,8 @@ use crate::{
 
 /// What names a schedule of a monitor.
 const PREFIX: &str = "monitor/";
+/// Windows that weren't complete which a tick scans again, the newest.
+const RESTATED_MAX: i64 = 12;
 
 /// Enqueues the scan of a window in `tx`; one that waits already is found. Scans of one monitor run one after the
 /// other. Call [`Store::wake`](tidemill_store::Store::wake) after the commit.
@@ -83,7 +85,7 @@ impl Fire for MonitorTicks {
             }
             let Some(window) = window_ending(monitor, logical_time)? else { return Ok(None) };
             let mut windows = vec![(window.start, window.end)];
-            windows.extend(self.catalog.windows_incomplete_in(tx, name).await?);
+            windows.extend(self.catalog.windows_incomplete_in(tx, name, RESTATED_MAX).await?);
             let scans: Vec<_> = windows.into_iter().map(|(from, to)| scan_new(name, from, to)).collect();
             let enqueued = self.catalog.store().enqueue_all(tx, &scans).await.map_err(Error::from)?;
             Ok(enqueued.first().map(|scan| scan.run))

@@ -63,9 +63,12 @@ pub(crate) async fn of_model(
         Reference::Training => source.training(training).await?.table,
         Reference::Range { from, to } => source.rows(*from..*to).await?.table,
     };
+    // A version is no judge of what it has learnt, nor of what it was chosen by.
+    let learnt = champion.dataset.to.is_some_and(|to| window.start < to);
     let window = source.rows(window).await?;
     Ok(Facts {
         auc: window.auc(champion)?,
+        learnt,
         auc_reference: source.holdout_auc().await?,
         newest: newest(deps, objects, monitor, end, pin).await?,
         label: Some(champion.dataset.label.clone()),
@@ -74,6 +77,7 @@ pub(crate) async fn of_model(
         end,
         due,
         now: pin.clock,
+        awaited: Vec::new(),
     })
 }
 

@@ -35,12 +35,14 @@ pub(crate) async fn of_table(
         reference: table.rows(deps, from..to, pin).await?,
         window: table.rows(deps, window.start..end, pin).await?,
         auc: None,
+        learnt: false,
         auc_reference: None,
         newest: newest(deps, objects, monitor, end, pin).await?,
         label: None,
         end,
         due,
         now: pin.clock,
+        awaited: Vec::new(),
     })
 }
 

@@ -31,10 +31,10 @@ impl Verdict {
     }
 }
 
-/// Judges a figure of which less is better: none, or one of fewer than [`ROWS_MIN`] rows, is insufficient.
+/// Judges a figure of which less is better: none, NaN, or one of fewer than [`ROWS_MIN`] rows, is insufficient.
 pub fn judge(figure: Option<f64>, rows: u64, warn: Option<f64>, fail: f64) -> Verdict {
     match figure {
-        Some(figure) if rows >= ROWS_MIN => at_most(figure, warn, fail),
+        Some(figure) if rows >= ROWS_MIN && !figure.is_nan() => at_most(figure, warn, fail),
         _ => Verdict::Insufficient,
     }
 }
@@ -73,6 +73,7 @@ mod tests {
         assert_eq!(judge(Some(9.0), 199, None, 0.2), Verdict::Insufficient);
         assert_eq!(judge(Some(0.0), 199, None, 0.2), Verdict::Insufficient);
         assert_eq!(judge(None, 500, None, 0.2), Verdict::Insufficient);
+        assert_eq!(judge(Some(f64::NAN), 500, None, 0.2), Verdict::Insufficient);
     }
 
     #[test]

@@ -39,6 +39,25 @@ fn figures_agree_with_another_implementation() {
     }
 }
 
+/// Down as well as up, and from a value that nine rows of ten share.
+#[test]
+fn all_mass_that_moved_is_seen_by_every_figure() {
+    let numbers = |values: Vec<f64>| -> RecordBatch {
+        RecordBatch::try_from_iter([("x", Arc::new(Float64Array::from(values)) as ArrayRef)]).unwrap()
+    };
+    let zeros = [vec![0.0; 900], (1..=100).map(f64::from).collect()].concat();
+    let around = [vec![-3.0; 50], vec![0.0; 900], vec![3.0; 50]].concat();
+    for reference in [vec![5.0; 1000], zeros, around] {
+        for value in [3.5, 7.5, -999.0, 999.0] {
+            let report = compare(&numbers(reference.clone()), &numbers(vec![value; 500]), &[]).unwrap();
+            let [x] = &report.columns[..] else { panic!("one column") };
+            let told = format!("{:?} against {value}: {x:?}", &reference[60..62]);
+            assert!(x.psi.unwrap() > 2.0 && x.tvd.unwrap() > 0.85 && x.js.unwrap() > 0.8, "{told}");
+            assert!(x.ks_exact.unwrap() >= 0.9 && x.hellinger.unwrap() > 0.8, "{told}");
+        }
+    }
+}
+
 #[test]
 fn nulls_and_infinities_have_their_place() {
     let column = |values: Vec<Option<f64>>| -> ArrayRef { Arc::new(Float64Array::from(values)) };

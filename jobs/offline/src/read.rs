@@ -136,14 +136,16 @@ impl Lake {
     }
 }
 
-/// Rows of a file, without a lake: Parquet, CSV or JSON lines, by its name's end. Naive instants are UTC.
+/// Rows of a file, without a lake: Parquet, CSV or JSON lines, by its name's end. Naive instants are UTC. A CSV says
+/// nothing of types: its columns are text, the first line is their names. Of JSON all rows have a say in the types.
 pub async fn read_file(path: &Path) -> Result<RecordBatch, Error> {
+    let file = sql::text(&path.to_string_lossy());
     let reader = match format_of(path)? {
-        Format::Parquet => "read_parquet",
-        Format::Csv => "read_csv",
-        Format::Json => "read_json",
+        Format::Parquet => format!("read_parquet({file})"),
+        Format::Csv => format!("read_csv({file}, header = true, all_varchar = true)"),
+        Format::Json => format!("read_json({file}, sample_size = -1)"),
     };
-    let statement = format!("SELECT * FROM {reader}({})", sql::text(&path.to_string_lossy()));
+    let statement = format!("SELECT * FROM {reader}");
     let duck = Duck::open(&LakeOptions::default())?;
     let rows = foreign::read(&duck, path, move |session| session.query(&statement)).await?;
     declared_types(&rows)

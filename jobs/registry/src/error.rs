@@ -45,6 +45,14 @@ pub enum Error {
         /// What differs.
         mismatch: String,
     },
+    /// Features may have no value, and the model fails where they have none.
+    #[error("model `{model}` fails where {} is null, and an unknown entity has no value of it", .columns.join(" or "))]
+    FailsOnNulls {
+        /// The model.
+        model: String,
+        /// The columns, in the signature's order.
+        columns: Vec<String>,
+    },
     /// A metric that isn't known, or can't be computed for this model or these rows.
     #[error("{0}")]
     Metric(String),
@@ -93,6 +101,9 @@ impl Error {
             Self::Mismatch { .. } => {
                 Fault::coded(804, self.to_string()).hint("train on a dataset built from the model's inputs")
             }
+            Self::FailsOnNulls { .. } => Fault::coded(870, self.to_string()).hint(
+                "declare `on_missing: fail` on the model, so that such a row is refused by itself; or a `default` on each of the features; or train a model that takes nulls",
+            ),
             Self::Metric(_) => Fault::coded(805, self.to_string()),
             Self::Inference(error) => error.fault(),
             _ => Fault::from_error(self),
@@ -120,6 +131,7 @@ impl From<Error> for JobError {
             | Error::UnknownAlias { .. }
             | Error::NothingToRollBack { .. }
             | Error::Mismatch { .. }
+            | Error::FailsOnNulls { .. }
             | Error::Metric(_) => Self::Discard(error.fault()),
             _ => Self::Retry(error.fault()),
         }

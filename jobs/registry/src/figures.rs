@@ -63,8 +63,11 @@ fn of_class(
     let probabilities = classes.iter().map(|class| floats(predicted, &probability_column(name, class)));
     let probabilities: Vec<Float64Array> = probabilities.collect::<Result<_, _>>()?;
     let truths = classes_of(label, name, classes)?;
-    let known: Vec<(usize, usize)> =
-        truths.into_iter().enumerate().filter_map(|(row, truth)| Some((row, truth?))).collect();
+    let known: Vec<(usize, usize)> = truths
+        .into_iter()
+        .enumerate()
+        .filter_map(|(row, truth)| Some((row, truth.filter(|_| said.is_valid(row))?)))
+        .collect();
     let right = |&(row, truth): &(usize, usize)| f64::from(u8::from(said.value(row) == classes[truth]));
     let auc = match probabilities.as_slice() {
         [_, second] => {
@@ -111,7 +114,13 @@ fn truths((label, column): (&str, &ArrayRef)) -> Result<Vec<Option<bool>>, Error
     if !usable {
         return Err(Error::Metric(format!("label `{label}` is neither a bool nor a number")));
     }
-    Ok(cast(column, &DataType::Boolean)?.as_boolean().iter().collect())
+    if !column.data_type().is_floating() {
+        return Ok(cast(column, &DataType::Boolean)?.as_boolean().iter().collect());
+    }
+    // A NaN says neither yes nor no; a cast would make it a yes.
+    let numbers = cast(column, &DataType::Float64)?;
+    let known = |number: Option<f64>| number.filter(|number| number.is_finite()).map(|number| number != 0.0);
+    Ok(numbers.as_primitive::<Float64Type>().iter().map(known).collect())
 }
 
 fn beside(scores: &Float64Array, truths: Vec<Option<bool>>) -> (Vec<f64>, Vec<bool>) {
@@ -173,6 +182,12 @@ mod tests {
         assert_eq!((figures.rows, figures.auc, figures.label_rate), (3, None, None));
         close(figures.accuracy, 2.0 / 3.0);
         close(figures.log_loss, -(0.7_f64.ln() + 0.3_f64.ln() + 0.5_f64.ln()) / 3.0);
+    }
+
+    #[test]
+    fn a_label_that_is_nan_says_nothing() {
+        let label: ArrayRef = Arc::new(Float64Array::from(vec![Some(1.0), Some(f64::NAN), None, Some(0.0)]));
+        assert_eq!(truths(("late", &label)).unwrap(), [Some(true), None, None, Some(false)]);
     }
 
     #[test]

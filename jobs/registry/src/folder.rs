@@ -1,12 +1,13 @@
 //! What a model folder must say before it becomes a version: MLflow's `MLmodel` with flavors and a signature, and
-//! columns that are the model's own, in order and type. Pure but for reading one small file.
+//! columns that are the model's own, by name and type, and nulls only where the model takes them. Pure but for reading
+//! one small file.
 
 use std::{fmt, path::Path};
 
 use indexmap::IndexMap;
 use serde::Deserialize;
 use tidemill_inference::Signature;
-use tidemill_spec::{OutputType, Type};
+use tidemill_spec::{Aggregate, Hydration, HydrationRead, Objects, OutputType, Rule, Type};
 
 /// The parts of `MLmodel` that matter here; it may say more.
 #[derive(Debug, Deserialize)]
@@ -54,7 +55,7 @@ pub fn check_mlmodel(folder: &Path, signature: &Signature) -> Result<(), String>
 /// Compares what an artifact takes and gives with what the model declares; the message names the first difference.
 ///
 /// # Errors
-/// Another flavor, column, order, type or output.
+/// Another flavor, column, type or output; other columns in another order are the same, since rows are made by name.
 pub fn check_signature(
     signature: &Signature,
     runtime: &str,
@@ -64,9 +65,45 @@ pub fn check_signature(
     if signature.flavor != runtime {
         return Err(format!("its flavor is {}, the model's runtime is {runtime}", signature.flavor));
     }
-    let taken = signature.columns.iter().map(|column| (column.name.as_str(), &column.ty));
-    same("column", taken, columns)?;
+    check_columns(signature, columns)?;
     same("output", signature.outputs.iter().map(|(name, ty)| (name.as_str(), ty)), outputs)
+}
+
+fn check_columns(signature: &Signature, wanted: &IndexMap<String, Type>) -> Result<(), String> {
+    for column in &signature.columns {
+        match wanted.get(&column.name) {
+            None => return Err(format!("column `{}` is not the model's", column.name)),
+            Some(ty) if *ty != column.ty => {
+                return Err(format!("column `{}` is {}, wanted {ty}", column.name, column.ty));
+            }
+            Some(_) => {}
+        }
+    }
+    let has = |name: &String| signature.columns.iter().any(|column| column.name == *name);
+    match wanted.keys().find(|name| !has(name)) {
+        Some(missing) => Err(format!("column `{missing}` is missing")),
+        None => Ok(()),
+    }
+}
+
+/// Columns in which a null makes the model fail, though serving may find none: features without a default, but for
+/// counts, which are never null. Keys and what the caller gives are always there.
+pub(crate) fn nulls_that_fail(
+    signature: &Signature,
+    objects: &Objects,
+    hydration: &Hydration,
+) -> Vec<String> {
+    let reads = hydration.rounds.iter().flatten();
+    let given = |read: &HydrationRead, name: &String| {
+        let feature = objects.views.get(&read.view).and_then(|view| view.features.get(name));
+        feature.is_some_and(|feature| {
+            let counted = matches!(feature.rule, Rule::Window { aggregate: Aggregate::Count, .. });
+            feature.default.is_some() || counted
+        })
+    };
+    let may_lack: Vec<&String> =
+        reads.flat_map(|read| read.features.iter().filter(move |name| !given(read, name))).collect();
+    signature.no_nulls.iter().filter(|name| may_lack.contains(name)).cloned().collect()
 }
 
 fn same<'a, T: PartialEq + fmt::Display + 'a>(
@@ -102,7 +139,8 @@ mod tests {
             .iter()
             .map(|(name, ty)| InputColumn { name: (*name).to_owned(), ty: *ty, categories: None })
             .collect();
-        Signature { flavor: "lightgbm".into(), columns, outputs: outputs(Type::Float.into()) }
+        let outputs = outputs(Type::Float.into());
+        Signature { flavor: "lightgbm".into(), columns, outputs, no_nulls: Vec::new() }
     }
 
     fn outputs(ty: OutputType) -> IndexMap<String, OutputType> {
@@ -114,7 +152,8 @@ mod tests {
         let class = |classes: &[&str]| {
             outputs(OutputType::Class(classes.iter().map(|&class| class.to_owned()).collect()))
         };
-        let has = Signature { flavor: "sklearn".into(), columns: Vec::new(), outputs: class(&["a", "b"]) };
+        let outputs = class(&["a", "b"]);
+        let has = Signature { flavor: "sklearn".into(), columns: Vec::new(), outputs, no_nulls: Vec::new() };
         let check = |wanted| check_signature(&has, "sklearn", &IndexMap::new(), &wanted);
         assert_eq!(check(class(&["a", "b"])), Ok(()));
         let told = "output 1 is `p` (class of a, b), wanted `p` (class of b, a)";
@@ -128,15 +167,10 @@ mod tests {
             check_signature(&signature(has), "lightgbm", &wanted, &outputs(Type::Float.into()))
         };
         assert_eq!(check(&[("carrier", Type::String), ("hour", Type::Int)]), Ok(()));
+        // Rows are made by name.
+        assert_eq!(check(&[("hour", Type::Int), ("carrier", Type::String)]), Ok(()));
         for (has, message) in [
-            (
-                vec![("hour", Type::Int), ("carrier", Type::String)],
-                "column 1 is `hour` (int), wanted `carrier` (string)",
-            ),
-            (
-                vec![("carrier", Type::String), ("hour", Type::Float)],
-                "column 2 is `hour` (float), wanted `hour` (int)",
-            ),
+            (vec![("carrier", Type::String), ("hour", Type::Float)], "column `hour` is float, wanted int"),
             (vec![("carrier", Type::String)], "column `hour` is missing"),
             (
                 vec![("carrier", Type::String), ("hour", Type::Int), ("late", Type::Bool)],

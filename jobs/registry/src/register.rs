@@ -87,6 +87,10 @@ impl RegisterJob {
         folder::check_mlmodel(&local, &signature)
             .and_then(|()| folder::check_signature(&signature, &model.runtime, &columns, &model.outputs))
             .map_err(|mismatch| Error::Mismatch { model: args.model.clone(), mismatch })?;
+        let columns = folder::nulls_that_fail(&signature, objects, &hydration);
+        if !model.fail_on_missing && !columns.is_empty() {
+            return Err(Error::FailsOnNulls { model: args.model.clone(), columns });
+        }
         let views: Vec<String> = hydration.rounds.iter().flatten().map(|read| read.view.clone()).collect();
         let dataset = training.dataset.as_ref();
         let mut view_versions = dataset.map(|dataset| dataset.view_versions.clone()).unwrap_or_default();

@@ -38,7 +38,8 @@ pub const FEATURES_BACKFILL: Kind = Kind::new("features.backfill");
 
 /// Builds a training set: labels with the features that were known at each label's moment.
 ///
-/// Outputs: `dataset` and `holdout` (ids; `holdout` is null where none was asked for), `rows`, `holdout_rows`.
+/// Outputs: `dataset` and `holdout` (ids; `holdout` is null where none was asked for), `rows`, `holdout_rows`, `purged`
+/// (labels in neither part: they happened before the holdout and matured inside it).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DatasetBuild {

@@ -1,7 +1,7 @@
 //! The point-in-time join of label rows with their features, and what is reported of it.
 
 use arrow::{
-    array::{Array as _, AsArray as _, RecordBatch},
+    array::{AsArray as _, RecordBatch},
     compute::{cast, kernels::cmp::distinct},
     datatypes::{DataType, Float64Type},
 };
@@ -64,14 +64,13 @@ fn rows_that_differ(a: &RecordBatch, b: &RecordBatch, first: usize) -> Result<u6
     Ok(differs.into_iter().filter(|differs| *differs).count() as u64)
 }
 
-/// Mean of a bool or numeric column over its values; none without any.
+/// Mean of a bool or numeric column over its finite values; none without any.
 pub(crate) fn rate(rows: &RecordBatch, column: &str) -> Option<f64> {
     let values = cast(rows.column_by_name(column)?, &DataType::Float64).ok()?;
     let values = values.as_primitive::<Float64Type>();
-    let known = values.len() - values.null_count();
+    let known: Vec<f64> = values.iter().flatten().filter(|value| value.is_finite()).collect();
     #[expect(clippy::cast_precision_loss, reason = "row counts are far below 2^52")]
-    let mean = values.iter().flatten().sum::<f64>() / known as f64;
-    (known > 0).then_some(mean)
+    (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
 }
 
 #[cfg(test)]
@@ -100,6 +99,9 @@ mod tests {
         let column = BooleanArray::from(vec![Some(true), None, Some(false), Some(true), Some(false)]);
         let rows = RecordBatch::try_from_iter([("late", Arc::new(column) as _)]).unwrap();
         assert_eq!(rate(&rows, "late"), Some(0.5));
+        let amounts = Float64Array::from(vec![1.0, f64::NAN, 3.0, f64::INFINITY]);
+        let rows = RecordBatch::try_from_iter([("paid", Arc::new(amounts) as _)]).unwrap();
+        assert_eq!(rate(&rows, "paid"), Some(2.0));
         assert_eq!(rate(&rows, "none"), None);
         assert_eq!(rate(&rows.slice(1, 1), "late"), None);
     }

@@ -2,13 +2,10 @@
 //!
 //! The first attempt fixes the id, the data clock and the lake's head; the step then waits until its views hold what
 //! was in the lake by then, and pins the head once more, since the rows they computed meanwhile lie behind it. What
-//! follows is a function of what is fixed: a repeat writes the same files and finds the same row.
+//! follows is a function of what is fixed: a repeat writes the same files and finds the same row. What the holdout is:
+//! [`split`].
 
-use arrow::{
-    array::{ArrayRef, AsArray as _, BooleanArray, RecordBatch},
-    compute::filter_record_batch,
-    datatypes::TimestampMicrosecondType,
-};
+use arrow::array::RecordBatch;
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -26,11 +23,10 @@ use crate::{
     Deps, Error,
     assemble::{assemble, rate},
     inputs::{Inputs, unknown},
+    split::{Split, split},
     wait,
 };
 
-/// Column of label rows that holds when it happened.
-const EVENT_TIME: &str = "event_time";
 /// How long the step sleeps while its views catch up.
 const SNOOZE: TimeDelta = TimeDelta::milliseconds(300);
 
@@ -72,7 +68,7 @@ impl Job for DatasetJob {
         let label = label_of(&objects, args)?;
         let keys: Vec<String> = objects.entities[&label.entity].keys.keys().cloned().collect();
         let inputs = Inputs::resolve(catalog, &objects, &args.inputs, &keys).await?;
-        let holdout_from = check(args, &objects, label, &inputs)?;
+        check(args, &objects, label, &inputs)?;
 
         let fixed = self.fix(cx).await?;
         let (version, fixed) = self.pin(&inputs, fixed, cx).await?;
@@ -97,7 +93,12 @@ impl Job for DatasetJob {
             labels.left_out
         ));
         let assembled = assemble(lake, labels.rows, &inputs, version, args.known_at).await?;
-        let (train, holdout) = split(&assembled.rows, holdout_from)?;
+        let Split { train, holdout, holdout_from, purged } = split(&assembled.rows, args.holdout)?;
+        if let Some(from) = holdout_from {
+            cx.log(format!(
+                "the holdout begins at {from}, counted from the newest matured label; {purged} labels before it are left out of training, since they mature inside it"
+            ));
+        }
         let dataset = Dataset {
             id: fixed.id,
             label: label.name.clone(),
@@ -119,7 +120,7 @@ impl Job for DatasetJob {
             run: Some(cx.run()),
             code_hash: catalog.code_hash().await?,
         };
-        self.register(&dataset, label, cx).await
+        self.register(&dataset, label, purged, cx).await
     }
 }
 
@@ -186,6 +187,7 @@ impl DatasetJob {
         &self,
         dataset: &Dataset,
         label: &Label,
+        purged: usize,
         cx: &mut Context<Fixed>,
     ) -> Result<Outcome, JobError> {
         let key = format!("{}/{}", cx.run(), cx.step().unwrap_or(DATASET_BUILD.as_str()));
@@ -198,6 +200,7 @@ impl DatasetJob {
             "holdout": holdout.map(|_| DatasetPartRef { id, holdout: true }.to_string()),
             "rows": dataset.train.rows,
             "holdout_rows": holdout.map_or(0, |part| part.rows),
+            "purged": purged,
             "label_rate": dataset.train.label_rate,
             "lake_version": dataset.lake_version,
             "leak_allowed": dataset.leak_allowed,
@@ -211,13 +214,8 @@ fn label_of<'a>(objects: &'a Objects, args: &DatasetBuild) -> Result<&'a Label, 
     objects.labels.get(&args.label).ok_or_else(|| unknown("label", &args.label, objects.labels.keys()))
 }
 
-/// Refuses what can't be built; returns where the holdout starts.
-fn check(
-    args: &DatasetBuild,
-    objects: &Objects,
-    label: &Label,
-    inputs: &Inputs,
-) -> Result<Option<Time>, Error> {
+/// Refuses what can't be built.
+fn check(args: &DatasetBuild, objects: &Objects, label: &Label, inputs: &Inputs) -> Result<(), Error> {
     if let Some(model) = inputs.model.as_ref().and_then(|name| objects.models.get(name))
         && model.entity != label.entity
     {
@@ -235,26 +233,12 @@ fn check(
     if args.from >= args.to {
         return Err(Error::EmptyRange(format!("from {} to {} there is nothing", args.from, args.to)));
     }
-    let Some(length) = args.holdout else { return Ok(None) };
-    let length = TimeDelta::from_std(length).unwrap_or(TimeDelta::MAX);
-    let start = args.to.checked_sub_signed(length).filter(|start| *start > args.from);
-    start.map(Some).ok_or_else(|| Error::EmptyRange("the holdout leaves nothing to train on".to_owned()))
-}
-
-/// Rows before and from an event time on.
-fn split(
-    rows: &RecordBatch,
-    holdout_from: Option<Time>,
-) -> Result<(RecordBatch, Option<RecordBatch>), Error> {
-    let Some(start) = holdout_from else { return Ok((rows.clone(), None)) };
-    let missing = || Error::MissingColumn { column: EVENT_TIME.to_owned(), purpose: "when it happened" };
-    let column: &ArrayRef = rows.column_by_name(EVENT_TIME).ok_or_else(missing)?;
-    let times = column.as_primitive_opt::<TimestampMicrosecondType>().ok_or_else(missing)?;
-    let late = |time: Option<i64>| time.is_some_and(|time| time >= start.timestamp_micros());
-    let held: BooleanArray = times.iter().map(|time| Some(late(time))).collect();
-    let kept: BooleanArray = held.iter().map(|held| held.map(|held| !held)).collect();
-    debug_assert_eq!(held.len(), rows.num_rows());
-    Ok((filter_record_batch(rows, &kept)?, Some(filter_record_batch(rows, &held)?)))
+    let Some(length) = args.holdout else { return Ok(()) };
+    let start = args.to.checked_sub_signed(TimeDelta::from_std(length).unwrap_or(TimeDelta::MAX));
+    if start.is_some_and(|start| start > args.from) {
+        return Ok(());
+    }
+    Err(Error::EmptyRange("the holdout is as long as the range and leaves nothing to train on".to_owned()))
 }
 
 fn edges(dataset: &Dataset, label: &Label) -> Vec<Edge> {

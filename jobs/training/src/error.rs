@@ -1,6 +1,6 @@
 //! What can go wrong with a training set, by what a caller may do about it.
 
-use tidemill_core::{Fault, JobError, RunId};
+use tidemill_core::{Fault, JobError, RunId, Time};
 
 /// Why a training set was not built.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +51,19 @@ pub enum Error {
     /// The range holds no instant, or the holdout takes all of it.
     #[error("{0}")]
     EmptyRange(String),
+    /// The holdout and the labels' own delay leave nothing to train on.
+    #[error(
+        "nothing is left to train on: the holdout begins at {from}, counted from the newest matured label ({newest}), and {}",
+        before_it(*.before)
+    )]
+    EmptyPart {
+        /// Event time of the newest matured label.
+        newest: Time,
+        /// First event time of the holdout.
+        from: Time,
+        /// Labels before it.
+        before: usize,
+    },
     /// No label has matured in the range.
     #[error("label `{label}` has no matured row in the range")]
     NoRows {
@@ -90,6 +103,14 @@ pub enum Error {
     Arrow(#[from] arrow::error::ArrowError),
 }
 
+fn before_it(labels: usize) -> String {
+    if labels == 0 {
+        "there is no label before it".to_owned()
+    } else {
+        format!("of the labels before it {labels} mature inside it")
+    }
+}
+
 impl Error {
     /// What a person is told.
     pub fn fault(&self) -> Fault {
@@ -113,6 +134,9 @@ impl Error {
                 Fault::coded(814, message).hint(format!("it is {purpose}"))
             }
             Self::EmptyRange(_) => Fault::coded(815, message).hint("check `from`, `to` and `holdout`"),
+            Self::EmptyPart { .. } => {
+                Fault::coded(815, message).hint("choose an earlier `from`, or a shorter `holdout`")
+            }
             Self::NoRows { .. } => {
                 Fault::coded(816, message).hint("labels mature by the data clock: tidemill clock show")
             }

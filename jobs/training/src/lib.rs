@@ -1,7 +1,7 @@
 //! Training sets: labels with the features that were known at each label's moment.
 //!
 //! Reading order: [`inputs`] (which views are read, and how their keys are found), `assemble` (the point-in-time join
-//! and its report), [`DatasetJob`] (step `dataset.build`: pins, waits, builds, registers), [`build_from_labels`] (the
+//! and its report), `split` (what is held out), [`DatasetJob`] (step `dataset.build`: pins, waits, builds, registers), [`build_from_labels`] (the
 //! same for anyone's file of label rows). Training itself is the user's Python, run by `pipeline`; versions are scored
 //! by `registry`.
 
@@ -10,6 +10,7 @@ mod dataset;
 mod error;
 mod from_labels;
 pub mod inputs;
+mod split;
 pub mod wait;
 
 pub use dataset::DatasetJob;

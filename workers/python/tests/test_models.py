@@ -14,7 +14,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 
 from tidemill import Dataset, models
-from tidemill.models import folder, predictors
+from tidemill.models import bare, folder, predictors
 
 OUTPUTS = {"late_probability": "float"}
 
@@ -101,7 +101,7 @@ def test_a_bare_booster_that_a_step_left_becomes_a_folder(frame: pd.DataFrame, t
     model.save_model(str(tmp_path / "model.txt"))
     pq.write_table(plain(frame), tmp_path / "rows.parquet")
     inputs = {"carrier": "string", "hour": "int", "delay": "float"}
-    folder.wrap(tmp_path, Dataset([tmp_path / "rows.parquet"], inputs, "late", OUTPUTS))
+    bare.wrap(tmp_path, Dataset([tmp_path / "rows.parquet"], inputs, "late", OUTPUTS))
     signature = folder.Signature.read(tmp_path)
     assert signature.columns[0].categories == ["AA", "UA", "WN"]
     assert "signature:" in (tmp_path / "MLmodel").read_text()
@@ -117,7 +117,7 @@ def test_an_mlflow_folder_is_read_as_it_is(frame: pd.DataFrame, tmp_path: Path) 
     (tmp_path / "MLmodel").write_text(mlmodel)
     pq.write_table(plain(frame), tmp_path / "rows.parquet")
     inputs = {"carrier": "string", "hour": "int", "delay": "float"}
-    folder.wrap(tmp_path, Dataset([tmp_path / "rows.parquet"], inputs, "late", OUTPUTS))
+    bare.wrap(tmp_path, Dataset([tmp_path / "rows.parquet"], inputs, "late", OUTPUTS))
     assert (tmp_path / "MLmodel").read_text() == mlmodel
     assert folder.Signature.read(tmp_path).file == "model.lgb"
     got = predictors.load(tmp_path).predict(plain(frame)).column(0).to_numpy()

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use prost_types::{ListValue, Struct, Timestamp, Value as Wire, value::Kind};
 use serde_json::{Map, Value as Json};
 use tidemill_core::{Fault, Time};
-use tidemill_inference::Output;
+use tidemill_inference::{Output, Outputs};
 use tidemill_online::ViewFeatures;
 use tidemill_proto::{
     Deadline, Reason,
     serving::v1::{
-        Class, Output as WireOutput, PredictRequest, PredictResponse, Prediction as WirePrediction, Vector,
-        ViewAge, output, predict_request, prediction_service_server::PredictionService,
+        Class, Failure, Output as WireOutput, PredictRequest, PredictResponse, Prediction as WirePrediction,
+        Vector, ViewAge, output, predict_request, prediction_service_server::PredictionService,
     },
 };
 use tidemill_rows::Row;
@@ -62,16 +62,28 @@ fn ask(request: PredictRequest) -> Ask {
 }
 
 fn prediction(one: Prediction, now: Time) -> WirePrediction {
+    let (outputs, error) = match one.outputs {
+        Ok(outputs) => (outputs, None),
+        Err(error) => (Outputs::new(), Some(failure(&error))),
+    };
     WirePrediction {
         prediction_id: one.id.to_string(),
-        outputs: Some(Struct {
-            fields: one.outputs.iter().map(|(name, output)| (name.clone(), wire(output.to_json()))).collect(),
+        outputs: error.is_none().then(|| Struct {
+            fields: outputs.iter().map(|(name, output)| (name.clone(), wire(output.to_json()))).collect(),
         }),
-        typed_outputs: one.outputs.into_iter().map(|(name, output)| (name, typed(output))).collect(),
+        typed_outputs: outputs.into_iter().map(|(name, output)| (name, typed(output))).collect(),
+        error,
         views: one.hydrated.views.iter().map(|view| age(view, now)).collect(),
         defaulted: one.hydrated.defaulted,
         features: one.features.as_ref().map(wire_row),
     }
+}
+
+/// Why one entity has no outputs.
+fn failure(error: &Error) -> Failure {
+    let Fault { code, message, hint, .. } = error.fault();
+    let code = code.map_or_else(String::new, |code| code.to_string());
+    Failure { code, message, hint: hint.unwrap_or_default() }
 }
 
 fn typed(output: Output) -> WireOutput {

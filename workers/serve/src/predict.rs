@@ -58,7 +58,8 @@ pub(crate) struct Answer {
 #[derive(Debug)]
 pub(crate) struct Prediction {
     pub(crate) id: PredictionId,
-    pub(crate) outputs: Outputs,
+    /// What the model says, or why it wasn't asked: then the other entities have their answers all the same.
+    pub(crate) outputs: Result<Outputs, Error>,
     pub(crate) hydrated: Hydrated,
     /// The vector by column, if asked for.
     pub(crate) features: Option<Row>,
@@ -126,16 +127,22 @@ impl Predictor {
         for (one, given) in hydrated.iter_mut().zip(given) {
             one.row.extend(given);
         }
-        if loaded.live.fail_on_missing {
-            complete(&hydrated, loaded)?;
-        }
         self.count_views(&hydrated);
         let vectors: Vec<Row> = hydrated.iter().map(|one| vector(&one.row, loaded)).collect();
-        let batch = loaded.pool.signature().vectorise(&vectors)?;
-        let left = deadline.saturating_duration_since(Instant::now());
-        let outputs = loaded.pool.predict(batch, left).await?;
-        let outputs = outputs_of(&outputs, &loaded.pool.signature().outputs)?;
-        let predictions = outputs.into_iter().zip(hydrated).zip(vectors);
+        let complete: Vec<Result<(), Error>> = vectors
+            .iter()
+            .enumerate()
+            .map(
+                |(entity, vector)| {
+                    if loaded.live.fail_on_missing { complete(entity, vector) } else { Ok(()) }
+                },
+            )
+            .collect();
+        let mut outputs = predicted(&vectors, &complete, loaded, deadline).await?.into_iter();
+        let answers =
+            complete.into_iter().map(|complete| complete.map(|()| outputs.next().unwrap_or_default()));
+        let answers: Vec<Result<Outputs, Error>> = answers.collect();
+        let predictions = answers.into_iter().zip(hydrated).zip(vectors);
         let predictions = predictions.map(|((outputs, hydrated), vector)| Prediction {
             id: PredictionId::generate(),
             outputs,
@@ -222,17 +229,29 @@ fn vector(row: &Row, loaded: &Loaded) -> Row {
         .collect()
 }
 
-/// For `on_missing: fail`.
-fn complete(hydrated: &[Hydrated], loaded: &Loaded) -> Result<(), Error> {
-    for (entity, one) in hydrated.iter().enumerate() {
-        let vector = vector(&one.row, loaded);
-        let columns: Vec<String> =
-            vector.into_iter().filter(|(_, value)| value.is_null()).map(|(name, _)| name).collect();
-        if !columns.is_empty() {
-            return Err(Error::Missing { entity, columns });
-        }
+/// What the model says of the vectors that are complete. Where none is, the request fails as the first does.
+async fn predicted(
+    vectors: &[Row],
+    complete: &[Result<(), Error>],
+    loaded: &Loaded,
+    deadline: Instant,
+) -> Result<Vec<Outputs>, Error> {
+    let asked = vectors.iter().zip(complete).filter(|(_, complete)| complete.is_ok());
+    let asked: Vec<Row> = asked.map(|(vector, _)| vector.clone()).collect();
+    if let (true, Some(Err(Error::Missing { entity, columns }))) = (asked.is_empty(), complete.first()) {
+        return Err(Error::Missing { entity: *entity, columns: columns.clone() });
     }
-    Ok(())
+    let batch = loaded.pool.signature().vectorise(&asked)?;
+    let left = deadline.saturating_duration_since(Instant::now());
+    let outputs = loaded.pool.predict(batch, left).await?;
+    Ok(outputs_of(&outputs, &loaded.pool.signature().outputs)?)
+}
+
+/// For `on_missing: fail`.
+fn complete(entity: usize, vector: &Row) -> Result<(), Error> {
+    let nulls = vector.iter().filter(|(_, value)| value.is_null());
+    let columns: Vec<String> = nulls.map(|(name, _)| name.clone()).collect();
+    if columns.is_empty() { Ok(()) } else { Err(Error::Missing { entity, columns }) }
 }
 
 #[cfg(test)]

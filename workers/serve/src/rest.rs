@@ -121,10 +121,13 @@ fn prediction_json(one: &Prediction, now: Time) -> Value {
         .collect();
     let mut told = json!({
         "prediction_id": one.id,
-        "outputs": outputs_json(&one.outputs),
         "views": views,
         "defaulted": one.hydrated.defaulted,
     });
+    match &one.outputs {
+        Ok(outputs) => told["outputs"] = outputs_json(outputs),
+        Err(error) => told["error"] = json!(error.fault()),
+    }
     if let Some(features) = &one.features {
         told["features"] = row_json(features);
     }

@@ -1,4 +1,5 @@
--- Closes a monitor's incident once $4 windows after it are clean, or its only window is, scanned again.
+-- Closes a monitor's incident once $4 windows after it are clean, or its only window is, scanned again. Clean is what was
+-- judged and is within every limit: neither what couldn't be judged nor what is above a warning.
 UPDATE catalog.incident
 SET state = 'closed', closed_at = now()
 WHERE monitor = $1
@@ -8,6 +9,6 @@ WHERE monitor = $1
     OR (
         SELECT count(*)
         FROM catalog.monitor_scan AS scan
-        WHERE scan.monitor = $1 AND scan.status IN ('ok', 'warn') AND scan.window_from >= incident.window_to
+        WHERE scan.monitor = $1 AND scan.status = 'ok' AND scan.window_from >= incident.window_to
     ) >= $4
   )

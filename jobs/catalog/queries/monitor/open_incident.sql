@@ -16,7 +16,7 @@ reopened AS (
       AND (
           SELECT count(*)
           FROM catalog.monitor_scan AS scan
-          WHERE scan.monitor = $2 AND scan.status IN ('ok', 'warn') AND scan.window_from >= $4
+          WHERE scan.monitor = $2 AND scan.status = 'ok' AND scan.window_from >= $4
       ) < $6
 ),
 failing AS (

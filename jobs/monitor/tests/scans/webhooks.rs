@@ -1,6 +1,11 @@
 //! Deliveries: one per incident and notifier, however long the receiver is away.
 
-use tidemill_testkit::run_until_idle;
+use std::{any::Any, collections::BTreeSet};
+
+use tidemill_testkit::{
+    faults::{Digest, FaultWorld, dies_between_effect_and_checkpoint},
+    run_until_idle,
+};
 
 use crate::world::{World, day, unusual, usual, visits};
 
@@ -33,6 +38,33 @@ async fn a_receiver_that_was_away_gets_the_incident_once_it_is_back() {
     let [grown] = &world.incidents("quality").await[..] else { panic!("one incident") };
     assert_eq!((grown.from, grown.to), (day(16), day(26)));
     assert_eq!(world.webhook.asked().len(), 5);
+}
+
+/// The worker is killed before each thing that scan and notice ask of the database, also between the two. A receiver
+/// that was reached just before may be asked again, with the same key.
+#[tokio::test]
+async fn a_worker_killed_anywhere_between_scan_and_notice_leaves_one_notice() {
+    let fresh = async || {
+        let world = World::new().await;
+        world.fill(&[visits(1, 16, usual), visits(16, 21, unusual)].concat()).await;
+        let run = world.start("quality", day(16), day(21)).await;
+        let (store, jobs) = (world.store().clone(), tidemill_monitor::jobs(&world.deps));
+        let (catalog, webhook) = (world.deps.catalog.clone(), world.webhook.clone());
+        let digest: Digest = Box::new(move || {
+            let (catalog, webhook) = (catalog.clone(), webhook.clone());
+            Box::pin(async move {
+                let incidents = catalog.incidents(Some("quality")).await?;
+                let keys: BTreeSet<String> = webhook.asked().into_iter().collect();
+                let told = incidents[0].notified.iter().filter(|told| told.delivered_at.is_some()).count();
+                let own = keys.iter().all(|key| *key == incidents[0].id.to_string());
+                Ok(format!("{} incident, {} key, its own: {own}, {told} told", incidents.len(), keys.len()))
+            })
+        });
+        let keep: Box<dyn Any + Send> = Box::new(world);
+        Ok(FaultWorld { store, jobs, run, digest, keep })
+    };
+    // Scan and notice, each with a commit of its own.
+    assert!(dies_between_effect_and_checkpoint(fresh).await.unwrap() >= 4);
 }
 
 #[tokio::test]

@@ -7,14 +7,15 @@ use indexmap::IndexMap;
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 use tidemill_blobs::{BlobOptions, Blobs};
-use tidemill_catalog::{Catalog, CodeArchive, Incident, ModelVersion};
-use tidemill_core::{DataClock, Fault, Time};
+use tidemill_catalog::{Catalog, CodeArchive, Format, Incident, ModelVersion, NewUpload, Publication};
+use tidemill_core::{DataClock, Fault, RunId, Time, UploadId};
 use tidemill_monitor::{Deps, Scan, start_scan};
 use tidemill_offline::{Lake, LakeOptions, Table};
 use tidemill_online::{Online, OnlineOptions};
 use tidemill_pyrun::PyOptions;
 use tidemill_rows::{Row, batch_of, source_schema};
-use tidemill_spec::{LoadOptions, Objects, Value, diagnostic::SourceFile, load_files};
+use tidemill_runtime::job_new;
+use tidemill_spec::{LoadOptions, Objects, Value, args::NOTIFY, diagnostic::SourceFile, load_files};
 use tidemill_store::Store;
 use tidemill_testkit::{Engine, engine_with, failures, redis, run_job, run_until_idle};
 
@@ -121,13 +122,30 @@ impl World {
 
     /// Visits are in the lake when they happen, what came of them a day later; the views hold them.
     pub(crate) async fn fill(&self, visits: &[Visit]) {
-        let seen: Vec<Row> = visits.iter().map(seen).collect();
+        self.tell(visits).await;
+        self.see(visits).await;
+    }
+
+    /// What came of visits is in the lake.
+    pub(crate) async fn tell(&self, visits: &[Visit]) {
         let outcomes: Vec<Row> = visits.iter().map(outcome).collect();
-        self.put(&Table::source("visits"), &source_schema(&self.objects.sources["visits"]), &seen).await;
         let outcome = source_schema(&self.objects.sources["outcomes"]);
-        let mut version = self.put(&Table::source("outcomes"), &outcome, &outcomes).await;
+        let version = self.put(&Table::source("outcomes"), &outcome, &outcomes).await;
+        self.reach(version).await;
+    }
+
+    /// Visits are in the lake, and the views hold them.
+    pub(crate) async fn see(&self, visits: &[Visit]) {
+        let seen: Vec<Row> = visits.iter().map(seen).collect();
+        let mut version =
+            self.put(&Table::source("visits"), &source_schema(&self.objects.sources["visits"]), &seen).await;
         let view = tidemill_offline::View::new(&self.objects, &self.objects.views["visit_pages"], 1).unwrap();
         version = version.max(self.put(&view.table(), &view.schema(), &seen).await);
+        self.reach(version).await;
+    }
+
+    /// The views have consumed the lake up to a version.
+    async fn reach(&self, version: i64) {
         let mut tx = self.store().begin().await.unwrap();
         for view in self.objects.views.keys() {
             self.deps.catalog.move_position(&mut tx, view, 1, (version, version), day(1)).await.unwrap();
@@ -156,10 +174,54 @@ impl World {
         self.scanned(monitor, day(from)).await
     }
 
-    pub(crate) async fn start(&self, monitor: &str, from: Time, to: Time) {
+    pub(crate) async fn start(&self, monitor: &str, from: Time, to: Time) -> RunId {
         let mut tx = self.store().begin().await.unwrap();
-        start_scan(&self.deps.catalog, &mut tx, monitor, from, to).await.unwrap();
+        let run = start_scan(&self.deps.catalog, &mut tx, monitor, from, to).await.unwrap().run;
         tx.commit().await.unwrap();
+        run
+    }
+
+    /// A file for a source is accepted; nothing of it is in the lake.
+    pub(crate) async fn accept(&self, source: &str) -> UploadId {
+        let upload = NewUpload {
+            source: self.objects.sources[source].clone(),
+            sha256: format!("{source:0>64}"),
+            repeat_of: None,
+            format: Format::Csv,
+            file_name: format!("{source}.csv"),
+            size_bytes: 1,
+            header: Vec::new(),
+            created_at: day(61),
+            chunks: Vec::new(),
+        };
+        let mut tx = self.store().begin().await.unwrap();
+        let id = self.deps.catalog.insert_upload(&mut tx, &upload).await.unwrap().unwrap();
+        tx.commit().await.unwrap();
+        id
+    }
+
+    /// The file's rows are in the lake.
+    pub(crate) async fn publish(&self, upload: UploadId) {
+        let publication = Publication {
+            rows: 0,
+            dead_letters: 0,
+            lake_version: None,
+            newest_event_at: None,
+            naive_timestamps: false,
+        };
+        let mut tx = self.store().begin().await.unwrap();
+        self.deps.catalog.publish_upload(&mut tx, upload, &publication).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    /// The file's ingest has failed for good.
+    pub(crate) async fn fail(&self, upload: UploadId) {
+        let mut tx = self.store().begin().await.unwrap();
+        let job = job_new(NOTIFY, &json!({}));
+        let run = self.store().enqueue(&mut tx, job).await.unwrap().run;
+        self.deps.catalog.set_upload_run(&mut tx, upload, run).await.unwrap();
+        tx.commit().await.unwrap();
+        self.store().cancel_run(run, "a test").await.unwrap();
     }
 
     /// What is kept of a window.
@@ -179,14 +241,18 @@ impl World {
 
     /// A champion, trained on the fifteen days from 1 January; the last five are its holdout.
     pub(crate) async fn train(&self, model: &str) {
+        self.train_to(model, 16).await;
+    }
+
+    /// The next champion, trained on the fifteen days before `to`; the last five are its holdout.
+    pub(crate) async fn train_to(&self, model: &str, to: i64) {
         let training = tidemill_training::Deps {
             catalog: self.deps.catalog.clone(),
             lake: self.deps.lake.clone(),
             blobs: self.deps.blobs.clone(),
         };
         let build = tidemill_training::jobs(&training).remove(0);
-        let args =
-            json!({ "label": "bought", "inputs": model, "from": day(1), "to": day(16), "holdout": "5d" });
+        let args = json!({ "label": "bought", "inputs": model, "from": day(to - 15), "to": day(to), "holdout": "5d" });
         let built = run_job(self.store(), build, &args).await.unwrap();
         let declared = &self.objects.models[model];
         let folder = model_folder(&serde_json::to_string(&declared.outputs).unwrap());
@@ -211,7 +277,8 @@ impl World {
             code_hash: None,
         };
         let mut tx = self.store().begin().await.unwrap();
-        let number = self.deps.catalog.insert_model_version(&mut tx, "test", &version).await.unwrap();
+        let key = format!("test/{to}");
+        let number = self.deps.catalog.insert_model_version(&mut tx, &key, &version).await.unwrap();
         self.deps.catalog.promote_model(&mut tx, model, number, "champion").await.unwrap();
         tx.commit().await.unwrap();
     }

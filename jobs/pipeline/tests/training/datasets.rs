@@ -14,7 +14,7 @@ use tidemill_spec::{
 };
 use tidemill_testkit::Driver;
 
-use crate::world::{VISITS, World, outputs, time};
+use crate::world::{HOLDOUT_FROM, VISITS, World, outputs, time};
 
 fn args() -> Json {
     let (from, to) = (time(0), time(34 * 12));
@@ -37,19 +37,24 @@ async fn rows(world: &World, part: &DatasetPart) -> arrow::array::RecordBatch {
 }
 
 #[tokio::test]
-async fn the_holdout_is_the_end_of_the_range_and_training_never_sees_it() {
+async fn the_holdout_ends_with_the_newest_matured_label_and_training_knows_nothing_of_it() {
     let world = World::new().await;
     let (outputs, dataset) = build(&world, &args()).await.unwrap();
-    assert_eq!(
-        (outputs["rows"].as_i64(), outputs["holdout_rows"].as_i64()),
-        (Some(27 * 12), Some(VISITS - 27 * 12))
-    );
-    assert_eq!(dataset.holdout_from, Some(time(27 * 12)));
+    // Seven days before the newest visit, though the range ends later.
+    let first = HOLDOUT_FROM;
+    assert_eq!(dataset.holdout_from, Some(time(first)));
+    // What came of a visit is known a day later: the last day's visits before the holdout train nothing.
+    let counts = ["rows", "purged", "holdout_rows"].map(|name| outputs[name].as_i64().unwrap());
+    assert_eq!(counts, [first - 12, 12, VISITS - first]);
     let holdout = dataset.holdout.as_ref().unwrap();
-    for (part, late) in [(&dataset.train, false), (holdout, true)] {
+    for (part, time_of, late) in [
+        (&dataset.train, "event_time", false),
+        (&dataset.train, "matured_at", false),
+        (holdout, "event_time", true),
+    ] {
         let rows = rows(&world, part).await;
-        let times = rows["event_time"].as_primitive::<TimestampMicrosecondType>();
-        assert!(times.values().iter().all(|at| (*at >= time(27 * 12).timestamp_micros()) == late));
+        let times = rows[time_of].as_primitive::<TimestampMicrosecondType>();
+        assert!(times.values().iter().all(|at| (*at >= time(first).timestamp_micros()) == late));
         assert!(rows["pages"].null_count() == 0);
     }
     assert_eq!(dataset.columns.keys().collect::<Vec<_>>(), ["pages", "landing"]);
@@ -69,6 +74,29 @@ async fn labels_that_are_not_known_yet_are_left_out() {
     let (outputs, dataset) = build(&world, &args).await.unwrap();
     assert_eq!(outputs["rows"], 9 * 12 + 1);
     assert_eq!((dataset.clock, dataset.holdout), (time(10 * 12), None));
+}
+
+#[tokio::test]
+async fn labels_that_mature_slowly_leave_a_holdout_or_an_error() {
+    let world = World::new().await;
+    // By then the visits of the first five days are known, and the range ends four weeks later.
+    let mut tx = world.store().begin().await.unwrap();
+    let clock = DataClock::Replay { start: time(6 * 12), speed: 0.0, anchored_at: time(0) };
+    world.store().set_data_clock(&mut tx, clock).await.unwrap();
+    tx.commit().await.unwrap();
+    let mut args = args();
+    args["holdout"] = json!("2d");
+    let (outputs, dataset) = build(&world, &args).await.unwrap();
+    assert_eq!((outputs["holdout_rows"].as_i64(), dataset.holdout_from), (Some(25), Some(time(3 * 12))));
+    args["holdout"] = json!("5d");
+    let fault = build(&world, &args).await.unwrap_err();
+    assert_eq!(
+        (fault.code.unwrap().0, fault.message.as_str()),
+        (
+            815,
+            "nothing is left to train on: the holdout begins at 2024-01-01 00:00:00 UTC, counted from the newest matured label (2024-01-06 00:00:00 UTC), and there is no label before it"
+        )
+    );
 }
 
 #[tokio::test]
@@ -200,7 +228,7 @@ async fn what_cannot_be_built_says_why() {
     [TM0810] there is no model `seller`
     [TM0810] there is no view `visit_sights`
     [TM0815] from 2024-01-01 00:00:00 UTC to 2023-12-31 14:00:00 UTC there is nothing
-    [TM0815] the holdout leaves nothing to train on
+    [TM0815] the holdout is as long as the range and leaves nothing to train on
     [TM0816] label `bought` has no matured row in the range
     ");
 }

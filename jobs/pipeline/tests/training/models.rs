@@ -7,7 +7,7 @@ use tidemill_core::{RunState, StepState};
 use tidemill_offline::{Read, Table};
 use tidemill_spec::OutputType;
 
-use crate::world::{VISITS, World, outputs};
+use crate::world::{HOLDOUT_FROM, VISITS, World, outputs};
 
 #[tokio::test]
 async fn a_first_version_becomes_champion_and_one_as_good_takes_over() {
@@ -26,11 +26,11 @@ async fn a_first_version_becomes_champion_and_one_as_good_takes_over() {
     );
     assert_eq!(version.categories["landing"], ["offer", "search"]);
     assert_eq!(version.view_versions["visit_pages"], 1);
-    assert_eq!(version.params["rows"], 27 * 12);
+    assert_eq!(version.params["rows"], HOLDOUT_FROM - 12);
     let figures = world.catalog.model_metrics("buyer").await.unwrap();
     let holdout = outputs(&first, "data")["holdout"].as_str().unwrap();
     let auc = figures.iter().find(|figure| figure.subject == holdout && figure.metric == "auc").unwrap();
-    assert_eq!((Some(auc.value), auc.rows), (gate["candidate"].as_f64(), VISITS - 27 * 12));
+    assert_eq!((Some(auc.value), auc.rows), (gate["candidate"].as_f64(), VISITS - HOLDOUT_FROM));
     assert!(figures.iter().any(|figure| figure.subject == "training" && figure.metric == "trees"));
 
     let second = world.run("train", &[]).await;
@@ -153,7 +153,7 @@ async fn an_artifact_that_is_not_what_the_model_declares_is_refused() {
     let (good, other) = (folder(&first).await, folder(&second).await);
     let rename = |text: String| text.replace("probability", "chance");
     type Spoil<'a> = dyn Fn(&Path) + 'a;
-    let cases: [(&str, &Spoil<'_>, &str, &str); 5] = [
+    let cases: [(&str, &Spoil<'_>, &str, &str); 6] = [
         (
             "no model at all",
             &|folder| fs::remove_file(folder.join("tidemill.json")).unwrap(),
@@ -189,6 +189,12 @@ async fn an_artifact_that_is_not_what_the_model_declares_is_refused() {
             "TM0821",
             "golden row 0: `probability`",
         ),
+        (
+            "a model that fails where serving may find nothing",
+            &|folder| fails_on_nulls(folder),
+            "TM0870",
+            "model `buyer` fails where pages is null, and an unknown entity has no value of it",
+        ),
     ];
     for (what, spoil, code, told) in cases {
         let spoilt = tempfile::tempdir().unwrap();
@@ -203,6 +209,16 @@ async fn an_artifact_that_is_not_what_the_model_declares_is_refused() {
         assert_eq!(fault.code.unwrap().to_string(), code, "{what}: {fault}");
         assert!(fault.message.contains(told), "{what}: {fault}");
     }
+    // The remedy that the last one names.
+    let strict = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(&good).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), strict.path().join(entry.file_name())).unwrap();
+    }
+    fails_on_nulls(strict.path());
+    let artifact = world.blobs.put_folder("artifacts", strict.path()).await.unwrap();
+    let args = json!({ "model": "strict_buyer", "artifact": artifact });
+    assert_eq!(world.job("model.register", &args).await.unwrap()["version"], 1);
     assert_eq!(world.catalog.model_versions(None).await.unwrap().len(), 2);
 }
 
@@ -232,4 +248,12 @@ async fn what_is_not_registered_is_neither_promoted_nor_scored() {
     let fault = world.job("model.promote", &args).await.unwrap_err();
     assert_eq!(fault.to_string(), "[TM0802] model `buyer` has no version 7");
     assert!(world.catalog.model_aliases(None).await.unwrap().is_empty());
+}
+
+/// The folder says so of one of its columns.
+fn fails_on_nulls(folder: &Path) {
+    let file = folder.join("tidemill.json");
+    let told = fs::read_to_string(&file).unwrap();
+    assert!(told.contains("\"no_nulls\": []"), "{told}");
+    fs::write(&file, told.replace("\"no_nulls\": []", "\"no_nulls\": [\"pages\"]")).unwrap();
 }

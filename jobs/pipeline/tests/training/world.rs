@@ -20,6 +20,8 @@ use tidemill_testkit::{Driver, Engine, engine_with, redis, run_job};
 
 /// Visits, one every two hours.
 pub(crate) const VISITS: i64 = 400;
+/// The first that a holdout of seven days has: seven days before the last.
+pub(crate) const HOLDOUT_FROM: i64 = VISITS - 1 - 7 * 12;
 
 pub(crate) struct World {
     pub(crate) engine: Engine,

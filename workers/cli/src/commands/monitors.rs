@@ -181,13 +181,22 @@ fn judged(result: &Value, field: &str) -> String {
 fn show_scan(scan: &Value) -> String {
     let rows = scan["results"].as_array().cloned().unwrap_or_default();
     let table = output::table(&rows, &RESULTS.iter().collect::<Vec<_>>());
-    let partly = if scan["complete"] == false {
-        ", not all of it known yet: the next tick scans it again"
-    } else {
-        ""
+    let partly = match (&scan["complete"], plain(&scan["awaited"])) {
+        (Value::Bool(false), awaited) if scan["awaited"].as_array().is_some_and(|list| !list.is_empty()) => {
+            format!(", rows of {awaited} may still arrive: the next tick scans it again")
+        }
+        (Value::Bool(false), _) => ", not all of it known yet: the next tick scans it again".to_owned(),
+        _ => String::new(),
+    };
+    let version = match (scan["version"].as_i64(), &scan["version_served"]) {
+        (Some(version), Value::Bool(false)) => {
+            format!(", judged by version {version}: none was champion in the window, and it was the first")
+        }
+        (Some(version), _) => format!(", judged by version {version}, the champion then"),
+        _ => String::new(),
     };
     format!(
-        "{} rows, {}{partly}\n{table}\nreport {}",
+        "{} rows, {}{version}{partly}\n{table}\nreport {}",
         count(&scan["rows"]),
         plain(&scan["status"]),
         plain(&scan["report"])
@@ -208,22 +217,26 @@ async fn compare(
         files::write(&file, report.to_html().as_bytes(), force)?;
     }
     let rows: Vec<Value> = report.columns.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
+    let defects = |defects: &Value| {
+        let told: Vec<tidemill_monitor::Defect> = serde_json::from_value(defects.clone()).unwrap_or_default();
+        told.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    };
     let shown = [
         text("COLUMN", "/column"),
         text("KIND", "/kind"),
         text("PSI", "/psi").by(figure),
         text("JS", "/js").by(figure),
-        text("KS", "/ks").by(figure),
+        text("KS", "/ks_exact").by(figure),
         text("HELLINGER", "/hellinger").by(figure),
         text("LINF", "/linf").by(figure).wide(),
         text("TVD", "/tvd").by(figure).wide(),
-        text("KS EXACT", "/ks_exact").by(figure).wide(),
         text("PSI EXPECTED", "/psi_expected").by(figure).wide(),
         text("NULLS BEFORE", "/null_rate_reference").by(figure),
         text("NULLS NOW", "/null_rate_current").by(figure),
         text("UNSEEN", "/unseen_rate").by(figure),
         text("ROWS BEFORE", "/rows_reference").by(count),
         text("ROWS NOW", "/rows_current").by(count),
+        text("DEFECTS", "/defects").by(defects),
     ];
     Ok(output::list(format, &rows, "/column", &shown)?)
 }

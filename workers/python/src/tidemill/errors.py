@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from pathlib import Path
+from types import ModuleType
 
 project: Path | None = None
 """Where the author's project was unpacked: what is told names its files from there."""
@@ -55,3 +56,9 @@ def _ours(filename: str) -> bool:
 def installed(filename: str) -> bool:
     """Whether a file belongs to Python or to a library, not to the author."""
     return "site-packages" in filename or "/lib/python3" in filename or filename.startswith("<")
+
+
+def of_the_author(module: ModuleType) -> bool:
+    """Whether a module is the author's own; what runs as a script counts by itself wherever it is pickled."""
+    file = getattr(module, "__file__", None)
+    return isinstance(file, str) and module.__name__ != "__main__" and not installed(file) and not _ours(file)

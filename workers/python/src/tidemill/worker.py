@@ -25,7 +25,7 @@ import pyarrow as pa
 
 from tidemill import errors, transform
 from tidemill.errors import EntryError, ReturnedError, headline, traceback_of
-from tidemill.models import ModelError, folder, predictors
+from tidemill.models import ModelError, bare, predictors
 from tidemill.protocol import PROTOCOL, Channel, Frame, decode, to_json
 from tidemill.step import Context, Dataset
 
@@ -119,7 +119,7 @@ class Worker:
                 raise ReturnedError(f"returned {type(outputs).__name__}, expected a dict or nothing")
             _check_json(outputs)
             if dataset is not None:
-                folder.wrap(out, dataset)
+                bare.wrap(out, dataset)
         except BaseException as error:
             print(traceback_of(error))
             raise

@@ -149,6 +149,25 @@ async fn an_unknown_entity_is_absent_and_its_features_null() {
     let (status, reply) = world.rest("late", body.clone()).await;
     assert_eq!((status, &reply["error"]["code"]), (422, &json!("TM0835")));
     assert_eq!(reply["error"]["message"], "entity 0: no value of hour, distance");
+
+    // Among others it costs itself alone, at both doors.
+    let mut among = vec![entities()[0].clone(); 49];
+    among.insert(30, json!({"carrier": "ZZ", "flight": 7}));
+    let (status, reply) = world.rest("late", json!({ "entities": among })).await;
+    assert_eq!(status, 200, "{reply}");
+    let predictions = reply["predictions"].as_array().unwrap();
+    let without: Vec<usize> = (0..50).filter(|entity| predictions[*entity]["outputs"].is_null()).collect();
+    assert_eq!((predictions.len(), without), (50, vec![30]));
+    assert_eq!(predictions[30]["error"]["code"], "TM0835");
+    assert_eq!(predictions[30]["error"]["message"], "entity 30: no value of hour, distance");
+    assert_eq!(predictions[0]["outputs"], predictions[49]["outputs"]);
+    assert!(predictions[0]["error"].is_null());
+    let mut asked = request("late", "UA", 1.0);
+    asked.entities.extend(request("late", "ZZ", 7.0).entities);
+    let reply = world.predictor().await.predict(asked).await.unwrap().into_inner();
+    let told: Vec<Option<&str>> =
+        reply.predictions.iter().map(|one| one.error.as_ref().map(|error| error.code.as_str())).collect();
+    assert_eq!((told, reply.predictions[1].outputs.is_none()), (vec![None, Some("TM0835")], true));
 }
 
 #[tokio::test]

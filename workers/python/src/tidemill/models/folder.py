@@ -1,4 +1,4 @@
-"""Writes a model folder: the model's own file, its signature, and golden rows."""
+"""A model folder: the model's own file, its signature, and golden rows that prove it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,16 @@ import pyarrow as pa
 
 from tidemill import types
 from tidemill.models.outputs import ModelError, OutputType, checked, mlflow_type
+from tidemill.models.proof import GOLDEN
 from tidemill.step import Dataset
 
+__all__ = ["GOLDEN", "MLFLOW_FILES", "SIGNATURE", "Column", "Signature", "columns_of", "complete", "save", "typed"]
+
 SIGNATURE = "tidemill.json"
-GOLDEN = "golden.arrow"
-EXPECTED = "expected."
-"""What the golden rows' output columns begin with."""
 
 _MLFLOW = {"string": "string", "int": "long", "float": "double", "bool": "boolean", "date": "datetime"}
 _MLFLOW["timestamp"] = "datetime"
-_MLFLOW_FILES = {"lightgbm": "data", "xgboost": "data", "onnx": "data", "sklearn": "pickled_model"}
+MLFLOW_FILES = {"lightgbm": "data", "xgboost": "data", "onnx": "data", "sklearn": "pickled_model"}
 """MLflow's word for the model's own file, for each of its flavors that are read and written."""
 _VERSIONS = {
     "lightgbm": ("lightgbm", "lgb_version"),
@@ -32,7 +32,6 @@ _VERSIONS = {
     "onnx": ("onnxruntime", "onnxruntime_version"),
     "sklearn": ("sklearn", "sklearn_version"),
 }
-_BARE = {"model.txt": "lightgbm", "model.json": "xgboost", "model.ubj": "xgboost", "model.onnx": "onnx"}
 
 
 @dataclass(frozen=True)
@@ -54,6 +53,8 @@ class Signature:
     columns: list[Column]
     outputs: dict[str, OutputType]
     """As YAML declares them: a type's name, or a map for a class or a vector."""
+    no_nulls: list[str] = field(default_factory=list)
+    """Columns in which a null makes the model fail."""
 
     @staticmethod
     def read(folder: Path) -> Signature:
@@ -63,7 +64,7 @@ class Signature:
         except FileNotFoundError:
             raise ModelError(f"{folder} has no {SIGNATURE}: write it with tidemill.models.save") from None
         columns = [Column(c["name"], c["type"], c.get("categories")) for c in told["columns"]]
-        return Signature(told["flavor"], told["file"], columns, told["outputs"])
+        return Signature(told["flavor"], told["file"], columns, told["outputs"], told.get("no_nulls", []))
 
     def write(self, folder: Path) -> None:
         """Writes `tidemill.json`, and MLflow's `MLmodel` unless MLflow did."""
@@ -74,6 +75,7 @@ class Signature:
             "file": self.file,
             "columns": columns,
             "outputs": self.outputs,
+            "no_nulls": self.no_nulls,
             "golden": GOLDEN,
         }
         (folder / SIGNATURE).write_text(json.dumps(told, indent=1) + "\n")
@@ -84,11 +86,11 @@ class Signature:
         inputs = [{"name": c.name, "type": _MLFLOW[c.type], "required": False} for c in self.columns]
         outputs = [{"name": name, **mlflow_type(output, _MLFLOW)} for name, output in self.outputs.items()]
         lines = ["flavors:"]
-        if self.flavor in _MLFLOW_FILES:
+        if self.flavor in MLFLOW_FILES:
             module, key = _VERSIONS[self.flavor]
             lines += [
                 f"  {self.flavor}:",
-                f"    {_MLFLOW_FILES[self.flavor]}: {self.file}",
+                f"    {MLFLOW_FILES[self.flavor]}: {self.file}",
                 f"    {key}: {importlib.import_module(module).__version__}",
             ]
             lines += ["    serialization_format: cloudpickle"] if self.flavor == "sklearn" else []
@@ -107,68 +109,72 @@ class Signature:
 def save(
     out: Path,
     model: Any,
-    rows: pd.DataFrame | pa.Table,
+    rows: pd.DataFrame | pa.Table | Dataset,
     *,
     outputs: Mapping[str, OutputType] | None = None,
     flavor: str | None = None,
 ) -> Path:
-    """Writes a model folder to `out`.
+    """Writes a model folder to `out`, and proves it: what is served from it is what `model` says of `rows`.
 
-    `rows` are rows as the model was trained on, its columns in order: their types and categories become the
-    signature, and 64 of them, some with nulls, become the golden rows. `outputs` are names and types as the
-    model's YAML declares them, by default one float `prediction`: `{"p": "float"}`, `{"species": {"type": "class",
-    "classes": ["setosa", "versicolor"]}}`, `{"place": {"type": "vector", "size": 8}}`. In a step `dataset.outputs`
-    is the declaration. Of a class a model gives the probabilities, `[rows x classes]` in the declared order
-    (scikit-learn's are put in order by name): finite, each in 0 to 1, adding up to 1. Of a vector it gives
-    `[rows x size]` finite floats.
+    `rows` are rows as the model was trained on: the author's own frame with the model's columns, or the step's
+    `dataset`. Their types and categories become the signature. The model is asked about them, saved, loaded as serving
+    loads it, and asked again; 64 rows, some with nulls, go with the folder as golden rows, with what `model` said. A
+    model of scikit-learn's form that stopped early answers with its best iteration, as it does in memory. Columns in
+    which a null makes the model fail are written down: serving such a model needs `on_missing: fail`.
+
+    `outputs` are names and types as the model's YAML declares them, by default a dataset's, else one float
+    `prediction`: `{"p": "float"}`, `{"species": {"type": "class", "classes": ["setosa", "versicolor"]}}`,
+    `{"place": {"type": "vector", "size": 8}}`. In a step `dataset.outputs` is the declaration. Of a class a model gives
+    the probabilities, `[rows x classes]` in the declared order (scikit-learn's are put in order by name): finite, each
+    in 0 to 1, adding up to 1. Of a vector it gives `[rows x size]` finite floats.
+
+    Raises `ModelError` if the model can't be served as it is: the message says why, and what to do.
     """
     from tidemill.models import predictors
+    from tidemill.models.authors import author_of
+    from tidemill.models.own import categorical, categories_of, in_own_order, names_of
 
     out.mkdir(parents=True, exist_ok=True)
     flavor = flavor or predictors.flavor_of(model)
+    if isinstance(rows, Dataset):
+        outputs = outputs or rows.outputs
+        frame = rows.to_pandas(categorical=True)[rows.features]
+    else:
+        frame = types.to_pandas(rows) if isinstance(rows, pa.Table) else rows
     declared = checked(outputs or {"prediction": "float"})
     predictors.check_order(flavor, model, declared)
-    signature = Signature(flavor, predictors.write(flavor, model, out), columns_of(rows), declared)
-    _complete(out, signature, rows)
+    file = predictors.write(flavor, model, out)
+    if flavor in ("lightgbm", "xgboost"):
+        own = in_own_order(names_of(flavor, model), [str(name) for name in frame.columns])
+        words = [name for name in own if isinstance(frame[name].dtype, pd.CategoricalDtype)]
+        learnt = categories_of(flavor, model, own, words)
+        frame = _plain(frame, words)
+        frame = categorical(frame, {name: learnt[name] for name in words if name in learnt})
+    signature = Signature(flavor, file, columns_of(frame), declared)
+    if flavor == "onnx":  # a graph has no object that an author would ask
+        return complete(out, signature, None, frame)
+    return complete(out, signature, author_of(flavor, model, declared), frame)
+
+
+def complete(out: Path, signature: Signature, author: Any, frame: pd.DataFrame) -> Path:
+    """Writes signature and golden rows; without an author, the folder itself is asked."""
+    from tidemill.models import authors, predictors, proof
+
+    if len(frame) == 0:
+        raise ModelError("golden rows need at least one row of training data")
+    rows = typed(frame, signature)
+    signature.write(out)
+    predictor = predictors.load(out)
+    author = author or (lambda frame: predictor.predict(typed(frame, signature)))
+    authors.asked(author, frame.iloc[:1])
+    signature = replace(signature, no_nulls=proof.no_nulls(predictor, author, signature, rows))
+    signature.write(out)
+    proof.write_golden(out, signature, predictor, author, frame, rows)
     return out
 
 
-def wrap(out: Path, dataset: Dataset) -> None:
-    """Completes what a step left: an MLflow folder as it is, or a bare model file. Does nothing for other things."""
-    if (out / SIGNATURE).exists():
-        return
-    found = mlflow_model(out) if (out / "MLmodel").is_file() else bare_model(out)
-    if found is None:
-        return
-    from tidemill.models import predictors
-
-    flavor, file = found
-    categories = predictors.categories_of(flavor, out / file, dataset)
-    columns = [Column(name, ty, categories.get(name)) for name, ty in dataset.inputs.items()]
-    signature = Signature(flavor, file, columns, dataset.outputs or {"prediction": "float"})
-    _complete(out, signature, dataset.to_arrow(columns=dataset.features))
-
-
-def bare_model(out: Path) -> tuple[str, str] | None:
-    """Flavor and name of the one model file that a step left."""
-    return next(((flavor, name) for name, flavor in _BARE.items() if (out / name).is_file()), None)
-
-
-def mlflow_model(out: Path) -> tuple[str, str]:
-    """Flavor and file of a folder that MLflow wrote."""
-    import yaml  # MLflow brings it
-
-    flavors = yaml.safe_load((out / "MLmodel").read_text()).get("flavors") or {}
-    for flavor, key in _MLFLOW_FILES.items():
-        if flavor in flavors:
-            return flavor, str(flavors[flavor].get(key) or flavors["python_function"][key])
-    raise ModelError(f"MLmodel has the flavors {', '.join(flavors)}; supported are {', '.join(_MLFLOW_FILES)}")
-
-
-def columns_of(rows: pd.DataFrame | pa.Table) -> list[Column]:
+def columns_of(rows: pd.DataFrame) -> list[Column]:
     """Names, types and categories of the rows that a model was trained on."""
-    if isinstance(rows, pa.Table):
-        return [Column(field.name, types.name_of(field.type)) for field in rows.schema]
     columns = []
     for name in rows.columns:
         values = rows[name]
@@ -182,45 +188,19 @@ def columns_of(rows: pd.DataFrame | pa.Table) -> list[Column]:
     return columns
 
 
-def golden_inputs(rows: pa.Table, count: int = 64) -> pa.Table:
-    """Rows from all over the set; of the last quarter each lacks some columns, the very last lacks all."""
-    if len(rows) == 0:
-        raise ModelError("golden rows need at least one row of training data")
-    picked = rows.take([index * len(rows) // count for index in range(count)])
-    lacking = count * 3 // 4
-    columns = {}
-    for place, name in enumerate(rows.column_names):
-        values = picked.column(name).to_pylist()
-        for index in range(lacking, count):
-            if index == count - 1 or (index + place) % 3 == 0:
-                values[index] = None
-        columns[name] = pa.array(values, type=picked.schema.field(name).type, from_pandas=False)
-    return pa.table(columns)
-
-
-def _complete(out: Path, signature: Signature, rows: pd.DataFrame | pa.Table) -> None:
-    """Writes signature and golden rows; what the model predicts is asked of the folder itself."""
-    from tidemill.models import predictors
-
-    signature.write(out)
-    predictor = predictors.load(out)
-    inputs = golden_inputs(typed(rows, signature))
-    try:
-        predicted = predictor.predict(inputs)
-    except Exception:  # a model that can't take nulls is proven on whole rows
-        inputs = inputs.slice(0, len(inputs) * 3 // 4)
-        predicted = predictor.predict(inputs)
-    for name in predicted.column_names:
-        inputs = inputs.append_column(EXPECTED + name, predicted.column(name))
-    with pa.OSFile(str(out / GOLDEN), "wb") as file, pa.ipc.new_stream(file, inputs.schema) as writer:
-        writer.write_table(inputs)
-
-
 def typed(rows: pd.DataFrame | pa.Table, signature: Signature) -> pa.Table:
     """The signature's columns, each of its type."""
     if isinstance(rows, pd.DataFrame):
         rows = pa.Table.from_pandas(rows, preserve_index=False)
     return pa.table({c.name: _cast(rows.column(c.name), types.ARROW[c.type]) for c in signature.columns})
+
+
+def _plain(frame: pd.DataFrame, words: list[str]) -> pd.DataFrame:
+    """Its columns of categories as text."""
+    for name in words:
+        if not all(isinstance(category, str) for category in frame[name].cat.categories):
+            raise ModelError(f"categories of `{name}` are not text: train on text, or on the numbers themselves")
+    return frame.assign(**{name: frame[name].astype("object") for name in words})
 
 
 def _cast(values: pa.ChunkedArray, data_type: pa.DataType) -> pa.ChunkedArray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pickle
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,18 +18,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tidemill import types
-from tidemill.errors import installed
-from tidemill.models.folder import Signature
+from tidemill.errors import of_the_author
+from tidemill.models import authors
+from tidemill.models.folder import Column, Signature
 from tidemill.models.outputs import (
     Matrix,
     ModelError,
     OutputType,
     arrow_type,
     as_outputs,
-    classes_of,
     in_declared_order,
 )
-from tidemill.step import Dataset
+from tidemill.models.own import FRAME, categories_of, in_own_order, names_of, xgboost_rounds
 
 
 class Predictor(Protocol):
@@ -40,18 +40,26 @@ class Predictor(Protocol):
 
 
 class _Loaded:
-    """A model as one function over rows in the form that its flavor takes."""
+    """A model as one function over rows in the form that its flavor takes, its columns in its own order."""
 
-    def __init__(self, signature: Signature, form: Callable[[pa.Table, Signature], Any], ask: Callable[[Any], Any]):
-        self._signature = signature
+    def __init__(
+        self,
+        signature: Signature,
+        names: Sequence[str] | None,
+        form: Callable[[pa.Table, list[Column]], Any],
+        ask: Callable[[Any], Any],
+    ):
+        declared = {column.name: column for column in signature.columns}
+        self._columns = [declared[name] for name in in_own_order(names, list(declared))]
+        self._outputs = signature.outputs
         self._form = form
         self._ask = ask
 
     def predict(self, rows: pa.Table) -> pa.Table:
         """The named, typed outputs of rows that have the signature's columns."""
         if len(rows) == 0:
-            return pa.table({name: pa.nulls(0, arrow_type(ty)) for name, ty in self._signature.outputs.items()})
-        return as_outputs(self._ask(self._form(rows, self._signature)), self._signature.outputs, len(rows))
+            return pa.table({name: pa.nulls(0, arrow_type(ty)) for name, ty in self._outputs.items()})
+        return as_outputs(self._ask(self._form(rows, self._columns)), self._outputs, len(rows))
 
 
 def load(folder: Path) -> Predictor:
@@ -100,35 +108,36 @@ def write(flavor: str, model: Any, out: Path) -> str:
     return "model.pkl"
 
 
-def categories_of(flavor: str, file: Path, dataset: Dataset) -> dict[str, list[str]]:
-    """Categories of a bare model file's text columns: as the file tells, else all values of the training set."""
-    text = [name for name, ty in dataset.inputs.items() if ty == "string"]
+def opened(flavor: str, file: Path) -> Any:
+    """A model's own file as its library's object; what an author would ask."""
     if flavor == "lightgbm":
         import lightgbm
 
-        told = lightgbm.Booster(model_file=str(file)).pandas_categorical or []
-        if len(told) == len(text):
-            return dict(zip(text, told, strict=True))
-    return dataset.categories
+        return lightgbm.Booster(model_file=str(file))
+    if flavor == "xgboost":
+        import xgboost
+
+        booster = xgboost.Booster(model_file=str(file))
+        booster.set_param({"nthread": 1})
+        return booster
+    return pickle.loads(file.read_bytes())
 
 
-def as_matrix(rows: pa.Table, signature: Signature) -> Matrix:
+def as_matrix(rows: pa.Table, columns: Sequence[Column]) -> Matrix:
     """`[rows x columns]` of f64, text as the code of its category; null and unseen are NaN."""
-    matrix = np.empty((len(rows), len(signature.columns)))
-    for index, column in enumerate(signature.columns):
+    matrix = np.empty((len(rows), len(columns)))
+    for index, column in enumerate(columns):
         values = rows.column(column.name).combine_chunks()
         if column.type == "string":
             values = pc.index_in(values, value_set=pa.array(column.categories or [], pa.string()))
-        elif column.type not in ("int", "float", "bool"):
-            raise ModelError(f"`{column.name}` is a {column.type}: flavor {signature.flavor} takes numbers and text")
         matrix[:, index] = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
     return matrix
 
 
-def as_frame(rows: pa.Table, signature: Signature) -> pd.DataFrame:
+def as_frame(rows: pa.Table, columns: Sequence[Column]) -> pd.DataFrame:
     """Rows as pandas, text with recorded categories as categories."""
-    frame = types.to_pandas(rows.select([column.name for column in signature.columns]))
-    for column in signature.columns:
+    frame = types.to_pandas(rows.select([column.name for column in columns]))
+    for column in columns:
         if column.categories is not None:
             values = frame[column.name]
             known = values.where(values.isin(column.categories))
@@ -136,59 +145,71 @@ def as_frame(rows: pa.Table, signature: Signature) -> pd.DataFrame:
     return frame
 
 
-def _lightgbm(signature: Signature, file: Path) -> Predictor:
-    import lightgbm
+def check_numbers(signature: Signature) -> None:
+    """A matrix holds numbers: text must have codes, and there are none but those of the training."""
+    for column in signature.columns:
+        if column.type == "string" and column.categories is None:
+            raise ModelError(
+                f"`{column.name}` is text, and the model records no categories for it, so its codes aren't known; "
+                f"train on a frame with the column as `category` (`dataset.to_pandas(categorical=True)`), or {FRAME}"
+            )
+        if column.type not in ("int", "float", "bool", "string"):
+            raise ModelError(f"`{column.name}` is a {column.type}: flavor {signature.flavor} takes numbers and text")
 
-    booster = lightgbm.Booster(model_file=str(file))
-    told = booster.pandas_categorical or []
-    recorded = [column.categories for column in signature.columns if column.categories is not None]
-    if told and told != recorded:
+
+def _check_categories(signature: Signature, learnt: Mapping[str, list[str]]) -> None:
+    recorded = {column.name: column.categories for column in signature.columns if column.categories is not None}
+    if recorded != dict(learnt):
         raise ModelError("the signature's categories are not those that the booster was trained with")
-    return _Loaded(signature, as_matrix, lambda matrix: booster.predict(matrix, num_threads=1))
+
+
+def _lightgbm(signature: Signature, file: Path) -> Predictor:
+    check_numbers(signature)
+    booster = opened("lightgbm", file)
+    names = names_of("lightgbm", booster)
+    columns = in_own_order(names, [column.name for column in signature.columns])
+    text = [column.name for column in signature.columns if column.categories is not None]
+    learnt = categories_of("lightgbm", booster, columns, text)
+    if booster.pandas_categorical:
+        _check_categories(signature, learnt)
+    return _Loaded(signature, names, as_matrix, lambda matrix: booster.predict(matrix, num_threads=1))
 
 
 def _xgboost(signature: Signature, file: Path) -> Predictor:
     import xgboost
 
-    booster = xgboost.Booster(model_file=str(file))
-    booster.set_param({"nthread": 1})
-    names = booster.feature_names
-    kinds = ["c" if column.categories is not None else "q" for column in signature.columns]
+    check_numbers(signature)
+    booster = opened("xgboost", file)
+    learnt = categories_of("xgboost", booster, [], [])
+    if learnt:
+        _check_categories(signature, learnt)
+    names, rounds = names_of("xgboost", booster), xgboost_rounds(booster)
+    declared = {column.name: column for column in signature.columns}
+    columns = in_own_order(names, list(declared))
+    kinds = ["c" if declared[name].categories is not None else "q" for name in columns]
 
     def ask(matrix: Matrix) -> Any:
         rows = xgboost.DMatrix(
             matrix, feature_names=names, feature_types=kinds, enable_categorical="c" in kinds, nthread=1
         )
-        return booster.predict(rows, validate_features=False)
+        return booster.predict(rows, validate_features=False, iteration_range=rounds)
 
-    return _Loaded(signature, as_matrix, ask)
+    return _Loaded(signature, names, as_matrix, ask)
 
 
 def _sklearn(signature: Signature, file: Path) -> Predictor:
-    model = pickle.loads(file.read_bytes())
-    if hasattr(model, "predict_proba") and all(_probable(output) for output in signature.outputs.values()):
-        known = getattr(model, "classes_", None)
-
-        def ask(frame: pd.DataFrame) -> Any:
-            array = model.predict_proba(frame)
-            return array if known is None else in_declared_order(array, known, signature.outputs)
-
-        return _Loaded(signature, as_frame, ask)
-    # What has no answers of its own, such as a PCA, is asked for its vectors.
-    return _Loaded(signature, as_frame, getattr(model, "predict", None) or model.transform)
-
-
-def _probable(output: OutputType) -> bool:
-    return output == "float" or classes_of(output) is not None
+    model = opened("sklearn", file)
+    return _Loaded(signature, names_of("sklearn", model), as_frame, authors.sklearn(model, signature.outputs))
 
 
 def _python(signature: Signature, file: Path) -> Predictor:
-    return _Loaded(signature, as_frame, pickle.loads(file.read_bytes()).predict)
+    return _Loaded(signature, None, as_frame, opened("python", file).predict)
 
 
 def _onnx(signature: Signature, file: Path) -> Predictor:
     import onnxruntime
 
+    check_numbers(signature)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
@@ -198,13 +219,15 @@ def _onnx(signature: Signature, file: Path) -> Predictor:
     # Classifiers give labels first and probabilities last.
     asked = wanted if set(wanted) <= set(given) else given[-1:]
 
-    def ask(rows: pa.Table) -> Any:
-        matrix = as_matrix(rows, signature)
-        if len(taken) == 1:
+    names = onnx_names(taken)
+    own = in_own_order(names, [column.name for column in signature.columns])
+
+    def ask(matrix: Matrix) -> Any:
+        if names is None:
             feed = {taken[0].name: matrix.astype(_NUMPY.get(taken[0].type, np.float32))}
         else:
-            places = {column.name: index for index, column in enumerate(signature.columns)}
-            feed = {one.name: matrix[:, [places[one.name]]].astype(_NUMPY.get(one.type, np.float32)) for one in taken}
+            place = {name: index for index, name in enumerate(own)}
+            feed = {one.name: matrix[:, [place[one.name]]].astype(_NUMPY.get(one.type, np.float32)) for one in taken}
         results = session.run(asked, feed)
         if asked == wanted:
             return dict(zip(asked, results, strict=True))
@@ -213,24 +236,28 @@ def _onnx(signature: Signature, file: Path) -> Predictor:
             return in_declared_order(array, list(results[0][0]), signature.outputs)
         return results[0]
 
-    return _Loaded(signature, lambda rows, _: rows, ask)
+    return _Loaded(signature, names, as_matrix, ask)
+
+
+def onnx_names(taken: Sequence[Any]) -> list[str] | None:
+    """The columns of a graph that takes each by its name; none of one that takes a matrix."""
+    return None if len(taken) == 1 else [one.name for one in taken]
 
 
 def _pickled(model: Any) -> bytes:
-    """A pickle with the author's own class in it, so that the folder doesn't need the project that trained it."""
+    """A pickle with the author's own classes and functions in it, so that it doesn't need the project."""
     try:
         import cloudpickle
     except ImportError:
         return pickle.dumps(model)
-    module = sys.modules[type(model).__module__]
-    file = getattr(module, "__file__", None)
-    if module.__name__ == "__main__" or file is None or installed(file):
-        return cloudpickle.dumps(model)  # type: ignore[no-any-return]
-    cloudpickle.register_pickle_by_value(module)
+    own = [module for module in list(sys.modules.values()) if of_the_author(module)]
+    for module in own:
+        cloudpickle.register_pickle_by_value(module)
     try:
         return cloudpickle.dumps(model)  # type: ignore[no-any-return]
     finally:
-        cloudpickle.unregister_pickle_by_value(module)
+        for module in own:
+            cloudpickle.unregister_pickle_by_value(module)
 
 
 _NUMPY = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(int64)": np.int64}
