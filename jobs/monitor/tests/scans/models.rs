@@ -158,7 +158,10 @@ async fn a_file_that_is_being_ingested_is_waited_for() {
     world.train("buyer").await;
     let upload = world.accept("outcomes").await;
     world.start("drift", day(17), day(22)).await;
-    let driver = tidemill_testkit::Driver::new(world.store(), tidemill_monitor::jobs(&world.deps));
+    let driver = tidemill_testkit::Driver::new(
+        world.store(),
+        tidemill_monitor::jobs(&world.deps, &crate::world::webhooks()),
+    );
     assert!(driver.one().await.unwrap());
     assert!(world.deps.catalog.scans("drift", None).await.unwrap().is_empty(), "it waits");
     world.publish(upload).await;

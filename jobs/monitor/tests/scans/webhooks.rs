@@ -48,7 +48,8 @@ async fn a_worker_killed_anywhere_between_scan_and_notice_leaves_one_notice() {
         let world = World::new().await;
         world.fill(&[visits(1, 16, usual), visits(16, 21, unusual)].concat()).await;
         let run = world.start("quality", day(16), day(21)).await;
-        let (store, jobs) = (world.store().clone(), tidemill_monitor::jobs(&world.deps));
+        let (store, jobs) =
+            (world.store().clone(), tidemill_monitor::jobs(&world.deps, &crate::world::webhooks()));
         let (catalog, webhook) = (world.deps.catalog.clone(), world.webhook.clone());
         let digest: Digest = Box::new(move || {
             let (catalog, webhook) = (catalog.clone(), webhook.clone());
