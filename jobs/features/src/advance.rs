@@ -72,6 +72,9 @@ pub(crate) async fn bring(
     let target = progress.targets[0];
     let commits = subject.commits(&deps.lake, &target).await?;
     let units = units(subject.view.kind(), &target, &commits);
+    if progress.units_done == 0 {
+        begin(deps, subject, &target).await?;
+    }
     put_passed(deps, subject, &target).await?;
     let mut printed = Printed::default();
     // A target without units still moves the position.
@@ -200,12 +203,23 @@ async fn put_passed(deps: &Deps, subject: &Subject, target: &Target) -> Result<(
     Ok(())
 }
 
-/// Says in Redis how far it has been written. Before the commit: a marker behind a position then means that
-/// Redis lost something, and nothing else.
+/// Says in Redis that a target is about to be written. Called before its first value: a Redis that comes back empty
+/// later has no marker, and [`mark`] gives it none.
+pub(crate) async fn begin(deps: &Deps, subject: &Subject, target: &Target) -> Result<(), Error> {
+    match &subject.online {
+        Some(online) if target.after == 0 => {
+            Ok(deps.online.begin_marker(online.name(), online.version()).await?)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Says in Redis how far it has been written, unless it lost what was there before. Before the commit: a marker
+/// behind a position then means that Redis lost something, and nothing else.
 pub(crate) async fn mark(deps: &Deps, subject: &Subject, target: &Target) -> Result<(), Error> {
     if let Some(online) = &subject.online {
         let marker = Marker { lake_version: target.lake_version };
-        deps.online.mark(online.name(), online.version(), marker).await?;
+        deps.online.mark(online.name(), online.version(), target.after, marker).await?;
     }
     Ok(())
 }

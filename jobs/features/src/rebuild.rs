@@ -10,7 +10,7 @@ use tidemill_spec::ViewKind;
 
 use crate::{
     Deps, Error,
-    advance::{mark, put},
+    advance::{begin, mark, put},
     compute::tiles,
     live::publish_live,
     subject::Subject,
@@ -79,6 +79,7 @@ pub(crate) async fn write_again(deps: &Deps, subject: &Subject, target: &Target)
             deps.lake.read(&Read::all(subject.view.table(), deps.lake.head().await?)).await?
         }
     };
+    begin(deps, subject, &whole).await?;
     let written = if rows.num_rows() == 0 { 0 } else { put(deps, subject, &whole, &rows).await? };
     mark(deps, subject, &whole).await?;
     Ok(written)

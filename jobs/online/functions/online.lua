@@ -1,4 +1,4 @@
-#!lua name=tidemill_online_1
+#!lua name=tidemill_online_2
 -- Every change of a stored value goes through these functions, so that late writers never win.
 -- The number in the names is the version of this file's behaviour: processes of two releases
 -- may share one Redis, each with its own library.
@@ -37,13 +37,15 @@ local function publish(keys, args)
   return 1
 end
 
--- keys: the markers' hash; args: field, lake version (decimal). Never moves a marker back.
+-- keys: the markers' hash; args: field, from and to (lake versions, decimal). Moves a marker forward that holds at
+-- least `from`. One that is gone or holds less stays: what was there before was lost meanwhile. Returns 1 if it holds `to`.
 local function mark(keys, args)
   local old = tonumber(redis.call('HGET', keys[1], args[1]) or '-1')
-  if tonumber(args[2]) > old then redis.call('HSET', keys[1], args[1], args[2]) end
+  if old < tonumber(args[2]) then return 0 end
+  if old < tonumber(args[3]) then redis.call('HSET', keys[1], args[1], args[3]) end
   return 1
 end
 
-redis.register_function('tidemill_put_1', put)
-redis.register_function('tidemill_publish_1', publish)
-redis.register_function('tidemill_mark_1', mark)
+redis.register_function('tidemill_put_2', put)
+redis.register_function('tidemill_publish_2', publish)
+redis.register_function('tidemill_mark_2', mark)

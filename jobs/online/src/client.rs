@@ -132,7 +132,7 @@ impl Online {
             return Ok(None);
         }
         let mut call = redis::cmd("FCALL");
-        call.arg("tidemill_put_1").arg(keys.len()).arg(keys).arg(values);
+        call.arg("tidemill_put_2").arg(keys.len()).arg(keys).arg(values);
         Ok(Some(call))
     }
 
@@ -152,15 +152,24 @@ impl Online {
         Ok(names.iter().map(|name| name.as_ref().and_then(|_| found.next().flatten())).collect())
     }
 
-    /// Notes how far a view version has been written.
-    pub async fn mark(&self, view: &str, version: u32, marker: Marker) -> Result<(), Error> {
+    /// Notes that a view version is about to be written from its beginning: a marker that holds nothing, unless one
+    /// is there.
+    pub async fn begin_marker(&self, view: &str, version: u32) -> Result<(), Error> {
+        let field = format!("{view}:{version}");
+        Ok(self.connection.clone().hset_nx(self.markers_key(), field, 0).await?)
+    }
+
+    /// Notes how far a view version has been written, where what was written `from` (a lake version) is still there:
+    /// a marker that was lost with its values must not come back without them. False if it was.
+    pub async fn mark(&self, view: &str, version: u32, from: i64, marker: Marker) -> Result<bool, Error> {
         let mut call = redis::cmd("FCALL");
-        call.arg("tidemill_mark_1")
+        call.arg("tidemill_mark_2")
             .arg(1)
             .arg(self.markers_key())
             .arg(format!("{view}:{version}"))
+            .arg(from)
             .arg(marker.lake_version);
-        self.call(&[call]).await.map(drop)
+        Ok(self.call(&[call]).await? == [1])
     }
 
     /// How far each `(view, version)` has been written.

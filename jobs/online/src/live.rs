@@ -162,7 +162,7 @@ impl Online {
     ) -> Result<bool, Error> {
         let json = serde_json::to_string(content).map_err(|source| Error::InvalidLiveSet { part, source })?;
         let mut call = redis::cmd("FCALL");
-        call.arg("tidemill_publish_1").arg(1).arg(self.live_key()).arg(part).arg(order).arg(json);
+        call.arg("tidemill_publish_2").arg(1).arg(self.live_key()).arg(part).arg(order).arg(json);
         Ok(self.call(&[call]).await? == [1])
     }
 

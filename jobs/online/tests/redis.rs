@@ -110,11 +110,28 @@ async fn many_values_are_written_in_batches_and_read_in_the_order_asked() {
 #[tokio::test]
 async fn a_marker_never_moves_back() {
     let online = online().await;
+    online.begin_marker("load", 3).await.unwrap();
     for lake_version in [4, 9, 7] {
-        online.mark("load", 3, Marker { lake_version }).await.unwrap();
+        assert!(online.mark("load", 3, 0, Marker { lake_version }).await.unwrap());
     }
+    online.begin_marker("load", 3).await.unwrap();
     let markers = online.markers().await.unwrap();
     assert_eq!(markers[&("load".to_owned(), 3)], Marker { lake_version: 9 });
+}
+
+#[tokio::test]
+async fn a_marker_that_was_lost_with_its_values_does_not_come_back_without_them() {
+    let online = online().await;
+    online.begin_marker("load", 3).await.unwrap();
+    assert!(online.mark("load", 3, 0, Marker { lake_version: 4 }).await.unwrap());
+    // Redis comes back empty while what follows 4 is written.
+    online.drop_version("load", 3).await.unwrap();
+    assert!(!online.mark("load", 3, 4, Marker { lake_version: 5 }).await.unwrap());
+    assert!(online.markers().await.unwrap().is_empty());
+    // Or as it was before 4.
+    online.begin_marker("load", 3).await.unwrap();
+    assert!(online.mark("load", 3, 0, Marker { lake_version: 3 }).await.unwrap());
+    assert!(!online.mark("load", 3, 4, Marker { lake_version: 5 }).await.unwrap());
 }
 
 #[tokio::test]

@@ -70,7 +70,11 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let (engine, redis) = (engine().await.unwrap(), redis::prefix().await.unwrap());
+        Self::with(redis::prefix().await.unwrap()).await
+    }
+
+    async fn with(redis: redis::Prefix) -> Self {
+        let engine = engine().await.unwrap();
         let objects = tempfile::tempdir().unwrap();
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = free.local_addr().unwrap().to_string();
@@ -182,6 +186,19 @@ async fn clients_are_told_where_the_other_roles_are() {
     let world = World::new().await;
     let told = json!({ "gateway": "http://127.0.0.1:7434", "serve": "http://predictions:80" });
     assert_eq!(world.get("/v1/places").await, (200, told));
+}
+
+#[tokio::test]
+async fn the_status_says_which_store_is_away_and_goes_on() {
+    let mut server = redis::Server::start().unwrap();
+    let world = World::with(redis::Prefix { url: server.url(), prefix: "test".to_owned() }).await;
+    world.apply(PROJECT).await;
+    let (status, page) = world.get("/v1/status").await;
+    assert_eq!((status, &page["away"]), (200, &json!([])));
+    server.stop();
+    let (status, page) = world.get("/v1/status").await;
+    assert_eq!((status, &page["away"][0]["store"]), (200, &json!("redis")), "{page}");
+    assert_eq!(page["away"].as_array().unwrap().len(), 1, "the objects are there");
 }
 
 #[tokio::test]

@@ -1,8 +1,10 @@
 //! Everything at a glance.
 
+use std::time::Duration;
+
 use axum::extract::State;
-use serde_json::json;
-use tidemill_core::RunState;
+use serde_json::{Value, json};
+use tidemill_core::{Fault, RunState};
 use tidemill_store::RunQuery;
 
 use super::{Answer, items, one};
@@ -10,6 +12,9 @@ use crate::Api;
 
 /// Failed runs that a glance shows.
 const FAILED_SHOWN: i64 = 5;
+
+/// How long a store may take to say that it is there.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// `GET /readyz`: the database answers.
 pub(super) async fn ready(State(api): State<Api>) -> Answer {
@@ -45,6 +50,7 @@ pub(super) async fn status(State(api): State<Api>) -> Answer {
     one(json!({
         "project": objects.project.name,
         "now": api.now().await?,
+        "away": away(&api).await,
         "workers": store.workers().await?,
         "queue": store.queue().await?,
         "running": store.runs(&runs(RunState::Running, 20)).await?,
@@ -54,4 +60,35 @@ pub(super) async fn status(State(api): State<Api>) -> Answer {
         "schedules": store.schedules().await?,
         "incidents": super::monitors::open_incidents(&api).await?,
     }))
+}
+
+/// The stores that don't answer, each with the reason and what that means; Postgres isn't among them, for nothing could be
+/// said then.
+async fn away(api: &Api) -> Vec<Value> {
+    let (redis, objects) = tokio::join!(
+        refusal(api.stores.online.ping()),
+        // Whether anything is there doesn't matter.
+        refusal(api.stores.blobs.exists("is-it-there")),
+    );
+    let stores = [
+        (
+            "redis",
+            redis,
+            "predictions fail, online values are as old as the outage; jobs wait and go on by themselves",
+        ),
+        ("objects", objects, "uploads are refused; jobs wait and go on by themselves; loaded models answer"),
+    ];
+    let told = stores.into_iter().filter_map(|(store, error, meaning)| {
+        Some(json!({ "store": store, "error": error?, "meaning": meaning }))
+    });
+    told.collect()
+}
+
+/// Why a store didn't answer; `None`: it did.
+async fn refusal<T, E: std::error::Error>(asked: impl Future<Output = Result<T, E>>) -> Option<String> {
+    match tokio::time::timeout(ANSWER_WITHIN, asked).await {
+        Ok(Ok(_)) => None,
+        Ok(Err(error)) => Some(Fault::from_error(&error).message),
+        Err(_) => Some(format!("no answer within {} s", ANSWER_WITHIN.as_secs())),
+    }
 }

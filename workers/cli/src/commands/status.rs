@@ -39,6 +39,10 @@ fn page(status: &Value) -> String {
             ),
         ),
     ];
+    head.extend(rows("away").iter().map(|store| {
+        let [name, error, meaning] = ["store", "error", "meaning"].map(|field| plain(&store[field]));
+        ("away", format!("✗ {name}: {error}; {meaning}"))
+    }));
     let about = |run: &Value| {
         format!("{} {} {}", plain(&run["id"]), plain(&run["pipeline"]), instant(&run["logical_time"]))
     };
@@ -96,6 +100,7 @@ mod tests {
             "project": "flights", "server": "http://127.0.0.1:7433", "now": "2013-06-01T04:00:00Z",
             "workers": [{ "running": 1, "slots": 4 }, { "running": 0, "slots": 4 }],
             "queue": [{ "kind": "python", "running": 1, "available": 2, "scheduled": 0 }],
+            "away": [{ "store": "redis", "error": "redis did not answer: connection refused", "meaning": "jobs wait" }],
             "running": [run("run_1")], "failed": [run("run_2")],
             "incidents": [{ "monitor": "drift", "summary": "psi prediction 0.36 (limit 0.2)" }],
             "sources": [{ "name": "weather", "rows": 10_854, "dead_letters": 0, "newest_event": null }],
