@@ -7,8 +7,7 @@ use indexmap::IndexMap;
 use proptest::prelude::*;
 use tidemill_core::DataClock;
 use tidemill_online::{
-    Body, Entry, Error, LiveSet, LiveView, LiveViews, Marker, Online, OnlineOptions, OnlineView, Order, Read,
-    Stored,
+    Body, Entry, Error, LiveSet, LiveView, LiveViews, Online, OnlineOptions, OnlineView, Order, Read, Stored,
 };
 use tidemill_spec::{Feature, FeatureView, Meta, OnlineFeatures, Rule, Type, Value, ViewInput};
 use tidemill_testkit::redis::{Server, prefix};
@@ -29,7 +28,7 @@ fn view() -> OnlineView {
         freshness: None,
         leak_allowed: false,
     };
-    OnlineView::new(view, 3, IndexMap::from([("origin".to_owned(), Type::String)]))
+    OnlineView::new(view, 3, IndexMap::from([("origin".to_owned(), Type::String)]), false)
 }
 
 async fn online() -> Online {
@@ -108,13 +107,18 @@ async fn many_values_are_written_in_batches_and_read_in_the_order_asked() {
 }
 
 #[tokio::test]
-async fn a_marker_never_moves_back() {
-    let online = online().await;
+async fn a_marker_never_moves_back_and_tells_layouts_apart() {
+    let (online, view) = (online().await, view());
     for lake_version in [4, 9, 7] {
-        online.mark("load", 3, Marker { lake_version }).await.unwrap();
+        online.mark(&view, lake_version).await.unwrap();
     }
+    let other = OnlineView::new(view.definition().clone(), 3, view.keys().clone(), true);
     let markers = online.markers().await.unwrap();
-    assert_eq!(markers[&("load".to_owned(), 3)], Marker { lake_version: 9 });
+    assert_eq!((markers.held(&view), markers.outdated(&view)), (9, false));
+    assert_eq!((markers.held(&other), markers.outdated(&other)), (0, true));
+    online.drop_version("load", 3).await.unwrap();
+    let markers = online.markers().await.unwrap();
+    assert_eq!((markers.held(&view), markers.outdated(&other)), (0, false));
 }
 
 #[tokio::test]
