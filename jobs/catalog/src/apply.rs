@@ -6,12 +6,12 @@
 mod origins;
 mod ticks;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 use tidemill_core::Time;
 use tidemill_spec::{
-    Definition, FeatureView, Meta, ObjectKind, ObjectRef, Objects, OnlineFeatures, ViewInput,
+    Definition, FeatureView, Meta, ObjectKind, ObjectRef, Objects, OnlineFeatures, Source, Type, ViewInput,
 };
 use tidemill_store::Tx;
 
@@ -118,9 +118,9 @@ impl Catalog {
         let mut hashes = HashMap::new();
         for name in objects.views_in_order() {
             let view = &objects.views[&name];
-            let hash = values_hash(objects, view, code, &hashes);
-            let building = put_view(tx, view, &hash, code_hash).await?;
-            hashes.insert(name.clone(), hash);
+            let values = values_hash(objects, view, code, &hashes);
+            let building = put_view(tx, view, &plan_hash(&values, view), code_hash).await?;
+            hashes.insert(name.clone(), values);
             let of_view =
                 |change: &&mut Change| change.object.kind == ObjectKind::View && change.object.name == name;
             if let Some(change) = changes.iter_mut().find(of_view) {
@@ -180,8 +180,14 @@ async fn put(
     Ok(Change { object: definition.object.clone(), change, version, building: None })
 }
 
-/// Hash of everything that changes a view's stored or served values: its rules, its keys, what it is computed
-/// from, and the file of its Python function. Not what people read, what is kept online, nor how long it may take.
+/// Hash of what a version of a view stands for: its values, and which of them lie in Redis. Their bytes name no
+/// columns, so what one list wrote can't be read by another: each list has a version of its own.
+fn plan_hash(values: &str, view: &FeatureView) -> String {
+    hex_sha256(serde_json::json!([values, view.online_features()]).to_string().as_bytes())
+}
+
+/// Hash of everything that changes a view's values: its rules, its keys, what it is computed from, and the code that
+/// its Python function reaches. Not what people read, what is kept online, nor how long it may take.
 fn values_hash(
     objects: &Objects,
     view: &FeatureView,
@@ -201,11 +207,26 @@ fn values_hash(
         ViewInput::Source(source) => (objects.sources.get(source), Vec::new()),
         ViewInput::Views(views) => (None, views.iter().map(|view| inputs.get(view)).collect()),
     };
-    let source = source.map(|source| (&source.name, &source.unique, &source.deleted));
+    let source = source
+        .map(|source| (&source.name, &source.unique, &source.deleted, types_read(objects, view, source)));
     let module =
         view.python.as_deref().and_then(|entry| entry.split(':').next()).map(|name| code.module_hash(name));
     let all = serde_json::json!([rules, keys, source, inputs, module]);
     hex_sha256(all.to_string().as_bytes())
+}
+
+/// The declared types of the columns that a view reads of its source; of all of them where Python may read any.
+fn types_read(objects: &Objects, view: &FeatureView, source: &Source) -> BTreeMap<String, Type> {
+    let keys = objects.entities.get(&view.entity).into_iter().flat_map(|entity| entity.keys.keys());
+    let read: HashSet<String> = view
+        .features
+        .values()
+        .flat_map(origins::columns_read)
+        .chain(keys.chain(&source.unique).cloned())
+        .collect();
+    let reads = |name: &String| view.python.is_some() || read.contains(name);
+    let columns = source.columns.iter().filter(|(name, _)| reads(name));
+    columns.map(|(name, column)| (name.clone(), column.ty)).collect()
 }
 
 /// Keeps the versions of one view in step with its declaration; returns the one that must be filled, if any.

@@ -2,6 +2,8 @@
 //!
 //! The archive is one JSON object from path to text, sorted: the same files give the same bytes and the same hash.
 
+mod imports;
+
 use std::{collections::BTreeMap, fs, io, path::Path, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -35,13 +37,14 @@ impl CodeArchive {
         hex_sha256(&self.bytes())
     }
 
-    /// Hash of the file that defines a Python module (`transforms.airport`); none where there is no such file.
+    /// Hash of all the code that a Python module (`transforms.airport`) reaches: its file, its packages, and the
+    /// project's files that these import, however far. None where no file defines it.
     pub fn module_hash(&self, module: &str) -> Option<String> {
-        let path = module.replace('.', "/");
-        [format!("{path}.py"), format!("{path}/__init__.py")]
-            .iter()
-            .find_map(|path| self.files.get(path))
-            .map(|text| hex_sha256(text.as_bytes()))
+        let reached = imports::reached(&self.files, module);
+        let texts: BTreeMap<&String, &String> =
+            self.files.iter().filter(|(path, _)| reached.contains(*path)).collect();
+        let bytes = serde_json::to_vec(&texts).expect("strings are always JSON");
+        (!reached.is_empty()).then(|| hex_sha256(&bytes))
     }
 
     /// Keeps it on the object store. Safe to repeat: the place is named by the hash.

@@ -49,6 +49,9 @@ pub struct Dataset {
     /// Rows of both parts that would change under `known_at: label`; none where a view cannot say.
     #[serde(default)]
     pub changed_under_known_at: Option<u64>,
+    /// How rows that it was made of are stored otherwise than their sources were declared, a sentence each.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// The run that built it.
     #[serde(default)]
     pub run: Option<RunId>,

@@ -52,7 +52,7 @@ pub struct ViewVersion {
     pub state: ViewState,
     /// How it is computed and read.
     pub definition: FeatureView,
-    /// Hash of everything that changes its values.
+    /// Hash of everything that changes its values, and of what is kept online.
     pub hash: String,
     /// Code archive that its Python runs from.
     pub code_hash: String,

@@ -66,8 +66,12 @@ impl World {
     /// Applies and returns what changed, without what didn't.
     async fn apply(&self, yaml: &str, python: &str) -> Vec<Change> {
         let code = CodeArchive { files: [("transforms/airport.py".to_owned(), python.to_owned())].into() };
+        self.apply_code(yaml, &code).await
+    }
+
+    async fn apply_code(&self, yaml: &str, code: &CodeArchive) -> Vec<Change> {
         let mut tx = self.engine.store.begin().await.unwrap();
-        let changes = self.catalog.apply(&mut tx, &objects(yaml), &code, Time::UNIX_EPOCH).await.unwrap();
+        let changes = self.catalog.apply(&mut tx, &objects(yaml), code, Time::UNIX_EPOCH).await.unwrap();
         tx.commit().await.unwrap();
         changes
             .into_iter()
@@ -169,6 +173,53 @@ async fn a_changed_python_file_makes_a_new_version_of_the_views_that_name_it() {
     assert_eq!(changes.len(), 1);
     assert_eq!((changes[0].object.to_string().as_str(), changes[0].building), ("view/stress", Some(2)));
     assert_ne!(world.catalog.code_hash().await.unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_changed_helper_of_a_python_file_makes_a_new_version_too() {
+    let world = World::new().await;
+    let project = |helper: &str| {
+        let files = [
+            ("transforms/airport.py", "from .scale import factor\n\ndef stress(row): ..."),
+            ("transforms/scale.py", "from units import knots as factor"),
+            ("units.py", helper),
+            ("models/late.py", helper),
+        ];
+        CodeArchive { files: files.map(|(path, text)| (path.to_owned(), text.to_owned())).into() }
+    };
+    world.apply_code(PROJECT, &project("knots = 1")).await;
+    assert_eq!(world.apply_code(PROJECT, &project("knots = 1")).await, []);
+    let changes = world.apply_code(PROJECT, &project("knots = 60")).await;
+    assert_eq!(changes.len(), 1);
+    assert_eq!((changes[0].object.to_string().as_str(), changes[0].building), ("view/stress", Some(2)));
+}
+
+#[tokio::test]
+async fn what_is_kept_online_and_the_types_that_are_read_make_a_new_version() {
+    let world = World::new().await;
+    world.apply(PROJECT, "a").await;
+    let building = |changes: Vec<Change>| {
+        let building = changes.into_iter().filter(|change| change.building.is_some());
+        building.map(|change| change.object.to_string()).collect::<Vec<_>>()
+    };
+    let online = |list: &str| PROJECT.replace("ttl: 3h", &format!("ttl: 3h\nonline: {list}"));
+    assert_eq!(building(world.apply(&online("true"), "a").await), ["view/weather_now"]);
+    // The same features in other words are the same bytes.
+    let same = world.apply(&online("[temp]"), "a").await;
+    assert_eq!(
+        (building(same), world.versions("weather_now").await.len()),
+        (vec!["view/weather_now".into()], 2)
+    );
+
+    assert_eq!(building(world.apply(PROJECT, "a").await), Vec::<String>::new());
+    let unread = PROJECT.replace("gust: { type: float", "gust: { type: int");
+    assert_eq!(building(world.apply(&unread, "a").await), Vec::<String>::new());
+    let scaled = PROJECT.replace("temp: float }", "temp: { type: float, sql: temp * 2 } }");
+    world.apply(&scaled, "a").await;
+    let read = scaled.replace("temp: { type: float, nullable", "temp: { type: int, nullable");
+    world.switch("weather_now", 3).await;
+    world.switch("stress", 2).await;
+    assert_eq!(building(world.apply(&read, "a").await), ["view/weather_now", "view/stress"]);
 }
 
 #[tokio::test]

@@ -141,6 +141,7 @@ async fn a_repeated_build_finds_its_dataset() {
         train: part("dataset/1/train.parquet"),
         holdout: None,
         changed_under_known_at: Some(3),
+        warnings: vec![],
         run: None,
         code_hash: None,
     };

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tidemill_catalog::{Edge, Node};
 use tidemill_core::JobError;
 use tidemill_offline::{CommitRange, Filter, Read, Staged};
-use tidemill_online::{Layout, Marker};
+use tidemill_online::Layout;
 use tidemill_pyrun::Printed;
 use tidemill_rows::VALID_AT;
 use tidemill_runtime::Context;
@@ -19,7 +19,7 @@ use crate::{
     Deps, Error,
     compute::{Computed, compute},
     dead_letters,
-    entries::{row_entries, tile_entries},
+    entries::{row_entries, tile_entries, upsert_entries},
     subject::Subject,
     target::{Target, Unit, units},
     wishes::{due_new, update_new},
@@ -77,19 +77,21 @@ pub(crate) async fn bring(
     }
     put_passed(deps, subject, &target).await?;
     let mut printed = Printed::default();
-    // A target without units still moves the position.
-    for index in progress.units_done..units.len().max(1) {
+    // Which row is the last among upserts can be told when all rows are there; so that is a step of its own. A target
+    // without units still moves the position.
+    let steps = if subject.upserts() { units.len() + 1 } else { units.len().max(1) };
+    for index in progress.units_done..steps {
         let unit = units.get(index);
         let written = match unit {
             Some(unit) => write(deps, subject, &target, unit, &mut printed).await,
-            None => Ok(Written::default()),
+            None => put_last_rows(deps, subject, &target).await.map(|_| Written::default()),
         };
         printed.take().iter().for_each(|line| cx.log(line));
         let written = written?;
         if let Some(refused) = &written.refused {
             cx.log(refused);
         }
-        let last = index + 1 >= units.len();
+        let last = index + 1 == steps;
         if last {
             mark(deps, subject, &target).await?;
         }
@@ -111,7 +113,7 @@ pub(crate) async fn bring(
         }
         cx.enqueue(&mut tx, &wishes).await?;
         cx.commit_checkpoint(tx, progress.clone()).await?;
-        cx.progress((index + 1) as u64, units.len().max(1) as u64);
+        cx.progress((index + 1) as u64, steps as u64);
     }
     Ok(())
 }
@@ -134,7 +136,9 @@ async fn write(
 ) -> Result<Written, Error> {
     let Computed { rows, dead } =
         compute(deps, &subject.view, &subject.version, &subject.inputs, target, unit, printed).await?;
-    put(deps, subject, target, &rows).await?;
+    if !subject.upserts() {
+        put(deps, subject, target, &rows).await?;
+    }
     let view = &subject.view;
     let rows = deps.lake.stage(&view.table(), &unit.key, 0, &view.keys(), &view.schema(), vec![rows]).await?;
     let refused = dead.first().map(|first| {
@@ -174,16 +178,30 @@ pub(crate) async fn put(
 ) -> Result<u64, Error> {
     let Some(online) = &subject.online else { return Ok(0) };
     let entries = match online.layout() {
+        Layout::Row(_) if online.upserts() => {
+            upsert_entries(online, rows, target.lake_version, target.clock)?
+        }
         Layout::Row(_) => row_entries(online, rows, target.clock)?,
         Layout::Tiles(_) => tile_entries(online, rows, target.lake_version, target.clock)?,
     };
     Ok(deps.online.put(online, &entries).await?)
 }
 
+/// Writes to Redis the last rows of the entities that a target touches, if rows replace each other. The view's rows up
+/// to the target are in the lake by now: what promises them to readers, the position, is moved after this.
+pub(crate) async fn put_last_rows(deps: &Deps, subject: &Subject, target: &Target) -> Result<u64, Error> {
+    if !subject.upserts() || subject.online.is_none() {
+        return Ok(0);
+    }
+    let head = deps.lake.head().await?;
+    let rows = deps.lake.last_rows(&subject.view, target.range(), head).await?;
+    put(deps, subject, target, &rows).await
+}
+
 /// Rows that were in the lake ahead of their time, and that the clock has passed since.
 async fn put_passed(deps: &Deps, subject: &Subject, target: &Target) -> Result<(), Error> {
     let Some(before) = target.clock_before.filter(|before| *before < target.clock) else { return Ok(()) };
-    if subject.online.is_none() || subject.view.kind() == ViewKind::Windows {
+    if subject.online.is_none() || subject.view.kind() == ViewKind::Windows || subject.upserts() {
         return Ok(());
     }
     let tick = chrono::TimeDelta::microseconds(1);
@@ -208,7 +226,7 @@ async fn put_passed(deps: &Deps, subject: &Subject, target: &Target) -> Result<(
 pub(crate) async fn begin(deps: &Deps, subject: &Subject, target: &Target) -> Result<(), Error> {
     match &subject.online {
         Some(online) if target.after == 0 => {
-            Ok(deps.online.begin_marker(online.name(), online.version()).await?)
+            Ok(deps.online.begin_marker(online).await?)
         }
         _ => Ok(()),
     }
@@ -218,8 +236,7 @@ pub(crate) async fn begin(deps: &Deps, subject: &Subject, target: &Target) -> Re
 /// behind a position then means that Redis lost something, and nothing else.
 pub(crate) async fn mark(deps: &Deps, subject: &Subject, target: &Target) -> Result<(), Error> {
     if let Some(online) = &subject.online {
-        let marker = Marker { lake_version: target.lake_version };
-        deps.online.mark(online.name(), online.version(), target.after, marker).await?;
+        deps.online.mark(online, target.after, target.lake_version).await?;
     }
     Ok(())
 }

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use tidemill_core::{Fault, Time};
-use tidemill_spec::args::{FEATURES_UPDATE, features_concurrency_key};
 
-use crate::{Deps, Error, subject::Subject, wishes::update_new};
+use crate::{Deps, Error, backlog::failed, subject::Subject, wishes::update_new};
 
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -49,15 +48,8 @@ pub(crate) async fn catch_up(
 
 async fn check_failed(deps: &Deps, views: &[String]) -> Result<(), Error> {
     for view in views {
-        let failed =
-            deps.catalog.store().failed_last(&features_concurrency_key(view), &FEATURES_UPDATE).await?;
-        if let Some((run, fault)) = failed {
-            let message = format!("view `{view}` is not up to date, its update failed: {}", fault.message);
-            let hint = format!("tidemill logs {run}; when what it says is mended: tidemill retry {run}");
-            return Err(Error::Invalid(Fault {
-                detail: fault.detail,
-                ..Fault::coded(615, message).hint(hint)
-            }));
+        if let Some(failed) = failed(deps, view).await? {
+            return Err(Error::Invalid(failed.told()));
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! The rows of a unit: in SQL by the lake, or by user Python. Rows that either fails on become dead letters.
+//! The rows of a unit: in SQL by the lake, or by user Python. Rows that either fails on become dead letters, and null.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use arrow::{
 };
 use tidemill_catalog::{ViewVersion, code};
 use tidemill_core::Fault;
-use tidemill_offline::{Stamp, TileRange, View};
+use tidemill_offline::{Moments, Stamp, View};
 use tidemill_pyrun::{Mode, Printed, PyError, PyPool, Transform};
 use tidemill_rows::{CREATED_AT, DELETED, Row, SEQ, VALID_AT, array, json_rows, row::column, rows_of};
 use tidemill_spec::{Type, Value, ViewKind};
@@ -23,7 +23,7 @@ use crate::{
 pub(crate) struct Computed {
     /// In the columns of the view's table.
     pub(crate) rows: RecordBatch,
-    /// Rows that could not be computed.
+    /// Rows that could not be computed; what fails is null in `rows`.
     pub(crate) dead: Vec<DeadRow>,
 }
 
@@ -65,17 +65,15 @@ pub(crate) async fn compute(
         (ViewKind::Derived, Some(entry)) => {
             let moments = lake.derived_inputs(view, inputs, unit.commits, unit.part).await?;
             let mut python = Python { pool: pool(deps, version).await?, view, entry, printed };
-            python.derived_view(&moments.inputs, stamp).await
+            python.derived_view(&moments, stamp).await
         }
     }
 }
 
 /// All tiles within reach of the clock, of the entities that the target touches.
 pub(crate) async fn tiles(deps: &Deps, view: &View, target: &Target) -> Result<RecordBatch, Error> {
-    let range =
-        TileRange { commits: target.commits(), clock_before: target.clock_before, clock: target.clock };
     let stamp = Stamp { created_at: target.clock, seq: target.lake_version };
-    Ok(deps.lake.tiles_touched(view, range, stamp).await?)
+    Ok(deps.lake.tiles_touched(view, target.range(), stamp).await?)
 }
 
 /// The processes that hold the code which the view version was applied with.
@@ -99,6 +97,9 @@ impl Computed {
     }
 }
 
+/// System columns by name.
+type System = Vec<(&'static str, ArrayRef)>;
+
 /// A view's function, ready to be called.
 struct Python<'a> {
     pool: PyPool,
@@ -108,37 +109,51 @@ struct Python<'a> {
 }
 
 impl Python<'_> {
-    /// Source rows keep their place in the total order; a deletion is passed on without asking Python.
+    /// Source rows keep their place in the total order.
     async fn row_view(&mut self, source: &RecordBatch) -> Result<Computed, Error> {
         let deleted = column(source, DELETED)?.as_boolean().clone();
-        let alive = filter_record_batch(source, &not(&deleted)?)?;
-        let gone = filter_record_batch(source, &deleted)?;
-        let system = |rows: &RecordBatch| -> Result<Vec<(&'static str, ArrayRef)>, Error> {
+        let system = |rows: &RecordBatch, _: bool| -> Result<System, Error> {
             [VALID_AT, CREATED_AT, SEQ, DELETED]
                 .iter()
                 .map(|name| Ok((*name, Arc::clone(column(rows, name)?))))
                 .collect()
         };
-        let mut computed = self.call(&alive, &system(&alive)?).await?;
-        let nothing = self.assemble(&gone, None, &system(&gone)?)?;
+        self.call_on_living(source, &deleted, system).await
+    }
+
+    /// Derived rows carry the stamp of their target.
+    async fn derived_view(&mut self, moments: &Moments, stamp: Stamp) -> Result<Computed, Error> {
+        let system = |rows: &RecordBatch, deleted: bool| -> Result<System, Error> {
+            let same =
+                |name: &str, ty, value: Value| array(name, ty, std::iter::repeat_n(&value, rows.num_rows()));
+            Ok(vec![
+                (VALID_AT, Arc::clone(column(rows, VALID_AT)?)),
+                (CREATED_AT, same(CREATED_AT, Type::Timestamp, Value::Timestamp(stamp.created_at))?),
+                (SEQ, same(SEQ, Type::Int, Value::Int(stamp.seq))?),
+                (DELETED, same(DELETED, Type::Bool, Value::Bool(deleted))?),
+            ])
+        };
+        self.call_on_living(&moments.inputs, &moments.gone, system).await
+    }
+
+    /// A deletion is passed on without asking Python. `system`: the system columns of some rows that are, or are not,
+    /// deleted.
+    async fn call_on_living(
+        &mut self,
+        input: &RecordBatch,
+        deleted: &BooleanArray,
+        system: impl Fn(&RecordBatch, bool) -> Result<System, Error>,
+    ) -> Result<Computed, Error> {
+        let living = filter_record_batch(input, &not(deleted)?)?;
+        let gone = filter_record_batch(input, deleted)?;
+        let mut computed = self.call(&living, &system(&living, false)?).await?;
+        let nothing = self.assemble(&gone, None, &system(&gone, true)?)?;
         computed.rows = concat_batches(&self.view.schema(), [&computed.rows, &nothing])?;
         Ok(computed)
     }
 
-    /// Derived rows carry the stamp of their target.
-    async fn derived_view(&mut self, moments: &RecordBatch, stamp: Stamp) -> Result<Computed, Error> {
-        let count = moments.num_rows();
-        let same = |name: &str, ty, value: Value| array(name, ty, std::iter::repeat_n(&value, count));
-        let system = [
-            (VALID_AT, Arc::clone(column(moments, VALID_AT)?)),
-            (CREATED_AT, same(CREATED_AT, Type::Timestamp, Value::Timestamp(stamp.created_at))?),
-            (SEQ, same(SEQ, Type::Int, Value::Int(stamp.seq))?),
-            (DELETED, same(DELETED, Type::Bool, Value::Bool(false))?),
-        ];
-        self.call(moments, &system).await
-    }
-
-    /// Calls the function on rows and puts what it returns beside their keys; rows that fail become dead letters.
+    /// Calls the function on rows and puts what it returns beside their keys. Rows that fail become dead letters, and
+    /// their features null: what was there before, or what a correction replaced, isn't their value any more.
     async fn call(&mut self, input: &RecordBatch, system: &[(&str, ArrayRef)]) -> Result<Computed, Error> {
         let features = &self.view.definition.features;
         let out = features.iter().map(|(name, feature)| (name.clone(), feature.ty)).collect();
@@ -155,13 +170,8 @@ impl Python<'_> {
         let transformed = self.pool.transform(&transform, input, self.printed).await;
         let transformed = transformed.map_err(|error| self.at_view(input, error))?;
         let rows = self.assemble(input, Some(&transformed.rows), system)?;
-        let mut kept = vec![true; input.num_rows()];
-        let mut dead = Vec::with_capacity(transformed.failures.len());
-        for (row, fault) in transformed.failures {
-            kept[row] = false;
-            dead.push(dead_row(input, row, fault)?);
-        }
-        Ok(Computed { rows: filter_record_batch(&rows, &BooleanArray::from(kept))?, dead })
+        let dead = transformed.failures.into_iter().map(|(row, fault)| dead_row(input, row, fault));
+        Ok(Computed { rows, dead: dead.collect::<Result<_, _>>()? })
     }
 
     /// Names the function, the view, and the first of the rows that it was called with last.

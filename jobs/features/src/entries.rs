@@ -34,6 +34,33 @@ pub(crate) fn row_entries(view: &OnlineView, rows: &RecordBatch, clock: Time) ->
     Ok(newest.into_iter().map(entry).collect())
 }
 
+/// Rows that are each the last one of its entity among upserts, as of a lake version and the data clock; a deleted one
+/// says that there is none. Rows in the columns of the view's table.
+pub(crate) fn upsert_entries(
+    view: &OnlineView,
+    rows: &RecordBatch,
+    lake_version: i64,
+    clock: Time,
+) -> Result<Vec<Entry>, Error> {
+    let Layout::Row(columns) = view.layout() else { return Ok(Vec::new()) };
+    let keys = columns_of(rows, view.keys().keys())?;
+    let values = columns_of(rows, columns.iter().map(|(name, _)| name))?;
+    let system = System::of(rows)?;
+    let entry = |row| {
+        let valid_at = Time::from_timestamp_micros(system.order(row).first);
+        let (valid_at, body) = if system.deleted(row) {
+            (None, Body::Deleted)
+        } else {
+            (valid_at, Body::Row(row_of(&values, row)))
+        };
+        Entry {
+            key: row_of(&keys, row),
+            stored: Stored { order: Order::upserts(lake_version, clock, valid_at), body },
+        }
+    };
+    Ok((0..rows.num_rows()).map(entry).collect())
+}
+
 /// The tiles of each entity as one value. Rows in the columns of the view's table, all tiles of an entity
 /// among them; a deleted one says that there is none any more.
 pub(crate) fn tile_entries(

@@ -58,6 +58,11 @@ impl Error {
                 Fault { code: Some(tidemill_core::Code(612)), ..Fault::from_error(self) }
                     .hint("start Redis again; jobs go on by themselves")
             }
+            Self::Online(tidemill_online::Error::Unreadable { view, version, .. }) => {
+                let message =
+                    format!("the values of view `{view}` v{version} in Redis can't be read by this release");
+                Fault::coded(675, message).hint(format!("tidemill features rebuild-online {view}"))
+            }
             _ => Fault::from_error(self),
         }
     }

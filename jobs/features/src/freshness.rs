@@ -1,12 +1,19 @@
 //! How fresh each view is: by its newest row, and by what it has yet to consume.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use tidemill_core::{Clock as _, SystemClock, Time};
 use tidemill_offline::{CommitRange, Filter, Read, Table};
+use tidemill_online::Markers;
 use tidemill_rows::{VALID_AT, value_at};
 use tidemill_spec::{Value, ViewKind};
 
-use crate::{Deps, Error, subject::Subject};
+use crate::{
+    Deps, Error,
+    backlog::{self, Backlog, FailedUpdate, Progress},
+    subject::Subject,
+};
 
 /// How fresh one view is.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -21,43 +28,74 @@ pub struct ViewFreshness {
     pub newest_at: Option<Time>,
     /// How long ago that is.
     pub age_seconds: Option<f64>,
-    /// `fresh`, `warn`, `stale`, or `empty`; by the view's `freshness`.
+    /// What comes first of: `failed`, `rebuilding` (Redis lost some of its values), `catching up`, and by the newest
+    /// row and the view's `freshness` `empty`, `stale`, `warn` and `fresh`.
     pub status: &'static str,
     /// Source commits up to this lake version are in its rows.
     pub reached: i64,
-    /// Commits of its inputs that it has yet to consume.
+    /// Commits that it, or a view it is computed from, has yet to consume.
     pub commits_behind: usize,
+    /// The same with since when, if there are any.
+    pub backlog: Option<Backlog>,
+    /// What holds it up for good, until somebody mends it.
+    pub failed: Option<FailedUpdate>,
 }
 
 /// Every view's freshness, by name.
 pub async fn freshness(deps: &Deps) -> Result<Vec<ViewFreshness>, Error> {
     let now = deps.catalog.store().data_clock().await?.at(SystemClock.now());
+    let objects = deps.catalog.objects().await?;
+    let views = deps.catalog.current_views().await?;
+    let mut progress = BTreeMap::new();
+    for version in &views {
+        progress.insert(version.view.clone(), backlog::of_view(deps, &version.view).await?);
+    }
+    // Without Redis nothing is known of it, and what asks for its values says so.
+    let markers = deps.online.markers().await.ok();
     let mut report = Vec::new();
-    for version in deps.catalog.current_views().await? {
+    for version in &views {
         let subject = Subject::current(deps, &version.view).await?;
-        report.push(of_view(deps, &subject, now).await?);
+        let chain = objects.views_with_inputs(std::slice::from_ref(&version.view));
+        let chain = chain.iter().filter_map(|view| progress.get(view).cloned());
+        let progress = chain.fold(Progress::default(), Progress::and);
+        report.push(of_view(deps, &subject, progress, markers.as_ref(), now).await?);
     }
     Ok(report)
 }
 
-async fn of_view(deps: &Deps, subject: &Subject, now: Time) -> Result<ViewFreshness, Error> {
+async fn of_view(
+    deps: &Deps,
+    subject: &Subject,
+    progress: Progress,
+    markers: Option<&Markers>,
+    now: Time,
+) -> Result<ViewFreshness, Error> {
     let table = match (&subject.view.source, subject.view.kind()) {
         // Tiles are computed at the clock; what is new is the source's rows.
         (Some(source), ViewKind::Windows) => Table::source(&source.name),
         _ => subject.view.table(),
     };
     let newest_at = newest(deps, table, now).await?;
-    let target = subject.target(deps, now).await?;
     let position = deps.catalog.position(subject.name(), subject.version.version).await?;
+    let written = position.as_ref().map_or(0, |position| position.lake_version);
+    let lost =
+        subject.online.as_ref().zip(markers).is_some_and(|(online, markers)| markers.held(online) < written);
     Ok(ViewFreshness {
         view: subject.name().to_owned(),
         version: subject.version.version,
         online: subject.online.is_some(),
         newest_at,
         age_seconds: newest_at.map(|at| (now - at).as_seconds_f64()),
-        status: status(subject, newest_at, now),
+        status: match (&progress.failed, lost, &progress.backlog) {
+            (Some(_), ..) => "failed",
+            (None, true, _) => "rebuilding",
+            (None, false, Some(_)) => "catching up",
+            (None, false, None) => status(subject, newest_at, now),
+        },
         reached: position.map_or(0, |position| position.reached),
-        commits_behind: subject.commits(&deps.lake, &target).await?.len(),
+        commits_behind: progress.backlog.map_or(0, |backlog| backlog.commits),
+        backlog: progress.backlog,
+        failed: progress.failed,
     })
 }
 

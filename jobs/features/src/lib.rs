@@ -10,6 +10,7 @@
 
 mod advance;
 mod backfill;
+mod backlog;
 mod catch_up;
 mod compute;
 mod dead_letters;
@@ -34,6 +35,7 @@ use tidemill_online::Online;
 use tidemill_pyrun::PyPools;
 use tidemill_runtime::JobEntry;
 
+pub use backlog::{Backlog, FailedUpdate};
 pub use dead_letters::{DeadLetter, DeadLetters, dead_letters};
 pub use error::Error;
 pub use freshness::{ViewFreshness, freshness};

@@ -11,7 +11,12 @@ use tidemill_online::{Read, Status, ViewFeatures, values};
 use tidemill_rows::{array, json_rows, row::column, value_at};
 use tidemill_spec::{Aggregate, Feature, KeyOrigin, Rule, Type, Value};
 
-use crate::{Deps, Error, catch_up::catch_up, subject::Subject};
+use crate::{
+    Deps, Error,
+    backlog::{Backlog, FailedUpdate, Progress, progress},
+    catch_up::catch_up,
+    subject::Subject,
+};
 
 /// How long a question about the past waits for a view that is behind.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -39,6 +44,12 @@ pub struct GotFeatures {
     pub at: Time,
     /// Where they were read: `online` or `offline`.
     pub store: &'static str,
+    /// What the view has yet to consume, if anything: newer rows may change the values, so they are not `fresh`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backlog: Option<Backlog>,
+    /// What holds the view up for good, until somebody mends it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed: Option<FailedUpdate>,
 }
 
 /// Features of each entity in the order asked; for each, one item a view.
@@ -54,18 +65,12 @@ pub async fn get(deps: &Deps, request: &GetRequest) -> Result<Vec<Vec<GotFeature
     for wanted in &wanted {
         let keys = request.entities.iter().map(|entity| keys_of(&wanted.subject, entity));
         let keys = keys.collect::<Result<Vec<_>, _>>()?;
-        let online =
-            wanted.subject.online.is_some() && request.at.is_none() && request.known_at == KnownAt::Any;
-        let features = if online {
-            now_online(deps, wanted, &keys, at).await?
-        } else {
-            // The past is asked for to be exact: what was accepted before the question counts.
-            catch_up(deps, wanted.subject.name(), None, PATIENCE).await?;
-            as_of(deps, wanted, &keys, at, request.known_at).await?
-        };
-        let store = if online { "online" } else { "offline" };
+        let Found { features, store, progress } = read(deps, request, wanted, &keys, at).await?;
+        let Progress { backlog, failed } = progress;
+        let behind = backlog.is_some() || failed.is_some();
         for (entity, features) in got.iter_mut().zip(features) {
-            entity.push(GotFeatures { features: wanted.pick(features), at, store });
+            let features = behind_is_stale(wanted.pick(features), behind);
+            entity.push(GotFeatures { features, at, store, backlog, failed: failed.clone() });
         }
     }
     Ok(got)
@@ -83,6 +88,59 @@ pub async fn history(
     catch_up(deps, view, None, PATIENCE).await?;
     let rows = deps.lake.history(&subject.view, &key, deps.lake.head().await?, last).await?;
     Ok(json_rows(&rows)?)
+}
+
+/// What was found in one view, for each entity in their order.
+struct Found {
+    features: Vec<ViewFeatures>,
+    store: &'static str,
+    progress: Progress,
+}
+
+/// Reads one view. A question about now is answered with what there is, and with what holds the view up, so that one
+/// view never costs the others their answer; a question about the past waits until it can be answered exactly.
+async fn read(
+    deps: &Deps,
+    request: &GetRequest,
+    wanted: &Wanted,
+    keys: &[Vec<Value>],
+    at: Time,
+) -> Result<Found, Error> {
+    let view = wanted.subject.name();
+    let now = request.at.is_none() && request.known_at == KnownAt::Any;
+    if !now {
+        // What was accepted before the question counts.
+        catch_up(deps, view, None, PATIENCE).await?;
+        let features = as_of(deps, wanted, keys, at, request.known_at).await?;
+        return Ok(Found { features, store: "offline", progress: Progress::default() });
+    }
+    let objects = deps.catalog.objects().await?;
+    let mut held_up = progress(deps, &objects, view).await?;
+    if wanted.subject.online.is_some() {
+        match now_online(deps, wanted, keys, at).await {
+            Ok(features) => return Ok(Found { features, store: "online", progress: held_up }),
+            // Redis holds what another release wrote, until the next update writes it again: the lake knows it too.
+            Err(Error::Online(tidemill_online::Error::Unreadable { .. })) => {}
+            Err(error) => return Err(error),
+        }
+    } else if held_up.failed.is_none() {
+        match catch_up(deps, view, None, PATIENCE).await {
+            Ok(()) => held_up = Progress::default(),
+            // It failed meanwhile, or no worker got to it.
+            Err(Error::Invalid(_)) => held_up = progress(deps, &objects, view).await?,
+            Err(error) => return Err(error),
+        }
+    }
+    let features = as_of(deps, wanted, keys, at, KnownAt::Any).await?;
+    Ok(Found { features, store: "offline", progress: held_up })
+}
+
+/// What is found while newer rows wait is never called fresh.
+fn behind_is_stale(features: ViewFeatures, behind: bool) -> ViewFeatures {
+    match features.status {
+        Status::Fresh if behind => ViewFeatures { status: Status::Stale, ..features },
+        _ => features,
+    }
 }
 
 /// A view that was asked for, and which of its features.

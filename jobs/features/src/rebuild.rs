@@ -59,21 +59,23 @@ impl Job for RebuildJob {
 /// Whether Redis holds less of a version than its position says was written.
 pub(crate) async fn lost(deps: &Deps, subject: &Subject, target: &Target) -> Result<bool, Error> {
     let Some(online) = &subject.online else { return Ok(false) };
-    let markers = deps.online.markers().await?;
-    let held =
-        markers.get(&(online.name().to_owned(), online.version())).map_or(0, |marker| marker.lake_version);
-    Ok(held < target.after)
+    Ok(deps.online.markers().await?.held(online) < target.after)
 }
 
 /// Writes what the version's position stands for: rows as of it, known at its clock.
 pub(crate) async fn write_again(deps: &Deps, subject: &Subject, target: &Target) -> Result<u64, Error> {
-    if subject.online.is_none() || target.after == 0 {
-        return Ok(0);
+    let Some(online) = subject.online.as_ref().filter(|_| target.after > 0) else { return Ok(0) };
+    if deps.online.markers().await?.outdated(online) {
+        // Nobody can read them, and they may be taken for newer than what is written now.
+        deps.online.drop_version(online.name(), online.version()).await?;
     }
     let clock = target.clock_before.unwrap_or(target.clock);
     let whole = Target { after: 0, clock_before: None, lake_version: target.after, clock, ..*target };
     let rows = match subject.view.kind() {
         ViewKind::Windows => tiles(deps, &subject.view, &whole).await?,
+        ViewKind::Rows if subject.upserts() => {
+            deps.lake.last_rows(&subject.view, whole.range(), deps.lake.head().await?).await?
+        }
         // The rows of the last units were committed after the version they consumed, so: as of now.
         ViewKind::Rows | ViewKind::Derived => {
             deps.lake.read(&Read::all(subject.view.table(), deps.lake.head().await?)).await?

@@ -70,6 +70,11 @@ impl Subject {
         self.view.name()
     }
 
+    /// Whether rows of its source replace each other, so that its last rows follow from all of them.
+    pub(crate) fn upserts(&self) -> bool {
+        self.view.upserts()
+    }
+
     /// The tables whose commits it consumes. A derived view follows a window view by the rows of its source:
     /// those are the moments at which a window changes.
     pub(crate) fn input_tables(&self) -> Vec<Table> {
@@ -117,7 +122,7 @@ impl Subject {
 /// A version of a view as Redis holds it; `None` if nothing of it is online.
 pub(crate) fn online_view(view: &View) -> Option<OnlineView> {
     let keys: IndexMap<_, _> = view.entity.keys.clone();
-    let online = OnlineView::new(view.definition.clone(), view.version.unsigned_abs(), keys);
+    let online = OnlineView::new(view.definition.clone(), view.version.unsigned_abs(), keys, view.upserts());
     let any = online.features().next().is_some();
     any.then_some(online)
 }

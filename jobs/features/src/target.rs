@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 use tidemill_core::Time;
-use tidemill_offline::{Commit, CommitRange};
+use tidemill_offline::{Commit, CommitRange, TileRange};
 use tidemill_spec::ViewKind;
 
 /// Rows that one unit computes at most, if they can be split: bounds what a worker holds in memory.
@@ -33,6 +33,11 @@ impl Target {
     /// The commits to consume.
     pub(crate) fn commits(&self) -> CommitRange {
         CommitRange { after: self.after, upto: self.lake_version }
+    }
+
+    /// What changes until then: rows that are new, and rows that the clock passes.
+    pub(crate) fn range(&self) -> TileRange {
+        TileRange { commits: self.commits(), clock_before: self.clock_before, clock: self.clock }
     }
 }
 

@@ -80,9 +80,7 @@ pub async fn behind_in_redis(deps: &Deps) -> Result<Vec<NewJob>, Error> {
             continue;
         };
         let Some(position) = deps.catalog.position(&version.view, version.version).await? else { continue };
-        let marker = markers.get(&(version.view.clone(), version.version.unsigned_abs()));
-        let held = marker.map_or(0, |marker| marker.lake_version);
-        if online_view(&view).is_some() && held < position.lake_version {
+        if online_view(&view).is_some_and(|online| markers.held(&online) < position.lake_version) {
             wishes.push(rebuild_new(&version.view));
         }
     }

@@ -15,7 +15,8 @@ use tidemill_core::Time;
 use crate::{
     CommitKind, Error, Lake, LakeFile, Staged, Table, Version,
     manifest::{self, Publication},
-    sql::{LAKE_COMMIT, text},
+    scan::{LAKE_COMMIT, Types, agree},
+    sql::text,
 };
 
 /// Rows of a file from which it belongs to the next tier.
@@ -31,9 +32,30 @@ impl Lake {
     }
 
     /// Files of a table worth one each, tier by tier, where a tier holds at least `full`; each group is at most twice
-    /// as large as what is left alone, so that it can be merged in memory.
+    /// as large as what is left alone, so that it can be merged in memory. Files that have a column of two types stay
+    /// apart: one type couldn't hold what both say.
     pub async fn mergeable(&self, table: &Table, full: usize) -> Result<Vec<Vec<LakeFile>>, Error> {
-        Ok(groups(self.files(table, self.head().await?).await?, full))
+        let mut mergeable = Vec::new();
+        for group in groups(self.files(table, self.head().await?).await?, full) {
+            mergeable.extend(self.alike(group).await?.into_iter().filter(|files| files.len() > 1));
+        }
+        Ok(mergeable)
+    }
+
+    /// The files of a group, those of the same types together.
+    async fn alike(&self, group: Vec<LakeFile>) -> Result<Vec<Vec<LakeFile>>, Error> {
+        let mut alike: Vec<(Types, Vec<LakeFile>)> = Vec::new();
+        for file in group {
+            let types = self.types(&file.path).await?;
+            match alike.iter_mut().find(|(known, _)| agree(known, &types)) {
+                Some((known, files)) => {
+                    known.extend(types.iter().map(|(name, ty)| (name.clone(), *ty)));
+                    files.push(file);
+                }
+                None => alike.push(((*types).clone(), vec![file])),
+            }
+        }
+        Ok(alike.into_iter().map(|(_, files)| files).collect())
     }
 
     /// Writes one file of several, which no reader sees before [`Self::replace`]. Safe to repeat.

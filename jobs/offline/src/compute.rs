@@ -6,13 +6,15 @@
 
 mod refused;
 
+use std::sync::Arc;
+
 use arrow::{
-    array::RecordBatch,
+    array::{Array as _, ArrayRef, BooleanArray, RecordBatch},
     datatypes::{Field, Schema, SchemaRef},
 };
 use tidemill_core::Time;
-use tidemill_rows::{self as rows, DELETED, VALID_AT};
-use tidemill_spec::{Rule, Source, Type, ViewKind};
+use tidemill_rows::{self as rows, DELETED, SEQ, VALID_AT};
+use tidemill_spec::{Feature, Rule, Source, Type, ViewKind};
 
 use crate::{
     CommitRange, Error, KnownAt, Lake, PitRead, PitRequest, Table, View,
@@ -39,7 +41,7 @@ pub struct Computed {
     pub rows: RecordBatch,
     /// Input rows left out because a key column is null.
     pub keyless: i64,
-    /// Input rows left out because an expression fails on them, if it does on any.
+    /// Input rows that an expression fails on, if it does on any: that feature of theirs is null.
     pub refused: Option<Refused>,
 }
 
@@ -48,6 +50,38 @@ pub struct Computed {
 pub struct Moments {
     /// The entity's keys, `valid_at`, then each input's features under their own names.
     pub inputs: RecordBatch,
+    /// Whether at a moment no input has anything any more: the entity was withdrawn.
+    pub gone: BooleanArray,
+}
+
+/// Column of [`Moments::gone`] beside the inputs.
+const GONE: &str = "_gone";
+/// What the columns of when each input was found begin with.
+const INPUT_FOUND: &str = "_found_";
+
+impl Moments {
+    /// From the inputs as they were joined, each with a column of when it was found.
+    fn of(joined: &RecordBatch) -> Result<Self, Error> {
+        let schema = joined.schema();
+        let found = |place: &usize| schema.field(*place).name().starts_with(INPUT_FOUND);
+        let (found, kept): (Vec<usize>, Vec<usize>) = (0..joined.num_columns()).partition(found);
+        let nothing = |row: usize| found.iter().all(|place| joined.column(*place).is_null(row));
+        let gone = (0..joined.num_rows()).map(|row| Some(nothing(row))).collect();
+        Ok(Self { inputs: joined.project(&kept).map_err(rows::Error::from)?, gone })
+    }
+
+    fn with_gone(&self) -> Result<RecordBatch, Error> {
+        let schema = self.inputs.schema();
+        let fields = schema.fields().iter().map(|field| field.as_ref().clone());
+        let fields: Vec<Field> = fields.chain([rows::field(GONE, Type::Bool)]).collect();
+        let gone: ArrayRef = Arc::new(self.gone.clone());
+        let columns = self.inputs.columns().iter().cloned().chain([gone]).collect();
+        Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(rows::Error::from)?)
+    }
+}
+
+fn input_read(input: &View, place: usize) -> PitRead {
+    PitRead { found_at: Some(format!("{INPUT_FOUND}{place}")), ..PitRead::all(input.clone()) }
 }
 
 impl Lake {
@@ -59,12 +93,7 @@ impl Lake {
         commits: CommitRange,
         part: (u32, u32),
     ) -> Result<Computed, Error> {
-        let features = view
-            .definition
-            .features
-            .iter()
-            .filter_map(|(name, feature)| Some(sql::feature(name, &living(&feature.rule)?, feature.ty)));
-        self.computed(view, commits, part, &features.collect::<String>(), &view.schema()).await
+        self.computed(view, commits, part, |fails| features(view, living, fails), &view.schema()).await
     }
 
     /// The source rows that [`Lake::compute_rows`] would read, for Python to compute: all source columns and the
@@ -80,10 +109,11 @@ impl Lake {
         let others: String =
             others.map(|(name, column)| sql::feature(name, &quoted(name), column.ty)).collect();
         let keys = view.entity.keys.iter().map(|(name, ty)| rows::field(name, *ty));
-        let rest = rows::source_schema(source);
-        let rest = rest.fields().iter().filter(|field| !view.entity.keys.contains_key(field.name()));
-        let schema = Schema::new(keys.chain(rest.map(|field| field.as_ref().clone())).collect::<Vec<_>>());
-        self.computed(view, commits, part, &others, &schema.into()).await
+        // Older rows may lack a column that has to have a value now.
+        let rest = source.columns.iter().filter(|(name, _)| !view.entity.keys.contains_key(*name));
+        let rest = rest.map(|(name, column)| rows::field(name, column.ty));
+        let schema = Schema::new(keys.chain(rest).chain(rows::schema::system_fields()).collect::<Vec<_>>());
+        self.computed(view, commits, part, |_| others.clone(), &schema.into()).await
     }
 
     async fn computed(
@@ -91,7 +121,7 @@ impl Lake {
         view: &View,
         commits: CommitRange,
         part: (u32, u32),
-        features: &str,
+        features: impl Fn(Fails) -> String,
         schema: &SchemaRef,
     ) -> Result<Computed, Error> {
         let source = view.source()?;
@@ -99,11 +129,16 @@ impl Lake {
         let rows = scan.rows(&rows::source_schema(source), "true");
         let keys = view.keys();
         let (typed_keys, key_columns) = (typed_keys(view), list(&keys));
-        let holes = [("keys", typed_keys), ("key_columns", key_columns), ("features", features.to_owned())];
-        let computed = move |rows: &str| {
-            let mut filled: Vec<(&str, &str)> = vec![("rows", rows)];
-            filled.extend(holes.iter().map(|(hole, filling)| (*hole, filling.as_str())));
-            fill(include_str!("../queries/compute/rows.sql"), &filled)
+        let (strict, lenient) = (features(Fails::Statement), features(Fails::Feature));
+        let computed = move |rows: &str, fails: Fails| {
+            let features = fails.choose(&strict, &lenient);
+            let holes = [
+                ("rows", rows),
+                ("keys", &typed_keys),
+                ("key_columns", &key_columns),
+                ("features", features),
+            ];
+            fill(include_str!("../queries/compute/rows.sql"), &holes)
         };
         let input = refused::of_part(&rows, &keys, part);
         let (present, part) = (sql::present(&keys), sql::part(&keys, part));
@@ -137,18 +172,30 @@ impl Lake {
                     format!("view `{}` needs the keys of its entity from `{}`", view.name(), input.name());
                 return Err(Error::invalid(604, message));
             }
-            // A window changes with every row of its source.
-            let windowed = input.source.as_ref().filter(|_| input.kind() == ViewKind::Windows);
-            let (table, schema) = match windowed {
-                Some(source) => (Table::source(&source.name), rows::source_schema(source)),
-                None => (input.table(), input.schema()),
+            let upto = CommitRange::upto(commits.upto);
+            // A window changes with every row of its source; so do last rows where these replace each other.
+            let (windowed, upserts) = (input.kind() == ViewKind::Windows, input.upserts());
+            let (table, schema) = match &input.source {
+                Some(source) if windowed => (Table::source(&source.name), rows::source_schema(source)),
+                _ => (input.table(), input.schema()),
             };
-            let rows = self.scan(&table, CommitRange::upto(commits.upto)).await?.rows(&schema, "true");
+            let rows = self.scan(&table, upto).await?.rows(&schema, "true");
             let fresh = self.scan(&table, commits).await?.rows(&schema, "true");
             let columns = format!("{}, {VALID_AT}", list(&keys));
             all.push(format!("SELECT {columns} FROM {rows}"));
             changed.push(format!("SELECT {columns} FROM {fresh}"));
-            changed.extend(windowed.and_then(|source| replaced(&keys, source, &rows, &fresh)));
+            let Some(source) = input.source.as_ref().filter(|_| windowed || upserts) else { continue };
+            let (rows, fresh) = if upserts {
+                let rows = self.scan(&Table::source(&source.name), upto).await?;
+                let rows = rows.rows(&rows::source_schema(source), "true");
+                let fresh =
+                    format!("(SELECT stored.* FROM {rows} AS stored SEMI JOIN {fresh} USING ({SEQ}))");
+                (rows, fresh)
+            } else {
+                (rows, fresh)
+            };
+            all.extend(replaced(&keys, source, &rows, &rows));
+            changed.extend(replaced(&keys, source, &rows, &fresh));
         }
         let moments = moments_sql(&keys, &all, &changed, part);
         let schema = moment_schema(view);
@@ -161,36 +208,34 @@ impl Lake {
         let request = PitRequest {
             labels,
             label_ts: VALID_AT.to_owned(),
-            reads: inputs.iter().cloned().map(PitRead::all).collect(),
+            reads: (0..).zip(inputs).map(|(place, input)| input_read(input, place)).collect(),
             version: commits.upto,
             known_at: KnownAt::Any,
         };
-        Ok(Moments { inputs: self.point_in_time(&request).await? })
+        Moments::of(&self.point_in_time(&request).await?)
     }
 
     /// Rows of a derived view in SQL from its moments.
     pub async fn derive(&self, view: &View, moments: &Moments, stamp: Stamp) -> Result<Computed, Error> {
-        let features =
-            view.definition.features.iter().filter_map(|(name, feature)| {
-                Some(sql::feature(name, &expression(&feature.rule)?, feature.ty))
-            });
-        let holes = [
-            ("keys", list(&view.keys())),
-            ("created_at", sql::instant(stamp.created_at)),
-            ("seq", stamp.seq.to_string()),
-            ("features", features.collect::<String>()),
-        ];
-        let statement = move |moments: &str| {
-            let mut filled: Vec<(&str, &str)> = vec![("moments", moments)];
-            filled.extend(holes.iter().map(|(hole, filling)| (*hole, filling.as_str())));
-            fill(include_str!("../queries/compute/derived.sql"), &filled)
+        let [strict, lenient] =
+            [Fails::Statement, Fails::Feature].map(|fails| features(view, present, fails));
+        let (keys, created_at) = (list(&view.keys()), sql::instant(stamp.created_at));
+        let statement = move |moments: &str, fails: Fails| {
+            let holes = [
+                ("moments", moments),
+                ("keys", &keys),
+                ("created_at", &created_at),
+                ("seq", &stamp.seq.to_string()),
+                ("features", fails.choose(&strict, &lenient)),
+            ];
+            fill(include_str!("../queries/compute/derived.sql"), &holes)
         };
-        let (schema, inputs, asked) = (view.schema(), moments.inputs.clone(), view.clone());
+        let (schema, inputs, asked) = (view.schema(), moments.with_gone()?, view.clone());
         self.duck
             .run(format!("computing view {}", view.name()), move |session| {
                 session.load("moment", &inputs)?;
                 let (rows, refused) =
-                    query_or_refuse(session, &asked, "moment", expression, statement, &schema)?;
+                    query_or_refuse(session, &asked, "moment", present, statement, &schema)?;
                 Ok(Computed { rows, keyless: 0, refused })
             })
             .await
@@ -209,6 +254,41 @@ fn expression(rule: &Rule) -> Option<String> {
 /// The same where the row isn't a deletion.
 fn living(rule: &Rule) -> Option<String> {
     Some(format!("CASE WHEN NOT {DELETED} THEN ({}) END", expression(rule)?))
+}
+
+/// The same where there is anything to compute from.
+fn present(rule: &Rule) -> Option<String> {
+    Some(format!("CASE WHEN NOT {GONE} THEN ({}) END", expression(rule)?))
+}
+
+/// What becomes of a row that an expression fails on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fails {
+    /// The statement fails.
+    Statement,
+    /// The feature is null: what was there before, or what a correction replaced, isn't its value any more.
+    Feature,
+}
+
+impl Fails {
+    fn choose<'a>(self, strict: &'a String, lenient: &'a String) -> &'a String {
+        match self {
+            Self::Statement => strict,
+            Self::Feature => lenient,
+        }
+    }
+}
+
+/// The stored features of a view, each by `expression` of its rule.
+fn features(view: &View, expression: impl Fn(&Rule) -> Option<String>, fails: Fails) -> String {
+    let feature = |(name, feature): (&String, &Feature)| {
+        let expression = expression(&feature.rule)?;
+        Some(match fails {
+            Fails::Statement => sql::feature(name, &expression, feature.ty),
+            Fails::Feature => sql::feature_or_null(name, &expression, feature.ty),
+        })
+    };
+    view.definition.features.iter().filter_map(feature).collect()
 }
 
 fn typed_keys(view: &View) -> String {
@@ -234,12 +314,13 @@ fn moments_sql(keys: &[String], all: &[String], changed: &[String], part: (u32, 
     )
 }
 
-/// New rows also change the windows of the entities whose rows they replace, from their own moments on.
+/// New rows also change the entities of the rows that they share the unique columns with: from when both are there.
 fn replaced(keys: &[String], source: &Source, rows: &str, fresh: &str) -> Option<String> {
-    let same = sql::same("earlier", "cause", &source.unique)?;
-    let keys: Vec<String> = keys.iter().map(|key| format!("earlier.{}", quoted(key))).collect();
+    let same = sql::same("other", "cause", &source.unique)?;
+    let keys: Vec<String> = keys.iter().map(|key| format!("other.{}", quoted(key))).collect();
+    let since = format!("greatest(other.{VALID_AT}, cause.{VALID_AT}) AS {VALID_AT}");
     let keys = keys.join(", ");
-    Some(format!("SELECT {keys}, cause.{VALID_AT} FROM {rows} AS earlier JOIN {fresh} AS cause ON {same}"))
+    Some(format!("SELECT {keys}, {since} FROM {rows} AS other JOIN {fresh} AS cause ON {same}"))
 }
 
 fn moment_schema(view: &View) -> SchemaRef {

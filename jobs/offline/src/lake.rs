@@ -1,6 +1,6 @@
 //! The lake itself: stage files, publish them in the caller's transaction, list them at a version.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::Arc};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use futures::StreamExt as _;
@@ -14,7 +14,8 @@ use crate::{
     Commit, CommitKind, CommitRange, Error, LakeFile, Staged, Table, Version,
     duck::Duck,
     manifest::{self, Publication},
-    sql::Scan,
+    scan::{Scan, Types},
+    shapes::Shapes,
 };
 
 /// Files fetched at once.
@@ -44,6 +45,7 @@ pub struct Lake {
     pub(crate) pool: PgPool,
     pub(crate) blobs: Blobs,
     pub(crate) duck: Duck,
+    shapes: Shapes,
 }
 
 impl Lake {
@@ -52,7 +54,7 @@ impl Lake {
     /// # Errors
     /// DuckDB doesn't start.
     pub fn open(options: &LakeOptions, pool: PgPool, blobs: Blobs) -> Result<Self, Error> {
-        Ok(Self { pool, blobs, duck: Duck::open(options)? })
+        Ok(Self { pool, blobs, duck: Duck::open(options)?, shapes: Shapes::default() })
     }
 
     /// Makes or updates the manifest's tables, in the schema `lake`. Safe to repeat.
@@ -79,16 +81,31 @@ impl Lake {
     /// rows of other commits too; the scan leaves those out.
     pub(crate) async fn scan(&self, table: &Table, commits: CommitRange) -> Result<Scan, Error> {
         let files = manifest::files(&self.pool, table, commits).await?;
-        let mut scan = Scan { whole: Vec::new(), partly: Vec::new(), commits };
+        let mut scan = Scan::of(commits);
         let inside = |file: &LakeFile| file.first_commit > commits.after && file.last_commit <= commits.upto;
         // Owned files: a future that borrows from a closure's argument isn't `Send` enough for jobs.
         let fetched =
             files.into_iter().map(|file| async move { (inside(&file), self.blobs.fetch(&file.path).await) });
         let mut fetched = futures::stream::iter(fetched).buffered(FETCHES);
+        let mut local = Vec::new();
         while let Some((whole, path)) = fetched.next().await {
-            if whole { scan.whole.push(path?) } else { scan.partly.push(path?) }
+            local.push((whole, path?));
         }
-        Ok(scan)
+        let shapes = self.shapes.clone();
+        let scan = tokio::task::spawn_blocking(move || {
+            for (whole, path) in local {
+                let types = shapes.of(&path)?;
+                scan.push(path, &types, whole);
+            }
+            Ok::<_, Error>(scan)
+        });
+        scan.await?
+    }
+
+    /// The types of a file's columns.
+    pub(crate) async fn types(&self, path: &str) -> Result<Arc<Types>, Error> {
+        let (shapes, path) = (self.shapes.clone(), self.blobs.fetch(path).await?);
+        tokio::task::spawn_blocking(move || shapes.of(&path)).await?
     }
 
     /// Writes rows to one file that no reader sees yet; `None` without rows. The file is sorted by `keys` and the

@@ -1,24 +1,33 @@
 //! The point-in-time join: what the features of each label row were at its own moment.
 //!
 //! For views with rows the winner is the greatest row by `(valid_at, created_at, seq)` with equal keys and
-//! `valid_at <= label_ts`; then nothing is found where it is deleted or `valid_at < label_ts - ttl`. Where
-//! nothing is found the feature's default is taken, or null; a winner's own null is a null. A null key joins
+//! `valid_at <= label_ts`; then nothing is found where it is deleted or `valid_at < label_ts - ttl`. Over a source
+//! with `unique` columns the winner is the newest row of the last unique key that is not withdrawn ([`upserts`]).
+//! Where nothing is found the feature's default is taken, or null; a winner's own null is a null. A null key joins
 //! nothing. Every label row is kept, in order, duplicates too. Windows see [`crate::window`].
 
 mod newest;
+mod upserts;
 
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array as _, ArrayRef, AsArray as _, Int64Array, RecordBatch, RecordBatchOptions},
+    array::{
+        Array as _, ArrayRef, AsArray as _, Int64Array, RecordBatch, RecordBatchOptions,
+        TimestampMicrosecondArray,
+    },
     compute,
-    datatypes::{Field, FieldRef, Schema, TimestampMicrosecondType},
+    datatypes::{Field, FieldRef, Int64Type, Schema, TimestampMicrosecondType},
 };
 use tidemill_core::Time;
 use tidemill_rows::{self as rows, value::normal};
 use tidemill_spec::{Hydration, KeyOrigin, Type, ViewKind};
 
-use crate::{Error, Lake, Version, View};
+use crate::{
+    Error, Lake, Version, View,
+    duck::{Failure, Session},
+    sql::{self, list},
+};
 
 /// What is asked: features of several views for rows with a moment each.
 #[derive(Clone, Debug)]
@@ -71,6 +80,28 @@ impl PitRead {
 }
 
 impl PitRequest {
+    /// The column of [`Self::at`]'s moment.
+    pub const MOMENT: &str = "_at";
+
+    /// All features of a view for some entities, all at one moment; in `valid_at` when what was found became known.
+    /// `entities`: their keys.
+    ///
+    /// # Errors
+    /// `entities` lacks columns.
+    pub fn at(view: &View, entities: &RecordBatch, version: Version, at: Time) -> Result<Self, Error> {
+        let asked = Asked::at(view, entities, at);
+        let moment: (&str, ArrayRef, bool) = (Self::MOMENT, asked.moments, false);
+        let keys = asked.keys.iter().map(|(name, array)| (name.as_str(), Arc::clone(array), true));
+        let labels = RecordBatch::try_from_iter_with_nullable([moment].into_iter().chain(keys));
+        Ok(Self {
+            labels: labels.map_err(rows::Error::from)?,
+            label_ts: Self::MOMENT.to_owned(),
+            reads: vec![PitRead { found_at: Some(rows::VALID_AT.to_owned()), ..PitRead::all(view.clone()) }],
+            version,
+            known_at: KnownAt::Any,
+        })
+    }
+
     /// What a model's vector needs: every read of its hydration, features under their own names.
     /// `view`: finds the version to read of each view.
     ///
@@ -137,11 +168,57 @@ impl Asked {
         Ok(RecordBatch::try_from_iter_with_nullable(columns).map_err(rows::Error::from)?)
     }
 
+    /// Entities by their keys, all at one moment.
+    pub(crate) fn at(view: &View, entities: &RecordBatch, moment: Time) -> Self {
+        let moments = vec![moment.timestamp_micros(); entities.num_rows()];
+        let moments = TimestampMicrosecondArray::from(moments).with_timezone("UTC");
+        let keys = view.entity.keys.keys().cloned().zip(entities.columns().iter().cloned()).collect();
+        Self { keys, moments: Arc::new(moments) }
+    }
+
+    /// The rows as a batch, each with the `_seq` of a row that was chosen for it.
+    fn choosing(&self, chosen: Int64Array) -> Result<RecordBatch, Error> {
+        let batch = self.batch()?;
+        let mut fields: Vec<FieldRef> = batch.schema().fields().iter().cloned().collect();
+        fields.push(Arc::new(Field::new("_seq", chosen.data_type().clone(), true)));
+        let columns = batch.columns().iter().cloned().chain([Arc::new(chosen) as ArrayRef]).collect();
+        Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(rows::Error::from)?)
+    }
+
     /// First and last moment, in microseconds; `None` without rows.
     pub(crate) fn span_us(&self) -> Option<(i64, i64)> {
         let moments = self.moments.as_primitive::<TimestampMicrosecondType>();
         compute::min(moments).zip(compute::max(moments))
     }
+}
+
+/// The entities that asked rows are of.
+pub(crate) struct Entities {
+    /// For each asked row its entity; `None` where a key is null.
+    pub(crate) of: Vec<Option<usize>>,
+    /// How many there are.
+    pub(crate) count: usize,
+}
+
+/// Makes a table `asked` of the entities of the asked rows in `label`: `_entity` from 0, then the keys.
+pub(crate) fn entities(session: &Session, keys: &[String]) -> Result<Entities, Failure> {
+    session.execute(&format!(
+        "CREATE TEMP TABLE asked AS SELECT row_number() OVER (ORDER BY {keys}) - 1 AS _entity, * \
+         FROM (SELECT DISTINCT {keys} FROM label WHERE {})",
+        sql::present(keys),
+        keys = list(keys),
+    ))?;
+    let of = format!(
+        "SELECT asked._entity AS _entity FROM label LEFT JOIN asked ON {} ORDER BY label._row",
+        sql::equal_keys("label", "asked", keys)
+    );
+    let of = session.query_as(&of, &Schema::new(vec![rows::field("_entity", Type::Int)]).into())?;
+    let of = of.column(0).as_primitive::<Int64Type>();
+    let count = session.count("SELECT count(*) FROM asked")?;
+    Ok(Entities {
+        of: of.iter().map(|entity| entity.and_then(|entity| usize::try_from(entity).ok())).collect(),
+        count: usize::try_from(count).unwrap_or(0),
+    })
 }
 
 /// What was read of one view: column name in the request's rows → values, and the same by feature for later keys.

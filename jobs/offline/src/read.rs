@@ -4,11 +4,11 @@ use std::{ffi::OsStr, fmt::Write as _, path::Path, sync::Arc};
 
 use arrow::{array::RecordBatch, datatypes::Schema};
 use tidemill_core::Time;
-use tidemill_rows::{CREATED_AT, SEQ, VALID_AT, source_schema, type_of, value::normal};
-use tidemill_spec::{Objects, Value};
+use tidemill_rows::{CREATED_AT, SEQ, VALID_AT, field, source_schema, type_of, value::normal};
+use tidemill_spec::{Objects, Value, ViewKind};
 
 use crate::{
-    CommitRange, Error, Lake, LakeOptions, Table, Version, View,
+    CommitRange, Error, Lake, LakeOptions, PitRequest, Table, Version, View,
     duck::Duck,
     foreign, manifest,
     sql::{self, quoted},
@@ -75,26 +75,58 @@ impl Lake {
         self.read(&Read { filter, ..Read::all(view.table(), version) }).await
     }
 
-    /// A query by a person or a step, in a database of its own that can read nothing but the lake as of `version`:
-    /// tables `source.NAME`, `view.NAME` (`views`: which versions), `dead.NAME`, `predictions.MODEL`; sources and
-    /// views also by their bare names.
+    /// The values of a window view at a moment, as of a version: a row for each entity that its source has named by
+    /// then, with its keys, its features, and in `valid_at` when the newest row behind them became known; null where
+    /// the windows hold none. Sorted by key.
+    pub async fn windows_at(&self, view: &View, version: Version, at: Time) -> Result<RecordBatch, Error> {
+        let source = view.source()?;
+        let scan = self.scan(&Table::source(&source.name), CommitRange::upto(version)).await?;
+        let keys = view.keys();
+        let statement = format!(
+            "SELECT DISTINCT {list} FROM {} WHERE {} ORDER BY {list}",
+            scan.rows(&source_schema(source), &format!("{VALID_AT} <= {}", sql::instant(at))),
+            sql::present(&keys),
+            list = sql::list(&keys),
+        );
+        let fields = view.entity.keys.iter().map(|(name, ty)| field(name, *ty)).collect::<Vec<_>>();
+        let schema = Arc::new(Schema::new(fields));
+        let doing = format!("finding the entities of view {}", view.name());
+        let entities = self.duck.run(doing, move |session| session.query_as(&statement, &schema)).await?;
+        let values = self.point_in_time(&PitRequest::at(view, &entities, version, at)?).await?;
+        let kept: Vec<usize> = (0..values.num_columns())
+            .filter(|place| values.schema().field(*place).name() != PitRequest::MOMENT)
+            .collect();
+        Ok(values.project(&kept).map_err(tidemill_rows::Error::from)?)
+    }
+
+    /// A query by a person or a step, in a database of its own that can read nothing but the lake as of `version`, and
+    /// no row that becomes known after `at`: tables `source.NAME`, `view.NAME` (`views`: which versions; of window
+    /// views the values at `at`), `dead.NAME`, `predictions.MODEL`; sources and views also by their bare names.
     pub async fn sql(
         &self,
         query: &str,
         objects: &Objects,
         views: &[View],
         version: Version,
+        at: Time,
     ) -> Result<RecordBatch, Error> {
+        let known = format!("{VALID_AT} <= {}", sql::instant(at));
+        let mut windows: Vec<(String, RecordBatch)> = Vec::new();
+        for view in views.iter().filter(|view| view.kind() == ViewKind::Windows) {
+            // What nobody asks for isn't computed.
+            if mentions(query, view.name()) {
+                windows.push((view.name().to_owned(), self.windows_at(view, version, at).await?));
+            }
+        }
         let mut tables: Vec<(&str, &str, Table)> = Vec::new();
         tables.extend(objects.sources.keys().map(|name| ("source", name.as_str(), Table::source(name))));
-        tables.extend(views.iter().map(|view| ("view", view.name(), view.table())));
+        let rows = views.iter().filter(|view| view.kind() != ViewKind::Windows);
+        tables.extend(rows.map(|view| ("view", view.name(), view.table())));
         tables.extend(objects.sources.keys().map(|name| ("dead", name.as_str(), Table::dead(name))));
         tables.extend(
             objects.models.keys().map(|name| ("predictions", name.as_str(), Table::predictions(name))),
         );
-        let mut script =
-            "CREATE SCHEMA source; CREATE SCHEMA \"view\"; CREATE SCHEMA dead; CREATE SCHEMA predictions;\n"
-                .to_owned();
+        let mut script = String::new();
         let mut paths = Vec::new();
         for (schema, name, table) in tables {
             let scan = self.scan(&table, CommitRange::upto(version)).await?;
@@ -103,7 +135,7 @@ impl Lake {
                 "view" => views.iter().find(|view| view.name() == name).map(View::schema),
                 _ => None,
             };
-            let Some(rows) = declared.map(|schema| scan.rows(&schema, "true")).or_else(|| scan.any_rows())
+            let Some(rows) = declared.map(|schema| scan.rows(&schema, &known)).or_else(|| scan.any_rows())
             else {
                 continue;
             };
@@ -117,7 +149,7 @@ impl Lake {
                     name = quoted(name)
                 );
             }
-            paths.extend(scan.whole.into_iter().chain(scan.partly));
+            paths.extend(scan.paths().cloned());
         }
         let paths: Vec<String> = paths.iter().map(|path| sql::text(&path.to_string_lossy())).collect();
         let _ = writeln!(
@@ -129,11 +161,32 @@ impl Lake {
         let query = query.to_owned();
         self.duck
             .apart("running the query", move |session| {
-                session.execute(&script)?;
+                for (place, (name, values)) in windows.iter().enumerate() {
+                    session.load(&format!("_windows_{place}"), values)?;
+                    script.insert_str(0, &window_view(name, place));
+                }
+                session.execute(&format!("{SCHEMAS}{script}"))?;
                 session.query(&query)
             })
             .await
     }
+}
+
+const SCHEMAS: &str =
+    "CREATE SCHEMA source; CREATE SCHEMA \"view\"; CREATE SCHEMA dead; CREATE SCHEMA predictions;\n";
+
+/// A window view by its names, over the table that holds its values.
+fn window_view(name: &str, place: usize) -> String {
+    let name = quoted(name);
+    format!(
+        "CREATE VIEW \"view\".{name} AS FROM _windows_{place};\nCREATE VIEW {name} AS FROM \"view\".{name};\n"
+    )
+}
+
+/// Whether a query may name a table: the name stands in it as a word, in whatever case.
+fn mentions(query: &str, name: &str) -> bool {
+    let words = query.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
+    words.into_iter().any(|word| word.eq_ignore_ascii_case(name))
 }
 
 /// Rows of a file, without a lake: Parquet, CSV or JSON lines, by its name's end. Naive instants are UTC. A CSV says

@@ -3,17 +3,12 @@
 //! Expressions of users come in as they were declared: `spec` has proven that each is one scalar expression over
 //! the columns that are there. Nothing else is ever spliced in unquoted.
 
-use std::{fmt::Write as _, path::PathBuf, time::Duration};
+use std::time::Duration;
 
-use arrow::datatypes::{DataType, SchemaRef};
+use chrono::Datelike as _;
 use tidemill_core::Time;
-use tidemill_rows::{CREATED_AT, SEQ, VALID_AT, type_of};
+use tidemill_rows::{CREATED_AT, SEQ, VALID_AT};
 use tidemill_spec::{Type, Value};
-
-use crate::CommitRange;
-
-/// In merged files: the commit that a row came with.
-pub(crate) const LAKE_COMMIT: &str = "_lake_commit";
 
 /// A name as SQL reads it, whatever it holds.
 pub(crate) fn quoted(name: &str) -> String {
@@ -30,9 +25,13 @@ pub(crate) fn text(value: &str) -> String {
     format!("'{}'", value.replace('\'', "''"))
 }
 
-/// An instant as SQL reads it.
+/// An instant as SQL reads it. Rows have years of four digits, so what lies beyond is beyond all of them.
 pub(crate) fn instant(time: Time) -> String {
-    format!("TIMESTAMPTZ '{}+00'", time.format("%Y-%m-%d %H:%M:%S%.6f"))
+    match time.year() {
+        ..=0 => "TIMESTAMPTZ '-infinity'".to_owned(),
+        1..=9999 => format!("TIMESTAMPTZ '{}+00'", time.format("%Y-%m-%d %H:%M:%S%.6f")),
+        _ => "TIMESTAMPTZ 'infinity'".to_owned(),
+    }
 }
 
 /// A value as SQL reads it, of its own type; null is typed by `ty`.
@@ -84,6 +83,11 @@ pub(crate) fn feature(name: &str, expression: &str, ty: Type) -> String {
     format!("CAST(({expression}) AS {}) AS {}, ", ty.duckdb(), quoted(name))
 }
 
+/// The same, but null where the expression fails.
+pub(crate) fn feature_or_null(name: &str, expression: &str, ty: Type) -> String {
+    format!("TRY(CAST(({expression}) AS {})) AS {}, ", ty.duckdb(), quoted(name))
+}
+
 /// Keeps the newest row of each unique key; every row where there is none.
 pub(crate) fn newest_of(unique: &[String]) -> String {
     if unique.is_empty() {
@@ -98,71 +102,6 @@ pub(crate) fn newest_of(unique: &[String]) -> String {
 /// In whole microseconds.
 pub(crate) fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
-}
-
-/// Rows of a table's files, local by now.
-#[derive(Clone, Debug)]
-pub(crate) struct Scan {
-    /// Files of which every row counts.
-    pub(crate) whole: Vec<PathBuf>,
-    /// Merged files of which only the rows of some commits count.
-    pub(crate) partly: Vec<PathBuf>,
-    /// Those commits.
-    pub(crate) commits: CommitRange,
-}
-
-impl Scan {
-    /// A subquery with exactly the columns of `schema`, which older files may lack; rows that `condition` holds of.
-    pub(crate) fn rows(&self, schema: &SchemaRef, condition: &str) -> String {
-        let fields = || schema.fields().iter();
-        let names: Vec<String> = fields().map(|field| quoted(field.name())).collect();
-        let typed = fields().map(|field| {
-            format!("CAST(NULL AS {}) AS {}", duckdb_type(field.data_type()), quoted(field.name()))
-        });
-        let mut sql = format!(
-            "(SELECT {} FROM (SELECT {} WHERE false",
-            names.join(", "),
-            typed.collect::<Vec<_>>().join(", ")
-        );
-        self.push_files(&mut sql, " UNION ALL BY NAME ");
-        let _ = write!(sql, ") WHERE {condition})");
-        sql
-    }
-
-    /// A subquery with whatever columns the files have; `None` without files.
-    pub(crate) fn any_rows(&self) -> Option<String> {
-        let mut sql = String::new();
-        self.push_files(&mut sql, " UNION ALL BY NAME ");
-        let sql = sql.strip_prefix(" UNION ALL BY NAME ")?;
-        Some(format!("(SELECT COLUMNS(column_name -> column_name <> '{LAKE_COMMIT}') FROM ({sql}))"))
-    }
-
-    fn push_files(&self, sql: &mut String, between: &str) {
-        let files = |paths: &[PathBuf]| {
-            paths.iter().map(|path| text(&path.to_string_lossy())).collect::<Vec<_>>().join(", ")
-        };
-        if !self.whole.is_empty() {
-            let _ = write!(
-                sql,
-                "{between}SELECT * FROM read_parquet([{}], union_by_name = true)",
-                files(&self.whole)
-            );
-        }
-        if !self.partly.is_empty() {
-            let _ = write!(
-                sql,
-                "{between}SELECT * FROM read_parquet([{}], union_by_name = true) WHERE {LAKE_COMMIT} > {} AND {LAKE_COMMIT} <= {}",
-                files(&self.partly),
-                self.commits.after,
-                self.commits.upto,
-            );
-        }
-    }
-}
-
-/// The DuckDB type of a column of ours.
-fn duckdb_type(arrow: &DataType) -> &'static str {
-    type_of(arrow).map_or("VARCHAR", Type::duckdb)
 }
 
 #[cfg(test)]

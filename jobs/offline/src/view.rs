@@ -45,6 +45,12 @@ impl View {
         self.definition.kind()
     }
 
+    /// Whether its rows replace each other: a row view over a source with `unique` columns.
+    pub fn upserts(&self) -> bool {
+        let unique = self.source.as_ref().is_some_and(|source| !source.unique.is_empty());
+        unique && self.kind() == ViewKind::Rows
+    }
+
     /// The source it reads.
     ///
     /// # Errors

@@ -1,7 +1,8 @@
 //! Windowed aggregates: at any moment from source rows, and as the tiles that are kept online.
 //!
 //! A window at `t` counts rows with `valid_at` in `(floor(t - window, hop), t]`. Of rows that share the source's
-//! `unique` columns only the newest with `valid_at <= t` counts: a correction replaces, a tombstone removes.
+//! `unique` columns only the newest with `valid_at <= t` counts: a correction replaces, a tombstone removes. Without
+//! such columns a tombstone ends all that its entity had before it.
 //! Offline values come from source rows, so they are exact for any moment, corrected or not; tiles hold the same
 //! sums in the same order (rows within a tile, then tiles), so both agree to the bit.
 

@@ -78,12 +78,36 @@ pub struct Read<'a> {
     pub key: &'a [Value],
 }
 
-/// How far Redis holds a view version: written after its values and before the lake's commit, so a marker
-/// behind the view's position means that Redis lost something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Marker {
-    /// Lake version whose rows have been written.
-    pub lake_version: i64,
+/// How far Redis holds each view version: written after its values and before the lake's commit, so a marker
+/// behind the view's position means that Redis lost something. Markers name the layout of what was written, so that
+/// values of another layout count as lost too.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Markers(HashMap<String, i64>);
+
+impl Markers {
+    /// Lake version whose rows have been written in the view's layout; 0 if none have.
+    pub fn held(&self, view: &OnlineView) -> i64 {
+        self.0.get(&marker(view)).copied().unwrap_or(0)
+    }
+
+    /// Whether Redis has values of the view version that were written in another layout.
+    pub fn outdated(&self, view: &OnlineView) -> bool {
+        let (version, this) = (version_marker(view.name(), view.version()), marker(view));
+        self.0.keys().any(|field| is_of(field, &version) && *field != this)
+    }
+}
+
+/// The markers of a view version, whatever the layout, begin with this.
+fn version_marker(view: &str, version: u32) -> String {
+    format!("{view}:{version}")
+}
+
+fn marker(view: &OnlineView) -> String {
+    format!("{}:{:08x}", version_marker(view.name(), view.version()), view.layout_id())
+}
+
+fn is_of(field: &str, version: &str) -> bool {
+    field.strip_prefix(version).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
 }
 
 impl Online {
@@ -154,32 +178,26 @@ impl Online {
 
     /// Notes that a view version is about to be written from its beginning: a marker that holds nothing, unless one
     /// is there.
-    pub async fn begin_marker(&self, view: &str, version: u32) -> Result<(), Error> {
-        let field = format!("{view}:{version}");
-        Ok(self.connection.clone().hset_nx(self.markers_key(), field, 0).await?)
+    pub async fn begin_marker(&self, view: &OnlineView) -> Result<(), Error> {
+        Ok(self.connection.clone().hset_nx(self.markers_key(), marker(view), 0).await?)
     }
 
     /// Notes how far a view version has been written, where what was written `from` (a lake version) is still there:
     /// a marker that was lost with its values must not come back without them. False if it was.
-    pub async fn mark(&self, view: &str, version: u32, from: i64, marker: Marker) -> Result<bool, Error> {
+    pub async fn mark(&self, view: &OnlineView, from: i64, lake_version: i64) -> Result<bool, Error> {
         let mut call = redis::cmd("FCALL");
         call.arg("tidemill_mark_2")
             .arg(1)
             .arg(self.markers_key())
-            .arg(format!("{view}:{version}"))
+            .arg(marker(view))
             .arg(from)
-            .arg(marker.lake_version);
+            .arg(lake_version);
         Ok(self.call(&[call]).await? == [1])
     }
 
-    /// How far each `(view, version)` has been written.
-    pub async fn markers(&self) -> Result<HashMap<(String, u32), Marker>, Error> {
-        let stored: HashMap<String, i64> = self.connection.clone().hgetall(self.markers_key()).await?;
-        let read = |(field, lake_version): (String, i64)| {
-            let (view, version) = field.rsplit_once(':')?;
-            Some(((view.to_owned(), version.parse().ok()?), Marker { lake_version }))
-        };
-        Ok(stored.into_iter().filter_map(read).collect())
+    /// How far each view version has been written.
+    pub async fn markers(&self) -> Result<Markers, Error> {
+        Ok(Markers(self.connection.clone().hgetall(self.markers_key()).await?))
     }
 
     /// Removes every value of a view version that nobody reads any more. Returns how many.
@@ -196,7 +214,12 @@ impl Online {
             }
             cursor = next;
         }
-        connection.hdel::<_, _, ()>(self.markers_key(), format!("{view}:{version}")).await?;
+        let version = version_marker(view, version);
+        let fields: Vec<String> = connection.hkeys(self.markers_key()).await?;
+        let fields: Vec<String> = fields.into_iter().filter(|field| is_of(field, &version)).collect();
+        if !fields.is_empty() {
+            connection.hdel::<_, _, ()>(self.markers_key(), fields).await?;
+        }
         Ok(dropped)
     }
 

@@ -17,7 +17,7 @@ pub mod values;
 pub mod view;
 pub mod window;
 
-pub use client::{Entry, Marker, Online, OnlineOptions, Read};
+pub use client::{Entry, Markers, Online, OnlineOptions, Read};
 pub use error::Error;
 pub use live::{LiveModel, LiveModelVersion, LiveModels, LiveSet, LiveView, LiveViews};
 pub use stored::{Body, Order, Stored};

@@ -19,11 +19,11 @@ const DELETED: u8 = 1;
 /// Where a value stands among all values of its entity: later ones replace earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Order {
-    /// Microseconds since 1970 at which a row became known; of tiles, the lake version they were computed at.
+    /// Microseconds since 1970 at which a row became known; of what is computed, the lake version it stands for.
     pub first: i64,
-    /// Microseconds since 1970 at which a row was accepted; of tiles, the data clock they were computed at.
+    /// Microseconds since 1970 at which a row was accepted; of what is computed, the data clock it stands for.
     pub second: i64,
-    /// A row's `seq`; 0 of tiles.
+    /// A row's `seq`; 0 of tiles; of a last row among upserts when it became known, as in `first` of others.
     pub third: i64,
 }
 
@@ -36,6 +36,13 @@ impl Order {
     /// The place of tiles computed from the lake as of `lake_version` with rows up to `clock`.
     pub fn tiles(lake_version: i64, clock: Time) -> Self {
         Self { first: lake_version, second: clock.timestamp_micros(), third: 0 }
+    }
+
+    /// The place of an entity's last row among upserts, computed as [`Order::tiles`] are. `valid_at`: when that row
+    /// became known; `None` where there is none any more.
+    pub fn upserts(lake_version: i64, clock: Time, valid_at: Option<Time>) -> Self {
+        let third = valid_at.map_or(0, |valid_at| valid_at.timestamp_micros());
+        Self { third, ..Self::tiles(lake_version, clock) }
     }
 
     /// Bytes that compare as the orders do: big-endian with the sign flipped.

@@ -75,7 +75,7 @@ pub fn values(view: &OnlineView, bytes: Option<&[u8]>, now: Time) -> Result<View
     let stored = bytes.map(|bytes| Stored::decode(view, bytes)).transpose()?;
     Ok(match (stored, view.layout()) {
         (Some(Stored { body: Body::Row(row), order }), Layout::Row(columns)) => {
-            let valid_at = Time::from_timestamp_micros(order.first).unwrap_or(now);
+            let valid_at = view.valid_at(order).unwrap_or(now);
             row_values(view, columns, row, valid_at, now)
         }
         (Some(Stored { body: Body::Tiles(series), .. }), Layout::Tiles(_)) => {

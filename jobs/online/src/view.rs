@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
+use tidemill_core::Time;
 use tidemill_spec::{Aggregate, Feature, FeatureView, OnlineFeatures, Rule, Type};
+
+use crate::stored::Order;
 
 /// One version of an online view: its definition, and the layout that follows from it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -13,6 +16,7 @@ pub struct OnlineView {
     version: u32,
     keys: IndexMap<String, Type>,
     definition: FeatureView,
+    upserts: bool,
     layout: Layout,
     layout_id: u32,
 }
@@ -23,14 +27,17 @@ struct Declared {
     version: u32,
     keys: IndexMap<String, Type>,
     definition: FeatureView,
+    #[serde(default)]
+    upserts: bool,
 }
 
 impl OnlineView {
-    /// `keys`: the key columns of the view's entity, in declared order.
-    pub fn new(definition: FeatureView, version: u32, keys: IndexMap<String, Type>) -> Self {
+    /// `keys`: the key columns of the view's entity, in declared order. `upserts`: it is a row view over a source
+    /// whose rows replace each other by their `unique` columns.
+    pub fn new(definition: FeatureView, version: u32, keys: IndexMap<String, Type>, upserts: bool) -> Self {
         let layout = Layout::of(&definition);
-        let layout_id = layout.id();
-        Self { version, keys, definition, layout, layout_id }
+        let layout_id = layout.id(upserts);
+        Self { version, keys, definition, upserts, layout, layout_id }
     }
 
     /// The view's name.
@@ -53,6 +60,12 @@ impl OnlineView {
         &self.definition
     }
 
+    /// Whether an older row can become the newest again, because the one after it was withdrawn: its values are then
+    /// ordered by when they were computed, as tiles are, not by their rows' places.
+    pub fn upserts(&self) -> bool {
+        self.upserts
+    }
+
     /// What one value in Redis holds.
     pub fn layout(&self) -> &Layout {
         &self.layout
@@ -63,6 +76,11 @@ impl OnlineView {
         self.layout_id
     }
 
+    /// When the row behind a stored value became known; `None` for a time that no clock shows.
+    pub(crate) fn valid_at(&self, order: Order) -> Option<Time> {
+        Time::from_timestamp_micros(if self.upserts { order.third } else { order.first })
+    }
+
     /// Its online features in declared order.
     pub fn features(&self) -> impl Iterator<Item = (&str, &Feature)> {
         online_features(&self.definition)
@@ -71,13 +89,14 @@ impl OnlineView {
 
 impl From<Declared> for OnlineView {
     fn from(declared: Declared) -> Self {
-        Self::new(declared.definition, declared.version, declared.keys)
+        Self::new(declared.definition, declared.version, declared.keys, declared.upserts)
     }
 }
 
 impl From<OnlineView> for Declared {
     fn from(view: OnlineView) -> Self {
-        Self { version: view.version, keys: view.keys, definition: view.definition }
+        let OnlineView { version, keys, definition, upserts, .. } = view;
+        Self { version, keys, definition, upserts }
     }
 }
 
@@ -153,11 +172,12 @@ impl Layout {
         Self::Tiles(series)
     }
 
-    fn id(&self) -> u32 {
-        let words: Vec<String> = match self {
+    fn id(&self, upserts: bool) -> u32 {
+        let mut words: Vec<String> = match self {
             Self::Row(columns) => columns.iter().map(|(name, ty)| format!("{name}:{ty}")).collect(),
             Self::Tiles(series) => series.iter().map(SeriesLayout::words).collect(),
         };
+        words.extend(upserts.then(|| "by computation".to_owned()));
         // FNV-1a: the same in every process and release, unlike the standard library's hasher.
         words
             .join(",")

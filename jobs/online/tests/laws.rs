@@ -44,7 +44,7 @@ fn view(features: &[(&str, Type, Rule, Option<Value>)]) -> FeatureView {
 }
 
 fn online(view: FeatureView) -> OnlineView {
-    OnlineView::new(view, 1, IndexMap::from([("origin".to_owned(), Type::String)]))
+    OnlineView::new(view, 1, IndexMap::from([("origin".to_owned(), Type::String)]), false)
 }
 
 fn value_of(ty: Type) -> BoxedStrategy<Value> {

@@ -7,8 +7,7 @@ use indexmap::IndexMap;
 use proptest::prelude::*;
 use tidemill_core::DataClock;
 use tidemill_online::{
-    Body, Entry, Error, LiveSet, LiveView, LiveViews, Marker, Online, OnlineOptions, OnlineView, Order, Read,
-    Stored,
+    Body, Entry, Error, LiveSet, LiveView, LiveViews, Online, OnlineOptions, OnlineView, Order, Read, Stored,
 };
 use tidemill_spec::{Feature, FeatureView, Meta, OnlineFeatures, Rule, Type, Value, ViewInput};
 use tidemill_testkit::redis::{Server, prefix};
@@ -29,7 +28,7 @@ fn view() -> OnlineView {
         freshness: None,
         leak_allowed: false,
     };
-    OnlineView::new(view, 3, IndexMap::from([("origin".to_owned(), Type::String)]))
+    OnlineView::new(view, 3, IndexMap::from([("origin".to_owned(), Type::String)]), false)
 }
 
 async fn online() -> Online {
@@ -108,30 +107,35 @@ async fn many_values_are_written_in_batches_and_read_in_the_order_asked() {
 }
 
 #[tokio::test]
-async fn a_marker_never_moves_back() {
-    let online = online().await;
-    online.begin_marker("load", 3).await.unwrap();
+async fn a_marker_never_moves_back_and_tells_layouts_apart() {
+    let (online, view) = (online().await, view());
+    online.begin_marker(&view).await.unwrap();
     for lake_version in [4, 9, 7] {
-        assert!(online.mark("load", 3, 0, Marker { lake_version }).await.unwrap());
+        assert!(online.mark(&view, 0, lake_version).await.unwrap());
     }
-    online.begin_marker("load", 3).await.unwrap();
+    online.begin_marker(&view).await.unwrap();
+    let other = OnlineView::new(view.definition().clone(), 3, view.keys().clone(), true);
     let markers = online.markers().await.unwrap();
-    assert_eq!(markers[&("load".to_owned(), 3)], Marker { lake_version: 9 });
+    assert_eq!((markers.held(&view), markers.outdated(&view)), (9, false));
+    assert_eq!((markers.held(&other), markers.outdated(&other)), (0, true));
+    online.drop_version("load", 3).await.unwrap();
+    let markers = online.markers().await.unwrap();
+    assert_eq!((markers.held(&view), markers.outdated(&other)), (0, false));
 }
 
 #[tokio::test]
 async fn a_marker_that_was_lost_with_its_values_does_not_come_back_without_them() {
-    let online = online().await;
-    online.begin_marker("load", 3).await.unwrap();
-    assert!(online.mark("load", 3, 0, Marker { lake_version: 4 }).await.unwrap());
+    let (online, view) = (online().await, view());
+    online.begin_marker(&view).await.unwrap();
+    assert!(online.mark(&view, 0, 4).await.unwrap());
     // Redis comes back empty while what follows 4 is written.
-    online.drop_version("load", 3).await.unwrap();
-    assert!(!online.mark("load", 3, 4, Marker { lake_version: 5 }).await.unwrap());
-    assert!(online.markers().await.unwrap().is_empty());
+    online.drop_version(view.name(), view.version()).await.unwrap();
+    assert!(!online.mark(&view, 4, 5).await.unwrap());
+    assert_eq!(online.markers().await.unwrap().held(&view), 0);
     // Or as it was before 4.
-    online.begin_marker("load", 3).await.unwrap();
-    assert!(online.mark("load", 3, 0, Marker { lake_version: 3 }).await.unwrap());
-    assert!(!online.mark("load", 3, 4, Marker { lake_version: 5 }).await.unwrap());
+    online.begin_marker(&view).await.unwrap();
+    assert!(online.mark(&view, 0, 3).await.unwrap());
+    assert!(!online.mark(&view, 4, 5).await.unwrap());
 }
 
 #[tokio::test]

@@ -5,7 +5,11 @@ use tidemill_core::{JobError, Kind};
 use tidemill_runtime::{Context, Job, Outcome};
 use tidemill_spec::steps::{EXPORT, Export};
 
-use crate::{Deps, tables};
+use crate::{
+    Deps,
+    moment::{self, Moment},
+    tables,
+};
 
 /// Exports.
 #[derive(Clone, Debug)]
@@ -21,11 +25,12 @@ impl ExportJob {
 
 impl Job for ExportJob {
     type Args = Export;
-    type Checkpoint = ();
+    type Checkpoint = Moment;
     const KIND: Kind = EXPORT;
 
-    async fn run(&self, args: &Export, _: &mut Context<()>) -> Result<Outcome, JobError> {
-        let rows = tables::read(&self.deps, &args.table).await?;
+    async fn run(&self, args: &Export, cx: &mut Context<Moment>) -> Result<Outcome, JobError> {
+        let moment = moment::fixed(&self.deps.lake, cx).await?;
+        let rows = tables::read(&self.deps, &args.table, moment).await?;
         let count = rows.num_rows();
         tables::write(rows, &args.path).await?;
         Ok(Outcome::Completed(json!({ "rows": count, "path": args.path })))

@@ -9,6 +9,7 @@ pub mod compile;
 mod error;
 mod export;
 mod fire;
+mod moment;
 mod prepare;
 mod python;
 mod quality;

@@ -10,7 +10,11 @@ use tidemill_core::{Fault, JobError, Kind};
 use tidemill_runtime::{Context, Job, Outcome};
 use tidemill_spec::steps::{QUALITY_CHECK, QualityCheck};
 
-use crate::{Deps, tables};
+use crate::{
+    Deps,
+    moment::{self, Moment},
+    tables,
+};
 
 /// Checks.
 #[derive(Clone, Debug)]
@@ -26,11 +30,12 @@ impl QualityJob {
 
 impl Job for QualityJob {
     type Args = QualityCheck;
-    type Checkpoint = ();
+    type Checkpoint = Moment;
     const KIND: Kind = QUALITY_CHECK;
 
-    async fn run(&self, args: &QualityCheck, cx: &mut Context<()>) -> Result<Outcome, JobError> {
-        let counts = tables::query(&self.deps, &statement(&args.table, &args.conditions)).await?;
+    async fn run(&self, args: &QualityCheck, cx: &mut Context<Moment>) -> Result<Outcome, JobError> {
+        let moment = moment::fixed(&self.deps.lake, cx).await?;
+        let counts = tables::query(&self.deps, &statement(&args.table, &args.conditions), moment).await?;
         let count = |column: usize| -> Result<i64, JobError> {
             let counts = cast(counts.column(column), &DataType::Int64).map_err(JobError::discard)?;
             Ok(counts.as_primitive::<Int64Type>().value(0))

@@ -5,7 +5,11 @@ use tidemill_core::{JobError, Kind};
 use tidemill_runtime::{Context, Job, Outcome};
 use tidemill_spec::steps::{SQL, Sql};
 
-use crate::{Deps, tables};
+use crate::{
+    Deps,
+    moment::{self, Moment},
+    tables,
+};
 
 /// Queries.
 #[derive(Clone, Debug)]
@@ -21,11 +25,12 @@ impl SqlJob {
 
 impl Job for SqlJob {
     type Args = Sql;
-    type Checkpoint = ();
+    type Checkpoint = Moment;
     const KIND: Kind = SQL;
 
-    async fn run(&self, args: &Sql, _: &mut Context<()>) -> Result<Outcome, JobError> {
-        let rows = tables::query(&self.deps, &args.query).await?;
+    async fn run(&self, args: &Sql, cx: &mut Context<Moment>) -> Result<Outcome, JobError> {
+        let moment = moment::fixed(&self.deps.lake, cx).await?;
+        let rows = tables::query(&self.deps, &args.query, moment).await?;
         let count = rows.num_rows();
         let first = tidemill_rows::json_rows(&rows.slice(0, count.min(1))).map_err(JobError::discard)?;
         if let Some(path) = &args.path {

@@ -4,43 +4,56 @@ use std::path::Path;
 
 use arrow::array::RecordBatch;
 use tidemill_catalog::DatasetPartRef;
-use tidemill_core::{Cause, Fault, JobError};
-use tidemill_offline::{Lake, Read, Table, View};
+use tidemill_core::{Cause, Fault, JobError, Time};
+use tidemill_offline::{Filter, Lake, Read, Table, View};
+use tidemill_rows::VALID_AT;
+use tidemill_spec::ViewKind;
 
-use crate::Deps;
+use crate::{Deps, moment::Moment};
 
-/// A whole table as of now: `source/NAME`, `view/NAME` (its current version), `dead/NAME`, `predictions/MODEL` or
-/// `dataset/ID`.
-pub(crate) async fn read(deps: &Deps, name: &str) -> Result<RecordBatch, JobError> {
+/// A whole table as of a moment: `source/NAME`, `view/NAME` (its current version; of a window view the values at the
+/// moment, a row an entity), `dead/NAME`, `predictions/MODEL` or `dataset/ID`.
+pub(crate) async fn read(deps: &Deps, name: &str, moment: Moment) -> Result<RecordBatch, JobError> {
     if let Some(text) = name.strip_prefix("dataset/") {
         let part: DatasetPartRef = text.parse().map_err(JobError::discard)?;
         let (_, part) = deps.catalog.dataset_part(part).await?;
         let bytes = deps.blobs.get_at(&part.path).await?;
         return tidemill_rows::parquet::read(bytes).map_err(JobError::discard);
     }
+    let Moment { version, at } = moment;
     let table = match name.strip_prefix("view/") {
         Some(view) => {
-            let current = deps.catalog.current_view(view).await?;
-            Table::view(view, current.ok_or_else(|| unknown(name))?.version)
+            let current = deps.catalog.current_view(view).await?.ok_or_else(|| unknown(name))?;
+            let objects = deps.catalog.objects().await?;
+            let view = View::new(&objects, &current.definition, current.version);
+            let view = view.ok_or_else(|| unknown(name))?;
+            if view.kind() == ViewKind::Windows {
+                return Ok(deps.lake.windows_at(&view, version, at).await?);
+            }
+            view.table()
         }
         None => Table::from(name.to_owned()),
     };
-    let version = deps.lake.head().await?;
     if deps.lake.files(&table, version).await?.is_empty() {
         return Err(unknown(name));
     }
-    Ok(deps.lake.read(&Read::all(table, version)).await?)
+    // Rows of a source or a view count from a moment on; others have happened.
+    let counted = ["source/", "view/"].iter().any(|kind| name.starts_with(kind));
+    let tick = chrono::TimeDelta::microseconds(1);
+    let between = counted.then(|| (VALID_AT.to_owned(), Time::MIN_UTC, at + tick));
+    let filter = Filter { between, ..Filter::default() };
+    Ok(deps.lake.read(&Read { filter, ..Read::all(table, version) }).await?)
 }
 
-/// Rows of a query over the lake as of now; sources and current views go by their names.
-pub(crate) async fn query(deps: &Deps, query: &str) -> Result<RecordBatch, JobError> {
+/// Rows of a query over the lake as of a moment; sources and current views go by their names.
+pub(crate) async fn query(deps: &Deps, query: &str, moment: Moment) -> Result<RecordBatch, JobError> {
     let objects = deps.catalog.objects().await?;
     let versions = deps.catalog.current_views().await?;
     let view =
         |version: &tidemill_catalog::ViewVersion| View::new(&objects, &version.definition, version.version);
     let views: Vec<View> = versions.iter().filter_map(view).collect();
     let lake: &Lake = &deps.lake;
-    Ok(lake.sql(query, &objects, &views, lake.head().await?).await?)
+    Ok(lake.sql(query, &objects, &views, moment.version, moment.at).await?)
 }
 
 /// Writes rows to a local file, Parquet or CSV by its ending. It appears whole; a repeat replaces it.

@@ -2,6 +2,8 @@
 //!
 //! The same rows give the same bytes whatever order they come in, as long as no two share keys and order.
 
+use std::fs::File;
+
 use arrow::{
     array::{Array as _, AsArray as _, RecordBatch},
     compute::{SortColumn, concat_batches, lexsort_to_indices, max, min, take_record_batch},
@@ -9,7 +11,10 @@ use arrow::{
 };
 use bytes::Bytes;
 use parquet::{
-    arrow::{ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder},
+    arrow::{
+        ArrowWriter,
+        arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder},
+    },
     basic::{Compression, ZstdLevel},
     file::properties::{EnabledStatistics, WriterProperties},
 };
@@ -65,6 +70,14 @@ pub fn read(bytes: Bytes) -> Result<RecordBatch, Error> {
     let schema = arrow::array::RecordBatchReader::schema(&reader);
     let batches: Vec<RecordBatch> = reader.collect::<Result<_, _>>()?;
     Ok(concat_batches(&schema, &batches)?)
+}
+
+/// The columns of a Parquet file, from its footer alone.
+///
+/// # Errors
+/// Not a Parquet file, or it can't be read.
+pub fn schema(file: &File) -> Result<SchemaRef, Error> {
+    Ok(ArrowReaderMetadata::load(file, ArrowReaderOptions::default())?.schema().clone())
 }
 
 /// Least and greatest instant of a column; `None` without rows.

@@ -24,7 +24,7 @@ use crate::{
     assemble::{assemble, rate},
     inputs::{Inputs, unknown},
     split::{Split, split},
-    wait,
+    told, wait,
 };
 
 /// How long the step sleeps while its views catch up.
@@ -99,6 +99,8 @@ impl Job for DatasetJob {
                 "the holdout begins at {from}, counted from the newest matured label; {purged} labels before it are left out of training, since they mature inside it"
             ));
         }
+        let warnings = told::stored_otherwise(lake, &objects, &inputs, Some(&label.source), version).await?;
+        warnings.iter().for_each(|warning| cx.log(warning));
         let dataset = Dataset {
             id: fixed.id,
             label: label.name.clone(),
@@ -117,6 +119,7 @@ impl Job for DatasetJob {
                 Some(rows) => Some(self.keep(fixed.id, "holdout", &rows, &label.name).await?),
             },
             changed_under_known_at: assembled.changed,
+            warnings,
             run: Some(cx.run()),
             code_hash: catalog.code_hash().await?,
         };
@@ -205,6 +208,7 @@ impl DatasetJob {
             "lake_version": dataset.lake_version,
             "leak_allowed": dataset.leak_allowed,
             "changed_under_known_at": dataset.changed_under_known_at,
+            "warnings": dataset.warnings,
         });
         cx.commit(tx, outputs).await
     }

@@ -14,7 +14,7 @@ use crate::{
     Deps, Error,
     assemble::{LABEL_TS, assemble},
     inputs::Inputs,
-    wait,
+    told, wait,
 };
 
 /// How often lagging views are looked at, and how often at most.
@@ -34,6 +34,8 @@ pub struct FromLabels {
     pub leak_allowed: Vec<String>,
     /// Rows that would change under `known_at: label`; none where a derived view is read.
     pub changed_under_known_at: Option<u64>,
+    /// How rows that it was made of are stored otherwise than their sources are declared, a sentence each.
+    pub warnings: Vec<String>,
     /// Some moment came without a zone and was read as UTC.
     pub naive_timestamps: bool,
 }
@@ -62,12 +64,14 @@ pub async fn build_from_labels(
     let labels = deps.lake.label_file(file, &types).await?;
     let lake_version = catch_up(deps, &inputs).await?;
     let assembled = assemble(&deps.lake, labels.rows, &inputs, lake_version, known_at).await?;
+    let warnings = told::stored_otherwise(&deps.lake, &objects, &inputs, None, lake_version).await?;
     Ok(FromLabels {
         rows: assembled.rows,
         lake_version,
         view_versions: inputs.view_versions(),
         leak_allowed: inputs.leak_allowed,
         changed_under_known_at: assembled.changed,
+        warnings,
         naive_timestamps: labels.naive_timestamps,
     })
 }

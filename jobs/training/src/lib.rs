@@ -11,6 +11,7 @@ mod error;
 mod from_labels;
 pub mod inputs;
 mod split;
+mod told;
 pub mod wait;
 
 pub use dataset::DatasetJob;

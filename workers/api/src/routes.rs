@@ -53,6 +53,7 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/v1/sources", get(sources::list))
         .route("/v1/sources/{source}", get(sources::show))
         .route("/v1/sources/{source}/seen-early", get(sources::seen_early))
+        .route("/v1/sources/{source}/stored-otherwise", post(sources::stored_otherwise))
         .route("/v1/sources/{source}/dead-letters", get(sources::dead_letters))
         .route("/v1/sources/{source}/replay", post(sources::replay))
         .route("/v1/uploads/{upload}", get(sources::upload))

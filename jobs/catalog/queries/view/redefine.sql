@@ -1,4 +1,4 @@
--- What does not change a version's values (description, freshness, ttl, what is online) follows the declaration.
+-- What does not change a version's values (description, freshness, timeout) follows the declaration.
 UPDATE catalog.view_version
 SET definition = CAST($3 AS json), code_hash = $4, state = $5
 WHERE view = $1 AND version = $2

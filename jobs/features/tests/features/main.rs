@@ -2,7 +2,9 @@
 //! join both say.
 
 mod backfill;
+mod changes;
 mod parity;
 mod python;
 mod update;
+mod upserts;
 mod world;

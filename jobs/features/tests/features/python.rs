@@ -72,7 +72,7 @@ async fn world() -> World {
 }
 
 #[tokio::test]
-async fn rows_that_raise_become_dead_letters_and_the_others_are_served() {
+async fn rows_that_raise_become_dead_letters_and_null_and_the_others_are_served() {
     let world = world().await;
     world
         .depart(&[
@@ -82,7 +82,8 @@ async fn rows_that_raise_become_dead_letters_and_the_others_are_served() {
         ])
         .await;
     world.drain().await;
-    assert_eq!(world.now("judged", "JFK").await.values["late"], Value::Bool(true));
+    assert_eq!(world.as_of("judged", "JFK", 585).await.values["late"], Value::Bool(true));
+    assert_eq!(world.now("judged", "JFK").await.values["late"], Value::Null);
     assert_eq!(world.now("judged", "EWR").await.values["hours"], Value::Float(0.1));
     let dead = dead_letters(&world.deps, "judged", 10).await.unwrap();
     let [letter] = &dead.newest[..] else { panic!("{dead:?}") };

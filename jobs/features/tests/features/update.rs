@@ -112,7 +112,10 @@ async fn freshness_tells_age_and_what_is_left_to_do() {
     world.depart(&[departure("JFK", 1, 590, 10.0), departure("JFK", 2, 900, 10.0)]).await;
     let report = tidemill_features::freshness(&world.deps).await.unwrap();
     let of = |name: &str| report.iter().find(|view| view.view == name).unwrap().clone();
-    assert_eq!((of("newest").status, of("newest").commits_behind), ("empty", 1));
+    assert_eq!((of("newest").status, of("newest").commits_behind), ("catching up", 1));
+    assert_eq!(of("stress").status, "catching up", "so does what is computed from it");
+    let waiting = of("newest").backlog.unwrap();
+    assert!(waiting.commits == 1 && waiting.seconds >= 0.0, "{waiting:?}");
     world.drain().await;
     let report = tidemill_features::freshness(&world.deps).await.unwrap();
     let newest = report.iter().find(|view| view.view == "newest").unwrap();
@@ -140,15 +143,18 @@ online: true
 "#;
 
 #[tokio::test]
-async fn rows_that_sql_fails_on_become_dead_letters_and_the_others_are_served() {
+async fn rows_that_sql_fails_on_become_dead_letters_and_null_and_the_others_are_served() {
     let world = World::with(&format!("{PROJECT}{ROOTS}"), &[]).await;
     let gone = Departure { gone: true, ..departure("LGA", 4, 590, -4.0) };
     world.depart(&[departure("JFK", 1, 580, 9.0), departure("JFK", 2, 590, -4.0), gone]).await;
     world.depart(&[departure("EWR", 3, 590, 16.0)]).await;
     world.drain().await;
-    assert_eq!(world.now("roots", "JFK").await.values["root"], Value::Float(3.0));
+    let roots = world.now("roots", "JFK").await;
+    assert_eq!((&roots.values["root"], &roots.values["number"]), (&Value::Null, &Value::Int(2)));
+    assert_eq!(world.as_of("roots", "JFK", 585).await.values["root"], Value::Float(3.0));
     assert_eq!(world.now("roots", "EWR").await.values["root"], Value::Float(4.0));
-    assert_eq!(world.now("rooted", "JFK").await.values["rooted"], Value::Float(18.0_f64.ln()));
+    assert_eq!(world.now("rooted", "JFK").await.values["rooted"], Value::Null);
+    assert_eq!(world.as_of("rooted", "JFK", 585).await.values["rooted"], Value::Float(18.0_f64.ln()));
     let head = world.deps.lake.head().await.unwrap();
     for (view, reason, raw) in [
         (

@@ -8,9 +8,11 @@ use std::{
 use serde_json::{Map, json};
 use tempfile::TempDir;
 use tidemill_blobs::{BlobOptions, Blobs};
-use tidemill_catalog::{Catalog, CodeArchive};
+use tidemill_catalog::{Catalog, Change, CodeArchive};
 use tidemill_core::{DataClock, Time};
-use tidemill_features::{Deps, GetRequest, Parity, get, jobs, parity, update_new, updates_of_source};
+use tidemill_features::{
+    Deps, GetRequest, GotFeatures, Parity, get, jobs, parity, update_new, updates_of_source,
+};
 use tidemill_offline::{Lake, LakeOptions, Table};
 use tidemill_online::{Online, OnlineOptions, ViewFeatures};
 use tidemill_pyrun::{PyOptions, PyPools};
@@ -157,7 +159,7 @@ impl World {
         world
     }
 
-    pub(crate) async fn apply(&mut self, yaml: &str, python: &[(&str, &str)]) {
+    pub(crate) async fn apply(&mut self, yaml: &str, python: &[(&str, &str)]) -> Vec<Change> {
         let file = |path: &str, text: &str| SourceFile { path: path.to_owned(), text: text.to_owned() };
         let mut files = vec![file("tidemill.yaml", yaml)];
         files.extend(python.iter().map(|(path, text)| file(path, text)));
@@ -169,8 +171,9 @@ impl World {
         code.store(&self.deps.blobs).await.unwrap();
         let store = self.deps.catalog.store();
         let mut tx = store.begin().await.unwrap();
-        self.deps.catalog.apply(&mut tx, &self.objects, &code, at(0)).await.unwrap();
+        let changes = self.deps.catalog.apply(&mut tx, &self.objects, &code, at(0)).await.unwrap();
         tx.commit().await.unwrap();
+        changes
     }
 
     /// Sets the frozen data clock and asks for the updates that this makes necessary.
@@ -210,13 +213,13 @@ impl World {
     }
 
     /// Publishes rows as an upload would: accepted later than everything before.
-    async fn ingest(&self, source: &str, rows: Vec<(i64, bool, Row)>) {
+    pub(crate) async fn ingest(&self, source: &str, rows: Vec<(i64, bool, Row)>) {
         let commit = self.commits.fetch_add(1, Ordering::Relaxed);
         let rows: Vec<Row> = rows
             .into_iter()
             .zip(0..)
             .map(|((minute, gone, mut row), index)| {
-                row.insert("valid_at".to_owned(), Value::Timestamp(at(minute)));
+                row.entry("valid_at".to_owned()).or_insert(Value::Timestamp(at(minute)));
                 row.insert("created_at".to_owned(), Value::Timestamp(at(10_000 + commit)));
                 row.insert("seq".to_owned(), Value::Int((commit << 40) + index));
                 row.insert("deleted".to_owned(), Value::Bool(gone));
@@ -273,14 +276,34 @@ impl World {
     }
 
     async fn get(&self, view: &str, origin: &str, at: Option<Time>) -> ViewFeatures {
-        let entity: Map<_, _> = json!({ "origin": origin }).as_object().unwrap().clone();
+        self.of("origin", origin.into(), view, at).await
+    }
+
+    /// The features of the entity with this key: now, or as of a moment.
+    pub(crate) async fn of(
+        &self,
+        key: &str,
+        value: serde_json::Value,
+        view: &str,
+        at: Option<Time>,
+    ) -> ViewFeatures {
+        self.asked(key, value, view, at).await.features
+    }
+
+    /// An airport's features in a view now, with what holds the view up.
+    pub(crate) async fn got(&self, view: &str, origin: &str) -> GotFeatures {
+        self.asked("origin", origin.into(), view, None).await
+    }
+
+    async fn asked(&self, key: &str, value: serde_json::Value, view: &str, at: Option<Time>) -> GotFeatures {
+        let entity: Map<_, _> = json!({ key: value }).as_object().unwrap().clone();
         let request = GetRequest {
             entities: vec![entity],
             features: vec![view.to_owned()],
             at,
             ..GetRequest::default()
         };
-        get(&self.deps, &request).await.unwrap().remove(0).remove(0).features
+        get(&self.deps, &request).await.unwrap().remove(0).remove(0)
     }
 
     /// Online equals offline, for every entity of every online view.

@@ -3,7 +3,8 @@
 -- Grain: one row for each source row of these entities that is not a deletion
 -- Out:   _entity, _valid_us, _known_us (counts from then), _until_us (exclusive; null: for ever), then {values}
 -- Ties:  of rows that share the unique columns the greatest by (valid_at, created_at, seq) of those known counts
---        at a moment: a row ends where the first greater one becomes known
+--        at a moment: a row ends where the first greater one becomes known; without unique columns, where the
+--        first greater tombstone of its entity does
 WITH life AS (
     SELECT
         *,

@@ -6,6 +6,7 @@ use arrow::{
 };
 use tidemill_spec::Rule;
 
+use super::Fails;
 use crate::{
     View,
     duck::{Failure, Session},
@@ -16,7 +17,7 @@ use crate::{
 /// Rows whose own failure is told in DuckDB's words; of more only the feature is named.
 const ROWS_WORDED: usize = 100;
 
-/// Input rows that are left out because an expression fails on them.
+/// Input rows that an expression fails on.
 #[derive(Clone, Debug)]
 pub struct Refused {
     /// As they were read.
@@ -25,17 +26,17 @@ pub struct Refused {
     pub reasons: Vec<String>,
 }
 
-/// The rows of `statement`, which is made for a relation to read: `input`, or what is left of it when the rows that an
-/// expression of `view` fails on are taken out. `expression`: of a rule, as the statement computes it.
+/// The rows of `statement`, which is made for a relation to read; a feature is null where its expression fails, and
+/// the row it fails on is told. `expression`: of a rule, as the statement computes it.
 pub(super) fn query_or_refuse(
     session: &Session,
     view: &View,
     input: &str,
     expression: impl Fn(&Rule) -> Option<String>,
-    statement: impl Fn(&str) -> String,
+    statement: impl Fn(&str, Fails) -> String,
     schema: &SchemaRef,
 ) -> Result<(RecordBatch, Option<Refused>), Failure> {
-    let error = match session.query_as(&statement(input), schema) {
+    let error = match session.query_as(&statement(input, Fails::Statement), schema) {
         Err(Failure::Duck(error)) if is_users_fault(&error) => error,
         rows => return Ok((rows?, None)),
     };
@@ -62,7 +63,8 @@ pub(super) fn query_or_refuse(
     let (ids, names) = (places["place"].as_primitive::<Int64Type>(), places["_failing"].as_string::<i32>());
     let reason = |index: usize| {
         let one = format!("(SELECT * EXCLUDE (_failing) FROM _tried WHERE rowid = {})", ids.value(index));
-        let failed = (index < ROWS_WORDED).then(|| session.query(&statement(&one)).err()).flatten();
+        let failed =
+            (index < ROWS_WORDED).then(|| session.query(&statement(&one, Fails::Statement)).err()).flatten();
         let said = match &failed {
             Some(Failure::Duck(error)) => words(error),
             _ => "it can't be computed from this row".to_owned(),
@@ -70,8 +72,8 @@ pub(super) fn query_or_refuse(
         format!("feature {}: {said}", names.value(index))
     };
     let reasons = (0..rows.num_rows()).map(reason).collect();
-    let left = "(SELECT * EXCLUDE (_failing) FROM _tried WHERE _failing = '')";
-    Ok((session.query_as(&statement(left), schema)?, Some(Refused { rows, reasons })))
+    let computed = session.query_as(&statement(input, Fails::Feature), schema)?;
+    Ok((computed, Some(Refused { rows, reasons })))
 }
 
 /// The input of a row view: source rows with all their keys, of one part.

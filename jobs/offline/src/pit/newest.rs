@@ -8,7 +8,10 @@ use tidemill_core::Time;
 use tidemill_rows::{VALID_AT, field, view_schema};
 use tidemill_spec::{Feature, Rule, Type, Value, ViewKind};
 
-use super::{Asked, FOUND_AT, KnownAt, PitRead, PitRequest};
+use super::{
+    Asked, FOUND_AT, KnownAt, PitRead, PitRequest,
+    upserts::{Versions, chosen},
+};
 use crate::{
     CommitRange, Error, Lake,
     sql::{self, fill, list, quoted},
@@ -28,10 +31,16 @@ pub(super) async fn features(
         return Err(Error::invalid(607, message));
     }
     let scan = lake.scan(&view.table(), CommitRange::upto(request.version)).await?;
-    let rows = scan.rows(&columns_of(read, features), &condition(read, asked, request.known_at));
-    let statement = statement(read, features, &rows, request.known_at);
+    let columns = columns_of(read, features);
+    let (statement, labels) = if view.upserts() {
+        let versions = Versions { source: request.version, view: request.version };
+        let chosen = chosen(lake, view, asked, versions, request.known_at).await?;
+        (of_chosen(read, features, &scan.rows(&columns, "true")), asked.choosing(chosen)?)
+    } else {
+        let rows = scan.rows(&columns, &condition(read, asked, request.known_at));
+        (statement(read, features, &rows, request.known_at), asked.batch()?)
+    };
     let schema = result_schema(read, features);
-    let labels = asked.batch()?;
     let batch = lake
         .duck
         .run(format!("joining view {}", view.name()), move |session| {
@@ -75,13 +84,6 @@ fn statement(read: &PitRead, features: &[String], rows: &str, known_at: KnownAt)
         KnownAt::Label => ("known._candidate", include_str!("../../queries/join/newest_known.sql")),
         KnownAt::Any | KnownAt::Time(_) => ("candidate", include_str!("../../queries/join/newest.sql")),
     };
-    let found = found(read, candidate);
-    let mut outputs: Vec<String> = features
-        .iter()
-        .filter_map(|name| Some((name, read.view.definition.features.get(name)?)))
-        .map(|(name, feature)| output(name, feature, candidate, &found))
-        .collect();
-    outputs.push(format!("CASE WHEN {found} THEN {candidate}.valid_at END AS {}", quoted(FOUND_AT)));
     let keys = read.view.keys();
     let joined = if known_at == KnownAt::Label { "known" } else { "candidate" };
     let stored = features.iter().filter(|name| {
@@ -100,9 +102,26 @@ fn statement(read: &PitRead, features: &[String], rows: &str, known_at: KnownAt)
             ("keys", &sql::equal_keys("label", joined, &keys)),
             ("key_columns", &list(&keys)),
             ("packed", &format!("struct_pack({})", packed.join(", "))),
-            ("outputs", &outputs.join(", ")),
+            ("outputs", &outputs(read, features, candidate)),
         ],
     )
+}
+
+/// The same of rows that were chosen before.
+fn of_chosen(read: &PitRead, features: &[String], rows: &str) -> String {
+    let outputs = outputs(read, features, "candidate");
+    fill(include_str!("../../queries/join/chosen.sql"), &[("outputs", &outputs), ("rows", rows)])
+}
+
+fn outputs(read: &PitRead, features: &[String], candidate: &str) -> String {
+    let found = found(read, candidate);
+    let mut outputs: Vec<String> = features
+        .iter()
+        .filter_map(|name| Some((name, read.view.definition.features.get(name)?)))
+        .map(|(name, feature)| output(name, feature, candidate, &found))
+        .collect();
+    outputs.push(format!("CASE WHEN {found} THEN {candidate}.valid_at END AS {}", quoted(FOUND_AT)));
+    outputs.join(", ")
 }
 
 /// Whether the winner counts: it is there, not a deletion, and within the ttl, both ends included.

@@ -39,8 +39,15 @@ pub(crate) fn typed(text: &str, ty: Type) -> String {
         Type::Date => format!(
             "CASE WHEN regexp_full_match({text}, '\\d{{4}}-\\d\\d-\\d\\d([T ]00:00(:00(\\.0*)?)?)?(Z|\\+00(:?00)?)?') THEN TRY_CAST(left({text}, 10) AS DATE) END"
         ),
-        Type::Timestamp => timestamp(text),
+        Type::Timestamp => in_calendar(&timestamp(text)),
     }
+}
+
+/// A moment in UTC if its year has four digits; null beyond, where no arithmetic with it would be safe.
+fn in_calendar(moment: &str) -> String {
+    format!(
+        "CASE WHEN {moment} BETWEEN TIMESTAMPTZ '0001-01-01 00:00:00+00' AND TIMESTAMPTZ '9999-12-31 23:59:59.999999+00' THEN {moment} END"
+    )
 }
 
 /// The moment as written, less its offset; so that no session's zone has a say. Digits below a microsecond go.

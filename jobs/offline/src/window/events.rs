@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use arrow::{
-    array::{Array as _, ArrayRef, AsArray as _, Int64Array, RecordBatch},
+    array::{Array as _, ArrayRef, AsArray as _, RecordBatch},
     datatypes::{DataType, Field, Int64Type, Schema, SchemaRef},
 };
 use tidemill_core::Time;
@@ -13,7 +13,7 @@ use tidemill_spec::{Source, Type};
 use super::Window;
 use crate::{
     CommitRange, Error, KnownAt, Lake, Table, Version, View,
-    pit::Asked,
+    pit::{self, Asked, Entities},
     sql::{self, fill, list, quoted},
 };
 
@@ -63,27 +63,15 @@ impl Lake {
         let scan = self.scan(&Table::source(&source.name), CommitRange::upto(version)).await?;
         let rows = scan.rows(&columns_of(view, source, windows), &condition(windows, asked, known_at));
         let keys = view.keys();
-        let entities = format!(
-            "CREATE TEMP TABLE asked AS SELECT row_number() OVER (ORDER BY {keys}) - 1 AS _entity, * \
-             FROM (SELECT DISTINCT {keys} FROM label WHERE {})",
-            sql::present(&keys),
-            keys = list(&keys),
-        );
-        let entity_of = format!(
-            "SELECT asked._entity AS _entity FROM label LEFT JOIN asked ON {} ORDER BY label._row",
-            sql::equal_keys("label", "asked", &keys)
-        );
         let statement = statement(source, windows, &rows, &keys, known_at);
         let (schema, labels) = (result_schema(windows), asked.batch()?);
         let loaded = self.duck.run(format!("reading the rows of view {}", view.name()), move |session| {
             session.load("label", &labels)?;
-            session.execute(&entities)?;
-            let of = session.query_as(&entity_of, &Schema::new(vec![int("_entity")]).into())?;
-            let entities = session.count("SELECT count(*) FROM asked")?;
-            Ok((of, entities, session.query_as(&statement, &schema)?))
+            let entities = pit::entities(session, &keys)?;
+            Ok((entities, session.query_as(&statement, &schema)?))
         });
-        let (of, entities, rows) = loaded.await?;
-        Ok(gather(&of, usize::try_from(entities).unwrap_or(0), &rows))
+        let (entities, rows) = loaded.await?;
+        Ok(gather(entities, &rows))
     }
 }
 
@@ -121,20 +109,11 @@ fn statement(source: &Source, windows: &[Window], rows: &str, keys: &[String], k
         KnownAt::Label => "greatest(epoch_us(valid_at), epoch_us(created_at))",
         KnownAt::Any | KnownAt::Time(_) => "epoch_us(valid_at)",
     };
-    let until = format!(
-        "min({known}) OVER (PARTITION BY {} ORDER BY valid_at, created_at, seq \
-         ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING)",
-        list(&source.unique)
-    );
-    let next = format!(
-        "lead({known}) OVER (PARTITION BY {} ORDER BY valid_at, created_at, seq)",
-        list(&source.unique)
-    );
-    let until = match known_at {
-        _ if source.unique.is_empty() => "NULL::BIGINT",
-        KnownAt::Label => until.as_str(),
-        // Without `known_at` rows become known in their order, so the next one is the first.
-        KnownAt::Any | KnownAt::Time(_) => next.as_str(),
+    let until = match (source.unique.is_empty(), &source.deleted) {
+        (false, _) => ended_by(known, "true", &source.unique, known_at),
+        // Without unique columns nothing is replaced, and a tombstone ends all that its entity had before it.
+        (true, Some(_)) => ended_by(known, "deleted", keys, KnownAt::Label),
+        (true, None) => "NULL::BIGINT".to_owned(),
     };
     let values =
         windows.iter().enumerate().map(|(index, window)| format!("{} AS {}", value(window), slot(index)));
@@ -142,12 +121,25 @@ fn statement(source: &Source, windows: &[Window], rows: &str, keys: &[String], k
         include_str!("../../queries/window/events.sql"),
         &[
             ("known", known),
-            ("until", until),
+            ("until", &until),
             ("keys", &sql::equal_keys("life", "asked", keys)),
             ("values", &values.collect::<Vec<_>>().join(", ")),
             ("rows", rows),
         ],
     )
+}
+
+/// From when a row no longer counts: when the first of the rows known that come after it in the order of its `group`,
+/// and of which `which` holds, ends it.
+fn ended_by(known: &str, which: &str, group: &[String], known_at: KnownAt) -> String {
+    let order = format!("(PARTITION BY {} ORDER BY valid_at, created_at, seq", list(group));
+    match known_at {
+        KnownAt::Label => format!(
+            "min({known}) FILTER (WHERE {which}) OVER {order} ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING)"
+        ),
+        // Without `known_at` rows become known in their order, so the next one is the first.
+        KnownAt::Any | KnownAt::Time(_) => format!("lead({known}) OVER {order})"),
+    }
 }
 
 fn value(window: &Window) -> String {
@@ -175,21 +167,20 @@ fn result_schema(windows: &[Window]) -> SchemaRef {
     Schema::new(fields).into()
 }
 
-fn gather(entity_of: &RecordBatch, entities: usize, rows: &RecordBatch) -> Events {
-    let ints = |batch: &RecordBatch, index: usize| batch.column(index).as_primitive::<Int64Type>().clone();
-    let of: Int64Array = ints(entity_of, 0);
-    let keys = ints(rows, 0);
+fn gather(entities: Entities, rows: &RecordBatch) -> Events {
+    let ints = |index: usize| rows.column(index).as_primitive::<Int64Type>().clone();
+    let keys = ints(0);
     let keys = keys.values();
-    let spans = (0..entities).map(|entity| {
+    let spans = (0..entities.count).map(|entity| {
         let entity = i64::try_from(entity).unwrap_or(i64::MAX);
         keys.partition_point(|key| *key < entity)..keys.partition_point(|key| *key <= entity)
     });
-    let until = ints(rows, 3);
+    let until = ints(3);
     Events {
-        entity_of: of.iter().map(|key| key.and_then(|key| usize::try_from(key).ok())).collect(),
+        entity_of: entities.of,
         spans: spans.collect(),
-        valid_us: ints(rows, 1).values().to_vec(),
-        known_us: ints(rows, 2).values().to_vec(),
+        valid_us: ints(1).values().to_vec(),
+        known_us: ints(2).values().to_vec(),
         until_us: (0..rows.num_rows())
             .map(|row| if until.is_null(row) { i64::MAX } else { until.value(row) })
             .collect(),

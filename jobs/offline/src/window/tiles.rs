@@ -3,27 +3,17 @@
 //! Absolute, never incremented, so that computing them twice is harmless. They hold what a window that ends at the
 //! data clock counts: rows up to the clock, of each unique key the newest of those.
 
-use std::sync::Arc;
-
-use arrow::{
-    array::{RecordBatch, TimestampMicrosecondArray},
-    datatypes::{Schema, SchemaRef},
-};
+use arrow::array::RecordBatch;
 use tidemill_core::Time;
 use tidemill_rows::{
-    CREATED_AT, DELETED, Row, SEQ, VALID_AT, batch_of, field,
-    schema::{HOP_US, NEWEST, TILE, counted, partial_type, source_schema},
+    CREATED_AT, DELETED, Row, SEQ, VALID_AT, batch_of,
+    schema::{HOP_US, NEWEST, TILE, counted, partial_type},
     value_at,
 };
-use tidemill_spec::{Source, Value};
+use tidemill_spec::Value;
 
 use super::{Events, TileRange, Window, fold};
-use crate::{
-    CommitRange, Error, KnownAt, Lake, Table, View,
-    compute::Stamp,
-    pit::Asked,
-    sql::{self, fill, list},
-};
+use crate::{Error, KnownAt, Lake, View, compute::Stamp, pit::Asked, touched::touched_entities};
 
 pub(super) async fn touched(
     lake: &Lake,
@@ -34,11 +24,7 @@ pub(super) async fn touched(
     let entities = touched_entities(lake, view, range).await?;
     let windows: Vec<Window> =
         view.definition.features.keys().filter_map(|name| Window::of(view, name)).collect();
-    let at = vec![range.clock.timestamp_micros(); entities.num_rows()];
-    let moments = TimestampMicrosecondArray::from(at).with_timezone("UTC");
-    let names = view.entity.keys.keys().cloned();
-    let asked =
-        Asked { keys: names.zip(entities.columns().iter().cloned()).collect(), moments: Arc::new(moments) };
+    let asked = Asked::at(view, &entities, range.clock);
     let events = lake.events(view, &windows, &asked, range.commits.upto, KnownAt::Any).await?;
     let schema = view.schema();
     let rows = tokio::task::spawn_blocking(move || {
@@ -46,44 +32,6 @@ pub(super) async fn touched(
         batch_of(&schema, &tiles.rows())
     });
     Ok(rows.await??)
-}
-
-async fn touched_entities(lake: &Lake, view: &View, range: TileRange) -> Result<RecordBatch, Error> {
-    let source = view.source()?;
-    let (table, schema) = (Table::source(&source.name), source_schema(source));
-    let rows = lake.scan(&table, CommitRange::upto(range.commits.upto)).await?.rows(&schema, "true");
-    let changed = lake.scan(&table, range.commits).await?.rows(&schema, "true");
-    let passed = range
-        .clock_before
-        .map_or("false".to_owned(), |before| format!("{VALID_AT} > {}", sql::instant(before)));
-    let keys = view.keys();
-    let statement = fill(
-        include_str!("../../queries/window/touched.sql"),
-        &[
-            ("touched", &touched_rows(source)),
-            ("key_columns", &list(&keys)),
-            ("present", &sql::present(&keys)),
-            ("passed", &passed),
-            ("clock", &sql::instant(range.clock)),
-            ("changed", &changed),
-            ("rows", &rows),
-        ],
-    );
-    let schema: SchemaRef =
-        Schema::new(view.entity.keys.iter().map(|(name, ty)| field(name, *ty)).collect::<Vec<_>>()).into();
-    lake.duck
-        .run(format!("finding what changed in view {}", view.name()), move |session| {
-            session.query_as(&statement, &schema)
-        })
-        .await
-}
-
-/// The rows whose entities change: the causes, and what they replace.
-fn touched_rows(source: &Source) -> String {
-    let Some(same) = sql::same("earlier", "cause", &source.unique) else { return "cause".to_owned() };
-    format!(
-        "(SELECT earlier.* FROM {{rows}} AS earlier SEMI JOIN cause ON {same} WHERE earlier.{VALID_AT} <= {{clock}})"
-    )
 }
 
 struct Tiles<'a> {

@@ -22,7 +22,7 @@ pub(crate) struct Event {
 }
 
 impl Event {
-    fn order(&self) -> (Time, Time, i64) {
+    pub(crate) fn order(&self) -> (Time, Time, i64) {
         (self.valid_at, self.created_at, self.seq)
     }
 }
@@ -40,18 +40,25 @@ fn known(event: &Event, t: Time, known_at: KnownAt) -> bool {
         }
 }
 
-/// The newest row of a key at a moment, if it is neither deleted nor older than the ttl (both ends included).
+/// The last row of a key at a moment, if it is neither deleted nor older than the ttl (both ends included).
+///
+/// Where rows replace each other by `id`, each id is what its newest row says, and stands where its first row stood.
 pub(crate) fn newest<'a>(
     events: &'a [Event],
     key: &Key,
     t: Time,
     ttl_seconds: Option<i64>,
     known_at: KnownAt,
+    unique: bool,
 ) -> Option<&'a Event> {
-    events
-        .iter()
-        .filter(|event| complete(key) && event.key == *key && known(event, t, known_at))
-        .max_by_key(|event| event.order())
+    let known: Vec<&Event> = events.iter().filter(|event| known(event, t, known_at)).collect();
+    let orders_of = |id: i64| known.iter().filter(move |other| other.id == id).map(|other| other.order());
+    let newest_of_id = |event: &Event| orders_of(event.id).max() == Some(event.order());
+    let standing = |event: &Event| if unique { orders_of(event.id).min() } else { Some(event.order()) };
+    let of_key = known.iter().copied().filter(|event| complete(key) && event.key == *key);
+    of_key
+        .filter(|event| !unique || (newest_of_id(event) && !event.deleted))
+        .max_by_key(|event| standing(event))
         .filter(|event| !event.deleted)
         .filter(|event| {
             ttl_seconds.is_none_or(|ttl| (t - event.valid_at).num_seconds() <= ttl && exact(event, t, ttl))
@@ -85,7 +92,14 @@ impl Window {
             * 1_000_000;
         let known: Vec<&Event> = events.iter().filter(|event| known(event, t, known_at)).collect();
         let replaced = |event: &Event| {
-            self.unique && known.iter().any(|other| other.id == event.id && other.order() > event.order())
+            let later = |other: &&&Event| other.order() > event.order();
+            let mut later = known.iter().filter(later);
+            if self.unique {
+                later.any(|other| other.id == event.id)
+            } else {
+                // A tombstone ends all that its entity had before it.
+                later.any(|other| other.key == event.key && other.deleted)
+            }
         };
         let mut rows: Vec<&Event> = known
             .iter()

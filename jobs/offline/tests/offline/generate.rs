@@ -70,6 +70,7 @@ pub(crate) fn source_row(event: &Event) -> Row {
         ("id", Value::Int(event.id)),
         ("x", event.x.map_or(Value::Null, Value::Float)),
         ("n", event.n.map_or(Value::Null, Value::Int)),
+        ("gone", Value::Bool(event.deleted)),
         ("happened_at", Value::Timestamp(event.valid_at)),
         ("valid_at", Value::Timestamp(event.valid_at)),
         ("created_at", Value::Timestamp(event.created_at)),

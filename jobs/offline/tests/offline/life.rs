@@ -202,11 +202,17 @@ async fn reads_filter_and_a_column_that_came_later_is_null_before() {
     let mut objects = Objects::default();
     let wider = source("events", &[("k", Type::String), ("n", Type::Int), ("m", Type::Date)], &[]);
     objects.sources.insert("events".to_owned(), wider);
-    let found =
-        world.lake.sql("SELECT sum(n)::BIGINT AS n, count(m) AS m FROM events", &objects, &[], version);
+    let found = world.lake.sql(
+        "SELECT sum(n)::BIGINT AS n, count(m) AS m FROM events",
+        &objects,
+        &[],
+        version,
+        Time::MAX_UTC,
+    );
     let found = rows_of(&found.await.unwrap()).unwrap();
     assert_eq!(found, [row([("n", Value::Int(6)), ("m", Value::Int(0))])]);
-    let outside = world.lake.sql("FROM read_text('/etc/hostname')", &objects, &[], version).await;
+    let outside =
+        world.lake.sql("FROM read_text('/etc/hostname')", &objects, &[], version, Time::MAX_UTC).await;
     assert!(outside.is_err(), "a query reads nothing but the lake");
 }
 

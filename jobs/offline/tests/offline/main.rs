@@ -11,6 +11,7 @@
 )]
 
 mod brute;
+mod changes;
 mod flights;
 mod generate;
 mod life;

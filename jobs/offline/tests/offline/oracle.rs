@@ -29,6 +29,21 @@ pub(crate) struct Declared {
     pub(crate) derived: View,
 }
 
+impl Declared {
+    fn unique(&self) -> bool {
+        !self.source.unique.is_empty()
+    }
+
+    fn any_in_a_window(&self, events: &[Event], key: &Key, t: Time) -> bool {
+        self.windows.definition.features.values().any(|feature| {
+            let Rule::Window { window, hop, .. } = &feature.rule else { panic!("{feature:?}") };
+            let (seconds, hop) = (window.as_secs() as i64, hop.as_secs() as i64);
+            let window = Window { seconds, hop, unique: self.unique() };
+            !window.rows(events, key, t, KnownAt::Any).is_empty()
+        })
+    }
+}
+
 #[derive(Clone)]
 struct Label {
     key: Key,
@@ -102,10 +117,17 @@ async fn check_world(world: &World, seed: u64) -> usize {
 
 pub(crate) fn declare(seed: u64, dice: &mut Dice) -> Declared {
     let pair = entity("pair", &[("a", Type::String), ("b", Type::Int)]);
-    let columns =
-        [("a", Type::String), ("b", Type::Int), ("id", Type::Int), ("x", Type::Float), ("n", Type::Int)];
+    let columns = [
+        ("a", Type::String),
+        ("b", Type::Int),
+        ("id", Type::Int),
+        ("x", Type::Float),
+        ("n", Type::Int),
+        ("gone", Type::Bool),
+    ];
     let unique: &[&str] = if dice.chance(60) { &["id"] } else { &[] };
-    let source = source(&format!("events_{seed}"), &columns, unique);
+    let source =
+        Source { deleted: Some("gone".to_owned()), ..source(&format!("events_{seed}"), &columns, unique) };
     let ttl = dice.pick(&[None, Some(60), Some(300), Some(0)]);
     let last = |column: &str| Rule::Last(column.to_owned());
     let with_default = |feature: Feature, value| Feature { default: Some(value), ..feature };
@@ -234,7 +256,7 @@ fn last_values(
     t: Time,
     known_at: KnownAt,
 ) -> Vec<(String, Value)> {
-    let found = newest(events, key, t, declared.ttl, known_at);
+    let found = newest(events, key, t, declared.ttl, known_at, declared.unique());
     let float = |value: Option<f64>| value.map_or(Value::Null, Value::Float);
     let named = |name: &str, value| (name.to_owned(), value);
     let Some(event) = found else {
@@ -261,8 +283,11 @@ pub(crate) fn window_values(
     features
         .map(|(name, feature)| {
             let Rule::Window { aggregate, column, window, hop } = &feature.rule else { panic!("{name}") };
-            let unique = !declared.source.unique.is_empty();
-            let window = Window { seconds: window.as_secs() as i64, hop: hop.as_secs() as i64, unique };
+            let window = Window {
+                seconds: window.as_secs() as i64,
+                hop: hop.as_secs() as i64,
+                unique: declared.unique(),
+            };
             let value = window.value(events, key, t, known_at, *aggregate, column.as_deref());
             let value = if value.is_null() { feature.default.clone().unwrap_or(Value::Null) } else { value };
             (name.clone(), value)
@@ -270,12 +295,22 @@ pub(crate) fn window_values(
         .collect()
 }
 
-/// The newest moment of any input not after `t`, and the expressions over what the inputs were then.
+/// The newest moment of any input not after `t`, and the expressions over what the inputs were then: a row, or the
+/// moment at which another row took one's place. Nothing where no input has anything any more.
 fn derived_values(declared: &Declared, events: &[Event], key: &Key, t: Time) -> Vec<(String, Value)> {
-    let moments = events.iter().filter(|event| complete(key) && event.key == *key && event.valid_at <= t);
-    let Some(moment) = moments.map(|event| event.valid_at).max() else {
-        return vec![("stress".to_owned(), Value::Null), ("copy_n".to_owned(), Value::Null)];
+    let replaces = |event: &Event, other: &Event| {
+        declared.unique() && other.id == event.id && event.valid_at >= other.valid_at
     };
+    let touches = |event: &Event| {
+        event.key == *key || events.iter().any(|other| other.key == *key && replaces(event, other))
+    };
+    let moments = events.iter().filter(|event| complete(key) && event.valid_at <= t && touches(event));
+    let nothing = vec![("stress".to_owned(), Value::Null), ("copy_n".to_owned(), Value::Null)];
+    let Some(moment) = moments.map(|event| event.valid_at).max() else { return nothing };
+    let row = newest(events, key, moment, declared.ttl, KnownAt::Any, declared.unique());
+    if row.is_none() && !declared.any_in_a_window(events, key, moment) {
+        return nothing;
+    }
     let mut inputs = last_values(declared, events, key, moment, KnownAt::Any);
     inputs.extend(window_values(declared, events, key, moment, KnownAt::Any));
     let value = |name: &str| inputs.iter().find(|(known, _)| known == name).unwrap().1.clone();
@@ -290,7 +325,7 @@ fn derived_values(declared: &Declared, events: &[Event], key: &Key, t: Time) -> 
 type Kept = std::collections::BTreeMap<(i64, i64), Row>;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tiles_add_up_to_the_windows_of_the_clock_when_only_touched_entities_are_replaced() {
+async fn tiles_and_last_rows_are_those_of_the_clock_when_only_touched_entities_are_replaced() {
     let world = World::new().await;
     let mut checks = 0;
     for seed in 1_000..1_008 {
@@ -304,6 +339,7 @@ async fn check_tiles(world: &World, seed: u64) -> usize {
     let mut dice = Dice(seed);
     let declared = declare(seed, &mut dice);
     let mut kept: std::collections::BTreeMap<Key, Kept> = std::collections::BTreeMap::new();
+    let mut last: std::collections::BTreeMap<Key, Row> = std::collections::BTreeMap::new();
     let mut events: Vec<Event> = Vec::new();
     let (mut after, mut clock_before, mut checks) = (0, None, 0);
     let mut clocks: Vec<Time> = (0..5).map(|_| dice.moment()).collect();
@@ -318,9 +354,26 @@ async fn check_tiles(world: &World, seed: u64) -> usize {
         let stamp = Stamp { created_at: clock, seq: upto };
         let tiles = world.lake.tiles_touched(&declared.windows, range, stamp).await.unwrap();
         replace(&mut kept, &rows_of(&tiles).unwrap());
+        if declared.last.upserts() {
+            let head = world.cover(&declared.last, CommitRange { after, upto }).await;
+            let rows = world.lake.last_rows(&declared.last, range, head).await.unwrap();
+            last.extend(rows_of(&rows).unwrap().into_iter().map(|row| (key_of(&row), row)));
+        }
         (after, clock_before) = (upto, Some(clock));
         let keys: std::collections::BTreeSet<&Key> = events.iter().map(|event| &event.key).collect();
         for key in keys.into_iter().filter(|key| complete(key)) {
+            if declared.last.upserts() {
+                let wanted = newest(&events, key, clock, None, KnownAt::Any, true);
+                let found = last.get(key).filter(|row| row["deleted"] == Value::Bool(false));
+                let n = |event: &Event| event.n.map_or(Value::Null, Value::Int);
+                assert_eq!(
+                    found.map(|row| (&row["last_n"], &row["seq"])),
+                    wanted.map(|event| (n(event), Value::Int(event.seq))).as_ref().map(|(n, seq)| (n, seq)),
+                    "seed {seed}, batch {batch}, {key:?} at {clock}\n{}",
+                    told(&events, key)
+                );
+                checks += 1;
+            }
             let nothing = Kept::new();
             let tiles = kept.get(key).unwrap_or(&nothing);
             for (name, value) in window_values(&declared, &events, key, clock, KnownAt::Any) {
@@ -338,17 +391,20 @@ async fn check_tiles(world: &World, seed: u64) -> usize {
     checks
 }
 
-fn replace(kept: &mut std::collections::BTreeMap<Key, Kept>, rows: &[Row]) {
-    let key = |row: &Row| match (&row["a"], &row["b"]) {
+fn key_of(row: &Row) -> Key {
+    match (&row["a"], &row["b"]) {
         (Value::String(a), Value::Int(b)) => (Some(a.clone()), Some(*b)),
         other => panic!("{other:?}"),
-    };
+    }
+}
+
+fn replace(kept: &mut std::collections::BTreeMap<Key, Kept>, rows: &[Row]) {
     for row in rows {
-        kept.remove(&key(row));
+        kept.remove(&key_of(row));
     }
     for row in rows.iter().filter(|row| row["deleted"] == Value::Bool(false)) {
         let (Value::Int(hop), Value::Int(tile)) = (&row["_hop_us"], &row["_tile"]) else { panic!("{row:?}") };
-        kept.entry(key(row)).or_default().insert((*hop, *tile), row.clone());
+        kept.entry(key_of(row)).or_default().insert((*hop, *tile), row.clone());
     }
 }
 

@@ -159,6 +159,14 @@ impl Objects {
         ordered.insert(name.to_owned());
     }
 
+    /// The source that a view reads directly.
+    pub fn source_of_view(&self, view: &str) -> Option<String> {
+        match &self.views.get(view)?.input {
+            ViewInput::Source(source) => Some(source.clone()),
+            ViewInput::Views(_) => None,
+        }
+    }
+
     /// Views among these, and among what they are computed from, that are declared `leak: allow`.
     pub fn leaks(&self, views: &[String]) -> Vec<String> {
         let allowed = |name: &String| self.views.get(name).is_some_and(|view| view.leak_allowed);

@@ -1,13 +1,15 @@
 //! A project comes in: its files are checked as `tidemill check` does, then applied in one transaction.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tidemill_catalog::{Change, CodeArchive};
+use tidemill_catalog::{Change, ChangeKind, CodeArchive};
 use tidemill_core::{DataClock, Fault};
-use tidemill_spec::{Clock, LoadOptions, Objects, diagnostic::SourceFile, load_files, wrong_path};
+use tidemill_spec::{
+    Clock, LoadOptions, ObjectKind, ObjectRef, Objects, diagnostic::SourceFile, load_files, wrong_path,
+};
 
 use super::{Answer, items};
 use crate::{Api, error::ApiError, extract::Body};
@@ -60,14 +62,54 @@ pub(super) async fn apply(State(api): State<Api>, Body(body): Body<Apply>) -> An
     tx.commit().await?;
     store.wake().await;
     tidemill_features::publish_live(&api.features).await?;
-    items(changes.iter().map(row).collect::<Vec<_>>())
+    let mut rows: Vec<Value> = changes.iter().map(row).collect();
+    for (source, told) in stored_otherwise(&api, &loaded.objects, &changes).await {
+        let source = ObjectRef::new(ObjectKind::Source, source).to_string();
+        if let Some(row) = rows.iter_mut().find(|row| row["object"] == source.as_str()) {
+            row["warnings"] = told.into();
+        }
+    }
+    items(rows)
 }
 
 fn row(change: &Change) -> Value {
     json!({
         "object": change.object.to_string(), "change": change.change, "version": change.version,
-        "building": change.building,
+        "building": change.building, "warnings": [],
     })
+}
+
+/// What of the rows that are there is stored otherwise than it is declared: of sources that changed, and of those that
+/// changed views read. The project is in force by now, so a lake that can't be read is told and fails nothing.
+async fn stored_otherwise(api: &Api, objects: &Objects, changes: &[Change]) -> Vec<(String, Vec<String>)> {
+    let changed = |change: &&Change| {
+        matches!(change.change, ChangeKind::Added | ChangeKind::Changed) || change.building.is_some()
+    };
+    let source_of = |change: &Change| match change.object.kind {
+        ObjectKind::Source => Some(change.object.name.clone()),
+        ObjectKind::View => objects.source_of_view(&change.object.name),
+        _ => None,
+    };
+    let names: BTreeSet<String> = changes.iter().filter(changed).filter_map(source_of).collect();
+    let mut all = Vec::new();
+    for source in names.iter().filter_map(|name| objects.sources.get(name)) {
+        let lake = &api.stores.lake;
+        let stored = async { lake.stored_otherwise(source, lake.head().await?).await };
+        let told = match stored.await {
+            Ok(stored) => stored.told(source),
+            Err(error) => {
+                let why = error.fault().message;
+                vec![format!(
+                    "source `{}`: its rows could not be compared with what is declared: {why}; compare them again: tidemill check --data",
+                    source.name
+                )]
+            }
+        };
+        if !told.is_empty() {
+            all.push((source.name.clone(), told));
+        }
+    }
+    all
 }
 
 /// An installation serves one project, and what is not declared is retired: a wrong folder would end everything.

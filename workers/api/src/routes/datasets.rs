@@ -93,9 +93,9 @@ pub(super) async fn build(
     let report = json!({
         "rows": built.rows.num_rows(), "lake_version": built.lake_version, "view_versions": built.view_versions,
         "leak_allowed": built.leak_allowed, "changed_under_known_at": built.changed_under_known_at,
-        "naive_timestamps": built.naive_timestamps,
+        "warnings": built.warnings, "naive_timestamps": built.naive_timestamps,
     });
-    let header = HeaderValue::from_str(&report.to_string());
+    let header = HeaderValue::from_str(&ascii(&report));
     answer.headers_mut().insert("tidemill-report", header.unwrap_or_else(|_| HeaderValue::from_static("{}")));
     Ok(answer)
 }
@@ -113,6 +113,20 @@ async fn keep(body: Body, file: &std::path::Path) -> Result<(), ApiError> {
         file.write_all(&chunk).await?;
     }
     Ok(file.flush().await?)
+}
+
+/// JSON that a header may hold, whatever the names in it are written in.
+fn ascii(json: &Value) -> String {
+    let escaped = |letter: char| {
+        let mut units = [0; 2];
+        let units = letter.encode_utf16(&mut units);
+        units.iter().map(|unit| format!("\\u{unit:04x}")).collect::<String>()
+    };
+    let letters = json.to_string();
+    letters
+        .chars()
+        .map(|letter| if letter.is_ascii() { letter.to_string() } else { escaped(letter) })
+        .collect()
 }
 
 fn extension(format: &str) -> Result<&'static str, ApiError> {

@@ -11,7 +11,7 @@ use super::{Answer, items, one};
 use crate::{
     Api,
     error::ApiError,
-    extract::{Asked, limit},
+    extract::{Asked, Body, limit},
 };
 
 /// A row for each declared source.
@@ -90,6 +90,19 @@ pub(super) async fn seen_early(
     }
     let lake = &api.stores.lake;
     one(lake.seen_early(source, &used_at, &known_at, lake.head().await?).await?)
+}
+
+/// `POST /v1/sources/{source}/stored-otherwise`, with a source as it is declared: what of its rows is stored otherwise.
+pub(super) async fn stored_otherwise(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    Body(declared): Body<Source>,
+) -> Answer {
+    known(&api.stores.catalog.objects().await?, &name)?;
+    let declared = Source { name, ..declared };
+    let lake = &api.stores.lake;
+    let stored = lake.stored_otherwise(&declared, lake.head().await?).await?;
+    one(json!({ "stored": stored, "told": stored.told(&declared) }))
 }
 
 /// `POST /v1/sources/{source}/replay`

@@ -76,6 +76,7 @@ fn built(report: &Value) -> String {
         ("lake version", plain(&report["lake_version"])),
         ("views", views.join(", ")),
         ("leaks allowed", plain(&report["leak_allowed"])),
+        ("warnings", lines(&report["warnings"])),
         ("corrections", corrections(&report["changed_under_known_at"])),
         (
             "instants",
@@ -89,6 +90,11 @@ fn corrections(changed: &Value) -> String {
         Value::Null => "not known: a view can't say".to_owned(),
         rows => format!("{} rows would change under known_at: label", count(rows)),
     }
+}
+
+/// Each item on a line of its own.
+fn lines(items: &Value) -> String {
+    items.as_array().into_iter().flatten().map(plain).collect::<Vec<_>>().join("\n")
 }
 
 /// A training set for people: what was asked, what was pinned, what came out, and what of it would have leaked.
@@ -112,6 +118,7 @@ fn page(set: &Value) -> String {
         ("views", versions(&set["view_versions"])),
         ("corrections", corrections(&set["changed_under_known_at"])),
         ("leaks allowed", plain(&set["leak_allowed"])),
+        ("warnings", lines(&set["warnings"])),
         ("run", plain(&set["run"])),
         ("sha256", set.pointer("/train/sha256").map(plain).unwrap_or_default()),
     ]);

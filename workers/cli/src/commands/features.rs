@@ -2,7 +2,7 @@
 
 mod page;
 
-pub(super) use page::stored;
+pub(super) use page::{behind, failed, stored};
 use serde_json::{Value, json};
 
 use super::{Session, entity, watch::wait_for};
@@ -111,7 +111,11 @@ fn show_values(values: &Value) -> String {
             format!("  {name:24} {}{note}\n", shown(value))
         };
         let values = view["values"].as_object().into_iter().flatten();
-        format!("{name} v{version}  {status}  {valid_at}\n{}", values.map(line).collect::<String>())
+        let note = |what: &str, said: String| {
+            if said.is_empty() { said } else { format!("  {what}: {said}\n") }
+        };
+        let notes = note("catching up, commits to consume", behind(view)) + &note("failed", failed(view));
+        format!("{name} v{version}  {status}  {valid_at}\n{notes}{}", values.map(line).collect::<String>())
     };
     values["views"].as_array().into_iter().flatten().map(view).collect()
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use tidemill_core::Fault;
+use tidemill_core::{Code, Fault};
 use tidemill_spec::{
     LoadOptions, Loaded, PROJECT_FILE, Severity,
     diagnostic::{Diagnostic, Leak, render},
@@ -22,7 +22,9 @@ use crate::{
 pub(crate) async fn check(global: &Global, args: &CheckArgs) -> Done {
     let mut loaded = load(&args.project)?;
     if args.data {
-        count_leaks(&Session::open(global)?, &mut loaded.diagnostics).await?;
+        let session = Session::open(global)?;
+        count_leaks(&session, &mut loaded.diagnostics).await?;
+        compare_stored(&session, &mut loaded).await?;
     }
     report(global.output, global.quiet, &loaded)?;
     if loaded.failed() { Err(Failure::said()) } else { Ok(()) }
@@ -42,6 +44,29 @@ async fn count_leaks(session: &Session, diagnostics: &mut [Diagnostic]) -> Done 
         };
         let help = diagnostic.help.take().unwrap_or_default();
         diagnostic.help = Some(format!("{help}   ({counted})"));
+    }
+    Ok(())
+}
+
+/// Warns of rows that are stored otherwise than the sources are declared here.
+async fn compare_stored(session: &Session, loaded: &mut Loaded) -> Done {
+    for source in loaded.objects.sources.values() {
+        let path = format!("/v1/sources/{}/stored-otherwise", segment(&source.name));
+        let told = match session.client.post(&path, &serde_json::to_value(source)?).await {
+            Ok(reply) => reply["told"].as_array().cloned().unwrap_or_default(),
+            Err(failure) if failure.exit == UNREACHABLE => return Err(failure),
+            // The server has never heard of it: it has no rows.
+            Err(_) => continue,
+        };
+        loaded.diagnostics.extend(told.iter().map(|told| Diagnostic {
+            code: Code(475),
+            severity: Severity::Warning,
+            message: plain(told),
+            labels: Vec::new(),
+            help: None,
+            path: String::new(),
+            leak: None,
+        }));
     }
     Ok(())
 }
@@ -83,8 +108,11 @@ pub(crate) async fn apply(session: &Session, args: &ApplyArgs) -> Done {
     let rows = applied["items"].as_array().cloned().unwrap_or_default();
     let all = rows.len();
     // A view whose values change is filled anew even where its own text did not.
-    let changed: Vec<Value> =
-        rows.into_iter().filter(|row| row["change"] != "unchanged" || !row["building"].is_null()).collect();
+    let told = |row: &Value| row["warnings"].as_array().is_some_and(|warnings| !warnings.is_empty());
+    let changed: Vec<Value> = rows
+        .into_iter()
+        .filter(|row| row["change"] != "unchanged" || !row["building"].is_null() || told(row))
+        .collect();
     if matches!(session.format, Format::Table | Format::Wide) {
         let mut page = changed.iter().map(change).collect::<Vec<_>>().join("\n");
         if changed.is_empty() {
@@ -110,10 +138,15 @@ fn change(row: &Value) -> String {
         Some("changed") => format!("  ~ {object}  v{} → v{version}", version - 1),
         _ => format!("  = {object}  v{version}"),
     };
-    match row["building"].as_i64() {
+    let line = match row["building"].as_i64() {
         Some(rows) => format!("{line}  its values change: rows v{rows} are being filled, then switched to"),
         None => line,
-    }
+    };
+    let warnings = row["warnings"].as_array().into_iter().flatten();
+    std::iter::once(line)
+        .chain(warnings.map(|told| format!("    warning: {}", plain(told))))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn summary(changed: &[Value]) -> String {
@@ -175,7 +208,7 @@ mod tests {
     #[test]
     fn an_apply_says_what_changed_and_what_follows() {
         let rows = [
-            json!({"object": "source/a", "change": "added", "version": 1, "building": null}),
+            json!({"object": "source/a", "change": "added", "version": 1, "building": null, "warnings": ["3 rows"]}),
             json!({"object": "view/b", "change": "changed", "version": 4, "building": 3}),
             json!({"object": "view/c", "change": "unchanged", "version": 1, "building": 2}),
             json!({"object": "monitor/d", "change": "removed", "version": 2, "building": null}),
@@ -184,6 +217,7 @@ mod tests {
         let lines = rows.iter().map(change).collect::<Vec<_>>().join("\n");
         insta::assert_snapshot!(format!("{lines}\n{}", summary(&rows)), @r"
           + source/a
+            warning: 3 rows
           ~ view/b  v3 → v4  its values change: rows v3 are being filled, then switched to
           = view/c  v1  its values change: rows v2 are being filled, then switched to
           - monitor/d  its versions and rows stay

@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
-use super::{Session, features::stored};
+use super::{
+    Session,
+    features::{failed, stored},
+};
 use crate::{
     failure::Done,
     output::{self, count, facts, instant, plain, seconds, text},
@@ -51,6 +54,12 @@ fn page(status: &Value) -> String {
         let error = run.pointer("/fault/message").map(plain).unwrap_or_default();
         ("failed", format!("✗ {}: {}", about(run), error.lines().next().unwrap_or_default()))
     }));
+    head.extend(
+        rows("views")
+            .iter()
+            .filter(|view| !view["failed"].is_null())
+            .map(|view| ("failed", format!("✗ view {}: {}", plain(&view["view"]), failed(view)))),
+    );
     head.extend(rows("incidents").iter().map(|incident| {
         ("incident", format!("! {}: {}", plain(&incident["monitor"]), plain(&incident["summary"])))
     }));
@@ -67,6 +76,7 @@ fn page(status: &Value) -> String {
         text("FRESHNESS", "/status"),
         text("AGE", "/age_seconds").by(seconds),
         text("COMMITS BEHIND", "/commits_behind").by(count),
+        text("SINCE", "/backlog/seconds").by(seconds),
     ];
     let schedules =
         [text("SCHEDULE", "/name"), text("NEXT", "/next_at").by(instant), text("PAUSED", "/paused")];

@@ -217,7 +217,7 @@ fn view(
         freshness: fail.map(|fail| Freshness { warn: None, fail: Some(fail) }),
         leak_allowed: false,
     };
-    OnlineView::new(definition, 1, keys)
+    OnlineView::new(definition, 1, keys, false)
 }
 
 fn live_view(view: OnlineView) -> (String, LiveView) {

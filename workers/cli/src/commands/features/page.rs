@@ -28,7 +28,8 @@ pub(super) fn view(page: &Value) -> String {
         ("dead letters", count(&page["dead_letters"])),
         ("newest", instant(&page["newest_at"])),
         ("freshness", freshness),
-        ("commits behind", count(&page["commits_behind"])),
+        ("commits behind", behind(page)),
+        ("failed", failed(page)),
         ("leak", if declared["leak_allowed"] == true { "allowed".to_owned() } else { String::new() }),
     ]);
     let features: Vec<Value> = declared["features"].as_object().into_iter().flatten().map(|(name, feature)| {
@@ -55,6 +56,25 @@ pub(super) fn view(page: &Value) -> String {
     head + &output::section("features", &features.into(), &columns)
         + &output::section("versions of its rows", &page["versions"], &versions)
         + &output::section("newest dead letters", &page["dead_letter_list"], &letters)
+}
+
+/// `31, the first of them 2m ago`
+pub(in super::super) fn behind(view: &Value) -> String {
+    match seconds(&view["backlog"]["seconds"]) {
+        age if age.is_empty() => count(&view["commits_behind"]),
+        age => format!("{}, the first of them {age} ago", count(&view["backlog"]["commits"])),
+    }
+}
+
+/// What holds a view up for good, and the remedy.
+pub(in super::super) fn failed(view: &Value) -> String {
+    let failed = &view["failed"];
+    if failed.is_null() {
+        return String::new();
+    }
+    let (what, of) = (plain(&failed["what"]), plain(&failed["view"]));
+    let (why, remedy) = (plain(&failed["fault"]["message"]), plain(&failed["fault"]["hint"]));
+    format!("the {what} of `{of}`: {why}; {remedy}")
 }
 
 /// What the lake holds of a view: rows, or tiles of which windows are made.

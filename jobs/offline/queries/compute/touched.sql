@@ -1,4 +1,4 @@
--- The entities whose tiles change: those of new rows, of rows that the clock passed and, with unique columns, of all
+-- The entities whose tiles or last rows may change: those of new rows, of rows that the clock passed and, with unique columns, of all
 -- rows that one of these replaces.
 -- In:    {rows}: all source rows; {changed}: the new ones; {clock}; {passed}: whether the clock passed a row;
 --        {same}: whether `earlier` and `cause` share the unique columns, or are the same row

@@ -1,0 +1,178 @@
+//! The last row of an entity in a row view whose source has `unique` columns: rows replace and withdraw each other.
+//!
+//! Which row it is, is decided over the source's rows, since a key may move to another entity, or to none; its
+//! features are those of the view's row with the same `seq`.
+
+mod replay;
+
+use std::sync::Arc;
+
+use arrow::array::AsArray as _;
+use arrow::{
+    array::{Array as _, Int64Array, RecordBatch},
+    datatypes::{Field, Int64Type, Schema, SchemaRef},
+};
+use tidemill_core::Time;
+use tidemill_rows::{CREATED_AT, DELETED, SEQ, VALID_AT, field, source_schema};
+use tidemill_spec::Type;
+
+use super::{Asked, KnownAt};
+use crate::{
+    CommitRange, Error, Lake, Table, TileRange, Version, View,
+    scan::Scan,
+    sql::{self, fill, quoted},
+    touched::touched_entities,
+};
+use replay::{Change, at, replay};
+
+/// What of the lake is read: the source as of one version, the view's rows as of another that may be later, since
+/// rows computed from a version are committed after it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Versions {
+    pub(super) source: Version,
+    pub(super) view: Version,
+}
+
+/// For each asked row the `seq` of the row that is its entity's last at its moment; null where none is.
+pub(super) async fn chosen(
+    lake: &Lake,
+    view: &View,
+    asked: &Asked,
+    versions: Versions,
+    known_at: KnownAt,
+) -> Result<Int64Array, Error> {
+    let source = view.source()?;
+    let rows = lake.scan(&Table::source(&source.name), CommitRange::upto(versions.source)).await?;
+    let covered = lake.scan(&view.table(), CommitRange::upto(versions.view)).await?;
+    let statement = statement(view, &rows, &covered, asked, known_at)?;
+    let (labels, keys, moments) = (asked.batch()?, view.keys(), asked.moments.clone());
+    lake.duck
+        .run(format!("finding the last rows of view {}", view.name()), move |session| {
+            session.load("label", &labels)?;
+            let entities = super::entities(session, &keys)?;
+            let rows = session.query_as(&statement, &changes_schema())?;
+            let changes = changes(&rows);
+            let courses = replay(&changes, entities.count);
+            let moments = moments.as_primitive::<arrow::datatypes::TimestampMicrosecondType>();
+            let last =
+                entities.of.iter().zip(moments.values()).map(|(entity, moment)| {
+                    at(&courses[(*entity)?], *moment).map(|row| changes[row].place.2)
+                });
+            Ok(last.collect())
+        })
+        .await
+}
+
+impl Lake {
+    /// The last row of every entity whose last row may have changed: `range` as for tiles. The view's rows are read as
+    /// of `version`, which must hold those of the range. Columns as in [`View::schema`], sorted by key; an entity
+    /// without a last row has a deleted one.
+    pub async fn last_rows(
+        &self,
+        view: &View,
+        range: TileRange,
+        version: Version,
+    ) -> Result<RecordBatch, Error> {
+        let entities = touched_entities(self, view, range).await?;
+        let asked = Asked::at(view, &entities, range.clock);
+        let versions = Versions { source: range.commits.upto, view: version };
+        let chosen = chosen(self, view, &asked, versions, KnownAt::Any).await?;
+        let rows = self.scan(&view.table(), CommitRange::upto(version)).await?;
+        let statement = last_rows_statement(view, &rows, range.clock);
+        let (schema, labels) = (view.schema(), asked.choosing(chosen)?);
+        self.duck
+            .run(format!("reading the last rows of view {}", view.name()), move |session| {
+                session.load("label", &labels)?;
+                session.query_as(&statement, &schema)
+            })
+            .await
+    }
+}
+
+fn last_rows_statement(view: &View, rows: &Scan, clock: Time) -> String {
+    let clock = sql::instant(clock);
+    let output = |name: &String| {
+        let candidate = format!("candidate.{}", quoted(name));
+        let value = match name.as_str() {
+            key if view.entity.keys.contains_key(key) => format!("label.{}", quoted(key)),
+            VALID_AT | CREATED_AT => format!("coalesce({candidate}, {clock})"),
+            SEQ => format!("coalesce({candidate}, 0)"),
+            DELETED => format!("coalesce({candidate}, true)"),
+            _ => candidate,
+        };
+        format!("{value} AS {}", quoted(name))
+    };
+    let schema = view.schema();
+    let outputs: Vec<String> = schema.fields().iter().map(|field| output(field.name())).collect();
+    fill(
+        include_str!("../../queries/join/chosen.sql"),
+        &[("outputs", &outputs.join(", ")), ("rows", &rows.rows(&schema, "true"))],
+    )
+}
+
+fn statement(
+    view: &View,
+    rows: &Scan,
+    covered: &Scan,
+    asked: &Asked,
+    known_at: KnownAt,
+) -> Result<String, Error> {
+    let source = view.source()?;
+    let keys = view.keys();
+    let needed = |field: &&Arc<Field>| {
+        let name = field.name();
+        keys.contains(name) || source.unique.contains(name) || !source.columns.contains_key(name)
+    };
+    let columns: Vec<_> = source_schema(source).fields().iter().filter(needed).cloned().collect();
+    let columns: SchemaRef = Schema::new(columns).into();
+    let seq: SchemaRef = Schema::new(vec![field(SEQ, Type::Int)]).into();
+    let unique = source.unique.iter().map(|name| format!("life.{}", quoted(name)));
+    let known = match known_at {
+        KnownAt::Label => "greatest(epoch_us(valid_at), epoch_us(created_at))",
+        KnownAt::Any | KnownAt::Time(_) => "epoch_us(valid_at)",
+    };
+    Ok(fill(
+        include_str!("../../queries/join/upserts.sql"),
+        &[
+            ("known", known),
+            ("present", &sql::present(&keys)),
+            ("keys", &sql::equal_keys("life", "asked", &keys)),
+            ("unique", &unique.collect::<Vec<_>>().join(", ")),
+            ("rows", &rows.rows(&columns, &condition(asked, known_at))),
+            ("covered", &covered.rows(&seq, "true")),
+        ],
+    ))
+}
+
+/// Rows that become known after the last moment change nothing.
+fn condition(asked: &Asked, known_at: KnownAt) -> String {
+    let Some(last) = asked.span_us().and_then(|(_, last)| Time::from_timestamp_micros(last)) else {
+        return "false".to_owned();
+    };
+    let mut condition = format!("{VALID_AT} <= {}", sql::instant(last));
+    if let KnownAt::Time(time) = known_at {
+        condition.push_str(&format!(" AND {CREATED_AT} <= {}", sql::instant(time)));
+    }
+    condition
+}
+
+const CHANGES: [&str; 6] = ["_key", "_entity", "_known_us", "_valid_us", "_created_us", SEQ];
+
+fn changes_schema() -> SchemaRef {
+    let ints = CHANGES.iter().map(|name| field(name, Type::Int));
+    Schema::new(ints.chain([field(DELETED, Type::Bool)]).collect::<Vec<_>>()).into()
+}
+
+fn changes(rows: &RecordBatch) -> Vec<Change> {
+    let ints = |index: usize| rows.column(index).as_primitive::<Int64Type>();
+    let [key, entity, known, valid, created, seq] = [0, 1, 2, 3, 4, 5].map(ints);
+    let deleted = rows.column(6).as_boolean();
+    let change = |row: usize| Change {
+        key: key.value(row),
+        entity: entity.is_valid(row).then(|| usize::try_from(entity.value(row)).ok()).flatten(),
+        known_us: known.value(row),
+        place: (valid.value(row), created.value(row), seq.value(row)),
+        deleted: deleted.value(row),
+    };
+    (0..rows.num_rows()).map(change).collect()
+}
