@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::text::storable;
+
 /// `TM` and four digits; each has a page that `tidemill explain` prints. In JSON it is that text too.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Code(pub u16);
@@ -34,7 +36,8 @@ impl fmt::Debug for Code {
     }
 }
 
-/// A failure as people read it. Stored with the attempt, so fields are only ever added.
+/// A failure as people read it. Stored with the attempt, so fields are only ever added, and without NUL, which user
+/// code may have said.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fault {
     /// Its page, where it has one.
@@ -53,7 +56,7 @@ pub struct Fault {
 impl Fault {
     /// A failure without a page of its own.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { code: None, message: message.into(), detail: None, hint: None }
+        Self { code: None, message: storable(message), detail: None, hint: None }
     }
 
     /// A failure with a page.
@@ -64,14 +67,14 @@ impl Fault {
     /// Adds the lines below the message.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
-        self.detail = Some(detail.into());
+        self.detail = Some(storable(detail));
         self
     }
 
     /// Adds how to fix it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.hint = Some(storable(hint));
         self
     }
 
@@ -114,6 +117,13 @@ mod tests {
         for wrong in [r#""833""#, r#""TMx""#, "833"] {
             assert!(serde_json::from_str::<Code>(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_fault_holds_no_nul() {
+        let fault = Fault::new("a\0b").detail("c\0").hint("\0d");
+        assert!(!serde_json::to_string(&fault).unwrap().contains("\\u0000"), "{fault:?}");
+        assert_eq!(fault.message, "a\u{fffd}b");
     }
 
     #[test]

@@ -1,21 +1,27 @@
 //! The engine's words and decisions: ids, states, verdicts, retry policies, schedules, clocks.
 //!
 //! Pure: nothing here does I/O or awaits. Reading order: [`ids`], [`state`], [`verdict`], [`cause`],
-//! [`retry`], [`schedule`], [`clock`]. What runs jobs lives in `tidemill-runtime`, what stores them in `tidemill-store`.
+//! [`retry`], [`calendar`], [`schedule`], [`clock`]. What runs jobs lives in `tidemill-runtime`, what stores them in
+//! `tidemill-store`.
 
+pub mod calendar;
 pub mod cause;
 pub mod clock;
 pub mod dag;
+pub mod ends;
 pub mod error;
 pub mod ids;
 pub mod retry;
 pub mod schedule;
 pub mod state;
+pub mod text;
 pub mod verdict;
 
+pub use calendar::Calendar;
 pub use cause::{Cause, disk_full};
 pub use clock::{Clock, DataClock, LATEST, SystemClock, Time};
 pub use dag::{Dag, DagError, Node};
+pub use ends::Ends;
 pub use error::{Code, Fault};
 pub use ids::{DatasetId, IncidentId, JobId, LeaseToken, PredictionId, RunId, UploadId, WorkerId};
 pub use retry::{AttemptPolicy, RetryPolicy};

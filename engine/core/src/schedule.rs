@@ -1,16 +1,17 @@
 //! Five-field cron in a time zone, as Unix means it.
 //!
-//! Neighbours: the store keeps schedules and their ticks; the data clock says what is due. Invariant: a
-//! schedule fires once per local wall-clock minute it names: a minute that the clocks skip fires at the first
-//! valid one after it, a minute that they repeat fires the first time only.
+//! Neighbours: the store keeps schedules and their ticks; the data clock says what is due. Invariant: a line that
+//! names every hour fires in each real hour, at each minute whose local time it names, also when the clocks show an
+//! hour twice. A line that names certain hours fires once for each local time it names: one that the clocks skip at
+//! the first valid minute after it, one that they repeat the first time only.
 
 use std::str::FromStr as _;
 
-use chrono::{LocalResult, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone as _};
-use chrono_tz::Tz;
+use chrono::{NaiveDate, NaiveDateTime, TimeDelta};
+use cron::TimeUnitSpec as _;
 use serde::{Deserialize, Serialize};
 
-use crate::Time;
+use crate::{Calendar, Time};
 
 mod fields;
 
@@ -18,7 +19,9 @@ mod fields;
 #[derive(Clone, Debug)]
 pub struct Schedule {
     cron: String,
-    timezone: Tz,
+    calendar: Calendar,
+    /// Whether it names every hour of the day.
+    hourly: bool,
     /// As the `cron` crate reads it, one for each way a day can match: it demands day of month *and* day of
     /// week, where Unix takes either when both are restricted.
     ways: Vec<cron::Schedule>,
@@ -86,13 +89,14 @@ impl Schedule {
     /// # Errors
     /// What can't be read.
     pub fn new(cron: &str, timezone: &str) -> Result<Self, InvalidSchedule> {
-        let timezone = timezone.parse().map_err(|_| InvalidSchedule::TimeZone(timezone.to_owned()))?;
+        let calendar = Calendar::new(timezone)?;
         let invalid = |reason| InvalidSchedule::Cron { cron: cron.to_owned(), reason };
         let mut ways = Vec::new();
         for line in fields::translate(cron).map_err(invalid)? {
             ways.push(cron::Schedule::from_str(&line).map_err(|error| invalid(error.to_string()))?);
         }
-        Ok(Self { cron: cron.to_owned(), timezone, ways })
+        let hourly = ways.iter().all(|way: &cron::Schedule| way.hours().count() == 24);
+        Ok(Self { cron: cron.to_owned(), calendar, hourly, ways })
     }
 
     /// The cron line as it was written.
@@ -100,23 +104,23 @@ impl Schedule {
         &self.cron
     }
 
-    /// The time zone whose wall clock it follows.
-    pub fn timezone(&self) -> Tz {
-        self.timezone
+    /// The calendar whose wall clock it follows.
+    pub fn calendar(&self) -> Calendar {
+        self.calendar
     }
 
     /// The first tick after `after`, or `None` when there is none within a century.
     pub fn next_after(&self, after: Time) -> Option<Tick> {
-        let mut local = after.with_timezone(&self.timezone).naive_local();
-        loop {
-            local = self.next_local(local)?;
-            // Instants never decrease with local time, so the first one that is later is the next. Those
-            // passed over lie in a repeated hour (they fired the first time) or in a gap (they fire as one).
-            let at = self.instant(local);
-            if at > after {
-                return Some(Tick { at, date: at.with_timezone(&self.timezone).date_naive() });
-            }
-        }
+        let at = if self.hourly { self.next_real(after) } else { self.next_named(after) }?;
+        Some(Tick { at, date: self.calendar.day_of(at) })
+    }
+
+    /// The last tick before `before`, or `None` when there is none within ten years.
+    pub fn last_before(&self, before: Time) -> Option<Tick> {
+        let upto = before - TimeDelta::microseconds(1);
+        // The shortest look back that finds one lists few.
+        let looks = [1, 24, 40 * 24, 400 * 24, 3660 * 24].map(TimeDelta::hours);
+        looks.into_iter().find_map(|back| self.due(before - back, upto).last())
     }
 
     /// The ticks in `(after, upto]`, oldest first.
@@ -130,16 +134,46 @@ impl Schedule {
     pub fn catch_up(&self, policy: CatchUp, after: Time, now: Time) -> Vec<Tick> {
         match policy {
             CatchUp::All => self.due(after, now).take(1000).collect(),
-            CatchUp::Last => self.due(after, now).last().into_iter().collect(),
+            CatchUp::Last => {
+                let last = self.last_before(now + TimeDelta::microseconds(1));
+                last.filter(|tick| tick.at > after).into_iter().collect()
+            }
             CatchUp::None => {
                 self.due(after.max(now - TimeDelta::minutes(1)), now).last().into_iter().collect()
             }
         }
     }
 
-    /// Midnight of a local day as an instant: the first valid minute of it.
-    pub fn midnight(&self, date: NaiveDate) -> Time {
-        self.instant(date.and_time(NaiveTime::MIN))
+    /// The first local time it names, as an instant, that lies after `after`.
+    fn next_named(&self, after: Time) -> Option<Time> {
+        let mut local = self.calendar.local(after);
+        loop {
+            local = self.next_local(local)?;
+            // Instants never decrease with local time, so the first one that is later is the next. Those
+            // passed over lie in a repeated hour (they fired the first time) or in a gap (they fire as one).
+            let at = self.calendar.instant(local);
+            if at > after {
+                return Some(at);
+            }
+        }
+    }
+
+    /// The first instant after `after` whose local time it names.
+    fn next_real(&self, after: Time) -> Option<Time> {
+        let (micro, day) = (TimeDelta::microseconds(1), TimeDelta::days(1));
+        let mut from = after + micro;
+        loop {
+            // As long as the clocks are not set, local time is real time moved by an offset.
+            let offset = self.calendar.offset(from);
+            let next = self.next_local((from + offset - micro).naive_utc())?.and_utc() - offset;
+            let upto = next.min(from + day);
+            match self.calendar.change(from, upto) {
+                Some(change) => from = change,
+                None if upto == next => return Some(next),
+                // What is set later shows nothing of before `next` anew, and `next` a day earlier at most.
+                None => from = upto.max(next - day),
+            }
+        }
     }
 
     fn next_local(&self, after: NaiveDateTime) -> Option<NaiveDateTime> {
@@ -148,19 +182,4 @@ impl Schedule {
         let after = after.and_utc();
         self.ways.iter().filter_map(|way| way.after(&after).next()).min().map(|next| next.naive_utc())
     }
-
-    /// The instant of a local minute: the earlier of two, the first valid one after a gap.
-    fn instant(&self, local: NaiveDateTime) -> Time {
-        match self.timezone.from_local_datetime(&local) {
-            LocalResult::Single(at) | LocalResult::Ambiguous(at, _) => at.to_utc(),
-            LocalResult::None => end_of_gap(self.timezone, local),
-        }
-    }
-}
-
-/// The first valid minute after `local`, which lies in a gap: gaps are at most a day (Samoa, 2011).
-fn end_of_gap(timezone: Tz, local: NaiveDateTime) -> Time {
-    let valid =
-        |minutes: i64| timezone.from_local_datetime(&(local + TimeDelta::minutes(minutes))).earliest();
-    (1..=24 * 60 + 1).find_map(valid).map_or_else(|| local.and_utc(), |at| at.to_utc())
 }

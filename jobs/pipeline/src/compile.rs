@@ -5,9 +5,8 @@
 
 use std::time::Duration;
 
-use chrono::NaiveDate;
 use serde_json::{Map, Value as Json, json};
-use tidemill_core::{Kind, Schedule, Time};
+use tidemill_core::{Calendar, Kind};
 use tidemill_spec::{Pipeline, Step, steps};
 use tidemill_store::NewStep;
 
@@ -64,17 +63,12 @@ fn word(value: &Json) -> &'static str {
     }
 }
 
-/// Whose wall clock a pipeline's days follow.
+/// Whose days a pipeline counts.
 ///
 /// # Errors
 /// A time zone that can't be read.
-pub fn calendar(pipeline: &Pipeline) -> Result<Schedule, Error> {
-    Ok(Schedule::new("@daily", &pipeline.timezone)?)
-}
-
-/// The day that an instant lies in.
-pub fn day_of(time: Time, calendar: &Schedule) -> NaiveDate {
-    time.with_timezone(&calendar.timezone()).date_naive()
+pub fn calendar(pipeline: &Pipeline) -> Result<Calendar, Error> {
+    Ok(Calendar::new(&pipeline.timezone)?)
 }
 
 /// The steps as the engine takes them, in declared order.
@@ -171,7 +165,7 @@ mod tests {
     fn a_day_is_the_one_of_the_pipelines_own_time_zone() {
         let calendar = calendar(&pipeline(json!({}))).unwrap();
         let evening = "2013-06-02T03:59:00Z".parse().unwrap();
-        let day = day_of(evening, &calendar);
+        let day = calendar.day_of(evening);
         assert_eq!(day.to_string(), "2013-06-01");
         assert_eq!(calendar.midnight(day).to_rfc3339(), "2013-06-01T04:00:00+00:00");
     }

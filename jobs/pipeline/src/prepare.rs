@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
-use tidemill_core::{Fault, Time};
+use tidemill_core::{Calendar, Fault, Time};
 use tidemill_runtime::{Prepare, Prepared, StepStart};
 use tidemill_spec::expr::cel::{self, InvalidCel, Scope};
 
@@ -12,10 +12,17 @@ use tidemill_spec::expr::cel::{self, InvalidCel, Scope};
 pub struct RunContext {
     /// All params, defaults included.
     pub params: Map<String, Json>,
-    /// The first instant of the run's day in the schedule's time zone.
+    /// Whose days it counts; an IANA name.
+    #[serde(default = "utc")]
+    pub timezone: String,
+    /// The first instant of the run's day in that time zone.
     pub date: Time,
     /// Hash of the project's code in force at the start.
     pub code: Option<String>,
+}
+
+fn utc() -> String {
+    "UTC".to_owned()
 }
 
 impl RunContext {
@@ -51,7 +58,15 @@ fn scope(step: &StepStart<'_>) -> Result<Scope, Fault> {
     let unreadable = |error| Fault::new(format!("the context of run {} can't be read: {error}", step.run));
     let context: RunContext = serde_json::from_value(step.context.clone()).map_err(unreadable)?;
     let outputs: IndexMap<String, Json> = serde_json::from_value(step.outputs.clone()).map_err(unreadable)?;
-    Ok(Scope { params: context.params, date: context.date, run: step.run.to_string(), outputs })
+    let calendar = Calendar::new(&context.timezone).map_err(|error| Fault::new(error.to_string()))?;
+    Ok(Scope {
+        params: context.params,
+        calendar,
+        date: context.date,
+        time: step.logical_time.unwrap_or(context.date),
+        run: step.run.to_string(),
+        outputs,
+    })
 }
 
 fn invalid(step: &StepStart<'_>, error: &InvalidCel) -> Fault {
@@ -70,7 +85,8 @@ mod tests {
     fn prepared(args: &Json, condition: Option<&str>, outputs: &Json) -> Result<Prepared, Fault> {
         let params = json!({ "days": 151 }).as_object().cloned().unwrap();
         let date = "2013-06-01T04:00:00Z".parse().unwrap();
-        let context = RunContext { params, date, code: None }.to_json();
+        let timezone = "America/New_York".to_owned();
+        let context = RunContext { params, timezone, date, code: None }.to_json();
         Steps.prepare(&StepStart {
             run: RunId::generate(),
             pipeline: "train_daily",
@@ -78,7 +94,7 @@ mod tests {
             step: "rollout",
             kind: &Kind::new("model.promote"),
             context: &context,
-            logical_time: None,
+            logical_time: Some("2013-06-01T13:00:00Z".parse().unwrap()),
             args,
             condition,
             outputs,
@@ -89,12 +105,14 @@ mod tests {
     fn expressions_take_values_and_types_of_params_and_outputs() {
         let args = json!({
             "from": "${{ run.date - days(params.days) }}",
+            "to": "${{ run.time }}",
             "with": { "version": "${{ steps.register.outputs.version }}", "days": "${{ params.days }}" },
             "plain": "text",
         });
         let outputs = json!({ "register": { "version": 3 } });
         let expected = json!({
-            "from": "2013-01-01T04:00:00Z",
+            "from": "2013-01-01T05:00:00Z",
+            "to": "2013-06-01T13:00:00Z",
             "with": { "version": 3, "days": 151 },
             "plain": "text",
         });

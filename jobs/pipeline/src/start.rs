@@ -50,14 +50,20 @@ pub async fn start_run(catalog: &Catalog, tx: &mut Tx, start: &StartRun) -> Resu
     let calendar = compile::calendar(pipeline)?;
     let (day, logical_time) = match start.day {
         Day::Date(day) => (day, calendar.midnight(day)),
-        Day::At(time) => (compile::day_of(time, &calendar), time),
+        Day::At(time) => (calendar.day_of(time), time),
     };
     let params = compile::merge_params(pipeline, &start.params)?;
     let run = NewRun {
         pipeline: start.pipeline.clone(),
         version,
         steps: compile::steps(pipeline, &params, code_hash.as_deref()),
-        context: RunContext { params, date: calendar.midnight(day), code: code_hash }.to_json(),
+        context: RunContext {
+            params,
+            timezone: pipeline.timezone.clone(),
+            date: calendar.midnight(day),
+            code: code_hash,
+        }
+        .to_json(),
         key: start.key.clone(),
         trigger: start.trigger,
         logical_time: Some(logical_time),

@@ -125,15 +125,15 @@ fn name(at: &At<'_>, path: &[&str], scope: &InScope<'_>) {
         }
     };
     match path {
-        ["params"] | ["run", "date" | "id"] | [] => {}
+        ["params"] | ["run", "date" | "time" | "id"] | [] => {}
         ["params", param, ..] => {
             if !scope.pipeline.params.contains_key(*param) {
                 let known = scope.pipeline.params.keys().map(String::as_str).collect();
                 missing(format!("there is no parameter `{param}`"), param, known);
             }
         }
-        ["run", field, ..] => missing(format!("a run has no `{field}`"), field, vec!["date", "id"]),
-        ["run"] => missing("`run` is not a value".to_owned(), "run", vec!["run.date", "run.id"]),
+        ["run", field, ..] => missing(format!("a run has no `{field}`"), field, vec!["date", "time", "id"]),
+        ["run"] => missing("`run` is not a value".to_owned(), "run", vec!["run.date", "run.time", "run.id"]),
         ["steps", step, rest @ ..] => match scope.pipeline.steps.get(*step) {
             None => {
                 let known = scope.pipeline.steps.keys().map(String::as_str).collect();

@@ -1,8 +1,10 @@
 //! CEL in pipelines: `${{ run.date - days(params.days) }}` and `if:` conditions.
 //!
-//! Bounded in length and depth ([`super::limits`]), and without I/O. Names: `params.*`, `run.date`, `run.id`, `steps.NAME.outputs.*`; functions
-//! `days(n)` (a duration) and `date("2013-06-01")` (midnight UTC of a day, or an instant).
+//! Bounded in length and depth ([`super::limits`]), and without I/O. Names: `params.*`, `run.date`, `run.time`, `run.id`,
+//! `steps.NAME.outputs.*`; functions `days(n)` (days of the pipeline's calendar) and `date("2013-06-01")` (midnight of a
+//! day in the pipeline's time zone, or an instant).
 
+mod days;
 mod names;
 
 use std::{
@@ -11,10 +13,10 @@ use std::{
 };
 
 use cel::{Context, ExecutionError, Program, Value, objects::Key};
-use chrono::TimeDelta;
+use chrono::{NaiveDate, TimeDelta};
 use indexmap::IndexMap;
 use serde_json::{Map, Value as Json};
-use tidemill_core::Time;
+use tidemill_core::{Calendar, Time, calendar::within_reach};
 
 pub(crate) use names::{FUNCTIONS, names};
 
@@ -32,8 +34,12 @@ const VALUE_BYTES_MAX: usize = 8 << 20;
 pub struct Scope {
     /// The run's params.
     pub params: Map<String, Json>,
-    /// The run's logical time: midnight of its day in the pipeline's time zone.
+    /// The calendar of the pipeline's time zone, in which days are counted.
+    pub calendar: Calendar,
+    /// The first instant of the run's day in that calendar.
     pub date: Time,
+    /// The moment the run stands for: its tick, or when it was started.
+    pub time: Time,
     /// The run's id.
     pub run: String,
     /// Outputs of the steps that have completed.
@@ -61,7 +67,8 @@ pub fn condition(expression: &str, scope: &Scope) -> Result<bool, InvalidCel> {
     match evaluate(expression, scope)? {
         Value::Bool(truth) => Ok(truth),
         other => {
-            Err(invalid(expression, format!("a condition is true or false, not {}", text(&to_json(&other)))))
+            let other = to_json(expression, &other)?;
+            Err(invalid(expression, format!("a condition is true or false, not {}", text(&other))))
         }
     }
 }
@@ -87,12 +94,12 @@ fn resolve_json(json: &Json, scope: &Scope) -> Result<Json, InvalidCel> {
 fn resolve_text(template: &str, scope: &Scope) -> Result<Json, InvalidCel> {
     let parts = parts(template)?;
     if let [Part { expression: true, text: one, .. }] = parts.as_slice() {
-        return evaluate(one, scope).map(|value| to_json(&value));
+        return to_json(one, &evaluate(one, scope)?);
     }
     let mut whole = String::new();
     for part in parts {
         if part.expression {
-            whole.push_str(&text(&to_json(&evaluate(part.text, scope)?)));
+            whole.push_str(&text(&to_json(part.text, &evaluate(part.text, scope)?)?));
         } else {
             whole.push_str(part.text);
         }
@@ -171,29 +178,36 @@ fn parse(expression: &str) -> Result<Program, InvalidCel> {
 }
 
 fn evaluate(expression: &str, scope: &Scope) -> Result<Value, InvalidCel> {
-    let program = compile(expression)?;
+    let mut program = compile(expression)?.expression().clone();
     let longest = scope.params.values().chain(scope.outputs.values()).map(longest).max().unwrap_or(0);
-    if longest > LOOPED_MAX && names::loops(program.expression()) > 1 {
+    if longest > LOOPED_MAX && names::loops(&program) > 1 {
         let message = format!("it loops within a loop, over {longest} values; {LOOPED_MAX} are the most");
         return Err(invalid(expression, message));
     }
+    days::count_in_calendar(&mut program);
     let mut context = Context::default();
     let failed = |error: &dyn std::fmt::Display| invalid(expression, error.to_string());
-    context.add_function("days", days).map_err(|error| failed(&error))?;
-    context.add_function("date", date).map_err(|error| failed(&error))?;
+    let calendar = scope.calendar;
+    context.add_function("days", length).map_err(|error| failed(&error))?;
+    context.add_function("date", move |text| date(calendar, text)).map_err(|error| failed(&error))?;
+    for (name, sign) in [(days::LATER, 1), (days::EARLIER, -1)] {
+        let shifted = move |moment: Value, count: Value| days::shifted(calendar, sign, &moment, &count);
+        context.add_function(name, shifted).map_err(|error| failed(&error))?;
+    }
     let steps = scope.outputs.iter().map(|(step, outputs)| {
         let outputs = map([("outputs".to_owned(), from_json(outputs))]);
         (step.clone(), outputs)
     });
     let run = [
         ("id".to_owned(), string(&scope.run)),
-        ("date".to_owned(), Value::Timestamp(scope.date.fixed_offset())),
+        ("date".to_owned(), Value::Timestamp(days::zoned(calendar, scope.date))),
+        ("time".to_owned(), Value::Timestamp(days::zoned(calendar, scope.time))),
     ];
     context.add_variable_from_value("params", from_json(&Json::Object(scope.params.clone())));
     context.add_variable_from_value("run", map(run));
     context.add_variable_from_value("steps", map(steps));
     // Sums of instants and durations panic beyond what their types hold.
-    let value = catch_unwind(AssertUnwindSafe(|| program.execute(&context)));
+    let value = catch_unwind(AssertUnwindSafe(|| context.resolve(&program)));
     let value = value.map_err(|_| invalid(expression, "a value is beyond what can be computed"))?;
     let value = value.map_err(|error| failed(&error))?;
     if !fits(&value, &mut VALUE_BYTES_MAX.clone()) {
@@ -230,24 +244,21 @@ fn fits(value: &Value, left: &mut usize) -> bool {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the signature of a function of CEL")]
-fn days(count: Value) -> Result<Value, ExecutionError> {
-    let days = match count {
-        Value::Int(days) => Some(days),
-        Value::UInt(days) => i64::try_from(days).ok(),
-        _ => None,
-    };
-    days.and_then(TimeDelta::try_days)
-        .map(Value::Duration)
-        .ok_or_else(|| ExecutionError::function_error("days", "expected a whole number of days"))
+fn length(count: Value) -> Result<Value, ExecutionError> {
+    let beyond = || ExecutionError::function_error("days", "too many days");
+    TimeDelta::try_days(days::whole(&count)?).map(Value::Duration).ok_or_else(beyond)
 }
 
-fn date(text: Value) -> Result<Value, ExecutionError> {
+fn date(calendar: Calendar, text: Value) -> Result<Value, ExecutionError> {
     let time = match &text {
-        Value::String(text) => parse_time(text),
+        Value::String(text) => match text.parse::<NaiveDate>() {
+            Ok(day) => Some(day).filter(|day| within_reach(*day)).map(|day| calendar.midnight(day)),
+            Err(_) => parse_time(text),
+        },
         Value::Timestamp(_) => return Ok(text),
         _ => None,
     };
-    time.map(|time| Value::Timestamp(time.fixed_offset()))
+    time.map(|time| Value::Timestamp(days::zoned(calendar, time)))
         .ok_or_else(|| ExecutionError::function_error("date", "expected a day such as \"2013-06-01\""))
 }
 
@@ -275,15 +286,16 @@ fn from_json(json: &Json) -> Value {
     }
 }
 
-fn to_json(value: &Value) -> Json {
+fn to_json(expression: &str, value: &Value) -> Result<Json, InvalidCel> {
     match value {
         Value::Timestamp(time) => {
-            Json::from(time.to_utc().to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true))
+            Ok(Json::from(time.to_utc().to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)))
         }
-        Value::Duration(duration) => {
-            Json::from(units::format_duration(duration.to_std().unwrap_or_default()))
-        }
-        other => other.json().unwrap_or(Json::Null),
+        Value::Duration(duration) => match duration.to_std() {
+            Ok(duration) => Ok(Json::from(units::format_duration(duration))),
+            Err(_) => Err(invalid(expression, "a length of time is not negative")),
+        },
+        other => other.json().map_err(|error| invalid(expression, error.to_string())),
     }
 }
 
@@ -304,7 +316,9 @@ mod tests {
         let Json::Object(params) = json!({"days": 151, "share": 0.5, "name": "x"}) else { unreachable!() };
         Scope {
             params,
+            calendar: Calendar::new("America/New_York").unwrap(),
             date: parse_time("2013-06-01T00:00:00-04:00").unwrap(),
+            time: parse_time("2013-06-01T05:00:00-04:00").unwrap(),
             run: "run_1".to_owned(),
             outputs: IndexMap::from([("gate".to_owned(), json!({"delta": -0.002, "version": 3}))]),
         }
@@ -318,14 +332,52 @@ mod tests {
 
     #[test]
     fn a_string_that_is_one_expression_takes_its_type() {
-        assert_eq!(resolved("${{ run.date - days(params.days) }}"), json!("2013-01-01T04:00:00Z"));
+        assert_eq!(resolved("${{ run.date - days(params.days) }}"), json!("2013-01-01T05:00:00Z"));
         assert_eq!(resolved("${{ run.date }}"), json!("2013-06-01T04:00:00Z"));
-        assert_eq!(resolved("${{ date(\"2013-06-01\") }}"), json!("2013-06-01T00:00:00Z"));
+        assert_eq!(resolved("${{ run.time }}"), json!("2013-06-01T09:00:00Z"));
+        assert_eq!(resolved("${{ date(\"2013-06-01\") }}"), json!("2013-06-01T04:00:00Z"));
+        assert_eq!(resolved("${{ date(\"2013-06-01T00:00:00Z\") }}"), json!("2013-06-01T00:00:00Z"));
         assert_eq!(resolved("${{ days(14) }}"), json!("14d"));
         assert_eq!(resolved("${{ steps.gate.outputs.version }}"), json!(3));
         assert_eq!(resolved("${{ params.days + 1 }}"), json!(152));
         assert_eq!(resolved("v${{ steps.gate.outputs.version }}-${{ params.name }}"), json!("v3-x"));
         assert_eq!(resolved("plain"), json!("plain"));
+    }
+
+    #[test]
+    fn days_are_those_of_the_pipelines_calendar() {
+        let on = |date: &str, expression: &str| {
+            let scope = Scope { date: parse_time(date).unwrap(), time: parse_time(date).unwrap(), ..scope() };
+            to_json(expression, &evaluate(expression, &scope).unwrap()).unwrap()
+        };
+        // The clocks were set forward on 10 March.
+        let date = "2013-03-12T00:00:00-04:00";
+        for (expression, expected) in [
+            ("run.date - days(7)", "2013-03-05T05:00:00Z"),
+            ("run.date + days(-7)", "2013-03-05T05:00:00Z"),
+            ("days(1) + run.date", "2013-03-13T04:00:00Z"),
+            ("run.date - (days(6) + days(1))", "2013-03-05T05:00:00Z"),
+            ("run.date - days(7) + days(7)", "2013-03-12T04:00:00Z"),
+            ("run.date - days(7) + duration(\"1h\")", "2013-03-05T06:00:00Z"),
+            ("run.date - duration(\"168h\")", "2013-03-05T04:00:00Z"),
+            ("run.date - duration(\"21h\") - days(1)", "2013-03-10T07:00:00Z"),
+            ("true ? run.date - days(7) : run.date", "2013-03-05T05:00:00Z"),
+            ("[run.date - days(7)][0]", "2013-03-05T05:00:00Z"),
+        ] {
+            assert_eq!(on(date, expression), json!(expected), "{expression}");
+        }
+        // Its day is the one of its own clocks.
+        assert_eq!(on("2013-03-12T00:00:00-04:00", "(run.date - days(7)).getDate()"), json!(5));
+        assert_eq!(on("2013-03-12T23:30:00-04:00", "run.time.getDate()"), json!(12));
+        assert_eq!(on(date, "run.date - date(\"2013-03-05\") > days(3)"), json!(true));
+    }
+
+    #[test]
+    fn what_leads_beyond_the_calendar_is_refused() {
+        for expression in ["run.date + days(9223372036854775807)", "run.date - days(800000)", "days(-1)"] {
+            let refused = resolved(&format!("${{{{ {expression} }}}}"));
+            assert!(refused.as_str().unwrap().ends_with(&format!("in `{expression}`")), "{refused}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::NaiveDate;
+use chrono::{Datelike as _, Days, Months, NaiveDate};
 use serde::{Deserialize, Serialize};
 use tidemill_core::Time;
 
@@ -31,13 +31,13 @@ pub struct Monitor {
     pub notify: Vec<String>,
 }
 
-/// A calendar month in the monitor's time zone, or a fixed length.
+/// Calendar months or days in the monitor's time zone, or parts of a day that its clocks show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Every {
     /// Whole calendar months, UTC unless the monitor says otherwise.
     Months(u32),
-    /// A fixed length.
+    /// Whole days of the calendar; or hours or minutes, by the clock: where it is set, a window is longer or shorter.
     Duration(Duration),
 }
 
@@ -69,15 +69,36 @@ impl Every {
         }
     }
 
-    /// Whether a window ends as this day begins. Windows of several days are counted from a Monday, 5 January 1970,
-    /// so that all who count agree.
+    /// Whether a window of whole days or months ends as this day begins. Windows of several days are counted from a
+    /// Monday, 5 January 1970, so that all who count agree.
     pub fn ends_on(self, day: NaiveDate) -> bool {
         match self {
-            Self::Duration(length) => {
-                let days = i64::try_from(length.as_secs() / (24 * 60 * 60)).unwrap_or(i64::MAX);
-                days < 2 || (i64::from(day.to_epoch_days()) - 4) % days == 0
+            Self::Duration(_) => {
+                let days = self.days().and_then(|days| i64::try_from(days).ok()).unwrap_or(1).max(1);
+                (i64::from(day.to_epoch_days()) - 4) % days == 0
             }
-            Self::Months(_) => true,
+            Self::Months(months) => day.day() == 1 && day.month0().is_multiple_of(months.max(1)),
+        }
+    }
+
+    /// The day that begins the window which ends as `end` begins; `None` for windows shorter than a day, and where the
+    /// calendar ends.
+    pub fn begins_on(self, end: NaiveDate) -> Option<NaiveDate> {
+        match self {
+            Self::Duration(_) => end.checked_sub_days(Days::new(self.days()?)),
+            Self::Months(months) => end.checked_sub_months(Months::new(months)),
+        }
+    }
+
+    /// Its length in whole days, if it is one.
+    fn days(self) -> Option<u64> {
+        const DAY: u64 = 24 * 60 * 60;
+        match self {
+            Self::Duration(length) => {
+                let whole = length.as_secs() >= DAY && length.as_secs().is_multiple_of(DAY);
+                whole.then(|| length.as_secs() / DAY)
+            }
+            Self::Months(_) => None,
         }
     }
 }
