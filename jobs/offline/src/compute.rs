@@ -14,7 +14,7 @@ use arrow::{
 };
 use tidemill_core::Time;
 use tidemill_rows::{self as rows, DELETED, SEQ, VALID_AT};
-use tidemill_spec::{Feature, Rule, Source, Type, ViewKind};
+use tidemill_spec::{Feature, Rule, Source, Type, ViewKind, expr::sql::quote_columns};
 
 use crate::{
     CommitRange, Error, KnownAt, Lake, PitRead, PitRequest, Table, View,
@@ -246,7 +246,7 @@ impl Lake {
 fn expression(rule: &Rule) -> Option<String> {
     match rule {
         Rule::Last(column) => Some(quoted(column)),
-        Rule::Sql(sql) => Some(sql.clone()),
+        Rule::Sql(sql) => Some(quote_columns(sql)),
         Rule::Age | Rule::Window { .. } | Rule::Python => None,
     }
 }

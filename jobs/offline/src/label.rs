@@ -8,7 +8,7 @@ use arrow::{
 };
 use tidemill_core::Time;
 use tidemill_rows::{field, source_schema};
-use tidemill_spec::{Entity, Label, Source, Type};
+use tidemill_spec::{Entity, Label, Source, Type, expr::sql::quote_columns};
 
 use crate::{
     CommitRange, Error, Lake, Table, Version,
@@ -64,8 +64,8 @@ impl Lake {
                 ("to", &sql::instant(request.to)),
                 ("answer", &quoted(&label.name)),
                 ("type", label.ty.duckdb()),
-                ("asked_at", &label.asked_at),
-                ("sql", &label.sql),
+                ("asked_at", &quote_columns(&label.asked_at)),
+                ("sql", &quote_columns(&label.sql)),
             ],
         );
         let complete = sql::present(keys.iter().chain([&"label_ts".to_owned(), &label.name]));

@@ -11,9 +11,7 @@ use tidemill_rows::{CREATED_AT, SEQ, VALID_AT};
 use tidemill_spec::{Type, Value};
 
 /// A name as SQL reads it, whatever it holds.
-pub(crate) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
+pub(crate) use tidemill_spec::expr::sql::quote as quoted;
 
 /// Names, quoted, between commas.
 pub(crate) fn list<'a>(names: impl IntoIterator<Item = &'a String>) -> String {

@@ -8,7 +8,10 @@ use arrow::{
 use serde_json::json;
 use tidemill_core::{Fault, JobError, Kind};
 use tidemill_runtime::{Context, Job, Outcome};
-use tidemill_spec::steps::{QUALITY_CHECK, QualityCheck};
+use tidemill_spec::{
+    expr::sql::{quote, quote_columns},
+    steps::{QUALITY_CHECK, QualityCheck},
+};
 
 use crate::{
     Deps,
@@ -62,16 +65,13 @@ fn tolerable(rows: i64, failed: i64, tolerance: f64) -> bool {
 
 /// Counts all rows, rows that fail any condition, and rows that fail each. A condition that is null fails.
 fn statement(table: &str, conditions: &[String]) -> String {
+    let conditions: Vec<String> = conditions.iter().map(|condition| quote_columns(condition)).collect();
     let fails = |condition: &str| format!("count(*) FILTER (WHERE NOT coalesce({condition}, false))");
     let all = conditions.iter().map(|condition| format!("({condition})")).collect::<Vec<_>>().join(" AND ");
     let all = if all.is_empty() { "true".to_owned() } else { all };
     let each: String =
         conditions.iter().map(|condition| format!(", {}", fails(&format!("({condition})")))).collect();
-    let name = table
-        .split('/')
-        .map(|part| format!("\"{}\"", part.replace('"', "\"\"")))
-        .collect::<Vec<_>>()
-        .join(".");
+    let name = table.split('/').map(quote).collect::<Vec<_>>().join(".");
     format!("SELECT count(*), {}{each} FROM {name}", fails(&all))
 }
 
@@ -84,9 +84,9 @@ mod tests {
         assert_eq!(
             statement("source/weather", &["temp < 120".to_owned(), "wind_speed >= 0".to_owned()]),
             "SELECT count(*), \
-             count(*) FILTER (WHERE NOT coalesce((temp < 120) AND (wind_speed >= 0), false)), \
-             count(*) FILTER (WHERE NOT coalesce((temp < 120), false)), \
-             count(*) FILTER (WHERE NOT coalesce((wind_speed >= 0), false)) FROM \"source\".\"weather\""
+             count(*) FILTER (WHERE NOT coalesce((\"temp\" < 120) AND (\"wind_speed\" >= 0), false)), \
+             count(*) FILTER (WHERE NOT coalesce((\"temp\" < 120), false)), \
+             count(*) FILTER (WHERE NOT coalesce((\"wind_speed\" >= 0), false)) FROM \"source\".\"weather\""
         );
     }
 

@@ -17,4 +17,5 @@ mod generate;
 mod life;
 mod oracle;
 mod scenarios;
+mod words;
 mod world;

@@ -1,9 +1,9 @@
 //! DuckDB expressions over one row: which columns they read, and what they must not hold.
 
-use std::ops::ControlFlow;
+use std::{convert::Infallible, ops::ControlFlow};
 
 use sqlparser::{
-    ast::{Expr, ObjectName, ObjectNamePart, Query, Visit as _, Visitor},
+    ast::{Expr, Ident, ObjectName, ObjectNamePart, Query, Visit as _, Visitor},
     dialect::DuckDbDialect,
     parser::{Parser, ParserError},
     tokenizer::Token,
@@ -62,13 +62,49 @@ const UNREPEATABLE: [&str; 13] = [
     "uuid",
 ];
 
-/// The columns that an expression reads, each once, in the order of their first use; lower case as DuckDB
-/// compares them, `a.b` where one is qualified.
-///
-/// # Errors
-/// It is not a single scalar expression: a query, an aggregate, a value that changes from call to call, or a
-/// syntax error.
-pub fn columns(expression: &str) -> Result<Vec<String>, InvalidSql> {
+/// A name as DuckDB reads it, whatever it holds.
+pub fn quote(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// The expression with its column names quoted, so that a name that is a word of DuckDB's (`at`, `limit`, `column`) is
+/// one all the same. What is no expression is left as it is.
+pub fn quote_columns(expression: &str) -> String {
+    let Ok(parsed) = parse(expression) else { return expression.to_owned() };
+    let mut found = Places::default();
+    let ControlFlow::Continue(()) = parsed.visit(&mut found);
+    let mut text: Vec<char> = expression.chars().collect();
+    found.0.sort_by_key(|ident| std::cmp::Reverse(ident.span.start));
+    for ident in &found.0 {
+        let start = offset(expression, ident.span.start.line, ident.span.start.column);
+        let name: Vec<char> = ident.value.chars().collect();
+        // Only where the name stands as it was written; the parser knows no place of what it made up.
+        if let Some(start) = start.filter(|start| text.get(*start..start + name.len()) == Some(&name)) {
+            text.splice(start..start + name.len(), quote(&ident.value).chars());
+        }
+    }
+    text.into_iter().collect()
+}
+
+/// Every column name that stands unquoted.
+#[derive(Default)]
+struct Places(Vec<Ident>);
+
+impl Visitor for Places {
+    type Break = Infallible;
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Infallible> {
+        let names = match expr {
+            Expr::Identifier(name) => std::slice::from_ref(name),
+            Expr::CompoundIdentifier(names) => names,
+            _ => &[],
+        };
+        self.0.extend(names.iter().filter(|name| name.quote_style.is_none()).cloned());
+        ControlFlow::Continue(())
+    }
+}
+
+fn parse(expression: &str) -> Result<Expr, InvalidSql> {
     limits::SQL
         .check(expression)
         .map_err(|(message, offset)| InvalidSql { message, offset: Some(offset) })?;
@@ -83,13 +119,21 @@ pub fn columns(expression: &str) -> Result<Vec<String>, InvalidSql> {
     let mut parser = parser.try_with_sql(expression).map_err(invalid)?;
     let parsed = parser.parse_expr().map_err(invalid)?;
     let rest = parser.peek_token();
-    if rest.token != Token::EOF {
-        let message = format!("unexpected `{}` after the expression", rest.token);
-        return Err(InvalidSql {
-            message,
-            offset: offset(expression, rest.span.start.line, rest.span.start.column),
-        });
+    if rest.token == Token::EOF {
+        return Ok(parsed);
     }
+    let message = format!("unexpected `{}` after the expression", rest.token);
+    Err(InvalidSql { message, offset: offset(expression, rest.span.start.line, rest.span.start.column) })
+}
+
+/// The columns that an expression reads, each once, in the order of their first use; lower case as DuckDB
+/// compares them, `a.b` where one is qualified.
+///
+/// # Errors
+/// It is not a single scalar expression: a query, an aggregate, a value that changes from call to call, or a
+/// syntax error.
+pub fn columns(expression: &str) -> Result<Vec<String>, InvalidSql> {
+    let parsed = parse(expression)?;
     let mut found = Columns::default();
     match parsed.visit(&mut found) {
         ControlFlow::Continue(()) => Ok(found.names),
@@ -216,6 +260,23 @@ mod tests {
             ("v.a", vec!["v.a"]),
         ] {
             assert_eq!(columns(expression).unwrap(), expected, "{expression}");
+        }
+    }
+
+    #[test]
+    fn names_are_quoted_and_nothing_else_is_changed() {
+        for (expression, expected) in [
+            ("at", "\"at\""),
+            ("at > TIMESTAMP '2024-01-01 at'", "\"at\" > TIMESTAMP '2024-01-01 at'"),
+            ("limit * \"at\"  + column", "\"limit\" * \"at\"  + \"column\""),
+            ("lower(désc) || 'é'\n || desc", "lower(\"désc\") || 'é'\n || \"desc\""),
+            ("v.at::DOUBLE", "\"v\".\"at\"::DOUBLE"),
+            ("CASE WHEN a IS NULL THEN 0 ELSE b END", "CASE WHEN \"a\" IS NULL THEN 0 ELSE \"b\" END"),
+            ("extract(hour FROM at AT TIME ZONE 'UTC')", "extract(hour FROM \"at\" AT TIME ZONE 'UTC')"),
+            ("at - INTERVAL 2 HOUR", "\"at\" - INTERVAL 2 HOUR"),
+            ("a +", "a +"),
+        ] {
+            assert_eq!(quote_columns(expression), expected, "{expression}");
         }
     }
 
