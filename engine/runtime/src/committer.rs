@@ -96,12 +96,18 @@ async fn write(store: &Store, endings: Vec<(Lease, Ending)>) {
     }
 }
 
-/// What is written instead of an ending that can't be stored, e.g. outputs with a NUL character.
+/// What is written instead of an ending that can't be stored, e.g. outputs that are too large: a failure that says so,
+/// and where that can't be stored either, one in our own words alone. An attempt whose end is never written would look
+/// as if its worker had died.
 fn replacement(lease: Lease, ending: &Ending, error: &Error) -> Option<Vec<(Lease, Ending)>> {
-    if matches!(ending, Ending::Discard(_)) {
-        tracing::error!(job.id = %lease.job, error = error as &dyn std::error::Error, "an end can't be stored");
-        return None;
-    }
     let fault = Fault::coded(1008, "the database refused what the attempt returned");
-    Some(vec![(lease, Ending::Discard(fault.detail(Fault::from_error(error).message)))])
+    let fault = match ending {
+        Ending::Discard(refused) if *refused == fault => {
+            tracing::error!(job.id = %lease.job, error = error as &dyn std::error::Error, "an end can't be stored");
+            return None;
+        }
+        Ending::Discard(_) => fault,
+        _ => fault.detail(Fault::from_error(error).message),
+    };
+    Some(vec![(lease, Ending::Discard(fault))])
 }

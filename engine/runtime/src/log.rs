@@ -1,41 +1,48 @@
 //! Log lines of one attempt on their way to the store.
 //!
-//! Lines are numbered when they are taken from the buffer, and a write that failed is repeated with the same
-//! numbers, so none is doubled or lost while the database is away. Memory is bounded.
+//! Lines are numbered as they are said, and a write that failed is repeated with the same numbers, so none is doubled
+//! or lost while the database is away. Memory is bounded: of more lines than that, the first and the last are kept.
 
 use std::sync::{
     Mutex, MutexGuard, PoisonError,
     atomic::{AtomicI64, Ordering},
 };
 
-use tidemill_core::{RunId, Time};
+use tidemill_core::{Ends, RunId, Time};
 use tidemill_store::{Error, NewLogLine, Store, Tx};
 
-/// The store keeps 10,000 lines of an attempt; more are not held back for it.
-const LINES_MAX: usize = 10_000;
+/// Lines of the beginning and of the end that wait for the store; it keeps no more bytes than these have at most.
+const LINES_MAX: usize = 4_000;
 
 #[derive(Debug)]
 pub(crate) struct LogBuffer {
-    waiting: Mutex<Vec<NewLogLine>>,
-    /// Lines written so far; held while a write is under way, so that writes keep their order.
-    written: tokio::sync::Mutex<usize>,
+    waiting: Mutex<Waiting>,
+    /// Held while a write is under way, so that writes keep their order.
+    writing: tokio::sync::Mutex<()>,
     last_progress: AtomicI64,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    said: i32,
+    lines: Ends<NewLogLine>,
 }
 
 impl Default for LogBuffer {
     fn default() -> Self {
-        let (waiting, written) = (Mutex::default(), tokio::sync::Mutex::default());
-        Self { waiting, written, last_progress: AtomicI64::new(i64::MIN) }
+        let waiting = Mutex::new(Waiting { said: 0, lines: Ends::new(LINES_MAX) });
+        Self { waiting, writing: tokio::sync::Mutex::default(), last_progress: AtomicI64::new(i64::MIN) }
     }
 }
 
 impl LogBuffer {
     pub(crate) fn push(&self, at: Time, text: &str) {
         let mut waiting = self.lock();
-        for line in text.lines() {
-            if waiting.len() < LINES_MAX {
-                waiting.push(NewLogLine { at, line: line.to_owned() });
-            }
+        // Text without a line is an empty one.
+        for line in text.lines().chain(text.is_empty().then_some("")) {
+            waiting.said = waiting.said.saturating_add(1);
+            let line = NewLogLine::new(waiting.said, at, line);
+            waiting.lines.push(line);
         }
     }
 
@@ -54,7 +61,7 @@ impl LogBuffer {
         step: &str,
         attempt: u32,
     ) -> Result<(), Error> {
-        if self.lock().is_empty() {
+        if self.lock().lines.iter().next().is_none() {
             return Ok(());
         }
         // The connection first: whoever has the lock below can go on, and those who wait for it wait for nothing else.
@@ -75,17 +82,14 @@ impl LogBuffer {
         step: &str,
         attempt: u32,
     ) -> Result<Option<Lines<'_>>, Error> {
-        let written = self.written.lock().await;
-        let lines = self.lock().clone();
-        if lines.is_empty() {
-            return Ok(None);
-        }
-        let first = i32::try_from(*written + 1).unwrap_or(i32::MAX);
-        store.append_log(tx, run, step, attempt, first, &lines).await?;
-        Ok(Some(Lines { buffer: self, written, count: lines.len() }))
+        let writing = self.writing.lock().await;
+        let lines: Vec<NewLogLine> = self.lock().lines.iter().cloned().collect();
+        let Some(last) = lines.last().map(|line| line.number) else { return Ok(None) };
+        store.append_log(tx, run, step, attempt, &lines).await?;
+        Ok(Some(Lines { buffer: self, last, _writing: writing }))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<NewLogLine>> {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -94,14 +98,14 @@ impl LogBuffer {
 #[derive(Debug)]
 pub(crate) struct Lines<'b> {
     buffer: &'b LogBuffer,
-    written: tokio::sync::MutexGuard<'b, usize>,
-    count: usize,
+    /// Number of the last one.
+    last: i32,
+    _writing: tokio::sync::MutexGuard<'b, ()>,
 }
 
 impl Lines<'_> {
     /// The transaction was committed.
-    pub(crate) fn kept(mut self) {
-        *self.written += self.count;
-        self.buffer.lock().drain(..self.count);
+    pub(crate) fn kept(self) {
+        self.buffer.lock().lines.retain(|line| line.number > self.last);
     }
 }

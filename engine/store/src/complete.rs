@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 use sqlx::Row as _;
-use tidemill_core::{AttemptPolicy, Fault, RunId, RunState};
+use tidemill_core::{
+    AttemptPolicy, Fault, RunId, RunState,
+    text::{storable, storable_json},
+};
 use uuid::Uuid;
 
 use crate::{
@@ -64,7 +67,9 @@ impl Store {
 
     pub(crate) async fn settle_in(&self, tx: &mut Tx, endings: &[(Lease, Ending)]) -> Result<Settled, Error> {
         // In one order everywhere, so that two batches can't deadlock.
-        let mut endings: Vec<&(Lease, Ending)> = endings.iter().collect();
+        let storable: Vec<(Lease, Ending)> =
+            endings.iter().map(|(lease, ending)| (*lease, ending.storable())).collect();
+        let mut endings: Vec<&(Lease, Ending)> = storable.iter().collect();
         endings.sort_by_key(|(lease, _)| lease.job);
         lock_runs(tx, &endings).await?;
         let (later, last): (Vec<_>, Vec<_>) =
@@ -223,6 +228,16 @@ pub(crate) async fn close_runs(tx: &mut Tx, runs: &[Uuid]) -> Result<Vec<(RunId,
 }
 
 impl Ending {
+    /// The same without NUL, which user code may return and its files may be named with.
+    fn storable(&self) -> Self {
+        match self {
+            Self::Completed(outputs) => Self::Completed(storable_json(outputs).into_owned()),
+            Self::Skipped(reason) => Self::Skipped(storable(reason.as_str())),
+            Self::Cancel(reason) => Self::Cancel(storable(reason.as_str())),
+            other => other.clone(),
+        }
+    }
+
     fn outcome(&self) -> &'static str {
         match self {
             Self::Completed(_) => "completed",

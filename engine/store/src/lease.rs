@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use serde_json::Value;
 use sqlx::{Row as _, postgres::PgRow};
-use tidemill_core::{AttemptPolicy, JobId, Kind, LeaseToken, RunId, Time, WorkerId};
+use tidemill_core::{AttemptPolicy, JobId, Kind, LeaseToken, RunId, Time, WorkerId, text::storable_json};
 use uuid::Uuid;
 
 use crate::{Error, Store, Tx};
@@ -201,7 +201,7 @@ impl Store {
         let saved = sqlx::query(include_str!("../queries/checkpoint/save.sql"))
             .bind(lease.job.as_uuid())
             .bind(lease.token.0)
-            .bind(value)
+            .bind(storable_json(value).as_ref())
             .execute(tx.conn())
             .await?;
         if saved.rows_affected() == 1 { Ok(()) } else { Err(Error::LeaseLost) }
@@ -216,8 +216,8 @@ impl Store {
         )
         .bind(lease.job.as_uuid())
         .bind(lease.token.0)
-        .bind(params)
-        .bind(metrics)
+        .bind(storable_json(params).as_ref())
+        .bind(storable_json(metrics).as_ref())
         .execute(&self.pool)
         .await?;
         Ok(())

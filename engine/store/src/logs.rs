@@ -1,23 +1,35 @@
 //! What attempts wrote: kept after the worker is gone, bounded for each attempt.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 use sqlx::Row as _;
-use tidemill_core::{RunId, Time};
+use tidemill_core::{RunId, Time, text::storable};
 
 use crate::{Error, Store, Tx};
 
-/// Kept of one attempt; what comes later is dropped, and a line says so.
-const ATTEMPT_BYTES_MAX: i64 = 1 << 20;
+/// Kept of one attempt: of its beginning and of its end, so that what it began with and why it failed are both there.
+const BEGINNING_BYTES_MAX: i64 = 512 << 10;
+const END_BYTES_MAX: i64 = 512 << 10;
 /// Bytes kept of one line.
 const LINE_BYTES_MAX: usize = 4096;
 
 /// A line to keep.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewLogLine {
+    /// From 1 within the attempt, in the order they were written; numbers may be missing.
+    pub number: i32,
     /// Real time.
     pub at: Time,
     /// The text, without its line end.
     pub line: String,
+}
+
+impl NewLogLine {
+    /// A line as it can be kept: at most 4 KiB of it, without NUL.
+    pub fn new(number: i32, at: Time, line: &str) -> Self {
+        Self { number, at, line: cut(line) }
+    }
 }
 
 /// A line that was kept.
@@ -36,33 +48,33 @@ pub struct LogLine {
 }
 
 impl Store {
-    /// Appends lines to an attempt's log as part of `tx`; `first_line` is the number of the first of them, from 1.
+    /// Adds lines to an attempt's log as part of `tx`. Of a long log the first and the last 512 KiB are kept.
     ///
-    /// Repeating a call changes nothing. Past the limit lines are dropped.
+    /// Repeating a call changes nothing.
     pub async fn append_log(
         &self,
         tx: &mut Tx,
         run: RunId,
         step: &str,
         attempt: u32,
-        first_line: i32,
         lines: &[NewLogLine],
     ) -> Result<(), Error> {
-        let numbered: Vec<(i32, &NewLogLine)> = (first_line..).zip(lines).collect();
         sqlx::query(include_str!("../queries/log/append.sql"))
             .bind(run.as_uuid())
             .bind(step)
             .bind(i32::try_from(attempt).unwrap_or(i32::MAX))
-            .bind(numbered.iter().map(|(number, _)| *number).collect::<Vec<_>>())
-            .bind(numbered.iter().map(|(_, line)| line.at).collect::<Vec<_>>())
-            .bind(numbered.iter().map(|(_, line)| cut(&line.line)).collect::<Vec<_>>())
-            .bind(ATTEMPT_BYTES_MAX)
+            .bind(lines.iter().map(|line| line.number).collect::<Vec<_>>())
+            .bind(lines.iter().map(|line| line.at).collect::<Vec<_>>())
+            .bind(lines.iter().map(|line| line.line.as_str()).collect::<Vec<_>>())
+            .bind(BEGINNING_BYTES_MAX)
+            .bind(END_BYTES_MAX)
             .execute(tx.conn())
             .await?;
         Ok(())
     }
 
-    /// The lines of a run in the order they were written; of one step or attempt, where named.
+    /// The lines of a run in the order they were written; of one step or attempt, where named. Where lines were left
+    /// out, one says how many.
     pub async fn log(
         &self,
         run: RunId,
@@ -88,15 +100,34 @@ impl Store {
                 line: row.try_get(4)?,
             })
         };
-        rows.iter().map(line).collect()
+        Ok(with_gaps(rows.iter().map(line).collect::<Result<_, Error>>()?))
     }
 }
 
-/// At most [`LINE_BYTES_MAX`] bytes, at a character's end, without the NUL that Postgres can't keep.
+/// Adds a line wherever numbers are missing.
+fn with_gaps(lines: Vec<LogLine>) -> Vec<LogLine> {
+    let mut numbers: HashMap<(String, i32), i32> = HashMap::new();
+    let mut told = Vec::with_capacity(lines.len());
+    for line in lines {
+        let before = numbers.insert((line.step.clone(), line.attempt), line.line_no).unwrap_or(0);
+        let missing = line.line_no - before - 1;
+        if missing > 0 {
+            let text = format!("… {missing} lines left out: a log keeps its first and its last 512 KiB");
+            told.push(LogLine { line_no: before + 1, line: text, ..line.clone() });
+        }
+        told.push(line);
+    }
+    told
+}
+
+/// At most [`LINE_BYTES_MAX`] bytes, at a character's end, and how many were left out.
 fn cut(line: &str) -> String {
-    let mut end = line.len().min(LINE_BYTES_MAX);
+    if line.len() <= LINE_BYTES_MAX {
+        return storable(line);
+    }
+    let mut end = LINE_BYTES_MAX - 32;
     while !line.is_char_boundary(end) {
         end -= 1;
     }
-    line[..end].replace('\0', "\u{fffd}")
+    storable(format!("{}… ({} more bytes)", &line[..end], line.len() - end))
 }

@@ -16,6 +16,8 @@ use tidemill_spec::steps;
 
 use crate::Deps;
 
+mod left;
+
 /// Larger checkpoints are kept on the object store, so that the engine's rows stay small.
 const INLINE_BYTES_MAX: usize = 8 << 10;
 
@@ -99,11 +101,23 @@ impl Job for PythonJob {
             Json::Object(outputs) => outputs,
             _ => Map::new(),
         };
+        for name in ["artifact", "dataset"] {
+            if outputs.shift_remove(name).is_some() {
+                cx.log(format!(
+                    "warning: outputs.{name} is set by the step itself; the function's is not kept"
+                ));
+            }
+        }
         if let Some(dataset) = &args.with.dataset {
             // Says what an artifact was made from, to whoever registers it.
             outputs.insert("dataset".to_owned(), dataset.as_str().into());
         }
         if let Some(folder) = result.artifact {
+            let tidied = folder.clone();
+            let changed = tokio::task::spawn_blocking(move || left::make_storable(&tidied)).await;
+            for note in changed.map_err(JobError::retry)?.map_err(disk)? {
+                cx.log(format!("warning: {note}"));
+            }
             let keep = || async { Ok(self.deps.blobs.put_folder("artifacts", &folder).await?) };
             let place = cx.persist(keep).await?;
             outputs.insert("artifact".to_owned(), place.into());

@@ -136,6 +136,7 @@ impl Process {
         let body = rows.map(protocol::encode).transpose()?.unwrap_or_default();
         let calls = self.calls.clone();
         calls.reset()?;
+        self.output.forget();
         let answer = tokio::select! {
             answer = self.converse(request, &body, sink) => answer,
             limit = calls.overdue(first, call_limit) => Err(PyError::Time { limit }),
@@ -143,9 +144,7 @@ impl Process {
         if let Some(worker) = self.worker {
             self.tree.kill_orphans(worker);
         }
-        for line in self.output.take() {
-            sink.event(StepEvent::Log(line)).await?;
-        }
+        told(sink, self.output.take_all()).await?;
         answer
     }
 
@@ -161,6 +160,8 @@ impl Process {
         loop {
             let (header, body) = self.next_frame(sink).await?;
             let message = serde_json::from_slice(&header).map_err(io::Error::from)?;
+            // What was printed before it was said, stands before it.
+            told(sink, self.output.take_said()).await?;
             let event = match message {
                 Message::Done { outputs, failures } => return Ok(Reply { outputs, failures, body }),
                 Message::Raised { kind, message, traceback } => {
@@ -168,7 +169,8 @@ impl Process {
                 }
                 Message::Hello { .. } => continue,
                 Message::Log { line } => {
-                    sink.event(StepEvent::Log(line)).await?;
+                    told(sink, self.output.take_all()).await?;
+                    told(sink, vec![line]).await?;
                     continue;
                 }
                 Message::Checkpoint { value } => StepEvent::Checkpoint(value),
@@ -196,10 +198,8 @@ impl Process {
                             let limit_bytes = self.options.memory_bytes;
                             return Err(PyError::Memory { limit_bytes, traceback: String::new() });
                         }
-                        for line in self.output.take() {
-                            sink.event(StepEvent::Log(line)).await?;
-                        }
                     }
+                    lines = self.output.next() => told(sink, lines).await?,
                 }
             }
         };
@@ -236,8 +236,7 @@ impl Process {
         let status = timeout(DEATH_LIMIT, self.guard.wait()).await;
         let status =
             status.ok().and_then(Result::ok).map_or_else(|| "closed its socket".to_owned(), described);
-        let lines = self.output.take();
-        (status, lines[lines.len().saturating_sub(20)..].join("\n"))
+        (status, self.output.last())
     }
 }
 
@@ -259,6 +258,13 @@ fn described(status: ExitStatus) -> String {
         }
         (None, None) => status.to_string(),
     }
+}
+
+async fn told(sink: &mut impl StepSink, lines: Vec<String>) -> Result<(), JobError> {
+    for line in lines {
+        sink.event(StepEvent::Log(line)).await?;
+    }
+    Ok(())
 }
 
 struct Nobody;

@@ -13,7 +13,7 @@ use arrow::{
 };
 use indexmap::IndexMap;
 use serde::Serialize;
-use tidemill_core::{Fault, JobError};
+use tidemill_core::{Ends, Fault, JobError};
 use tidemill_rows::field;
 use tidemill_spec::Type;
 use tokio::time::Instant;
@@ -25,9 +25,8 @@ use crate::{
 
 /// Rows of one request in [`Mode::Row`].
 const ROWS_PER_REQUEST: usize = 8192;
-/// Printed lines and bytes that are kept.
-const LINES_MAX: usize = 1_000;
-const BYTES_MAX: usize = 256 << 10;
+/// Printed lines that wait to be taken: so many of the first and of the last.
+const LINES_MAX: usize = 500;
 
 /// How a transform is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -63,33 +62,30 @@ pub struct Transformed {
     pub failures: Vec<(usize, Fault)>,
 }
 
-/// What user code printed, up to a bound; what is cut off is said.
-#[derive(Debug, Default)]
-pub struct Printed {
-    lines: Vec<String>,
-    kept: usize,
-    kept_bytes: usize,
-    full: bool,
+/// What user code printed: of very much the first and the last lines, and how many lie between them.
+#[derive(Debug)]
+pub struct Printed(Ends<String>);
+
+impl Default for Printed {
+    fn default() -> Self {
+        Self(Ends::new(LINES_MAX))
+    }
 }
 
 impl Printed {
     /// The lines since the last time.
     pub fn take(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.lines)
+        let left_out = self.0.left_out();
+        let (mut lines, last) = self.0.take();
+        if left_out > 0 {
+            lines.push(format!("… {left_out} lines left out"));
+        }
+        lines.extend(last);
+        lines
     }
 
     fn push(&mut self, line: String) {
-        if self.full {
-            return;
-        }
-        (self.kept, self.kept_bytes) = (self.kept + 1, self.kept_bytes + line.len());
-        self.full = self.kept > LINES_MAX || self.kept_bytes > BYTES_MAX;
-        let most = || format!("{LINES_MAX} lines or {} KiB", BYTES_MAX >> 10);
-        self.lines.push(if self.full {
-            format!("… what is printed past {} is dropped", most())
-        } else {
-            line
-        });
+        self.0.push(line);
     }
 }
 
@@ -291,13 +287,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_printed_is_bounded_and_the_end_is_said() {
+    fn of_what_is_printed_the_first_and_the_last_are_kept() {
         let mut printed = Printed::default();
         (0..2_000).for_each(|n| printed.push(n.to_string()));
         let lines = printed.take();
-        assert_eq!(lines.len(), LINES_MAX + 1);
-        assert_eq!(lines.last().unwrap(), "… what is printed past 1000 lines or 256 KiB is dropped");
+        assert_eq!((lines[0].as_str(), lines[499].as_str()), ("0", "499"));
+        assert_eq!((lines[500].as_str(), lines[501].as_str()), ("… 1000 lines left out", "1500"));
+        assert_eq!(lines.last().unwrap(), "1999");
         printed.push("more".to_owned());
-        assert!(printed.take().is_empty());
+        assert_eq!(printed.take(), ["more"]);
     }
 }

@@ -277,6 +277,77 @@ async fn a_step_that_raises_leaves_its_traceback_in_the_log() {
 }
 
 #[tokio::test]
+async fn standard_output_is_a_real_file() {
+    let out = tempfile::tempdir().unwrap();
+    let mut heard = Heard::default();
+    let call = call("writes_to_its_streams", out.path());
+    PyPool::start(options()).run_step(call, &mut heard).await.unwrap();
+    let expected = [
+        "from subprocess",
+        "bytes \u{fffd}",
+        "to stderr",
+        "half a character \\ud800",
+        "utf-8 1 2",
+        "past Python",
+    ];
+    assert_eq!(heard.lines(), expected);
+}
+
+#[tokio::test]
+async fn the_last_words_of_a_process_that_dies_are_heard_and_told() {
+    let out = tempfile::tempdir().unwrap();
+    let mut heard = Heard::default();
+    let call = call("dies_with_a_trace", out.path());
+    let error = PyPool::start(options()).run_step(call, &mut heard).await.unwrap_err();
+    let PyError::Died { output, .. } = &error else { panic!("{error}") };
+    assert!(output.contains("before") && output.contains("in dies_with_a_trace"), "{output}");
+    assert!(heard.lines().iter().any(|line| line.contains("in dies_with_a_trace")), "{:?}", heard.lines());
+}
+
+#[tokio::test]
+async fn a_progress_bar_is_one_line_and_the_traceback_follows_it() {
+    let out = tempfile::tempdir().unwrap();
+    let mut heard = Heard::default();
+    let call = call("progress_then_raise", out.path());
+    let error = PyPool::start(options()).run_step(call, &mut heard).await.unwrap_err();
+    assert!(error.to_string().starts_with("ValueError: after all that"), "{error}");
+    let lines = heard.lines();
+    assert_eq!(lines[0], format!("200000 of 200000 [{}]", "#".repeat(20)));
+    assert!(lines[1].contains("functions.py"), "{lines:?}");
+    assert_eq!(lines.last(), Some(&"ValueError: after all that"));
+    assert!(lines.len() < 6, "{lines:?}");
+}
+
+#[tokio::test]
+async fn what_json_cannot_hold_costs_no_work_and_is_told() {
+    let out = tempfile::tempdir().unwrap();
+    let mut heard = Heard::default();
+    let call = call("gives_what_json_cannot_hold", out.path());
+    let result = PyPool::start(options()).run_step(call, &mut heard).await.unwrap();
+    let outputs = json!({ "auc": null, "name\u{fffd}": "d\u{fffd}", "rows": "1180591620717411303424" });
+    assert_eq!(result.outputs, outputs);
+    assert_eq!(serde_json::Value::from(result.params), json!({ "text": "a\u{fffd}b", "limit": null }));
+    assert_eq!(serde_json::Value::from(result.metrics), json!({ "loss": null }));
+    assert!(heard.0.contains(&StepEvent::Checkpoint(json!({ "best": null, "name": "c\u{fffd}" }))));
+    let warned = heard.lines().iter().filter(|line| line.starts_with("warning: ")).count();
+    assert_eq!(warned, 9, "{:?}", heard.lines());
+    assert!(heard.lines().contains(&"warning: outputs.auc is not a finite number (nan); kept as null"));
+}
+
+#[tokio::test]
+async fn what_user_code_raises_is_text_whatever_it_says() {
+    let out = tempfile::tempdir().unwrap();
+    let mut heard = Heard::default();
+    let pool = PyPool::start(options());
+    let error = pool.run_step(call("raises_nul", out.path()), &mut heard).await.unwrap_err();
+    assert!(error.to_string().starts_with("ValueError: a\u{fffd}b \u{fffd} at functions.py:"), "{error}");
+    let error = pool.run_step(call("returns_an_object", out.path()), &mut heard).await.unwrap_err();
+    let told = "returned what can't be kept: object is not JSON; write it as text, or to a file in `out`";
+    assert_eq!(error.to_string(), told);
+    assert!(matches!(JobError::from(error), JobError::Discard(_)), "it would be the same again");
+}
+
+#[tokio::test]
 async fn a_listener_that_refuses_ends_the_step() {
     struct Fenced;
     impl StepSink for Fenced {

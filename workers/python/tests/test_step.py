@@ -14,7 +14,8 @@ import pytest
 
 from tidemill import Context, Dataset
 from tidemill.errors import headline, traceback_of
-from tidemill.protocol import Channel, to_json
+from tidemill.protocol import Channel, plain, to_json
+from tidemill.step import kept
 
 
 def test_what_is_given_to_a_context_is_json_or_refused() -> None:
@@ -25,15 +26,56 @@ def test_what_is_given_to_a_context_is_json_or_refused() -> None:
     assert json.loads(to_json(given)) == {"tree": 3, "curve": [1.5, 2.0], "day": "2013-06-01", "file": "a/b"}
     with pytest.raises(TypeError, match="Booster is not JSON"):
         to_json({"booster": Booster()})
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        to_json({"loss": math.nan})
+    with pytest.raises(TypeError, match="a name is text, not tuple"):
+        to_json({(1, 2): "pair"})
+    endless: list[Any] = []
+    endless.append(endless)
+    with pytest.raises(ValueError, match="more than 100 deep"):
+        to_json(endless)
+
+
+def test_what_json_cannot_hold_is_replaced_and_told_with_its_place() -> None:
+    changed: list[str] = []
+    given = {
+        "auc": math.nan,
+        "curve": np.array([1.0, -math.inf]),
+        "name\0": "a\0b\ud800",
+        "rows": 2**63,
+        "wide": np.longdouble("nan"),
+        "gone": [pd.NA, pd.NaT, None],
+        "kept": [np.float32(0.5), 2**63 - 1, True, np.bool_(False), "\u00e9\U0001f30a"],
+    }
+    assert plain(given, changed, "outputs") == {
+        "auc": None,
+        "curve": [1.0, None],
+        "name\ufffd": "a\ufffdb\ufffd",
+        "rows": "9223372036854775808",
+        "wide": None,
+        "gone": [None, None, None],
+        "kept": [0.5, 2**63 - 1, True, False, "\u00e9\U0001f30a"],
+    }
+    assert changed == [
+        "outputs.auc is not a finite number (nan); kept as null",
+        "outputs.curve[1] is not a finite number (-inf); kept as null",
+        "outputs holds NUL or half a character; kept with U+FFFD in its place",
+        "outputs.name\ufffd holds NUL or half a character; kept with U+FFFD in its place",
+        "outputs.rows is beyond 64 bits; kept as text",
+        "outputs.wide is not a finite number (nan); kept as null",
+    ]
+
+
+def test_the_log_warns_of_what_was_replaced(capsys: pytest.CaptureFixture[str]) -> None:
+    assert kept("checkpoint", [math.inf] * 12) == [None] * 12
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == "warning: checkpoint[0] is not a finite number (inf); kept as null"
+    assert told[10:] == ["warning: 2 more values of checkpoint were replaced"]
 
 
 def test_metrics_are_numbers_and_nan_is_null() -> None:
     sent: list[dict[str, Any]] = []
     ctx = Context({}, None, sent.append)
-    ctx.log_metrics({"auc": np.float64(0.5), "loss": math.nan})
-    assert sent == [{"type": "metrics", "values": {"auc": 0.5, "loss": None}}]
+    ctx.log_metrics({"auc": np.float64(0.5), "loss": math.nan, "none": None, "vast": 10**400})  # type: ignore[dict-item]
+    assert sent == [{"type": "metrics", "values": {"auc": 0.5, "loss": None, "none": None, "vast": None}}]
     with pytest.raises(ValueError, match="could not convert"):
         ctx.log_metrics({"auc": "good"})  # type: ignore[dict-item]
 

@@ -59,6 +59,63 @@ async fn log_lines_can_be_read_while_the_job_runs() {
 }
 
 #[tokio::test]
+async fn what_user_code_says_with_nul_ends_its_job_as_anything_else_would() {
+    let world = World::new().await;
+    let job = scripted(|args, cx| {
+        Box::pin(async move {
+            cx.log("nul \0 here");
+            let nul = json!({ "a\0": "b\0" });
+            cx.log_params(nul.as_object().cloned().unwrap_or_default()).await?;
+            cx.save_checkpoint(nul.clone()).await?;
+            match args.as_str() {
+                Some("completes") => Ok(Outcome::Completed(nul)),
+                Some("fails") => Err(JobError::Discard(Fault::new("ValueError: a\0b").detail("line\0"))),
+                // Made otherwise than by its constructors.
+                _ => Err(JobError::Discard(Fault { message: "c\0".to_owned(), ..Fault::new("") })),
+            }
+        })
+    });
+    let runs = [
+        world.enqueue(json!("completes")).await,
+        world.enqueue(json!("fails")).await,
+        world.enqueue(json!("odd")).await,
+    ];
+    let worker = world.worker(job, quick());
+    let [completed, failed, odd] =
+        [world.ended(runs[0]).await, world.ended(runs[1]).await, world.ended(runs[2]).await];
+    assert_eq!(completed.step_list[0].outputs, Some(json!({ "a\u{fffd}": "b\u{fffd}" })));
+    assert_eq!(completed.step_list[0].params, Some(json!({ "a\u{fffd}": "b\u{fffd}" })));
+    assert_eq!(failed.step_list[0].fault.as_ref().unwrap().message, "ValueError: a\u{fffd}b");
+    let told = odd.step_list[0].fault.as_ref().unwrap().to_string();
+    assert_eq!(told, "[TM1008] the database refused what the attempt returned");
+    for page in [completed, failed, odd] {
+        assert_eq!(page.step_list[0].attempts.len(), 1, "{page:?}");
+    }
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn of_a_long_log_the_end_is_kept() {
+    let world = World::new().await;
+    let job = scripted(|_, cx| {
+        Box::pin(async move {
+            (0..200_000).for_each(|line| cx.log(format!("line {line}")));
+            cx.log("");
+            Err(JobError::Discard(Fault::new("at the end")))
+        })
+    });
+    let run = world.enqueue(json!(null)).await;
+    let worker = world.worker(job, quick());
+    world.ended(run).await;
+    let log = world.store().log(run, None, None).await.unwrap();
+    let line = |index: usize| log[index].line.as_str();
+    assert_eq!((line(0), line(log.len() - 2), line(log.len() - 1)), ("line 0", "line 199999", ""));
+    let gap = log.iter().find(|line| line.line.starts_with('…')).unwrap();
+    assert!(gap.line.contains("lines left out"), "{gap:?}");
+    worker.stop().await;
+}
+
+#[tokio::test]
 async fn a_cancelled_run_stops_its_job_with_or_without_its_help() {
     let world = World::new().await;
     let job = scripted(|args, cx| {
@@ -189,13 +246,15 @@ async fn outputs_that_cannot_be_stored_fail_their_own_job_alone() {
     let world = World::new().await;
     let job = scripted(|args, _| Box::pin(async move { Ok(Outcome::Completed(args)) }));
     let good = world.enqueue(json!("fine")).await;
-    let nul = scripted(|_, _| Box::pin(async { Ok(Outcome::Completed(json!("a\0b"))) }));
+    // Whatever else a database may refuse for its content.
+    world.sql("ALTER TABLE step ADD CONSTRAINT refused CHECK (outputs <> '\"too much\"')").await;
+    let refused = scripted(|_, _| Box::pin(async { Ok(Outcome::Completed(json!("too much"))) }));
     let worker = world.worker(job, quick());
     assert_eq!(world.ended(good).await.run.state, RunState::Completed);
     worker.stop().await;
 
     let bad = world.enqueue(json!(null)).await;
-    let worker = world.worker(nul, quick());
+    let worker = world.worker(refused, quick());
     let page = world.ended(bad).await;
     assert_eq!(page.step_list[0].state, StepState::Failed);
     assert_eq!(page.step_list[0].fault.as_ref().unwrap().code.unwrap().0, 1008);

@@ -1,22 +1,24 @@
--- Appends lines ($4 numbers, $5 times, $6 texts) to the log of the attempt ($1 run, $2 step, $3 number), up to $7
--- bytes in all; the first line past them says that it and what follows was dropped. A repeat changes nothing.
-WITH kept AS (
-    -- One that is full counts as over the limit, so that nothing follows the line that says so.
-    SELECT CASE WHEN bool_or(line LIKE '… the log is full%') THEN $7 + 1
-                ELSE coalesce(sum(octet_length(line)), 0) END AS bytes
-    FROM attempt_log WHERE run_id = $1 AND step = $2 AND attempt = $3
-), fresh AS (
-    SELECT line_no, at, line, kept.bytes + sum(octet_length(line)) OVER (ORDER BY line_no) AS upto
-    FROM kept, unnest($4::integer[], $5::timestamptz[], $6::text[]) AS fresh (line_no, at, line)
-), bounded AS (
-    SELECT line_no, at, line FROM fresh WHERE upto <= $7
-    UNION ALL
-    SELECT * FROM (
-        SELECT line_no, at, '… the log is full: what follows was dropped' FROM fresh
-        WHERE upto > $7 AND upto - octet_length(line) <= $7
-        ORDER BY line_no LIMIT 1
-    ) AS full_at
+-- Adds lines ($4 numbers, $5 times, $6 texts) to the log of the attempt ($1 run, $2 step, $3 number), and takes out the
+-- middle of a long one: what lies neither in its first $7 bytes nor in its last $8. A repeat changes nothing.
+WITH fresh AS (
+    SELECT * FROM unnest($4::integer[], $5::timestamptz[], $6::text[]) AS fresh (line_no, at, line)
+), known AS (
+    SELECT line_no, octet_length(line) AS bytes FROM attempt_log
+    WHERE run_id = $1 AND step = $2 AND attempt = $3
+    UNION
+    SELECT line_no, octet_length(line) FROM fresh
+), middle AS (
+    SELECT line_no
+    FROM (SELECT line_no,
+                 sum(bytes) OVER (ORDER BY line_no) AS from_start,
+                 sum(bytes) OVER (ORDER BY line_no DESC) AS from_end
+          FROM known) AS sized
+    WHERE from_start > $7 AND from_end > $8
+), taken_out AS (
+    DELETE FROM attempt_log
+    WHERE run_id = $1 AND step = $2 AND attempt = $3 AND line_no IN (SELECT line_no FROM middle)
 )
 INSERT INTO attempt_log (run_id, step, attempt, line_no, at, line)
-SELECT $1, $2, $3, line_no, at, line FROM bounded
+SELECT $1, $2, $3, line_no, at, line FROM fresh
+WHERE line_no NOT IN (SELECT line_no FROM middle)
 ON CONFLICT DO NOTHING

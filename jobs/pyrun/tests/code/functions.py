@@ -1,6 +1,7 @@
 """User code of the tests: what people write, and what goes wrong with it."""
 
 import ctypes
+import faulthandler
 import os
 import signal
 import subprocess
@@ -105,6 +106,48 @@ def step(ctx, dataset, out):
     os.system("echo from a child")
     (out / "made.txt").write_text("made")
     return {"trees": 10}
+
+
+def writes_to_its_streams(ctx, dataset, out):
+    subprocess.run(["echo", "from subprocess"], stdout=sys.stdout, check=True)
+    sys.stdout.buffer.write(b"bytes \xff\n")
+    sys.stdout.buffer.flush()
+    print("to stderr", file=sys.stderr)
+    print("half a character \ud800")
+    faulthandler.enable()
+    print(sys.stdout.encoding, sys.stdout.fileno(), sys.stderr.fileno())
+    os.write(1, b"past Python\n")
+
+
+def dies_with_a_trace(ctx, dataset, out):
+    faulthandler.enable()
+    print("before")
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def progress_then_raise(ctx, dataset, out):
+    for step in range(200_001):
+        sys.stderr.write(f"\r{step} of 200000 [{'#' * (step // 10_000):20}]")
+        sys.stderr.flush()
+        if step % 50_000 == 0:
+            ctx.checkpoint(step)
+    raise ValueError("after all that")
+
+
+def gives_what_json_cannot_hold(ctx, dataset, out):
+    ctx.log_params({"text": "a\0b", "limit": float("inf")})
+    ctx.log_metrics({"loss": float("nan")})
+    ctx.checkpoint({"best": float("-inf"), "name": "c\0"})
+    print("nul \0 and half \udfff")
+    return {"auc": float("nan"), "name\0": "d\0", "rows": 2**70}
+
+
+def raises_nul(ctx, dataset, out):
+    raise ValueError("a\0b \ud800")
+
+
+def returns_an_object(ctx, dataset, out):
+    return {"model": object()}
 
 
 def failing_step(ctx, dataset, out):

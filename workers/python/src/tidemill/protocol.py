@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 import socket
 import struct
 import threading
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
@@ -22,7 +24,12 @@ PROTOCOL = 1
 HEADER_BYTES_MAX = 64 << 20
 """Longer headers are refused by the other side."""
 
+DEPTH_MAX = 100
+"""Of lists and maps within each other; the other side reads no deeper ones."""
+
 _LENGTHS = struct.Struct("<II")
+_INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
+_NONE = "\ufffd"
 
 
 class Frame(NamedTuple):
@@ -65,21 +72,86 @@ class Channel:
 
 
 def to_json(value: Any) -> bytes:
-    """JSON of what user code gave: numpy's values become plain ones, paths and times text.
+    """JSON of what user code gave, as `plain` makes it."""
+    return json.dumps(plain(value), allow_nan=False).encode()
 
-    Anything else is refused, so that nothing comes back as something else: a model is no JSON, and NaN is not.
+
+def plain(value: Any, changed: list[str] | None = None, place: str = "", depth: int = 0) -> Any:
+    """What user code gave as JSON has it: numpy's values as plain ones, paths and times as text, missing ones as null.
+
+    What JSON or the database can't hold is replaced, so that no work is lost for it, and told in `changed` with its
+    place: numbers that are not finite are null, whole numbers beyond 64 bits are text, and characters that are none
+    (NUL, halves of surrogates) are U+FFFD. Anything else is refused, so that nothing comes back as something else: a
+    model is no JSON.
     """
+    told: list[str] = [] if changed is None else changed
+    if depth > DEPTH_MAX:
+        raise ValueError(f"lists and maps within each other more than {DEPTH_MAX} deep")
+    if missing(value):
+        return None
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return _text(value, told, place)
+    if isinstance(value, int):
+        return _int(int(value), told, place)
+    if isinstance(value, float):
+        return _float(float(value), told, place)
+    if isinstance(value, Mapping):
+        pairs = ((_key(key, told, place), item) for key, item in value.items())
+        return {key: plain(item, told, f"{place}.{key}" if place else key, depth + 1) for key, item in pairs}
+    if isinstance(value, list | tuple):
+        return [plain(item, told, f"{place}[{index}]", depth + 1) for index, item in enumerate(value)]
+    if hasattr(value, "tolist"):
+        inner = value.tolist()
+        # A number wider than Python's has no plain one.
+        return plain(float(inner) if type(inner) is type(value) else inner, told, place, depth)
+    if isinstance(value, dt.date | dt.datetime):
+        return value.isoformat()
+    if isinstance(value, PurePath):
+        return _text(str(value), told, place)
+    raise TypeError(f"{type(value).__name__} is not JSON; write it as text, or to a file in `out`")
 
-    def convert(other: Any) -> Any:
-        if hasattr(other, "tolist"):
-            return other.tolist()
-        if isinstance(other, dt.date | dt.datetime):
-            return other.isoformat()
-        if isinstance(other, PurePath):
-            return str(other)
-        raise TypeError(f"{type(other).__name__} is not JSON; write it as text, or to a file in `out`")
 
-    return json.dumps(value, default=convert, allow_nan=False).encode()
+def missing(value: Any) -> bool:
+    """Whether a value is `None`, or pandas' word for one that is missing."""
+    return value is None or type(value).__name__ in ("NAType", "NaTType")
+
+
+def readable(text: str) -> str:
+    """Text without characters that are none: NUL and halves of surrogates are U+FFFD."""
+    return text.replace("\0", _NONE).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _text(text: str, changed: list[str], place: str) -> str:
+    read = readable(text)
+    if read != text:
+        changed.append(f"{place or 'the text'} holds NUL or half a character; kept with U+FFFD in its place")
+    return read
+
+
+def _float(number: float, changed: list[str], place: str) -> float | None:
+    if math.isfinite(number):
+        return number
+    changed.append(f"{place or 'the value'} is not a finite number ({number}); kept as null")
+    return None
+
+
+def _int(number: int, changed: list[str], place: str) -> int | str:
+    if _INT_MIN <= number <= _INT_MAX:
+        return number
+    changed.append(f"{place or 'the value'} is beyond 64 bits; kept as text")
+    return str(number)
+
+
+def _key(key: Any, changed: list[str], place: str) -> str:
+    if isinstance(key, str):
+        return _text(key, changed, place)
+    if key is None or isinstance(key, bool | int | float):
+        return str(json.dumps(key))
+    if hasattr(key, "tolist"):
+        return _key(key.tolist(), changed, place)
+    raise TypeError(f"a name is text, not {type(key).__name__}")
 
 
 def encode(rows: pa.Table | pa.RecordBatch) -> bytes:

@@ -13,12 +13,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tidemill import types
+from tidemill.protocol import missing, plain
 
 Send = Callable[[dict[str, Any]], None]
 
+_TOLD_MAX = 10
+
 
 class Context:
-    """The step that is running. What is given to it must be JSON: numpy's values are, a model's text is."""
+    """The step that is running. What is given to it must be JSON: numpy's values are, a model's text is.
+
+    What JSON can't hold is replaced, with a warning in the log: a number that is not finite is kept as null, a
+    character that is none as U+FFFD.
+    """
 
     def __init__(self, params: Mapping[str, Any], last_checkpoint: Any, send: Send) -> None:
         self.params = dict(params)
@@ -29,18 +36,34 @@ class Context:
 
     def checkpoint(self, value: Any) -> None:
         """Saves `value` durably; should this attempt die, the next one finds it in `last_checkpoint`."""
-        self._send({"type": "checkpoint", "value": value})
+        self._send({"type": "checkpoint", "value": kept("checkpoint", value)})
         self.last_checkpoint = value
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Keeps settings with the run, by name; a later value replaces an earlier one."""
-        self._send({"type": "params", "values": dict(params)})
+        self._send({"type": "params", "values": kept("params", dict(params))})
 
     def log_metrics(self, metrics: Mapping[str, float]) -> None:
-        """Keeps figures with the run, by name; a later value replaces an earlier one. NaN is kept as null."""
-        figures = {name: float(value) for name, value in metrics.items()}
-        values = {name: value if math.isfinite(value) else None for name, value in figures.items()}
-        self._send({"type": "metrics", "values": values})
+        """Keeps figures with the run, by name; a later value replaces an earlier one."""
+        self._send({"type": "metrics", "values": kept("metrics", {name: _figure(metrics[name]) for name in metrics})})
+
+
+def kept(what: str, value: Any) -> Any:
+    """The value as it is kept; what had to be replaced is said in the log."""
+    changed: list[str] = []
+    result = plain(value, changed, what)
+    for note in changed[:_TOLD_MAX]:
+        print(f"warning: {note}")
+    if len(changed) > _TOLD_MAX:
+        print(f"warning: {len(changed) - _TOLD_MAX} more values of {what} were replaced")
+    return result
+
+
+def _figure(value: Any) -> float | None:
+    try:
+        return None if missing(value) else float(value)
+    except OverflowError:
+        return math.inf
 
 
 class Dataset:

@@ -1,12 +1,14 @@
 """The process that runs user code for Tidemill, with its socket as stdin; `tidemill.guard` starts it.
 
-One loop: take a request, run it, answer. Everything it prints goes to the log of the step or update. It ends when
-the socket does; while user code runs, its guard ends it, with everything it started.
+One loop: take a request, run it, answer. What it prints goes to standard output and error, real files which Tidemill
+reads for the log of the step or update. It ends when the socket does; while user code runs, its guard ends it, with
+everything it started.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import io
 import mmap
@@ -16,7 +18,6 @@ import resource
 import socket
 import struct
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,10 @@ from tidemill import errors, transform
 from tidemill.errors import EntryError, ReturnedError, headline, traceback_of
 from tidemill.models import ModelError, bare, predictors
 from tidemill.protocol import PROTOCOL, Channel, Frame, decode, to_json
-from tidemill.step import Context, Dataset
+from tidemill.step import Context, Dataset, kept
+
+OUTPUTS_BYTES_MAX = 16 << 20
+"""Outputs of a step are read by the steps after it, and shown to people."""
 
 _TAKEN = sys.stdlib_module_names | {"tidemill"}
 """A project's module of such a name is never found: `import` gives the other one."""
@@ -49,7 +53,7 @@ def main() -> None:
         _limit_memory(options.memory_bytes)
     channel = Channel(sock)
     worker = Worker(channel, _counter(options.calls) if options.calls else lambda: None)
-    sys.stdout = sys.stderr = _Lines(worker.log)
+    sys.stdout, sys.stderr = _stream(1), _stream(2)
     channel.send({"type": "hello", "protocol": PROTOCOL, "python": platform.python_version(), "pid": os.getpid()})
     try:
         while True:
@@ -66,7 +70,6 @@ class Worker:
         self._calling = calling
         self._entries: dict[str, Callable[..., Any]] = {}
         self._model: predictors.Predictor | None = None
-        self._logging = False
         self._requests: dict[str, Callable[[Frame], None]] = {
             "transform": self._transform,
             "step": self._step,
@@ -84,23 +87,16 @@ class Worker:
             kind = _kind_of(error)
             message = str(error) if kind in ("entry", "returned") else headline(error)
             cause = error.__cause__ if kind == "entry" and error.__cause__ else error
-            self._flush()
+            _flush()
             self._channel.send({"type": "raised", "kind": kind, "message": message, "traceback": traceback_of(cause)})
-
-    def log(self, line: str) -> None:
-        """Sends one printed line to the log of the step or update that runs; between requests nobody listens."""
-        if self._logging:
-            self._channel.send({"type": "log", "line": line})
 
     def _transform(self, frame: Frame) -> None:
         head = frame.header
-        self._logging = True
         try:
             function = self._entry(head["entry"])
             result = transform.run(function, head["mode"], decode(frame.body), head["out"], self._calling)
         finally:
-            self._flush()
-            self._logging = False
+            _flush()
         self._channel.send(
             {"type": "done", "failures": [failure._asdict() for failure in result.failures]}, result.rows
         )
@@ -112,20 +108,17 @@ class Worker:
             told = dict(head["dataset"])
             dataset = Dataset([Path(file) for file in told.pop("files")], **told)
         ctx = Context(head["params"], head["checkpoint"], self._durably)
-        self._logging = True
         try:
-            outputs = self._entry(head["entry"])(ctx, dataset, out)
-            if outputs is not None and not isinstance(outputs, dict):
-                raise ReturnedError(f"returned {type(outputs).__name__}, expected a dict or nothing")
-            _check_json(outputs)
+            outputs = _outputs(self._entry(head["entry"])(ctx, dataset, out))
             if dataset is not None:
                 bare.wrap(out, dataset)
         except BaseException as error:
-            print(traceback_of(error))
+            _flush()
+            # A line of its own, whatever a progress bar has left open.
+            for line in traceback_of(error).splitlines():
+                self._channel.send({"type": "log", "line": line})
             raise
-        finally:
-            self._flush()
-            self._logging = False
+        _flush()
         self._channel.send({"type": "done", "outputs": outputs})
 
     def _load_model(self, frame: Frame) -> None:
@@ -143,13 +136,9 @@ class Worker:
         return self._entries[entry]
 
     def _durably(self, event: dict[str, Any]) -> None:
-        self._flush()
+        _flush()
         self._channel.send(event)
         self._channel.receive()
-
-    @staticmethod
-    def _flush() -> None:
-        sys.stdout.flush()
 
 
 def load_entry(entry: str) -> Callable[..., Any]:
@@ -175,32 +164,33 @@ def _add_to_path(code: Path) -> None:
     sys.path.insert(place, str(code))
 
 
-class _Lines(io.TextIOBase):
-    """A text stream that hands on whole lines."""
+def _stream(descriptor: int) -> io.TextIOWrapper:
+    """Standard output or error, written a line at a time; text that is none is written escaped."""
+    file = os.fdopen(descriptor, "wb", closefd=False)
+    return io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace", line_buffering=True)
 
-    def __init__(self, take: Callable[[str], None]) -> None:
-        self._take = take
-        self._open = ""
-        self._lock = threading.RLock()
 
-    def write(self, text: str) -> int:
-        """Takes text; lines go on as they are complete."""
-        with self._lock:
-            *lines, self._open = (self._open + text).split("\n")
-            for line in lines:
-                self._take(line)
-        return len(text)
+def _flush() -> None:
+    """Hands on what was printed so far, before anything else is said."""
+    for stream in (sys.stdout, sys.stderr):
+        # User code may have put something else in their place, or closed them.
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            stream.flush()
 
-    def flush(self) -> None:
-        """Hands on what has no line end yet."""
-        with self._lock:
-            if self._open:
-                self._take(self._open)
-                self._open = ""
 
-    def writable(self) -> bool:
-        """Yes."""
-        return True
+def _outputs(returned: Any) -> dict[str, Any] | None:
+    """What a step's function returned, as it is kept."""
+    if returned is None:
+        return None
+    if not isinstance(returned, dict):
+        raise ReturnedError(f"returned {type(returned).__name__}, expected a dict or nothing")
+    try:
+        outputs = kept("outputs", returned)
+        if len(to_json(outputs)) > OUTPUTS_BYTES_MAX:
+            raise ValueError(f"more than {OUTPUTS_BYTES_MAX >> 20} MiB of JSON; write it to a file in `out`")
+        return outputs  # type: ignore[no-any-return]
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ReturnedError(f"returned what can't be kept: {error}") from None
 
 
 def _kind_of(error: BaseException) -> str:
@@ -209,13 +199,6 @@ def _kind_of(error: BaseException) -> str:
     if isinstance(error, EntryError):
         return "entry"
     return "returned" if isinstance(error, ReturnedError | ModelError) else "raised"
-
-
-def _check_json(outputs: Any) -> None:
-    try:
-        to_json(outputs)
-    except (TypeError, ValueError) as error:
-        raise ReturnedError(f"returned what can't be kept: {error}") from None
 
 
 def _counter(path: Path) -> Callable[[], None]:
