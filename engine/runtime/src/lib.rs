@@ -28,6 +28,6 @@ pub use context::Context;
 pub use execute::{Ended, Executor};
 pub use hooks::{Fire, Prepare, Prepared, StepStart};
 pub use job::{Job, JobEntry, Outcome, job_new};
-pub use maintenance::{Maintenance, MaintenanceOptions};
+pub use maintenance::{Maintenance, MaintenanceOptions, TickPlan, plan_ticks};
 pub use stop::{Stop, StopReason};
 pub use worker::{Worker, WorkerError, WorkerOptions};

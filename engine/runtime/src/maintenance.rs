@@ -6,6 +6,8 @@
 
 mod ticks;
 
+pub use ticks::{TickPlan, plan_ticks};
+
 use std::{sync::Arc, time::Duration};
 
 use tidemill_core::{Clock, JobError, RunId, SystemClock, Time};
@@ -118,7 +120,7 @@ impl Maintenance {
     /// tick takes the place of are cancelled last: their rows are locked after those of what starts.
     async fn fire_one(&self, tx: &mut Tx, schedule: &DueSchedule, now: Time) -> Result<usize, JobError> {
         let open = self.store.open_tick_runs(tx, &schedule.name).await?;
-        let plan = ticks::plan(schedule, open.len(), now)?;
+        let plan = plan_ticks(schedule, open.len(), now)?;
         let mut started = 0;
         for (at, outcome) in plan.ticks {
             let (outcome, run) = match outcome {

@@ -124,13 +124,23 @@ impl Store {
         rows.iter().map(schedule_row).collect()
     }
 
+    /// One schedule, locked until `tx` ends: none of its ticks fires meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::NoSchedule`], or when the database can't be reached.
+    pub async fn lock_schedule(&self, tx: &mut Tx, name: &str) -> Result<ScheduleRow, Error> {
+        let one = format!("{SELECT} WHERE schedule.name = $1 FOR UPDATE OF schedule");
+        let row = sqlx::query(sqlx::AssertSqlSafe(one)).bind(name).fetch_optional(tx.conn()).await?;
+        row.as_ref().map(schedule_row).transpose()?.ok_or_else(|| Error::NoSchedule(name.to_owned()))
+    }
+
     /// Holds a schedule, or lets it go on.
     ///
     /// # Errors
     /// [`Error::NoSchedule`], or when the database can't be reached.
-    pub async fn pause_schedule(&self, name: &str, paused: bool) -> Result<(), Error> {
+    pub async fn pause_schedule(&self, tx: &mut Tx, name: &str, paused: bool) -> Result<(), Error> {
         let pause = sqlx::query("UPDATE schedule SET paused = $2 WHERE name = $1").bind(name).bind(paused);
-        let found = pause.execute(&self.pool).await?.rows_affected() == 1;
+        let found = pause.execute(tx.conn()).await?.rows_affected() == 1;
         if found { Ok(()) } else { Err(Error::NoSchedule(name.to_owned())) }
     }
 

@@ -68,12 +68,16 @@ async fn a_paused_schedule_is_never_due() {
     let world = world().await;
     declare(&world, &hourly("pipeline/pipe", "2013-06-01T01:00:00Z")).await;
     for (paused, due) in [(true, false), (false, true)] {
-        world.store.pause_schedule("pipeline/pipe", paused).await.unwrap();
         let mut tx = world.store.begin().await.unwrap();
+        world.store.pause_schedule(&mut tx, "pipeline/pipe", paused).await.unwrap();
+        assert_eq!(world.store.lock_schedule(&mut tx, "pipeline/pipe").await.unwrap().paused, paused);
         let found = world.store.due_schedule(&mut tx, at("2014-01-01T00:00:00Z"), &[]).await.unwrap();
         assert_eq!(found.is_some(), due);
     }
-    let unknown = world.store.pause_schedule("pipeline/none", true).await;
+    let mut tx = world.store.begin().await.unwrap();
+    let unknown = world.store.pause_schedule(&mut tx, "pipeline/none", true).await;
+    assert!(matches!(unknown, Err(Error::NoSchedule(name)) if name == "pipeline/none"));
+    let unknown = world.store.lock_schedule(&mut tx, "pipeline/none").await;
     assert!(matches!(unknown, Err(Error::NoSchedule(name)) if name == "pipeline/none"));
 }
 
@@ -117,15 +121,16 @@ async fn a_log_outlives_its_worker_and_is_read_in_order() {
     let world = world().await;
     let run = world.enqueue(job("a")).await.run;
     let start = world.now().await;
-    let lines = |texts: &[&str], second: i64| {
+    let lines = |texts: &[&str], first: i32, second: i64| {
+        let numbered = (first..).zip(texts);
         let line =
-            |text: &&str| NewLogLine { at: start + TimeDelta::seconds(second), line: (*text).to_owned() };
-        texts.iter().map(line).collect::<Vec<_>>()
+            |(number, text): (i32, &&str)| NewLogLine::new(number, start + TimeDelta::seconds(second), text);
+        numbered.map(line).collect::<Vec<_>>()
     };
-    world.append_log(run, "a", 1, 1, &lines(&["one", "two"], 0)).await;
-    world.append_log(run, "a", 1, 1, &lines(&["one", "two"], 0)).await;
-    world.append_log(run, "a", 1, 3, &lines(&["nul \0 here"], 0)).await;
-    world.append_log(run, "a", 2, 1, &lines(&["again"], 1)).await;
+    world.append_log(run, "a", 1, &lines(&["one", "two"], 1, 0)).await;
+    world.append_log(run, "a", 1, &lines(&["one", "two"], 1, 0)).await;
+    world.append_log(run, "a", 1, &lines(&["nul \0 here"], 3, 0)).await;
+    world.append_log(run, "a", 2, &lines(&["again"], 1, 1)).await;
     let read = |attempt| {
         let store = world.store.clone();
         async move {
@@ -138,24 +143,37 @@ async fn a_log_outlives_its_worker_and_is_read_in_order() {
 }
 
 #[tokio::test]
-async fn a_flood_of_log_lines_ends_with_one_that_says_so() {
+async fn of_a_flood_of_log_lines_the_first_and_the_last_are_kept() {
     let world = world().await;
     let run = world.enqueue(job("a")).await.run;
     let now = world.now().await;
-    let mut next = 1;
-    for batch in 0..8 {
-        let lines: Vec<_> =
-            (0..100).map(|_| NewLogLine { at: now, line: "x".repeat(2000 + batch) }).collect();
-        world.append_log(run, "a", 1, next, &lines).await;
-        next += 100;
+    let mut number = 0;
+    for batch in 0..20 {
+        let lines: Vec<_> = (0..100)
+            .map(|_| {
+                number += 1;
+                NewLogLine::new(number, now, &format!("{number} {}", "x".repeat(2000 + batch)))
+            })
+            .collect();
+        world.append_log(run, "a", 1, &lines).await;
+        // A lost reply.
+        world.append_log(run, "a", 1, &lines).await;
     }
-    let small = [NewLogLine { at: now, line: "y".to_owned() }];
-    world.append_log(run, "a", 1, next, &small).await;
+    let last = [NewLogLine::new(number + 1, now, "ValueError: at the very end")];
+    world.append_log(run, "a", 1, &last).await;
     let log = world.store.log(run, None, None).await.unwrap();
     let bytes: usize = log.iter().map(|line| line.line.len()).sum();
     assert!((1_000_000..1_049_000).contains(&bytes), "{bytes}");
-    assert_eq!(log.last().unwrap().line, "… the log is full: what follows was dropped");
-    assert_eq!(log.iter().filter(|line| line.line.starts_with('…')).count(), 1);
+    assert!(log[0].line.starts_with("1 x"), "{:?}", log[0]);
+    assert_eq!(log.last().unwrap().line, "ValueError: at the very end");
+    let marked = log.iter().filter(|line| line.line.starts_with('…')).collect::<Vec<_>>();
+    let [gap] = marked[..] else { panic!("{marked:?}") };
+    let kept = log.len() - 1;
+    let expected = format!(
+        "… {} lines left out: a log keeps its first and its last 512 KiB",
+        usize::try_from(number).unwrap() + 1 - kept
+    );
+    assert_eq!(gap.line, expected);
 }
 
 #[tokio::test]

@@ -167,6 +167,7 @@ macro_rules! by_verdict {
     )+};
 }
 by_verdict!(
+    JobError,
     tidemill_catalog::Error,
     tidemill_features::Error,
     tidemill_ingest::Error,

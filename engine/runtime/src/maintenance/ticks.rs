@@ -14,19 +14,25 @@ const CENTURY: Duration = Duration::from_hours(100 * 366 * 24);
 
 /// What to do about a due schedule.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Plan {
+pub struct TickPlan {
     /// Ticks to record, oldest first; those that fire start a run.
-    pub(super) ticks: Vec<(Time, TickOutcome)>,
+    pub ticks: Vec<(Time, TickOutcome)>,
     /// Unfinished runs of earlier ticks are cancelled first.
-    pub(super) cancel_open: bool,
+    pub cancel_open: bool,
     /// Where the schedule stands afterwards; in the past while a tick waits.
-    pub(super) next_at: Time,
+    pub next_at: Time,
 }
 
 /// Plans the ticks from `row.next_at` to `now`, both included, while `open` runs of earlier ticks are unfinished.
 ///
 /// With overlap `queue_all` every tick waits for its turn, so there is nothing to catch up.
-pub(super) fn plan(row: &ScheduleRow, open: usize, now: Time) -> Result<Plan, JobError> {
+///
+/// # Errors
+/// The row's cron line, time zone or a policy isn't one.
+pub fn plan_ticks(row: &ScheduleRow, open: usize, now: Time) -> Result<TickPlan, JobError> {
+    if row.next_at > now {
+        return Ok(TickPlan { ticks: Vec::new(), cancel_open: false, next_at: row.next_at });
+    }
     let schedule = Schedule::new(&row.cron, &row.timezone).map_err(JobError::discard)?;
     let overlap: Overlap = policy(&row.overlap)?;
     let catch_up = if overlap == Overlap::QueueAll { CatchUp::All } else { policy(&row.catchup)? };
@@ -69,7 +75,7 @@ pub(super) fn plan(row: &ScheduleRow, open: usize, now: Time) -> Result<Plan, Jo
         }
         (Rest::KeepAll, Some(_)) => later[0],
     };
-    Ok(Plan { ticks, cancel_open: overlap == Overlap::CancelOther && open > 0, next_at })
+    Ok(TickPlan { ticks, cancel_open: overlap == Overlap::CancelOther && open > 0, next_at })
 }
 
 /// What becomes of due ticks that don't fire right away.
@@ -118,7 +124,7 @@ mod tests {
 
     /// The plan at midnight of `day`, as `+1 ~2 !3 → 4`: fired, skipped, missed, where it stands.
     fn check(catchup: &str, overlap: &str, open: usize, day: u32, expected: &str) {
-        let plan = plan(&daily(catchup, overlap), open, at(day)).unwrap();
+        let plan = plan_ticks(&daily(catchup, overlap), open, at(day)).unwrap();
         let day_of = |at: Time| at.format("%-d").to_string();
         let mark = |outcome: &TickOutcome| match outcome {
             TickOutcome::Fired => '+',
@@ -155,9 +161,18 @@ mod tests {
     }
 
     #[test]
+    fn before_the_next_tick_nothing_is_due() {
+        let row = ScheduleRow { next_at: at(5), ..daily("all", "skip") };
+        assert_eq!(
+            plan_ticks(&row, 1, at(4)).unwrap(),
+            TickPlan { ticks: vec![], cancel_open: false, next_at: at(5) }
+        );
+    }
+
+    #[test]
     fn missed_ticks_of_a_long_past_are_not_all_recorded() {
         let row = ScheduleRow { cron: "* * * * *".to_owned(), ..daily("last", "skip") };
-        let plan = plan(&row, 0, at(2)).unwrap();
+        let plan = plan_ticks(&row, 0, at(2)).unwrap();
         assert_eq!(plan.ticks.len(), MISSED_MAX + 1);
         assert_eq!(plan.ticks.last(), Some(&(at(2), TickOutcome::Fired)));
     }

@@ -150,11 +150,10 @@ impl World {
         run: RunId,
         step: &str,
         attempt: u32,
-        first_line: i32,
         lines: &[NewLogLine],
     ) {
         let mut tx = self.store.begin().await.unwrap();
-        self.store.append_log(&mut tx, run, step, attempt, first_line, lines).await.unwrap();
+        self.store.append_log(&mut tx, run, step, attempt, lines).await.unwrap();
         tx.commit().await.unwrap();
     }
 

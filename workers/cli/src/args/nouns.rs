@@ -51,10 +51,16 @@ pub(crate) enum Schedules {
         #[command(flatten)]
         write: Write,
     },
-    /// Let it go on
+    /// Let it go on: says which of the ticks that passed meanwhile fire
     Resume {
         /// The schedule
         name: String,
+        /// Fire none of the ticks that passed while it was paused
+        #[arg(long)]
+        skip_missed: bool,
+        /// Only say what would fire
+        #[arg(long)]
+        dry_run: bool,
         #[command(flatten)]
         write: Write,
     },
