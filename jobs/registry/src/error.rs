@@ -53,6 +53,22 @@ pub enum Error {
         /// The columns, in the signature's order.
         columns: Vec<String>,
     },
+    /// The place is none that a folder is kept at.
+    #[error("`{artifact}` is not an artifact that a step left")]
+    NoArtifact {
+        /// What was given.
+        artifact: String,
+        /// What steps of the same run left.
+        known: Vec<String>,
+    },
+    /// The model's files can't be used: loading them, or predicting their golden rows, raised, died or took too long.
+    #[error("the model in `{artifact}` can't be used: {source}")]
+    Unusable {
+        /// The artifact.
+        artifact: String,
+        /// What happened.
+        source: tidemill_pyrun::PyError,
+    },
     /// A metric that isn't known, or can't be computed for this model or these rows.
     #[error("{0}")]
     Metric(String),
@@ -104,9 +120,48 @@ impl Error {
             Self::FailsOnNulls { .. } => Fault::coded(870, self.to_string()).hint(
                 "declare `on_missing: fail` on the model, so that such a row is refused by itself; or a `default` on each of the features; or train a model that takes nulls",
             ),
+            Self::NoArtifact { known, .. } => {
+                let known = match known.as_slice() {
+                    [] => "no step of this run has left one".to_owned(),
+                    known => format!("steps of this run left {}", known.join(", ")),
+                };
+                Fault::coded(860, self.to_string())
+                    .hint(format!("write `artifact: ${{{{ steps.NAME.outputs.artifact }}}}`; {known}"))
+            }
+            Self::Unusable { source, .. } => {
+                let fault = Fault::coded(861, self.to_string()).hint(unusable_hint(source));
+                match source.fault().detail {
+                    Some(detail) => fault.detail(detail),
+                    None => fault,
+                }
+            }
             Self::Metric(_) => Fault::coded(805, self.to_string()),
             Self::Inference(error) => error.fault(),
             _ => Fault::from_error(self),
+        }
+    }
+}
+
+/// No Python could be started, the socket failed, or somebody killed the process: the model had no part in it.
+fn passing(error: &tidemill_pyrun::PyError) -> bool {
+    use tidemill_pyrun::PyError as E;
+    match error {
+        E::Start { .. } | E::Io(_) | E::Stopped(_) => true,
+        E::Died { status, .. } => status.starts_with("signal 9"),
+        _ => false,
+    }
+}
+
+fn unusable_hint(error: &tidemill_pyrun::PyError) -> &'static str {
+    use tidemill_pyrun::PyError as E;
+    match error {
+        E::Time { .. } => {
+            "a model must load, and predict its golden rows, within that time: train it again, smaller"
+        }
+        E::Memory { .. } => "a model may use 2 GiB: train it again, smaller",
+        _ => {
+            "see that tidemill.models.predictors.load(FOLDER) works with the libraries of the workers, \
+              then train again"
         }
     }
 }
@@ -122,10 +177,20 @@ impl From<Error> for JobError {
             Error::Lake(error) => error.into(),
             Error::Online(error) => error.into(),
             Error::Io(ref source) => Cause::of_io(source).verdict(error.fault()),
-            Error::Inference(Inference::Python(error)) => error.into(),
+            // What a model does, it does again.
+            Error::Inference(Inference::Python(error)) | Error::Unusable { source: error, .. }
+                if passing(&error) =>
+            {
+                error.into()
+            }
             Error::Inference(
-                Inference::Folder { .. } | Inference::Golden { .. } | Inference::Rows { .. },
+                Inference::Folder { .. }
+                | Inference::Golden { .. }
+                | Inference::Rows { .. }
+                | Inference::Python(_),
             )
+            | Error::NoArtifact { .. }
+            | Error::Unusable { .. }
             | Error::UnknownModel { .. }
             | Error::UnknownVersion { .. }
             | Error::UnknownAlias { .. }

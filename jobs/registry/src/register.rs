@@ -12,6 +12,7 @@ use tidemill_spec::{
     Objects,
     steps::{MODEL_REGISTER, ModelRegister},
 };
+use tidemill_store::StepRow;
 
 use crate::{Deps, Error, folder, live::publish, warm, warm::Warm};
 
@@ -49,6 +50,9 @@ impl RegisterJob {
         let catalog = &self.deps.catalog;
         let objects = catalog.objects().await?;
         let training = Training::of(&self.deps, cx.run(), &args.artifact).await?;
+        if !warm::is_artifact(&args.artifact) {
+            return Err(Error::NoArtifact { artifact: args.artifact.clone(), known: training.known }.into());
+        }
         let version = self.version(&objects, args, &training, cx.run()).await?;
         Warm::load_version(&self.deps, &version).await?;
         cx.log(format!("the golden rows of {} predict what was recorded", args.artifact));
@@ -119,7 +123,11 @@ impl RegisterJob {
             dataset: dataset.map(|dataset| dataset.id),
             params: training.params.clone(),
             run: Some(run),
-            code_hash: self.deps.catalog.code_hash().await?,
+            // What the model was made with, whatever was applied since.
+            code_hash: match training.code.clone() {
+                Some(code) => Some(code),
+                None => self.deps.catalog.code_hash().await?,
+            },
         })
     }
 }
@@ -147,17 +155,23 @@ struct Training {
     dataset: Option<Dataset>,
     params: Map<String, Json>,
     metrics: Map<String, Json>,
+    /// Hash of the code that the step ran.
+    code: Option<String>,
+    /// All artifacts that steps of the run left.
+    known: Vec<String>,
 }
 
 impl Training {
     /// Looks for the step of the same run that left the artifact.
     async fn of(deps: &Deps, run: RunId, artifact: &str) -> Result<Self, Error> {
         let page = deps.catalog.store().run(run).await?;
-        let made = |outputs: &Json| outputs.get("artifact").and_then(Json::as_str) == Some(artifact);
-        let Some(step) = page.step_list.into_iter().find(|step| step.outputs.as_ref().is_some_and(made))
+        let left = |step: &StepRow| Some(step.outputs.as_ref()?.get("artifact")?.as_str()?.to_owned());
+        let known: Vec<String> = page.step_list.iter().filter_map(left).collect();
+        let Some(step) = page.step_list.into_iter().find(|step| left(step).as_deref() == Some(artifact))
         else {
-            return Ok(Self::default());
+            return Ok(Self { known, ..Self::default() });
         };
+        let code = step.args.get("code").and_then(Json::as_str).map(str::to_owned);
         let reference =
             step.outputs.as_ref().and_then(|outputs| outputs.get("dataset")?.as_str()?.parse().ok());
         let dataset = match reference {
@@ -168,7 +182,7 @@ impl Training {
             Some(Json::Object(map)) => map,
             _ => Map::new(),
         };
-        Ok(Self { dataset, params: map(step.params), metrics: map(step.metrics) })
+        Ok(Self { dataset, params: map(step.params), metrics: map(step.metrics), code, known })
     }
 
     /// Logged metrics that are numbers.

@@ -7,6 +7,7 @@ use arrow::{
     compute::{and, concat_batches, filter_record_batch, is_not_null, take},
     error::ArrowError,
 };
+use tidemill_blobs::BlobRef;
 use tidemill_catalog::ModelVersion;
 use tidemill_inference::{ModelOptions, ModelPool};
 use tidemill_pyrun::PyOptions;
@@ -28,7 +29,8 @@ impl Warm {
     /// Fetches and loads an artifact; its golden rows have passed when this returns.
     ///
     /// # Errors
-    /// The folder is no model, a golden row predicts something else, or a server can't be reached.
+    /// The folder is no model, can't be loaded within a minute, a golden row predicts something else, or a server can't
+    /// be reached.
     pub async fn load(deps: &Deps, artifact: &str, code_hash: Option<&str>) -> Result<Self, Error> {
         let folder = fetch(deps, artifact).await?;
         let code = match code_hash {
@@ -42,7 +44,13 @@ impl Warm {
             python: PyOptions { processes: 1, ..python.clone() },
             ..ModelOptions::new(folder, python)
         };
-        Ok(Self { pool: ModelPool::load(options).await? })
+        let pool = ModelPool::load(options).await.map_err(|error| match error {
+            tidemill_inference::Error::Python(source) => {
+                Error::Unusable { artifact: artifact.to_owned(), source }
+            }
+            other => other.into(),
+        })?;
+        Ok(Self { pool })
     }
 
     /// Loads a registered version.
@@ -103,6 +111,14 @@ fn put_back(outputs: &RecordBatch, taken: &BooleanArray) -> Result<RecordBatch, 
         .zip(outputs.columns())
         .map(|(field, column)| Ok((field.name().clone(), take(column, &places, None)?, true)));
     RecordBatch::try_from_iter_with_nullable(columns.collect::<Result<Vec<_>, ArrowError>>()?)
+}
+
+/// Where artifacts are kept, each named by its content: no other name is one.
+const ARTIFACTS: &str = "artifacts/";
+
+/// Whether a place is one that an artifact can be kept at.
+pub(crate) fn is_artifact(place: &str) -> bool {
+    place.strip_prefix(ARTIFACTS).is_some_and(|name| name.parse::<BlobRef>().is_ok())
 }
 
 /// The artifact as a local folder.
