@@ -1,5 +1,6 @@
 //! What people do with runs: retry, cancel.
 
+use serde_json::{Map, Value};
 use sqlx::Row as _;
 use tidemill_core::{Fault, Kind, RunId, RunState, Time};
 
@@ -13,9 +14,12 @@ impl Store {
     /// Repeats the failed and cancelled steps of a run, and what they block; finished steps stay as they are.
     /// Attempts go on counting, and checkpoints are kept. Returns the steps that start; none when nothing failed.
     ///
+    /// `replaced` is a map: its fields take the place of those of the same name in the run's context, and in the args
+    /// of the steps that repeat or still wait.
+    ///
     /// # Errors
     /// [`Error::NoRun`], or when the database can't be reached.
-    pub async fn retry_run(&self, run: RunId) -> Result<Vec<String>, Error> {
+    pub async fn retry_run(&self, run: RunId, replaced: &Map<String, Value>) -> Result<Vec<String>, Error> {
         let mut tx = self.begin().await?;
         lock(&mut tx, run).await?;
         let rows =
@@ -25,6 +29,8 @@ impl Store {
         let ready = ready.map(ready_step).collect::<Result<Vec<_>, _>>()?;
         let names: Vec<String> = ready.iter().map(|step| step.step.clone()).collect();
         if !names.is_empty() {
+            let replace = sqlx::query(include_str!("../queries/run/replace.sql")).bind(run.as_uuid());
+            replace.bind(sqlx::types::Json(replaced)).execute(tx.conn()).await?;
             insert_jobs(&mut tx, ready).await?;
             let reopen = "UPDATE run SET state = 'running', finished_at = NULL WHERE id = $1";
             sqlx::query(reopen).bind(run.as_uuid()).execute(tx.conn()).await?;

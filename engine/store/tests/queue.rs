@@ -389,7 +389,7 @@ async fn a_job_under_which_workers_die_in_a_row_goes_to_dead_letter() {
     assert_eq!(page.run.state, RunState::Failed);
     assert_eq!(page.run.fault.unwrap().to_string(), "[TM1002] 5 workers in a row died while they ran it");
     // A person may say that the cause is gone: crashes are counted anew.
-    world.store.retry_run(run).await.unwrap();
+    world.store.retry_run(run, &serde_json::Map::new()).await.unwrap();
     assert_eq!(world.claim_and_die(1).await[0].attempt, 6);
     assert_eq!(world.store.rescue_expired(10).await.unwrap().jobs, 1);
 }

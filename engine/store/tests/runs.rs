@@ -98,7 +98,7 @@ async fn a_failed_step_fails_its_run_when_nothing_else_can_go_on() {
 async fn a_retry_repeats_only_what_failed_and_what_it_blocked() {
     let world = world().await;
     let run = failed_diamond(&world).await;
-    assert_eq!(world.store.retry_run(run).await.unwrap(), ["b"]);
+    assert_eq!(world.store.retry_run(run, &serde_json::Map::new()).await.unwrap(), ["b"]);
     assert_eq!(world.steps(run).await, "a:completed b:available c:completed d:pending");
     let again = world.claim(5).await;
     assert_eq!((names(&again), again[0].attempt, again[0].charged), (vec!["b"], 2, 0));
@@ -108,7 +108,7 @@ async fn a_retry_repeats_only_what_failed_and_what_it_blocked() {
     let page = world.page(run).await;
     let attempts: Vec<_> = page.step_list.iter().map(|step| step.attempts.len()).collect();
     assert_eq!(attempts, [1, 2, 1, 1]);
-    assert!(world.store.retry_run(run).await.unwrap().is_empty());
+    assert!(world.store.retry_run(run, &serde_json::Map::new()).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -118,8 +118,34 @@ async fn a_retried_step_goes_on_from_its_checkpoint() {
     let claimed = world.claim_one().await;
     world.checkpoint(claimed.lease, json!({ "chunk": 7 })).await;
     world.end(&claimed, Ending::Discard(fault())).await;
-    world.store.retry_run(run).await.unwrap();
+    world.store.retry_run(run, &serde_json::Map::new()).await.unwrap();
     assert_eq!(world.claim_one().await.checkpoint, Some(json!({ "chunk": 7 })));
+}
+
+#[tokio::test]
+async fn a_retry_replaces_what_it_is_told_in_what_is_still_to_be_done() {
+    let world = world().await;
+    let coded = |name: &str, needs: &[&str]| NewStep {
+        args: json!({ "step": name, "code": "then" }),
+        ..step(name, needs)
+    };
+    let steps = vec![coded("a", &[]), coded("b", &["a"]), step("c", &["a"]), coded("d", &["b"])];
+    let run =
+        world.start(&NewRun { context: json!({ "code": "then", "params": {} }), ..run_of(steps) }).await;
+    world.complete(&world.claim_one().await).await;
+    let both = world.claim(5).await;
+    world.end(&both[0], Ending::Discard(fault())).await;
+    world.end(&both[1], Ending::Discard(fault())).await;
+    let now = json!({ "code": "now", "unknown": 1 }).as_object().cloned().unwrap();
+    assert_eq!(world.store.retry_run(run, &now).await.unwrap(), ["b", "c"]);
+    let page = world.page(run).await;
+    assert_eq!(page.run.context, json!({ "code": "now", "params": {} }));
+    let args: Vec<_> = page.step_list.iter().map(|step| step.args["code"].as_str()).collect();
+    assert_eq!(args, [Some("then"), Some("now"), None, Some("now")]);
+    // A second call repeats nothing, and so replaces nothing.
+    let later = json!({ "code": "later" }).as_object().cloned().unwrap();
+    assert!(world.store.retry_run(run, &later).await.unwrap().is_empty());
+    assert_eq!(world.page(run).await.run.context["code"], "now");
 }
 
 #[tokio::test]
@@ -162,7 +188,7 @@ async fn a_cancel_stops_what_waits_at_once_and_asks_what_runs() {
     assert_eq!(settled.runs, [(run, RunState::Cancelled)]);
 
     // A person may change their mind: everything that was cancelled runs after all.
-    assert_eq!(world.store.retry_run(run).await.unwrap().len(), 2);
+    assert_eq!(world.store.retry_run(run, &serde_json::Map::new()).await.unwrap().len(), 2);
     for claimed in world.claim(5).await {
         assert_eq!(claimed.cancel_reason, None);
         world.complete(&claimed).await;

@@ -4,7 +4,11 @@
 
 mod imports;
 
-use std::{collections::BTreeMap, fs, io, path::Path, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -47,6 +51,23 @@ impl CodeArchive {
         (!reached.is_empty()).then(|| hex_sha256(&bytes))
     }
 
+    /// Files that are not the same in both, in order: changed, added or removed.
+    pub fn changed_since(&self, before: &Self) -> Vec<String> {
+        let names: BTreeSet<&String> = self.files.keys().chain(before.files.keys()).collect();
+        let changed = names.into_iter().filter(|name| self.files.get(*name) != before.files.get(*name));
+        changed.cloned().collect()
+    }
+
+    /// Reads the code of `hash` from the object store.
+    pub async fn load(blobs: &Blobs, hash: &str) -> Result<Self, Error> {
+        let bytes = blobs.get_at(&place(hash)).await.map_err(|error| failed(hash, error))?;
+        let archive: Self = serde_json::from_slice(&bytes).map_err(|error| failed(hash, error))?;
+        if archive.hash() != hash {
+            return Err(failed(hash, "the archive has another content"));
+        }
+        Ok(archive)
+    }
+
     /// Keeps it on the object store. Safe to repeat: the place is named by the hash.
     pub async fn store(&self, blobs: &Blobs) -> Result<(), Error> {
         let hash = self.hash();
@@ -65,11 +86,7 @@ pub async fn unpack(blobs: &Blobs, hash: &str, cache: &Path) -> Result<PathBuf, 
     if untouched(&folder, hash) {
         return Ok(folder);
     }
-    let bytes = blobs.get_at(&place(hash)).await.map_err(|error| failed(hash, error))?;
-    let archive: CodeArchive = serde_json::from_slice(&bytes).map_err(|error| failed(hash, error))?;
-    if archive.hash() != hash {
-        return Err(failed(hash, "the archive has another content"));
-    }
+    let archive = CodeArchive::load(blobs, hash).await?;
     write(&archive, cache, &folder).map_err(|error| failed(hash, error))?;
     Ok(folder)
 }
@@ -170,6 +187,17 @@ mod tests {
         }
         assert!(untouched(&unpack(&blobs, &hash, &cache).await.unwrap(), &hash));
         assert_eq!(fs::read_dir(&cache).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn files_that_were_changed_added_or_removed_are_named() {
+        let archive = |files: &[(&str, &str)]| CodeArchive {
+            files: files.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect(),
+        };
+        let before = archive(&[("a.py", "1"), ("b.py", "1"), ("c.py", "1")]);
+        let after = archive(&[("a.py", "1"), ("b.py", "2"), ("d.py", "1")]);
+        assert_eq!(after.changed_since(&before), ["b.py", "c.py", "d.py"]);
+        assert!(after.changed_since(&after).is_empty());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Pipelines become runs: compiled when they start, prepared step by step, and the general steps.
 //!
 //! Reading order: [`start_run`] (a pipeline, params and a date become rows of the engine), [`compile`] (that
-//! decision, pure), [`Steps`] (`${{ }}` and `if`, resolved when a step starts), [`jobs`] (the steps `python`, `sql`,
+//! decision, pure), [`retry_run`], [`Steps`] (`${{ }}` and `if`, resolved when a step starts), [`jobs`] (the steps `python`, `sql`,
 //! `export` and `quality.check`). The steps of datasets, models and files live with `training`, `registry`, `ingest`
 //! and `features`. What runs the steps lives in the engine, which knows nothing of this crate.
 
@@ -13,6 +13,7 @@ mod moment;
 mod prepare;
 mod python;
 mod quality;
+mod retry;
 mod sql;
 mod start;
 mod tables;
@@ -21,6 +22,7 @@ pub use error::Error;
 pub use fire::PipelineTicks;
 pub use prepare::{RunContext, Steps};
 pub use python::{PythonArgs, PythonJob};
+pub use retry::{Code, CodeUsed, DefinitionUsed, Retried, retry_run};
 pub use start::{Day, StartRun, start_run};
 
 use std::path::PathBuf;

@@ -268,6 +268,14 @@ async fn every_failure_has_a_status_a_code_and_a_remedy() {
         ("POST", "/v1/runs", &json!({ "pipeline": "tidi" }), 404, "TM0320", "did you mean `tidy`?"),
         ("POST", "/v1/runs", &json!({ "pipelin": "tidy" }), 400, "TM0116", ""),
         ("POST", "/v1/runs", &json!({ "pipeline": "tidy", "params": { "day": 1 } }), 422, "TM0321", "days"),
+        (
+            "POST",
+            "/v1/runs",
+            &json!({ "pipeline": "tidy", "date": "+262142-12-31" }),
+            422,
+            "TM0112",
+            "years 1 to 9999",
+        ),
         ("POST", "/v1/clock", &json!({ "time": "soon" }), 422, "TM0112", "2013-06-01"),
         ("POST", "/v1/clock", &json!({ "time": "2024-05-01" }), 422, "TM0113", "forward"),
         ("POST", "/v1/schedules/tid/pause", &none, 404, "TM0111", "pipeline/tidy"),
@@ -340,9 +348,82 @@ async fn a_schedule_is_held_under_its_full_or_its_short_name() {
     world.apply(PROJECT).await;
     for name in ["tidy", "pipeline%2Ftidy"] {
         let (status, held) = world.post(&format!("/v1/schedules/{name}/pause"), &json!({})).await;
-        assert_eq!((status, held), (200, json!({ "name": "pipeline/tidy", "paused": true })));
+        let held = (&held["name"], &held["paused"], &held["next_at"]);
+        assert_eq!(
+            (status, held),
+            (200, (&json!("pipeline/tidy"), &json!(true), &json!("2024-06-01T03:30:00Z")))
+        );
         world.post(&format!("/v1/schedules/{name}/resume"), &json!({})).await;
     }
     let (_, schedules) = world.get("/v1/schedules").await;
     assert_eq!(schedules["items"][0]["paused"], false);
+}
+
+#[tokio::test]
+async fn an_apply_and_a_retry_name_the_python_files_that_changed() {
+    let world = World::new().await;
+    let files = |helper: &str| json!({ "files": { "tidemill.yaml": PROJECT, "train.py": "import helper", "helper.py": helper } });
+    let (_, first) = world.post("/v1/apply", &files("x = 1")).await;
+    assert_eq!(first["code"]["changed"], json!([]), "there was no code before: {first}");
+    let (_, run) = world.post("/v1/runs", &json!({ "pipeline": "tidy" })).await;
+    let (_, again) = world.post("/v1/apply", &files("x = 2")).await;
+    assert_eq!(again["code"]["changed"], json!(["helper.py"]));
+    assert!(again["items"].as_array().unwrap().iter().all(|row| row["change"] == "unchanged"), "{again}");
+    let (_, same) = world.post("/v1/apply", &files("x = 2")).await;
+    assert_eq!(same["code"]["changed"], json!([]));
+
+    let run = run["id"].as_str().unwrap();
+    world.post(&format!("/v1/runs/{run}/cancel"), &json!({})).await;
+    let retry = async |query: &str| world.post(&format!("/v1/runs/{run}/retry{query}"), &json!({})).await;
+    let (_, pinned) = retry("?code=pinned").await;
+    assert_eq!(pinned["code"], json!({ "used": "pinned", "changed": ["helper.py"] }));
+    world.post(&format!("/v1/runs/{run}/cancel"), &json!({})).await;
+    let (_, current) = retry("").await;
+    assert_eq!(current["code"], json!({ "used": "current", "changed": ["helper.py"] }));
+    assert_eq!(current["definition"], json!({ "used": 1, "in_force": 1 }));
+    assert_eq!(retry("?code=latest").await.0, 400);
+}
+
+#[tokio::test]
+async fn a_resume_says_what_it_fires_of_the_ticks_that_passed_before_it_does() {
+    let world = World::new().await;
+    world.apply(PROJECT).await;
+    world.post("/v1/schedules/tidy/pause", &json!({})).await;
+    assert_eq!(world.post("/v1/clock", &json!({ "time": "2024-06-04T00:00:00Z" })).await.0, 200);
+    let fires = json!(["2024-06-03T03:30:00Z"]);
+    let (_, would) = world.post("/v1/schedules/tidy/resume?dry_run=true", &json!({})).await;
+    assert_eq!((&would["fires"], &would["left_out"], &would["paused"]), (&fires, &json!(2), &json!(true)));
+    assert_eq!(world.get("/v1/schedules").await.1["items"][0]["paused"], true);
+    assert_eq!(world.get("/v1/runs?pipeline=tidy").await.1["items"], json!([]));
+
+    let (_, done) = world.post("/v1/schedules/tidy/resume", &json!({})).await;
+    assert_eq!((&done["fires"], &done["next_at"]), (&fires, &json!("2024-06-04T03:30:00Z")));
+    let fired = async || world.get("/v1/runs?pipeline=tidy").await.1["items"].as_array().cloned().unwrap();
+    let runs = until(fired, |runs: &Vec<Value>| !runs.is_empty()).await;
+    assert_eq!((runs.len(), &runs[0]["logical_time"]), (1, &fires[0]));
+}
+
+#[tokio::test]
+async fn a_resume_can_let_the_ticks_that_passed_go() {
+    let world = World::new().await;
+    world.apply(PROJECT).await;
+    world.post("/v1/schedules/tidy/pause", &json!({})).await;
+    world.post("/v1/clock", &json!({ "time": "2024-06-04T00:00:00Z" })).await;
+    let (_, done) = world.post("/v1/schedules/tidy/resume?skip_missed=true", &json!({})).await;
+    assert_eq!((&done["fires"], &done["left_out"]), (&json!([]), &json!(3)));
+    world.post("/v1/clock", &json!({ "time": "2024-06-04T04:00:00Z" })).await;
+    let fired = async || world.get("/v1/runs?pipeline=tidy").await.1["items"].as_array().cloned().unwrap();
+    let runs = until(fired, |runs: &Vec<Value>| !runs.is_empty()).await;
+    assert_eq!((runs.len(), &runs[0]["logical_time"]), (1, &json!("2024-06-04T03:30:00Z")));
+}
+
+/// Asks until the answer is as wanted.
+async fn until<T>(ask: impl AsyncFn() -> T, wanted: impl Fn(&T) -> bool) -> T {
+    loop {
+        let answer = ask().await;
+        if wanted(&answer) {
+            return answer;
+        }
+        tokio::task::yield_now().await;
+    }
 }

@@ -7,7 +7,7 @@ mod remedies;
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use nouns::{
     Alerts, Clock, Datasets, Features, Models, Monitors, Queue, Runs, Schedules, Sources, Workers,
@@ -277,6 +277,9 @@ pub(crate) struct RetryArgs {
     /// Only of this pipeline
     #[arg(long, requires = "failed", conflicts_with = "run")]
     pub(crate) pipeline: Option<String>,
+    /// Which project code the repeated steps run: what is in force now, or what was when the run started
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) code: RetryCode,
     /// Show what would be repeated
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -288,6 +291,25 @@ pub(crate) struct RetryArgs {
     pub(crate) wait: bool,
     #[command(flatten)]
     pub(crate) write: Write,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RetryCode {
+    /// What is in force now
+    #[default]
+    Current,
+    /// What was in force when the run started
+    Pinned,
+}
+
+impl RetryCode {
+    /// The word that requests use.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::Pinned => "pinned",
+        }
+    }
 }
 
 #[derive(Debug, Args)]

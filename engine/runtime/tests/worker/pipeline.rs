@@ -115,7 +115,7 @@ async fn a_retry_repeats_the_failed_step_and_what_it_blocked_alone() {
     let run = start(&world, steps).await;
     driver(&world, job.clone()).until_idle().await.unwrap();
     assert_eq!(world.store().run(run).await.unwrap().run.state, RunState::Failed);
-    assert_eq!(world.store().retry_run(run).await.unwrap(), ["train"]);
+    assert_eq!(world.store().retry_run(run, &serde_json::Map::new()).await.unwrap(), ["train"]);
     driver(&world, job).until_idle().await.unwrap();
     let page = world.store().run(run).await.unwrap();
     assert_eq!(page.run.state, RunState::Completed);

@@ -196,7 +196,7 @@ async fn a_dataset_does_not_wait_for_an_update_that_failed() {
     assert_eq!(failed_updates(&world).await, [failed]);
 
     // One that waits again may still make it good.
-    world.store().retry_run(failed).await.unwrap();
+    world.store().retry_run(failed, &serde_json::Map::new()).await.unwrap();
     let again = world.start("score", &[]).await;
     assert!(world.driver().one().await.unwrap());
     world.reach(world.lake.head().await.unwrap()).await;

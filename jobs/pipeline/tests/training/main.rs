@@ -2,4 +2,5 @@
 
 mod datasets;
 mod models;
+mod odd;
 mod world;

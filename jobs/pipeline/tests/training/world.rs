@@ -59,10 +59,16 @@ impl World {
     }
 
     async fn apply(&self) {
+        self.apply_with(&[]).await;
+    }
+
+    /// The project with other texts of some of its Python files.
+    pub(crate) async fn apply_with(&self, files: &[(&str, &str)]) {
         let project = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/training/shop");
         let loaded = tidemill_spec::load(&project).unwrap();
         assert!(!loaded.failed(), "{:?}", loaded.diagnostics);
-        let code = CodeArchive::of(&loaded.files);
+        let mut code = CodeArchive::of(&loaded.files);
+        code.files.extend(files.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())));
         code.store(&self.blobs).await.unwrap();
         let mut tx = self.store().begin().await.unwrap();
         self.catalog.apply(&mut tx, &loaded.objects, &code, time(0)).await.unwrap();
@@ -108,11 +114,14 @@ impl World {
     }
 
     pub(crate) fn jobs(&self) -> Vec<JobEntry> {
+        self.jobs_with(python())
+    }
+
+    pub(crate) fn jobs_with(&self, python: PyOptions) -> Vec<JobEntry> {
         let Self { catalog, lake, blobs, online, home, .. } = self;
         let (catalog, lake, blobs, online) = (catalog.clone(), lake.clone(), blobs.clone(), online.clone());
         let cache = home.path().join("cache");
         std::fs::create_dir_all(&cache).unwrap();
-        let python = python();
         let registry = tidemill_registry::Deps {
             catalog: catalog.clone(),
             lake: lake.clone(),

@@ -11,7 +11,7 @@ use tidemill_spec::{
     Clock, LoadOptions, ObjectKind, ObjectRef, Objects, diagnostic::SourceFile, load_files, wrong_path,
 };
 
-use super::{Answer, items};
+use super::{Answer, one};
 use crate::{Api, error::ApiError, extract::Body};
 
 #[derive(Deserialize)]
@@ -45,6 +45,7 @@ pub(super) async fn apply(State(api): State<Api>, Body(body): Body<Apply>) -> An
         ));
     }
     let code = CodeArchive::of(&loaded.files);
+    let code_before = api.stores.catalog.code_hash().await?;
     code.store(&api.stores.blobs).await?;
 
     let (store, catalog) = (&api.stores.store, &api.stores.catalog);
@@ -69,7 +70,20 @@ pub(super) async fn apply(State(api): State<Api>, Body(body): Body<Apply>) -> An
             row["warnings"] = told.into();
         }
     }
-    items(rows)
+    let code = code_change(&api, code_before.as_deref(), &code).await;
+    one(json!({ "items": rows, "code": code }))
+}
+
+/// Which Python files are not as before, where there was a before.
+async fn code_change(api: &Api, before: Option<&str>, after: &CodeArchive) -> Value {
+    let hash = after.hash();
+    let Some(before) = before.filter(|before| *before != hash) else {
+        return json!({ "hash": hash, "changed": [] });
+    };
+    // What was applied stands, also where the code before can't be read to say what it was.
+    let changed =
+        CodeArchive::load(&api.stores.blobs, before).await.map(|before| after.changed_since(&before));
+    json!({ "hash": hash, "changed": changed.unwrap_or_else(|_| after.files.keys().cloned().collect()) })
 }
 
 fn row(change: &Change) -> Value {

@@ -7,8 +7,8 @@ use axum::{
 use chrono::{NaiveDate, TimeDelta};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use tidemill_core::{Fault, RunId, RunState, Time};
-use tidemill_pipeline::{Day, StartRun, start_run};
+use tidemill_core::{Fault, RunId, RunState, Time, calendar::within_reach};
+use tidemill_pipeline::{Code, Day, StartRun, retry_run, start_run};
 use tidemill_store::{RunQuery, Trigger};
 
 use super::{Answer, items, one};
@@ -75,6 +75,10 @@ pub(super) async fn start(State(api): State<Api>, headers: HeaderMap, Body(body)
     }
     let key = headers.get(idempotency::HEADER).and_then(|key| key.to_str().ok()).map(str::to_owned);
     let day = match body.date {
+        Some(date) if !within_reach(date) => {
+            let fault = Fault::coded(112, format!("no run stands for {date}"));
+            return Err(ApiError::invalid(fault.hint("days are of the years 1 to 9999")));
+        }
         Some(date) => Day::Date(date),
         None => Day::At(api.now().await?),
     };
@@ -114,12 +118,24 @@ pub(super) async fn logs(
     items(api.stores.store.log(run, query.step.as_deref(), query.attempt).await?)
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Retry {
+    /// Which project code the repeated steps run: `current`, or `pinned` for that of when the run started.
+    #[serde(default)]
+    code: Code,
+}
+
 /// `POST /v1/runs/{run}/retry`
-pub(super) async fn retry(State(api): State<Api>, Path(run): Path<String>) -> Answer {
-    let run = parse(&run)?;
-    let steps = api.stores.store.retry_run(run).await?;
-    api.stores.store.wake().await;
-    one(json!({ "id": run, "steps": steps }))
+pub(super) async fn retry(
+    State(api): State<Api>,
+    Path(run): Path<String>,
+    Asked(query): Asked<Retry>,
+) -> Answer {
+    let stores = &api.stores;
+    let retried = retry_run(&stores.catalog, &stores.blobs, parse(&run)?, query.code).await?;
+    stores.store.wake().await;
+    one(retried)
 }
 
 /// `POST /v1/runs/{run}/cancel`

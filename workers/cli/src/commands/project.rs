@@ -109,10 +109,11 @@ pub(crate) async fn apply(session: &Session, args: &ApplyArgs) -> Done {
     let all = rows.len();
     // A view whose values change is filled anew even where its own text did not.
     let told = |row: &Value| row["warnings"].as_array().is_some_and(|warnings| !warnings.is_empty());
-    let changed: Vec<Value> = rows
+    let mut changed: Vec<Value> = rows
         .into_iter()
         .filter(|row| row["change"] != "unchanged" || !row["building"].is_null() || told(row))
         .collect();
+    changed.extend(code_row(&applied["code"]));
     if matches!(session.format, Format::Table | Format::Wide) {
         let mut page = changed.iter().map(change).collect::<Vec<_>>().join("\n");
         if changed.is_empty() {
@@ -128,10 +129,19 @@ pub(crate) async fn apply(session: &Session, args: &ApplyArgs) -> Done {
     Ok(output::list(session.format, &changed, "/object", &columns)?)
 }
 
+/// The project's Python files that are not as before, as a row among the objects.
+fn code_row(code: &Value) -> Option<Value> {
+    let files = code["changed"].as_array().filter(|files| !files.is_empty())?;
+    Some(json!({ "object": "code", "change": "changed", "files": files }))
+}
+
 /// `  ~ view/aircraft_delay  v3 → v4`
 fn change(row: &Value) -> String {
     let (object, version) = (plain(&row["object"]), row["version"].as_i64().unwrap_or(1));
     let line = match row["change"].as_str() {
+        _ if row["files"].is_array() => {
+            format!("  ~ code  {}: steps that start from now on run it, retries too", plain(&row["files"]))
+        }
         Some("added") if version == 1 => format!("  + {object}"),
         Some("added") => format!("  + {object}  v{version}, declared again"),
         Some("removed") => format!("  - {object}  its versions and rows stay"),
@@ -213,6 +223,7 @@ mod tests {
             json!({"object": "view/c", "change": "unchanged", "version": 1, "building": 2}),
             json!({"object": "monitor/d", "change": "removed", "version": 2, "building": null}),
             json!({"object": "label/e", "change": "added", "version": 2, "building": null}),
+            code_row(&json!({"hash": "1", "changed": ["models/late.py", "util.py"]})).unwrap(),
         ];
         let lines = rows.iter().map(change).collect::<Vec<_>>().join("\n");
         insta::assert_snapshot!(format!("{lines}\n{}", summary(&rows)), @r"
@@ -222,7 +233,8 @@ mod tests {
           = view/c  v1  its values change: rows v2 are being filled, then switched to
           - monitor/d  its versions and rows stay
           + label/e  v2, declared again
-        2 added, 1 changed, 1 removed
+          ~ code  models/late.py, util.py: steps that start from now on run it, retries too
+        2 added, 2 changed, 1 removed
         ");
     }
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{Session, watch::wait_for};
 use crate::{
-    args::{LogsArgs, RetryArgs, RunArgs, Runs},
+    args::{LogsArgs, RetryArgs, RetryCode, RunArgs, Runs},
     client::segment,
     failure::{Done, FAILED, Failure},
     output::{self, count, instant, plain, seconds, text},
@@ -91,7 +91,7 @@ pub(crate) async fn retry(session: &Session, args: RetryArgs) -> Done {
         return if args.dry_run {
             would_repeat(session, run).await
         } else {
-            retry_one(session, run, args.wait).await
+            retry_one(session, run, &args).await
         };
     }
     let query = [
@@ -112,7 +112,8 @@ pub(crate) async fn retry(session: &Session, args: RetryArgs) -> Done {
     }
     let runs: Vec<String> = failed.iter().map(|run| plain(&run["id"])).collect();
     for run in &runs {
-        session.client.post(&format!("/v1/runs/{}/retry", segment(run)), &json!({})).await?;
+        let retried = post_retry(session, run, args.code).await?;
+        session.say(format!("{run} repeats {}{}", plain(&retried["steps"]), with_code(&retried)));
     }
     session.say(format!("{} runs retried", runs.len()));
     let mut last = Ok(());
@@ -149,8 +150,8 @@ async fn would_repeat(session: &Session, run: &str) -> Done {
     Ok(output::list(session.format, &steps, "/name", &columns)?)
 }
 
-async fn retry_one(session: &Session, run: &str, wait: bool) -> Done {
-    let retried = session.client.post(&format!("/v1/runs/{}/retry", segment(run)), &json!({})).await?;
+async fn retry_one(session: &Session, run: &str, args: &RetryArgs) -> Done {
+    let retried = post_retry(session, run, args.code).await?;
     let steps = plain(&retried["steps"]);
     if steps.is_empty() {
         session.say(format!("{run} has no failed step; nothing to repeat"));
@@ -159,14 +160,41 @@ async fn retry_one(session: &Session, run: &str, wait: bool) -> Done {
         }
         return Ok(());
     }
-    if wait {
-        session.say(format!("{run} repeats {steps}"));
+    let code = with_code(&retried);
+    if args.wait {
+        session.say(format!("{run} repeats {steps}{code}"));
         let page = wait_for(session, run).await?;
         return Ok(output::object(session.format, &page, "/id", page::run)?);
     }
     Ok(output::object(session.format, &retried, "/id", |_| {
-        format!("{run} repeats {steps}, and what waits for it")
+        format!("{run} repeats {steps}, and what waits for it{code}")
     })?)
+}
+
+async fn post_retry(session: &Session, run: &str, code: RetryCode) -> Result<Value, Failure> {
+    let path = format!("/v1/runs/{}/retry?code={}", segment(run), code.word());
+    session.client.post(&path, &json!({})).await
+}
+
+/// Which code and which definition the steps run with, where there is a choice.
+fn with_code(retried: &Value) -> String {
+    let mut said = String::new();
+    let changed = plain(&retried["code"]["changed"]);
+    if !changed.is_empty() {
+        said.push_str(&match retried["code"]["used"].as_str() {
+            Some("pinned") => {
+                format!("\n  with the code of then; changed since: {changed} (--code current runs the code of now)")
+            }
+            _ => format!("\n  with the code of now; changed since: {changed} (--code pinned runs the code of then)"),
+        });
+    }
+    let (used, in_force) = (&retried["definition"]["used"], &retried["definition"]["in_force"]);
+    if in_force.is_i64() && used != in_force {
+        said.push_str(&format!(
+            "\n  steps as version {used} of the pipeline declares them; version {in_force} is for new runs: tidemill run"
+        ));
+    }
+    said
 }
 
 /// Asks on a terminal; elsewhere `--yes` is needed.
@@ -199,4 +227,26 @@ pub(crate) async fn logs(session: &Session, args: LogsArgs) -> Done {
         writeln!(out, "{}#{} │ {}", plain(&line["step"]), plain(&line["attempt"]), plain(&line["line"]))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_retry_says_which_code_it_runs_where_there_is_a_choice() {
+        let retried = |code: Value, versions: (u64, u64)| {
+            with_code(&json!({ "code": code, "definition": { "used": versions.0, "in_force": versions.1 } }))
+        };
+        assert_eq!(retried(json!({ "used": "current", "changed": [] }), (1, 1)), "");
+        assert_eq!(
+            retried(json!({ "used": "current", "changed": ["models/late.py"] }), (1, 1)),
+            "\n  with the code of now; changed since: models/late.py (--code pinned runs the code of then)"
+        );
+        assert_eq!(
+            retried(json!({ "used": "pinned", "changed": ["a.py", "b.py"] }), (1, 2)),
+            "\n  with the code of then; changed since: a.py, b.py (--code current runs the code of now)\
+             \n  steps as version 1 of the pipeline declares them; version 2 is for new runs: tidemill run"
+        );
+    }
 }

@@ -1,0 +1,5 @@
+"""A module that only another module imports."""
+
+
+def answer():
+    return 42
