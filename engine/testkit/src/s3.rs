@@ -76,6 +76,9 @@ impl Server {
             "-ip=127.0.0.1",
             "-filer",
             "-s3",
+            // Catalogs that nobody asks for, on ports that another test's server may have.
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
         ]);
         command.arg(format!("-dir={}", folder.display()));
         for (role, port) in [("master", master), ("volume", volume), ("filer", filer), ("s3", s3)] {
