@@ -100,7 +100,9 @@ impl Job for DatasetJob {
             ));
         }
         let warnings = told::stored_otherwise(lake, &objects, &inputs, Some(&label.source), version).await?;
-        warnings.iter().for_each(|warning| cx.log(warning));
+        for warning in &warnings {
+            cx.log(warning);
+        }
         let dataset = Dataset {
             id: fixed.id,
             label: label.name.clone(),

@@ -149,11 +149,11 @@ fn condition(asked: &Asked, known_at: KnownAt) -> String {
     let Some(last) = asked.span_us().and_then(|(_, last)| Time::from_timestamp_micros(last)) else {
         return "false".to_owned();
     };
-    let mut condition = format!("{VALID_AT} <= {}", sql::instant(last));
-    if let KnownAt::Time(time) = known_at {
-        condition.push_str(&format!(" AND {CREATED_AT} <= {}", sql::instant(time)));
+    let known = format!("{VALID_AT} <= {}", sql::instant(last));
+    match known_at {
+        KnownAt::Time(time) => format!("{known} AND {CREATED_AT} <= {}", sql::instant(time)),
+        KnownAt::Any | KnownAt::Label => known,
     }
-    condition
 }
 
 const CHANGES: [&str; 6] = ["_key", "_entity", "_known_us", "_valid_us", "_created_us", SEQ];
