@@ -72,7 +72,9 @@ pub async fn retry_run(catalog: &Catalog, blobs: &Blobs, run: RunId, code: Code)
         _ => Vec::new(),
     };
     let pipeline = ObjectRef::new(ObjectKind::Pipeline, &before.pipeline);
-    let in_force = catalog.object_version(&pipeline).await?.filter(|_| before.context.is_object());
+    let mut tx = store.begin().await?;
+    let in_force =
+        catalog.object_version_in(&mut tx, &pipeline).await?.filter(|_| before.context.is_object());
     let definition = DefinitionUsed { used: before.version, in_force };
     Ok(Retried { id: run, steps, code: CodeUsed { used: code, changed }, definition })
 }

@@ -188,6 +188,7 @@ fn scope() -> Scope {
         date: "2013-06-01T00:00:00Z".parse().unwrap(),
         run: "run_1".to_owned(),
         outputs: IndexMap::from([("data".to_owned(), json!({ "rows": -1, "deep": [[[1]]] }))]),
+        ..Scope::default()
     }
 }
 

@@ -145,13 +145,7 @@ impl World {
         tx.commit().await.unwrap();
     }
 
-    pub(crate) async fn append_log(
-        &self,
-        run: RunId,
-        step: &str,
-        attempt: u32,
-        lines: &[NewLogLine],
-    ) {
+    pub(crate) async fn append_log(&self, run: RunId, step: &str, attempt: u32, lines: &[NewLogLine]) {
         let mut tx = self.store.begin().await.unwrap();
         self.store.append_log(&mut tx, run, step, attempt, lines).await.unwrap();
         tx.commit().await.unwrap();
