@@ -176,8 +176,9 @@ async fn jobs_that_have_to_wait_for_each_other_do_not_hide_the_free_ones_behind_
 #[tokio::test]
 async fn jobs_with_their_last_chance_do_not_hide_the_free_ones_behind_them() {
     let world = world().await;
+    let policy = AttemptPolicy { max_crashes: 3, ..AttemptPolicy::default() };
     for _ in 0..5 {
-        world.enqueue(job("a")).await;
+        world.enqueue(NewJob { policy, ..job("a") }).await;
     }
     for _ in 0..2 {
         assert_eq!(world.claim_and_die(5).await.len(), 5);
