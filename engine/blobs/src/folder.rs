@@ -112,7 +112,8 @@ fn list_files(folder: &Path) -> io::Result<Vec<(String, BlobRef)>> {
     Ok(files)
 }
 
-fn replace(partial: tempfile::TempDir, target: &Path) -> io::Result<()> {
+/// Puts a folder that is complete in the place of another.
+pub(crate) fn replace(partial: tempfile::TempDir, target: &Path) -> io::Result<()> {
     if target.exists() {
         let discarded = tempfile::tempdir_in(target.parent().unwrap_or(Path::new("/")))?;
         fs::rename(target, discarded.path().join("folder"))?;

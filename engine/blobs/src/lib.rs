@@ -5,6 +5,7 @@
 //! and whole before a call returns: a reader sees an object entirely or not at all. Knows nothing of what the
 //! bytes mean, and collects no garbage.
 
+mod archive;
 mod blob_ref;
 mod cache;
 mod error;

@@ -91,6 +91,8 @@ id!(/// One registered training set.
     DatasetId, "dst");
 id!(/// One answered prediction.
     PredictionId, "prd");
+id!(/// One request to predict, as logs and failures name it.
+    RequestId, "req");
 id!(/// One incident of a monitor.
     IncidentId, "inc");
 

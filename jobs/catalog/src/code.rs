@@ -6,7 +6,6 @@ mod imports;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -16,9 +15,6 @@ use tidemill_blobs::Blobs;
 use tidemill_spec::diagnostic::SourceFile;
 
 use crate::Error;
-
-/// A larger file where code was unpacked is none of the archive's: user code left it there.
-const FILE_BYTES_MAX: u64 = 16 << 20;
 
 /// All `*.py` files below the project folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,60 +78,11 @@ impl CodeArchive {
 /// Unpacks the code of `hash` below `cache` and returns its folder, to be put on Python's path. What is there already
 /// is used if nothing was changed in it: user code may write where it runs.
 pub async fn unpack(blobs: &Blobs, hash: &str, cache: &Path) -> Result<PathBuf, Error> {
-    let folder = cache.join(hash);
-    if untouched(&folder, hash) {
-        return Ok(folder);
-    }
-    let archive = CodeArchive::load(blobs, hash).await?;
-    write(&archive, cache, &folder).map_err(|error| failed(hash, error))?;
-    Ok(folder)
+    blobs.unpack(&place(hash), hash, cache).await.map_err(|error| failed(hash, error))
 }
 
-/// Whether a folder holds the files of the archive that `hash` names, and no other.
-fn untouched(folder: &Path, hash: &str) -> bool {
-    fn read(folder: &Path, below: &str, files: &mut BTreeMap<String, String>) -> io::Result<()> {
-        for entry in fs::read_dir(folder)? {
-            let (entry, kind) = entry.and_then(|entry| entry.file_type().map(|kind| (entry, kind)))?;
-            let path = format!("{below}{}", entry.file_name().to_string_lossy());
-            if kind.is_dir() {
-                read(&entry.path(), &format!("{path}/"), files)?;
-            } else if kind.is_file() && entry.metadata()?.len() <= FILE_BYTES_MAX {
-                files.insert(path, fs::read_to_string(entry.path())?);
-            } else {
-                return Err(io::Error::other("not a file of an archive"));
-            }
-        }
-        Ok(())
-    }
-    let mut files = BTreeMap::new();
-    read(folder, "", &mut files).is_ok() && CodeArchive { files }.hash() == hash
-}
-
-/// Writes beside the folder and renames, so that no process ever sees half of it. What was there before goes.
-fn write(archive: &CodeArchive, cache: &Path, folder: &Path) -> io::Result<()> {
-    fs::create_dir_all(cache)?;
-    let partial = tempfile::tempdir_in(cache)?;
-    for (path, text) in &archive.files {
-        let relative = Path::new(path);
-        if !relative.components().all(|part| matches!(part, std::path::Component::Normal(_))) {
-            return Err(io::Error::other(format!("`{path}` leads out of the archive")));
-        }
-        let file = partial.path().join(relative);
-        fs::create_dir_all(file.parent().unwrap_or(partial.path()))?;
-        fs::write(file, text)?;
-    }
-    if folder.exists() && !untouched(folder, &archive.hash()) {
-        let discarded = tempfile::tempdir_in(cache)?;
-        fs::rename(folder, discarded.path().join("code"))?;
-    }
-    match fs::rename(partial.path(), folder) {
-        // Another process was faster with the same content.
-        Err(_) if folder.exists() => Ok(()),
-        done => done.map(|()| drop(partial.keep())),
-    }
-}
-
-fn place(hash: &str) -> String {
+/// Where the archive of `hash` lies on the object store.
+pub fn place(hash: &str) -> String {
     format!("code/{hash}.json")
 }
 
@@ -166,29 +113,6 @@ mod tests {
         assert!(archive.module_hash("transforms.nowhere").is_none());
     }
 
-    #[tokio::test]
-    async fn code_that_was_changed_where_it_lies_is_unpacked_anew() {
-        let home = tempfile::tempdir().unwrap();
-        let blobs = Blobs::open(&tidemill_blobs::BlobOptions::folder(home.path())).unwrap();
-        let files = [("models/late.py".to_owned(), "def train(): ...".to_owned())];
-        let archive = CodeArchive { files: files.into() };
-        archive.store(&blobs).await.unwrap();
-        let (hash, cache) = (archive.hash(), home.path().join("unpacked"));
-        let changes: [fn(&Path); 3] = [
-            |folder| fs::write(folder.join("models/late.py"), "def train(): steal()").unwrap(),
-            |folder| fs::write(folder.join("numpy.py"), "").unwrap(),
-            |folder| fs::remove_dir_all(folder.join("models")).unwrap(),
-        ];
-        for change in changes {
-            let folder = unpack(&blobs, &hash, &cache).await.unwrap();
-            assert!(untouched(&folder, &hash));
-            change(&folder);
-            assert!(!untouched(&folder, &hash));
-        }
-        assert!(untouched(&unpack(&blobs, &hash, &cache).await.unwrap(), &hash));
-        assert_eq!(fs::read_dir(&cache).unwrap().count(), 1);
-    }
-
     #[test]
     fn files_that_were_changed_added_or_removed_are_named() {
         let archive = |files: &[(&str, &str)]| CodeArchive {
@@ -198,13 +122,5 @@ mod tests {
         let after = archive(&[("a.py", "1"), ("b.py", "2"), ("d.py", "1")]);
         assert_eq!(after.changed_since(&before), ["b.py", "c.py", "d.py"]);
         assert!(after.changed_since(&after).is_empty());
-    }
-
-    #[test]
-    fn an_archive_cannot_write_outside_its_folder() {
-        let cache = tempfile::tempdir().unwrap();
-        let archive = CodeArchive { files: [("../evil.py".to_owned(), String::new())].into() };
-        assert!(write(&archive, cache.path(), &cache.path().join("x")).is_err());
-        assert!(!cache.path().parent().unwrap().join("evil.py").exists());
     }
 }

@@ -219,6 +219,24 @@ impl Catalog {
         Ok(row.map(|(version,)| version))
     }
 
+    /// Takes an alias away; returns the version it named, or none if it was not there. With `only_first` an alias that was
+    /// ever pointed at another version stays.
+    pub async fn remove_alias(
+        &self,
+        tx: &mut Tx,
+        model: &str,
+        alias: &str,
+        only_first: bool,
+    ) -> Result<Option<i32>, Error> {
+        let row: Option<(i32,)> = sqlx::query_as(include_str!("../queries/model/remove_alias.sql"))
+            .bind(model)
+            .bind(alias)
+            .bind(only_first)
+            .fetch_optional(tx.conn())
+            .await?;
+        Ok(row.map(|(version,)| version))
+    }
+
     /// Writes one figure; a repeat overwrites it.
     pub async fn set_model_metric(&self, tx: &mut Tx, metric: &ModelMetric) -> Result<(), Error> {
         sqlx::query(include_str!("../queries/model/set_metric.sql"))

@@ -74,4 +74,13 @@ impl Catalog {
             sqlx::query_as("SELECT nextval('catalog.live_order')").fetch_one(self.pool()).await?;
         Ok(order)
     }
+
+    /// Lets the order go on after `order`, where it is behind: Postgres came back older than what was published.
+    pub async fn raise_live_order(&self, order: i64) -> Result<(), Error> {
+        sqlx::query("SELECT setval('catalog.live_order', $1) FROM catalog.live_order WHERE last_value < $1")
+            .bind(order)
+            .execute(self.pool())
+            .await?;
+        Ok(())
+    }
 }

@@ -225,9 +225,7 @@ async fn put_passed(deps: &Deps, subject: &Subject, target: &Target) -> Result<(
 /// later has no marker, and [`mark`] gives it none.
 pub(crate) async fn begin(deps: &Deps, subject: &Subject, target: &Target) -> Result<(), Error> {
     match &subject.online {
-        Some(online) if target.after == 0 => {
-            Ok(deps.online.begin_marker(online).await?)
-        }
+        Some(online) if target.after == 0 => Ok(deps.online.begin_marker(online).await?),
         _ => Ok(()),
     }
 }

@@ -12,8 +12,7 @@ use tidemill_spec::steps::{FEATURES_BACKFILL, FeaturesBackfill};
 use crate::{
     Deps, Error,
     advance::{Arrival, Progress, bring},
-    live::publish_live,
-    subject::{Subject, maintained_versions},
+    subject::Subject,
     wishes::update_new,
 };
 
@@ -42,7 +41,7 @@ impl Job for BackfillJob {
             let subject = self.subject(&args.view, target.version).await?;
             bring(&self.deps, &subject, Arrival::Switched, cx).await?;
         }
-        publish_live(&self.deps).await?;
+        tidemill_live::publish(&self.deps.catalog, &self.deps.online).await?;
         drop_dead_versions(&self.deps, &args.view).await?;
         let version = self.deps.catalog.current_view(&args.view).await.map_err(Error::from)?;
         let mut outputs = cx.checkpoint().map(Progress::outputs).unwrap_or_default();
@@ -77,7 +76,7 @@ impl BackfillJob {
 
 /// Removes from Redis what no reader can ask for any more: retired versions but the newest of them.
 async fn drop_dead_versions(deps: &Deps, view: &str) -> Result<(), Error> {
-    let maintained = maintained_versions(&deps.catalog, Some(view)).await?;
+    let maintained = tidemill_live::maintained_versions(&deps.catalog, Some(view)).await?;
     let retired = |version: &ViewVersion| {
         version.state == ViewState::Retired && !maintained.iter().any(|kept| kept.version == version.version)
     };

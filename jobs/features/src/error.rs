@@ -17,6 +17,9 @@ pub enum Error {
     /// The online store failed.
     #[error("the online store failed")]
     Online(#[from] tidemill_online::Error),
+    /// The live set could not be read or published.
+    #[error("the live set")]
+    Live(#[from] tidemill_live::Error),
     /// Rows don't have the columns they should.
     #[error("rows do not fit")]
     Rows(#[from] tidemill_rows::Error),
@@ -82,6 +85,7 @@ impl From<Error> for JobError {
             Error::Store(error) => error.into(),
             Error::Lake(error) => error.into(),
             Error::Online(error) => error.into(),
+            Error::Live(error) => error.into(),
             Error::Python { ref source, .. } if source.lasting() => Self::Discard(error.fault()),
             Error::Python { .. } => Self::Retry(error.fault()),
             Error::Rows(_) | Error::Invalid(_) => Self::Discard(error.fault()),

@@ -17,7 +17,6 @@ mod dead_letters;
 mod entries;
 mod error;
 mod freshness;
-mod live;
 mod parity;
 mod read;
 mod rebuild;
@@ -39,7 +38,6 @@ pub use backlog::{Backlog, FailedUpdate};
 pub use dead_letters::{DeadLetter, DeadLetters, dead_letters};
 pub use error::Error;
 pub use freshness::{ViewFreshness, freshness};
-pub use live::publish_live;
 pub use parity::{Difference, Parity, parity};
 pub use read::{GetRequest, GotFeatures, get, history};
 pub use wishes::{

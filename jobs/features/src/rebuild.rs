@@ -12,7 +12,6 @@ use crate::{
     Deps, Error,
     advance::{begin, mark, put},
     compute::tiles,
-    live::publish_live,
     subject::Subject,
     target::Target,
 };
@@ -51,7 +50,6 @@ impl Job for RebuildJob {
             let target = subject.target(&self.deps, now).await?;
             written += write_again(&self.deps, &subject, &target).await?;
         }
-        publish_live(&self.deps).await?;
         Ok(Outcome::Completed(serde_json::json!({ "written": written })))
     }
 }

@@ -1,9 +1,7 @@
 //! A version of a view with everything it is computed from and read by.
 
-use std::collections::HashSet;
-
 use indexmap::IndexMap;
-use tidemill_catalog::{Catalog, ModelVersion, ViewState, ViewVersion};
+use tidemill_catalog::{Catalog, ViewVersion};
 use tidemill_core::Time;
 use tidemill_offline::{Commit, Lake, Table, View};
 use tidemill_online::OnlineView;
@@ -59,7 +57,7 @@ impl Subject {
     pub(crate) async fn maintained(deps: &Deps, view: &str) -> Result<Vec<Self>, Error> {
         let objects = deps.catalog.objects().await?;
         let mut subjects = Vec::new();
-        for version in maintained_versions(&deps.catalog, Some(view)).await? {
+        for version in tidemill_live::maintained_versions(&deps.catalog, Some(view)).await? {
             subjects.push(Self::of(&deps.catalog, &objects, version).await?);
         }
         Ok(subjects)
@@ -125,35 +123,4 @@ pub(crate) fn online_view(view: &View) -> Option<OnlineView> {
     let online = OnlineView::new(view.definition.clone(), view.version.unsigned_abs(), keys, view.upserts());
     let any = online.features().next().is_some();
     any.then_some(online)
-}
-
-/// The versions that are kept up to date, of one view or of all: what is current, and what a model reads that an
-/// alias names or a rollback would return to.
-pub(crate) async fn maintained_versions(
-    catalog: &Catalog,
-    view: Option<&str>,
-) -> Result<Vec<ViewVersion>, Error> {
-    let mut versions = catalog.view_versions(view).await?;
-    if versions.iter().any(|version| version.state == ViewState::Retired) {
-        let read = read_by_models(catalog).await?;
-        let kept = |version: &ViewVersion| {
-            version.state == ViewState::Retired && read.contains(&(version.view.clone(), version.version))
-        };
-        versions.retain(|version| version.state == ViewState::Current || kept(version));
-    } else {
-        versions.retain(|version| version.state == ViewState::Current);
-    }
-    Ok(versions)
-}
-
-async fn read_by_models(catalog: &Catalog) -> Result<HashSet<(String, i32)>, Error> {
-    let aliases = catalog.model_aliases(None).await?;
-    let named = |model: &ModelVersion| {
-        let number = model.version;
-        aliases.iter().any(|alias| {
-            alias.model == model.model && (alias.version == number || alias.previous == Some(number))
-        })
-    };
-    let models = catalog.model_versions(None).await?.into_iter().map(|row| row.version);
-    Ok(models.filter(named).flat_map(|model| model.view_versions).collect())
 }

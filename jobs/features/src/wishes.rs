@@ -15,7 +15,7 @@ use tidemill_store::{NewJob, Store};
 use crate::{
     Deps, Error,
     rebuild::{FEATURES_REBUILD, FeaturesRebuild},
-    subject::{Subject, maintained_versions, online_view},
+    subject::{Subject, online_view},
     target::Target,
 };
 
@@ -75,7 +75,7 @@ pub async fn behind_in_redis(deps: &Deps) -> Result<Vec<NewJob>, Error> {
     let markers = deps.online.markers().await?;
     let objects = deps.catalog.objects().await?;
     let mut wishes: Vec<NewJob> = Vec::new();
-    for version in maintained_versions(&deps.catalog, None).await? {
+    for version in tidemill_live::maintained_versions(&deps.catalog, None).await? {
         let Some(view) = tidemill_offline::View::new(&objects, &version.definition, version.version) else {
             continue;
         };

@@ -43,6 +43,12 @@ pub enum Error {
     /// The deadline passed before there was an answer.
     #[error("the deadline passed")]
     Deadline,
+    /// No process runs, and none could be started.
+    #[error("the model does not answer: {reason}")]
+    Down {
+        /// Why.
+        reason: String,
+    },
     /// The Python process failed, twice if it died.
     #[error(transparent)]
     Python(#[from] PyError),
@@ -65,6 +71,7 @@ impl Error {
                 Fault::coded(823, message).hint("raise the model's `scale: { min: … }`")
             }
             Self::Deadline => Fault::coded(824, message),
+            Self::Down { .. } => Fault::coded(836, message).hint("try again; /readyz says what is missing"),
             Self::Python(error) => error.fault(),
             Self::Closed => Fault::new(message),
         }

@@ -1,17 +1,20 @@
 //! Models in warm Python processes behind one [`ModelPool`].
 //!
 //! Reading order: [`Signature`] (what a model folder says of itself, and rows made to fit it), [`ModelPool`]
-//! (processes, queue, golden rows), [`Output`] (what comes out). Shared by serving, registration, comparison and batch prediction, so that
+//! (processes, queue, golden rows), `place` (what a process does with requests, and what becomes of both when it fails),
+//! [`Output`] (what comes out). Shared by serving, registration, comparison and batch prediction, so that
 //! all of them give the same number. A pool exists only after its golden rows predicted what was recorded.
 
 mod error;
 mod golden;
+mod health;
 mod output;
+mod place;
 mod pool;
 mod queue;
 mod signature;
 
 pub use error::Error;
-pub use output::{Output, Outputs, flat, outputs_of};
+pub use output::{Output, Outputs, flat, outputs_of, unusable};
 pub use pool::{ModelOptions, ModelPool};
 pub use signature::{InputColumn, Signature};

@@ -64,6 +64,20 @@ pub fn outputs_of(
     Ok(rows)
 }
 
+/// The first output of a row that is no prediction: its name, and what it is. A float is a finite number; classes and vectors
+/// were checked where they came from.
+pub fn unusable(outputs: &Outputs) -> Option<(String, String)> {
+    let wrong = |output: &Output| match output {
+        Output::Scalar(Value::Float(number)) if !number.is_finite() => Some(match number {
+            number if number.is_nan() => "NaN".to_owned(),
+            number if *number > 0.0 => "infinity".to_owned(),
+            _ => "-infinity".to_owned(),
+        }),
+        _ => None,
+    };
+    outputs.iter().find_map(|(name, output)| Some((name.clone(), wrong(output)?)))
+}
+
 /// The outputs as the flat columns of [`OutputType::columns`].
 ///
 /// # Errors

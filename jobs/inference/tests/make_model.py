@@ -1,7 +1,8 @@
-"""Writes a model folder for tests: `make_model.py FOLDER [lightgbm|fragile|constant VALUE|iris|flower]`."""
+"""Writes a model folder for tests: `make_model.py FOLDER [lightgbm|fragile|reluctant|project|constant VALUE|iris|flower]`."""
 
 import os
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -21,10 +22,55 @@ class Fragile:
         if 666.0 in distances:
             os._exit(3)
         if 13.0 in distances:
-            raise ValueError("thirteen")
+            print("thirteen comes")
+            raise ValueError("thirteen is not in /srv/secret/table.csv, " + "x" * 100_000)
+        if 888.0 in distances:
+            time.sleep(3600)
+        if 1555.0 in distances:
+            return np.full(len(frame), float(os.getpid()))
+        if 7.0 in distances:
+            return frame["distance"] * np.nan
         if 999.0 in distances:
             time.sleep(2)
         return frame["distance"].fillna(0.0) / 1000
+
+
+class Reluctant:
+    """Loads in one process; the others hang."""
+
+    def __init__(self):
+        self.kept = 0.5
+
+    def __setstate__(self, state):
+        self.__dict__ = state
+        path = os.environ.get("ONLY_ONE")
+        try:
+            path and os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            time.sleep(3600)
+
+    def predict(self, frame):
+        return np.full(len(frame), self.kept)
+
+
+PROJECT = """
+def hours(frame):
+    return frame[["hour"]].fillna(0)
+"""
+
+
+def project(frame):
+    """A scikit-learn pipeline that names a function of the project, which is not in the folder."""
+    from sklearn.linear_model import LinearRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer
+
+    folder = tempfile.mkdtemp()
+    Path(folder, "shape.py").write_text(PROJECT)
+    sys.path.insert(0, folder)
+    import shape
+
+    return make_pipeline(FunctionTransformer(shape.hours), LinearRegression()).fit(frame, frame["hour"] / 24)
 
 
 class Constant:
@@ -49,6 +95,10 @@ def rows():
 def model(kind, frame):
     if kind == "fragile":
         return Fragile()
+    if kind == "reluctant":
+        return Reluctant()
+    if kind == "project":
+        return project(frame)
     if kind == "constant":
         return Constant(float(sys.argv[3]))
     label = (frame["hour"] > 12).astype(int)

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed set-up is a failed test")]
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -40,8 +41,12 @@ fn model(kind: &str) -> TempDir {
     folder
 }
 
+fn options(folder: &TempDir) -> ModelOptions {
+    ModelOptions::new("late v1", folder.path().to_owned(), python())
+}
+
 async fn load(folder: &TempDir) -> ModelPool {
-    ModelPool::load(ModelOptions::new(folder.path().to_owned(), python())).await.unwrap()
+    ModelPool::load(options(folder)).await.unwrap()
 }
 
 fn distance(signature: &Signature, distance: f64) -> RecordBatch {
@@ -83,7 +88,7 @@ async fn a_model_that_predicts_something_else_is_refused() {
     for file in ["model.pkl", "tidemill.json"] {
         std::fs::copy(other.path().join(file), one.path().join(file)).unwrap();
     }
-    let error = ModelPool::load(ModelOptions::new(one.path().to_owned(), python())).await.unwrap_err();
+    let error = ModelPool::load(options(&one)).await.unwrap_err();
     assert!(matches!(error, Error::Golden { row: 0, .. }), "{error}");
     assert_eq!(error.fault().code.unwrap().0, 821);
 }
@@ -147,14 +152,14 @@ async fn golden_rows_of_a_class_are_compared_by_its_probabilities() {
     std::fs::write(one.path().join("tidemill.json"), swapped.replace("\"?\"", "\"virginica\"")).unwrap();
     let sklearn = model("iris");
     std::fs::copy(sklearn.path().join("model.pkl"), one.path().join("model.pkl")).unwrap();
-    let error = ModelPool::load(ModelOptions::new(one.path().to_owned(), python())).await.unwrap_err();
+    let error = ModelPool::load(options(&one)).await.unwrap_err();
     assert!(matches!(&error, Error::Golden { row: 0, output, .. } if output == "species"), "{error}");
 }
 
 #[tokio::test]
 async fn a_folder_that_is_no_model_is_told() {
     let folder = tempfile::tempdir().unwrap();
-    let error = ModelPool::load(ModelOptions::new(folder.path().to_owned(), python())).await.unwrap_err();
+    let error = ModelPool::load(options(&folder)).await.unwrap_err();
     assert!(error.to_string().contains("is not a model folder: tidemill.json"), "{error}");
 }
 
@@ -169,6 +174,7 @@ async fn one_request_that_raises_or_kills_hurts_no_other() {
             Ok(outputs) => assert_eq!(probabilities(&outputs), [asked / 1000.0]),
             Err(Error::Python(PyError::Raised { message, .. })) => {
                 assert_eq!((*asked, message.starts_with("ValueError: thirteen")), (13.0, true), "{message}");
+                assert!(message.len() < 5_000, "{} characters", message.len());
             }
             Err(Error::Python(PyError::Died { status, .. })) => {
                 assert_eq!((*asked, status.as_str()), (666.0, "exit code 3"));
@@ -176,14 +182,14 @@ async fn one_request_that_raises_or_kills_hurts_no_other() {
             Err(error) => panic!("{asked}: {error}"),
         }
     }
-    // Both processes died of the poisonous request, one after the other; both come back.
+    // Two processes died of the poisonous request, one after the other; both come back.
     assert_eq!(probabilities(&pool.predict(distance(pool.signature(), 500.0), SOON).await.unwrap()), [0.5]);
 }
 
 #[tokio::test]
 async fn what_is_too_much_is_refused_at_once_and_what_is_late_is_dropped() {
     let folder = model("fragile");
-    let mut options = ModelOptions::new(folder.path().to_owned(), python());
+    let mut options = options(&folder);
     (options.queue, options.batch_rows, options.python.processes) = (2, 1, 1);
     let pool = ModelPool::load(options).await.unwrap();
     let ask = |value, within| pool.predict(distance(pool.signature(), value), within);
@@ -206,4 +212,93 @@ async fn what_is_too_much_is_refused_at_once_and_what_is_late_is_dropped() {
     assert!(matches!(late, Err(Error::Deadline)), "{late:?}");
     assert_eq!(probabilities(&waiting.unwrap()), [0.2]);
     assert!(matches!(refused, Err(Error::Overloaded { waiting: 2 })), "{refused:?}");
+}
+
+/// Process ids that answer; asks until it has seen two.
+async fn both(pool: &ModelPool) -> BTreeSet<String> {
+    let mut seen = BTreeSet::new();
+    while seen.len() < 2 {
+        let asked = (0..8).map(|_| pool.predict(distance(pool.signature(), 1555.0), SOON));
+        for answer in join_all(asked).await {
+            seen.insert(probabilities(&answer.unwrap())[0].to_string());
+        }
+    }
+    seen
+}
+
+#[tokio::test]
+async fn a_request_that_kills_its_process_never_reaches_another_one() {
+    let folder = model("fragile");
+    let mut options = options(&folder);
+    options.batch_rows = 1;
+    let pool = ModelPool::load(options).await.unwrap();
+    let before = both(&pool).await;
+    let error = pool.predict(distance(pool.signature(), 666.0), SOON).await.unwrap_err();
+    assert!(matches!(error, Error::Python(PyError::Died { .. })), "{error}");
+    let after = both(&pool).await;
+    assert_eq!(before.intersection(&after).count(), 1, "{before:?} {after:?}");
+    assert_eq!(pool.processes(), (2, 2));
+}
+
+#[tokio::test]
+async fn a_call_that_hangs_ends_at_its_caller_s_deadline_and_others_are_answered() {
+    let folder = model("fragile");
+    let mut options = options(&folder);
+    options.python.processes = 1;
+    let pool = ModelPool::load(options).await.unwrap();
+    let ask = |value, within| pool.predict(distance(pool.signature(), value), within);
+    let (hung, other) = tokio::join!(ask(888.0, Duration::from_secs(2)), async {
+        tokio::task::yield_now().await;
+        ask(100.0, SOON).await
+    });
+    assert!(matches!(hung, Err(Error::Deadline)), "{hung:?}");
+    assert_eq!(probabilities(&other.unwrap()), [0.1]);
+    assert_eq!(pool.processes(), (1, 1));
+}
+
+#[tokio::test]
+async fn requests_that_share_a_call_with_one_that_hangs_are_answered_in_their_time() {
+    let folder = model("fragile");
+    let mut options = options(&folder);
+    options.python.processes = 1;
+    let pool = ModelPool::load(options).await.unwrap();
+    let ask = |value| pool.predict(distance(pool.signature(), value), Duration::from_secs(20));
+    // The first one occupies the process, so that the others wait and are taken together.
+    let (slow, hung, other) = tokio::join!(ask(999.0), ask(888.0), ask(100.0));
+    assert_eq!(probabilities(&slow.unwrap()), [0.999]);
+    assert!(matches!(hung, Err(Error::Deadline)), "{hung:?}");
+    assert_eq!(probabilities(&other.unwrap()), [0.1]);
+}
+
+#[tokio::test]
+async fn a_model_answers_with_one_process_while_another_one_hangs_in_its_load() {
+    let folder = model("reluctant");
+    let mut options = options(&folder);
+    let only = folder.path().join("only").display().to_string();
+    options.python.env.insert("ONLY_ONE".to_owned(), only);
+    let pool = ModelPool::load(options).await.unwrap();
+    assert_eq!(pool.processes(), (1, 0));
+    assert_eq!(probabilities(&pool.predict(distance(pool.signature(), 1.0), SOON).await.unwrap()), [0.5]);
+}
+
+#[tokio::test]
+async fn a_model_whose_processes_can_t_be_replaced_says_so_at_once() {
+    let folder = model("fragile");
+    let mut options = options(&folder);
+    options.python.processes = 1;
+    let pool = ModelPool::load(options).await.unwrap();
+    assert_eq!(pool.down(), None);
+    std::fs::rename(folder.path().join("model.pkl"), folder.path().join("gone")).unwrap();
+    let ask = |value| pool.predict(distance(pool.signature(), value), Duration::from_secs(2));
+    while pool.down().is_none_or(|reason| !reason.contains("model.pkl")) {
+        // Ends the process: nothing replaces it.
+        drop(ask(666.0).await);
+    }
+    let error = ask(100.0).await.unwrap_err();
+    assert_eq!(error.fault().code.unwrap().0, 836, "{error}");
+    std::fs::rename(folder.path().join("gone"), folder.path().join("model.pkl")).unwrap();
+    while pool.down().is_some() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(probabilities(&ask(100.0).await.unwrap()), [0.1]);
 }

@@ -27,13 +27,14 @@ local function put(keys, args)
   return written
 end
 
--- keys: the live set's hash; args: part, order (decimal), content.
--- Replaces one part unless a later order is stored, and counts the change. Returns 1 if it did.
+-- keys: the live set's hash; args: order (decimal), then field and content in turn.
+-- Replaces the whole set unless a later order is stored. Returns 1 if it did.
 local function publish(keys, args)
-  local stored = tonumber(redis.call('HGET', keys[1], args[1] .. '.order') or '0')
-  if tonumber(args[2]) < stored then return 0 end
-  redis.call('HSET', keys[1], args[1], args[3], args[1] .. '.order', args[2])
-  redis.call('HINCRBY', keys[1], 'changes', 1)
+  local stored = tonumber(redis.call('HGET', keys[1], 'order') or '0')
+  if tonumber(args[1]) < stored then return 0 end
+  redis.call('DEL', keys[1])
+  redis.call('HSET', keys[1], 'order', args[1])
+  for i = 2, #args, 2 do redis.call('HSET', keys[1], args[i], args[i + 1]) end
   return 1
 end
 

@@ -102,7 +102,7 @@ fn version_marker(view: &str, version: u32) -> String {
     format!("{view}:{version}")
 }
 
-fn marker(view: &OnlineView) -> String {
+pub(crate) fn marker(view: &OnlineView) -> String {
     format!("{}:{:08x}", version_marker(view.name(), view.version()), view.layout_id())
 }
 
@@ -246,7 +246,7 @@ impl Online {
         Ok(scan.query_async(&mut self.connection.clone()).await?)
     }
 
-    fn markers_key(&self) -> String {
+    pub(crate) fn markers_key(&self) -> String {
         format!("{}:markers", self.prefix)
     }
 

@@ -2,9 +2,10 @@
 //!
 //! Reading order: [`view`] (a view version as readers need it, and what it stores), [`stored`] (the bytes of
 //! one value), [`values()`] (the one pure function that turns bytes into features at a moment), [`client`]
-//! (puts and reads), [`live`] (data clock, views and models).
+//! (puts and reads), [`live`] (data clock, and models with the views they read), [`serving`] (what a serving process
+//! sees of it, and says of itself).
 //!
-//! Writers: `features`. Readers: `serve`, `features get`. Nothing here opens Postgres or DuckDB: the serving
+//! Writers: `features`, `live`. Readers: `serve`, `features get`. Nothing here opens Postgres or DuckDB: the serving
 //! tier depends on this crate. Redis may be down at any moment; every call then returns an error.
 
 pub mod client;
@@ -12,6 +13,7 @@ mod codec;
 pub mod error;
 pub mod key;
 pub mod live;
+pub mod serving;
 pub mod stored;
 pub mod values;
 pub mod view;
@@ -19,7 +21,8 @@ pub mod window;
 
 pub use client::{Entry, Markers, Online, OnlineOptions, Read};
 pub use error::Error;
-pub use live::{LiveModel, LiveModelVersion, LiveModels, LiveSet, LiveView, LiveViews};
+pub use live::{LiveCode, LiveModel, LiveModelVersion, LiveModels, LiveSet, LiveVersion, LiveView};
+pub use serving::{Held, Replica, Seen, Served};
 pub use stored::{Body, Order, Stored};
 pub use values::{Status, ViewFeatures, values};
 pub use view::{Layout, OnlineView};

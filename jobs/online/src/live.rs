@@ -1,76 +1,65 @@
-//! The live set: what serving tiers need beside values, published to Redis by whoever changes it.
+//! The live set: what serving tiers need beside values. Assembled by `live`, published to Redis as a whole.
 //!
-//! Three parts, each replaced as a whole and kept unless a later one is there: the data clock and the views (by
-//! `features`) and the models (by `registry`). A publisher draws its order from Postgres *after* its change
-//! committed and *before* it reads what to publish; so the last one to publish has read everything, whatever
-//! the races.
+//! One hash: the order of its publication, the data clock, the aliases, and a document for each model version that
+//! holds all that the version needs. A document that can't be read costs its own version only. The publisher draws the
+//! order from Postgres *before* it reads what to publish; so the last one to publish has read everything, whatever the
+//! races.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc};
 
 use indexmap::IndexMap;
 use redis::AsyncCommands as _;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tidemill_core::DataClock;
 use tidemill_spec::{Hydration, OutputType, Type};
-use tokio::{sync::watch, time::MissedTickBehavior};
 
 use crate::{client::Online, error::Error, view::OnlineView};
+
+const ORDER: &str = "order";
+const CLOCK: &str = "clock";
+const ALIASES: &str = "aliases";
+/// What the fields of versions begin with: `version/late/3`.
+const VERSION: &str = "version/";
 
 /// Everything that is live.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LiveSet {
     /// Answers "now".
     pub clock: DataClock,
-    /// Online views.
-    pub views: LiveViews,
     /// Models that can be asked.
     pub models: LiveModels,
 }
 
-/// Online views by name.
-pub type LiveViews = IndexMap<String, LiveView>;
-
 /// Models by name.
 pub type LiveModels = IndexMap<String, LiveModel>;
 
-/// One view.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct LiveView {
-    /// The version that is read unless a model names another.
-    pub current: u32,
-    /// The versions that are kept up to date.
-    pub versions: IndexMap<u32, Arc<OnlineView>>,
-}
-
-impl LiveView {
-    /// A version; the current one for `None`.
-    pub fn version(&self, version: Option<u32>) -> Option<&Arc<OnlineView>> {
-        self.versions.get(&version.unwrap_or(self.current))
-    }
-}
-
 /// One model.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct LiveModel {
-    /// Key columns of its entity, in declared order.
-    pub keys: IndexMap<String, Type>,
     /// Aliases, e.g. `champion`.
     pub aliases: IndexMap<String, u32>,
     /// Versions that an alias names, or that may be asked for by number.
-    pub versions: IndexMap<u32, LiveModelVersion>,
+    pub versions: IndexMap<u32, LiveVersion>,
 }
 
-/// One version of a model, as it was registered.
+/// All that serving needs of a version, or why it can't be served.
+pub type LiveVersion = Result<Arc<LiveModelVersion>, String>;
+
+/// One version of a model, as it was registered, with the views that it reads.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LiveModelVersion {
     /// Path of its folder in the artifact store.
     pub artifact: String,
+    /// The project's code that it is loaded with; `None` if it needs none.
+    pub code: Option<LiveCode>,
     /// Its flavor.
     pub runtime: String,
+    /// Key columns of its entity, in declared order.
+    pub keys: IndexMap<String, Type>,
     /// How a key becomes a vector.
     pub hydration: Hydration,
-    /// Which version of each view it was trained on and reads.
-    pub view_versions: IndexMap<String, u32>,
+    /// The version of each view that it was trained on and reads.
+    pub views: IndexMap<String, LiveView>,
     /// Columns that only the caller knows; they follow the hydrated ones.
     pub request: IndexMap<String, Type>,
     /// Named, typed outputs.
@@ -81,97 +70,125 @@ pub struct LiveModelVersion {
     pub processes: u32,
 }
 
+/// The project's code at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LiveCode {
+    /// Path of its archive in the artifact store.
+    pub path: String,
+    /// SHA-256 of the archive, in hex.
+    pub hash: String,
+}
+
+/// One version of a view.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LiveView {
+    /// How it is read.
+    pub view: OnlineView,
+    /// Whether its values have been written: a Redis without its marker has lost them.
+    pub filled: bool,
+}
+
 impl Online {
-    /// Publishes the data clock; false if a later publication is already there.
-    pub async fn publish_clock(&self, order: i64, clock: &DataClock) -> Result<bool, Error> {
-        self.publish("clock", order, clock).await
-    }
-
-    /// Publishes the views; false if a later publication is already there.
-    pub async fn publish_views(&self, order: i64, views: &LiveViews) -> Result<bool, Error> {
-        self.publish("views", order, views).await
-    }
-
-    /// Publishes the models; false if a later publication is already there.
-    pub async fn publish_models(&self, order: i64, models: &LiveModels) -> Result<bool, Error> {
-        self.publish("models", order, models).await
-    }
-
-    /// What is live; `None` if nothing was ever published (or Redis lost it).
-    pub async fn live(&self) -> Result<Option<LiveSet>, Error> {
-        let parts: [Option<String>; 3] = redis::cmd("HMGET")
-            .arg(self.live_key())
-            .arg(&["clock", "views", "models"])
-            .query_async(&mut self.connection.clone())
-            .await?;
-        if parts.iter().all(Option::is_none) {
-            return Ok(None);
-        }
-        let [clock, views, models] = parts;
-        Ok(Some(LiveSet {
-            clock: part("clock", clock)?,
-            views: part("views", views)?,
-            models: part("models", models)?,
-        }))
-    }
-
-    /// Follows the live set, looking every `every`. Keeps the last one while Redis is away or empty, and
-    /// holds `None` until there is a first. Ends when the last receiver is dropped.
-    pub fn watch_live(&self, every: Duration) -> watch::Receiver<Option<Arc<LiveSet>>> {
-        let (sender, receiver) = watch::channel(None);
-        let online = self.clone();
-        tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(every);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            let mut seen = None;
-            loop {
-                tokio::select! {
-                    () = sender.closed() => return,
-                    _ = ticks.tick() => {}
-                }
-                if let Err(error) = online.follow(&mut seen, &sender).await {
-                    tracing::debug!(%error, "the live set can't be read; keeping the last one");
-                }
-            }
-        });
-        receiver
-    }
-
-    async fn follow(
-        &self,
-        seen: &mut Option<i64>,
-        sender: &watch::Sender<Option<Arc<LiveSet>>>,
-    ) -> Result<(), Error> {
-        // A small read each tick; the document only when it changed.
-        let changes: Option<i64> = self.connection.clone().hget(self.live_key(), "changes").await?;
-        if changes.is_some()
-            && changes != *seen
-            && let Some(live) = self.live().await?
-        {
-            sender.send_replace(Some(Arc::new(live)));
-            *seen = changes;
-        }
-        Ok(())
-    }
-
-    async fn publish<T: Serialize + Sync>(
-        &self,
-        part: &'static str,
-        order: i64,
-        content: &T,
-    ) -> Result<bool, Error> {
-        let json = serde_json::to_string(content).map_err(|source| Error::InvalidLiveSet { part, source })?;
+    /// Publishes the live set in one step; false if a later publication is already there.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn publish(&self, order: i64, live: &LiveSet) -> Result<bool, Error> {
         let mut call = redis::cmd("FCALL");
-        call.arg("tidemill_publish_2").arg(1).arg(self.live_key()).arg(part).arg(order).arg(json);
+        call.arg("tidemill_publish_2").arg(1).arg(self.live_key()).arg(order);
+        for (field, content) in fields(live)? {
+            call.arg(field).arg(content);
+        }
         Ok(self.call(&[call]).await? == [1])
     }
 
-    fn live_key(&self) -> String {
-        format!("{}:live", self.prefix)
+    /// Whether this is what is published; false too if nothing is, or if Redis lost it.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn publishes(&self, live: &LiveSet) -> Result<bool, Error> {
+        let mut published: HashMap<String, String> = self.connection.clone().hgetall(self.live_key()).await?;
+        Ok(published.remove(ORDER).is_some() && published == fields(live)?)
+    }
+
+    /// What is live; `None` if nothing was ever published, or Redis lost it.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], or [`Error::InvalidLiveSet`] for a clock or aliases of another release. A version that
+    /// can't be read is one that can't be served.
+    pub async fn live(&self) -> Result<Option<LiveSet>, Error> {
+        Ok(self.live_and_order().await?.map(|(_, live)| live))
+    }
+
+    /// The order of what is published; `None` if nothing is.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn live_order(&self) -> Result<Option<i64>, Error> {
+        Ok(self.connection.clone().hget(self.live_key(), ORDER).await?)
+    }
+
+    /// The live set and the order of its publication, from one moment.
+    pub(crate) async fn live_and_order(&self) -> Result<Option<(i64, LiveSet)>, Error> {
+        let fields: HashMap<String, String> = self.connection.clone().hgetall(self.live_key()).await?;
+        let Some(order) = fields.get(ORDER).and_then(|order| order.parse().ok()) else { return Ok(None) };
+        let aliases: IndexMap<String, IndexMap<String, u32>> = part(ALIASES, &fields)?;
+        let mut models: LiveModels = aliases
+            .into_iter()
+            .map(|(name, aliases)| (name, LiveModel { aliases, ..LiveModel::default() }))
+            .collect();
+        for (field, text) in &fields {
+            let Some((model, number)) = field.strip_prefix(VERSION).and_then(|name| name.rsplit_once('/'))
+            else {
+                continue;
+            };
+            if let (Some(model), Ok(number)) = (models.get_mut(model), number.parse()) {
+                model.versions.insert(number, version(text));
+            }
+        }
+        for model in models.values_mut() {
+            // A hash has no order: newest first, as they are published.
+            model.versions.sort_by(|a, _, b, _| b.cmp(a));
+        }
+        Ok(Some((order, LiveSet { clock: part(CLOCK, &fields)?, models })))
+    }
+
+    /// The field names its form: a release that writes another one has a key of its own.
+    pub(crate) fn live_key(&self) -> String {
+        format!("{}:live:2", self.prefix)
     }
 }
 
-fn part<T: DeserializeOwned + Default>(part: &'static str, json: Option<String>) -> Result<T, Error> {
-    json.map_or_else(|| Ok(T::default()), |json| serde_json::from_str(&json))
+/// What is written of it beside the order.
+fn fields(live: &LiveSet) -> Result<HashMap<String, String>, Error> {
+    let aliases: IndexMap<_, _> = live.models.iter().map(|(name, model)| (name, &model.aliases)).collect();
+    let mut fields = HashMap::from([
+        (CLOCK.to_owned(), json(CLOCK, &live.clock)?),
+        (ALIASES.to_owned(), json(ALIASES, &aliases)?),
+    ]);
+    for (name, model) in &live.models {
+        for (number, version) in &model.versions {
+            fields.insert(format!("{VERSION}{name}/{number}"), json("versions", version)?);
+        }
+    }
+    Ok(fields)
+}
+
+fn version(text: &str) -> LiveVersion {
+    serde_json::from_str(text)
+        .unwrap_or_else(|error| Err(format!("its entry in the live set can't be read: {error}")))
+}
+
+fn json(part: &'static str, content: &impl Serialize) -> Result<String, Error> {
+    serde_json::to_string(content).map_err(|source| Error::InvalidLiveSet { part, source })
+}
+
+fn part<T: DeserializeOwned + Default>(
+    part: &'static str,
+    fields: &HashMap<String, String>,
+) -> Result<T, Error> {
+    fields
+        .get(part)
+        .map_or_else(|| Ok(T::default()), |json| serde_json::from_str(json))
         .map_err(|source| Error::InvalidLiveSet { part, source })
 }

@@ -1,15 +1,16 @@
 //! Against a real Redis: puts in any order end in the same value, reads come in the order asked, and a Redis
 //! that is away is an error and nothing worse.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use indexmap::IndexMap;
 use proptest::prelude::*;
 use tidemill_core::DataClock;
 use tidemill_online::{
-    Body, Entry, Error, LiveSet, LiveView, LiveViews, Online, OnlineOptions, OnlineView, Order, Read, Stored,
+    Body, Entry, Error, Held, LiveModel, LiveModelVersion, LiveSet, LiveView, Online, OnlineOptions,
+    OnlineView, Order, Read, Replica, Seen, Stored,
 };
-use tidemill_spec::{Feature, FeatureView, Meta, OnlineFeatures, Rule, Type, Value, ViewInput};
+use tidemill_spec::{Feature, FeatureView, Hydration, Meta, OnlineFeatures, Rule, Type, Value, ViewInput};
 use tidemill_testkit::redis::{Server, prefix};
 
 fn view() -> OnlineView {
@@ -138,19 +139,96 @@ async fn a_marker_that_was_lost_with_its_values_does_not_come_back_without_them(
     assert!(!online.mark(&view, 4, 5).await.unwrap());
 }
 
+fn live_model(fail_on_missing: bool) -> LiveSet {
+    let version = LiveModelVersion {
+        artifact: "artifacts/1".into(),
+        code: None,
+        runtime: "lightgbm".into(),
+        keys: IndexMap::from([("origin".to_owned(), Type::String)]),
+        hydration: Hydration { rounds: Vec::new(), columns: IndexMap::new() },
+        views: IndexMap::from([("load".to_owned(), LiveView { view: view(), filled: true })]),
+        request: IndexMap::new(),
+        outputs: IndexMap::new(),
+        fail_on_missing,
+        processes: 2,
+    };
+    let model = LiveModel {
+        aliases: IndexMap::from([("champion".to_owned(), 1)]),
+        versions: IndexMap::from([(2, Err("not today".to_owned())), (1, Ok(Arc::new(version)))]),
+    };
+    LiveSet { clock: DataClock::Wall, models: IndexMap::from([("late".to_owned(), model)]) }
+}
+
 #[tokio::test]
 async fn watchers_see_the_latest_live_set_and_an_earlier_publication_is_refused() {
     let online = online().await;
-    let mut watched = online.watch_live(Duration::from_millis(5));
+    let mut watched = online.watch(Duration::from_millis(5));
     assert_eq!(online.live().await.unwrap(), None);
-    let mut live = LiveSet::default();
-    let versions = IndexMap::from([(3, std::sync::Arc::new(view()))]);
-    live.views.insert("load".into(), LiveView { current: 3, versions });
-    assert!(online.publish_views(2, &live.views).await.unwrap());
-    assert!(!online.publish_views(1, &LiveViews::default()).await.unwrap());
-    assert!(online.publish_clock(1, &DataClock::Wall).await.unwrap());
-    watched.changed().await.unwrap();
-    assert_eq!(watched.borrow().as_deref(), Some(&live));
+    let live = live_model(true);
+    assert!(!online.publishes(&live).await.unwrap());
+    assert!(online.publish(2, &live).await.unwrap());
+    assert!(!online.publish(1, &LiveSet::default()).await.unwrap());
+    assert!(online.publishes(&live).await.unwrap());
+    assert!(!online.publishes(&live_model(false)).await.unwrap());
+    let seen = watched.wait_for(|seen| seen.live.is_some()).await.unwrap();
+    assert_eq!(seen.live, Some((2, Arc::new(live))));
+}
+
+#[tokio::test]
+async fn a_version_that_can_t_be_read_costs_no_other() {
+    let world = prefix().await.unwrap();
+    let online =
+        Online::connect(&OnlineOptions { url: world.url.clone(), prefix: world.prefix.clone() }).unwrap();
+    online.publish(1, &live_model(true)).await.unwrap();
+    let client = redis::Client::open(world.url.as_str()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let key = format!("{}:live:2", world.prefix);
+    let spoil =
+        redis::cmd("HSET").arg(key).arg("version/late/2").arg(r#"{"Ok": {"of": "tomorrow"}}"#).to_owned();
+    spoil.query_async::<()>(&mut connection).await.unwrap();
+    let live = online.live().await.unwrap().unwrap();
+    let versions = &live.models["late"].versions;
+    assert!(versions[&1].is_ok());
+    assert!(versions[&2].as_ref().unwrap_err().contains("can't be read"), "{versions:?}");
+}
+
+#[tokio::test]
+async fn a_watcher_keeps_the_live_set_that_redis_lost_and_says_what_redis_holds() {
+    let mut server = Server::start().unwrap();
+    let online = Online::connect(&OnlineOptions { url: server.url(), prefix: "lost".into() }).unwrap();
+    online.publish(7, &live_model(true)).await.unwrap();
+    let (view, other) =
+        (view(), OnlineView::new(view().definition().clone(), 4, view().keys().clone(), false));
+    let mut watched = online.watch(Duration::from_millis(5));
+    // That writing has begun says nothing of what was written.
+    online.begin_marker(&view).await.unwrap();
+    assert_eq!(online.holds(&[&view]).await.unwrap(), [false]);
+    assert!(online.mark(&view, 0, 4).await.unwrap());
+    let holds = |seen: &Seen| matches!(&seen.redis, Some(Ok(held)) if held.live && held.holds(&view));
+    let seen = watched.wait_for(|seen| seen.live.is_some() && holds(seen)).await.unwrap().clone();
+    assert_eq!(online.holds(&[&view, &other]).await.unwrap(), [true, false]);
+
+    let client = redis::Client::open(server.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    redis::cmd("FLUSHALL").query_async::<()>(&mut connection).await.unwrap();
+    let kept = watched.wait_for(|seen| seen.redis == Some(Ok(Held::default()))).await.unwrap().clone();
+    assert_eq!(kept.live, seen.live);
+    server.stop();
+    let kept = watched.wait_for(|seen| matches!(seen.redis, Some(Err(_)))).await.unwrap().clone();
+    assert_eq!(kept.live, seen.live);
+}
+
+#[tokio::test]
+async fn what_a_serving_process_says_of_itself_is_there_until_it_leaves() {
+    let online = online().await;
+    assert_eq!(online.replicas().await.unwrap(), []);
+    let said = |address: &str, order| Replica { address: address.into(), order, ..Replica::default() };
+    online.say("b", &said("127.0.0.1:2", 1)).await.unwrap();
+    online.say("a", &said("127.0.0.1:1", 1)).await.unwrap();
+    online.say("b", &said("127.0.0.1:2", 5)).await.unwrap();
+    assert_eq!(online.replicas().await.unwrap(), [said("127.0.0.1:1", 1), said("127.0.0.1:2", 5)]);
+    online.leave("a").await.unwrap();
+    assert_eq!(online.replicas().await.unwrap(), [said("127.0.0.1:2", 5)]);
 }
 
 #[tokio::test]

@@ -107,20 +107,34 @@ impl Process {
         matches!(self.guard.try_wait(), Ok(None))
     }
 
-    /// Loads a model folder, instead of the one loaded before.
-    pub async fn load_model(&mut self, folder: &Path) -> Result<(), PyError> {
-        self.call(&Request::LoadModel { folder }, None).await.map(drop)
+    /// Waits until it ends by itself, or is ended from outside, and says how.
+    pub async fn ended(&mut self) -> String {
+        self.guard.wait().await.map_or_else(|error| error.to_string(), described)
     }
 
-    /// Asks the loaded model: rows by its signature in, outputs in the same order out.
-    pub async fn predict(&mut self, rows: &RecordBatch) -> Result<RecordBatch, PyError> {
-        let reply = self.call(&Request::Predict, Some(rows)).await?;
+    /// Loads a model folder, instead of the one loaded before; `sink` hears what the model prints.
+    pub async fn load_model(&mut self, folder: &Path, sink: &mut impl StepSink) -> Result<(), PyError> {
+        self.call(&Request::LoadModel { folder }, None, sink).await.map(drop)
+    }
+
+    /// Asks the loaded model: rows by its signature in, outputs in the same order out; `sink` hears what it prints.
+    pub async fn predict(
+        &mut self,
+        rows: &RecordBatch,
+        sink: &mut impl StepSink,
+    ) -> Result<RecordBatch, PyError> {
+        let reply = self.call(&Request::Predict, Some(rows), sink).await?;
         Ok(protocol::decode(&reply.body)?)
     }
 
-    /// One request under the options' limits, with nobody listening to events.
-    async fn call(&mut self, request: &Request<'_>, rows: Option<&RecordBatch>) -> Result<Reply, PyError> {
-        self.call_with(request, rows, &mut Nobody, self.options.time_limit).await
+    /// One request under the options' limits.
+    async fn call(
+        &mut self,
+        request: &Request<'_>,
+        rows: Option<&RecordBatch>,
+        sink: &mut impl StepSink,
+    ) -> Result<Reply, PyError> {
+        self.call_with(request, rows, sink, self.options.time_limit).await
     }
 
     /// One request: under the options' limit, and under `call_limit` for each call of a transform's function. After
@@ -265,12 +279,4 @@ async fn told(sink: &mut impl StepSink, lines: Vec<String>) -> Result<(), JobErr
         sink.event(StepEvent::Log(line)).await?;
     }
     Ok(())
-}
-
-struct Nobody;
-
-impl StepSink for Nobody {
-    async fn event(&mut self, _: StepEvent) -> Result<(), JobError> {
-        Ok(())
-    }
 }

@@ -37,6 +37,16 @@ pub enum Error {
         /// The alias.
         alias: String,
     },
+    /// Serving could not answer with the version.
+    #[error("model `{model}` version {version} can't be served: {reason}; the alias stays where it is")]
+    NotServable {
+        /// The model.
+        model: String,
+        /// The version.
+        version: i32,
+        /// Why.
+        reason: String,
+    },
     /// The artifact isn't what the model declares.
     #[error("artifact doesn't fit model `{model}`: {mismatch}")]
     Mismatch {
@@ -87,9 +97,9 @@ pub enum Error {
     /// The lake could not be read or written.
     #[error("lake")]
     Lake(#[from] tidemill_offline::Error),
-    /// The live set could not be published.
-    #[error("redis")]
-    Online(#[from] tidemill_online::Error),
+    /// The live set could not be read or published.
+    #[error("live set")]
+    Live(#[from] tidemill_live::Error),
     /// A dataset could not be read.
     #[error("dataset")]
     Rows(#[from] tidemill_rows::Error),
@@ -111,9 +121,10 @@ impl Error {
             Self::UnknownVersion { .. } | Self::UnknownAlias { .. } => {
                 Fault::coded(802, self.to_string()).hint("tidemill models list")
             }
-            Self::NothingToRollBack { .. } => {
-                Fault::coded(803, self.to_string()).hint("tidemill models list")
-            }
+            Self::NothingToRollBack { .. } => Fault::coded(803, self.to_string())
+                .hint("to take the alias away: tidemill models rollback MODEL --remove"),
+            Self::NotServable { .. } => Fault::coded(865, self.to_string())
+                .hint("train a version anew: it reads the views as they are declared now"),
             Self::Mismatch { .. } => {
                 Fault::coded(804, self.to_string()).hint("train on a dataset built from the model's inputs")
             }
@@ -175,8 +186,8 @@ impl From<Error> for JobError {
             Error::Store(error) => error.into(),
             Error::Blobs(error) => error.into(),
             Error::Lake(error) => error.into(),
-            Error::Online(error) => error.into(),
             Error::Io(ref source) => Cause::of_io(source).verdict(error.fault()),
+            Error::Live(error) => error.into(),
             // What a model does, it does again.
             Error::Inference(Inference::Python(error)) | Error::Unusable { source: error, .. }
                 if passing(&error) =>
@@ -195,6 +206,7 @@ impl From<Error> for JobError {
             | Error::UnknownVersion { .. }
             | Error::UnknownAlias { .. }
             | Error::NothingToRollBack { .. }
+            | Error::NotServable { .. }
             | Error::Mismatch { .. }
             | Error::FailsOnNulls { .. }
             | Error::Metric(_) => Self::Discard(error.fault()),

@@ -2,28 +2,24 @@
 //!
 //! Reading order: [`folder`] (what a model folder must say), `register` (it becomes an immutable version),
 //! [`Warm`] (a version made ready to predict, by the code that serving uses), [`score`] (AUC and log loss, pure),
-//! `figures` (predictions beside what happened), `evaluate` and `compare` (figures of versions on datasets), [`promote`] and [`rollback`], [`publish`] (what serving
-//! may be asked). Versions never change; only aliases move.
+//! `figures` (predictions beside what happened), `evaluate` and `compare` (figures of versions on datasets), [`promote`] and
+//! [`rollback`] (what serving may be asked is published by `live`). Versions never change; only aliases move.
 
 mod compare;
 mod error;
 mod evaluate;
 mod figures;
 pub mod folder;
-mod live;
 mod predict;
 mod promote;
 mod register;
 pub mod score;
-#[cfg(test)]
-mod testing;
 mod warm;
 
 pub use error::Error;
 pub use evaluate::{Evaluation, evaluate};
 pub use figures::auc;
-pub use live::publish;
-pub use promote::{promote, rollback};
+pub use promote::{Moved, promote, remove, rollback};
 pub use warm::Warm;
 
 use std::path::PathBuf;

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use arrow::{
     array::{
-        Array as _, ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+        Array as _, ArrayRef, AsArray as _, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray,
+        TimestampMicrosecondArray,
     },
-    datatypes::{DataType, Field, Schema, TimeUnit},
+    datatypes::{DataType, Field, Float64Type, Schema, TimeUnit},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -73,7 +74,10 @@ impl Job for PredictJob {
         };
         let version =
             named_version(catalog, &args.model, Some(fixed.version.unsigned_abs()), &args.alias).await?;
-        let rows = self.predict(&version, dataset, fixed.created_at).await?;
+        let (rows, not_finite) = self.predict(&version, dataset, fixed.created_at).await?;
+        if not_finite > 0 {
+            cx.log(format!("{not_finite} predictions are no finite numbers: they are kept as null"));
+        }
 
         let table = Table::predictions(&args.model);
         let key = format!("{}/{dataset}", fixed.version);
@@ -84,8 +88,10 @@ impl Job for PredictJob {
         let mut tx = cx.begin().await?;
         let lake_version = lake.publish(tx.conn(), &table, &key, &staged).await?;
         catalog.lineage(&mut tx, &edges).await?;
-        let outputs =
-            json!({ "rows": rows.num_rows(), "version": fixed.version, "lake_version": lake_version });
+        let outputs = json!({
+            "rows": rows.num_rows(), "version": fixed.version, "lake_version": lake_version,
+            "not_finite": not_finite,
+        });
         cx.commit(tx, outputs).await
     }
 }
@@ -96,10 +102,11 @@ impl PredictJob {
         version: &ModelVersion,
         dataset: DatasetPartRef,
         created_at: Time,
-    ) -> Result<RecordBatch, Error> {
+    ) -> Result<(RecordBatch, usize), Error> {
         let (_, asked) = read_part(&self.deps, dataset).await?;
         let predicted = Warm::load_version(&self.deps, version).await?.predict(&asked).await?;
-        Ok(table_rows(&asked, &predicted, version.version, &dataset.to_string(), created_at)?)
+        let (predicted, not_finite) = finite(&predicted)?;
+        Ok((table_rows(&asked, &predicted, version.version, &dataset.to_string(), created_at)?, not_finite))
     }
 
     async fn stage(
@@ -113,6 +120,21 @@ impl PredictJob {
         let staged = self.deps.lake.stage(table, key, 0, &keys, &rows.schema(), vec![rows]).await?;
         Ok(staged.into_iter().collect())
     }
+}
+
+/// The outputs with null for what is no finite number, and how many there were: serving answers them with an error, a table
+/// of many rows is not lost for one.
+fn finite(predicted: &RecordBatch) -> Result<(RecordBatch, usize), arrow::error::ArrowError> {
+    let mut not_finite = 0;
+    let columns = predicted.columns().iter().map(|column| {
+        let Some(numbers) = column.as_primitive_opt::<Float64Type>() else { return Arc::clone(column) };
+        let kept: Float64Array =
+            numbers.iter().map(|number| number.filter(|number| number.is_finite())).collect();
+        not_finite += kept.null_count() - numbers.null_count();
+        Arc::new(kept) as ArrayRef
+    });
+    let columns = columns.collect();
+    Ok((RecordBatch::try_new(predicted.schema(), columns)?, not_finite))
 }
 
 /// Rows of the table: what was asked, what came out, which version said so, and the columns of every lake table.
@@ -160,9 +182,17 @@ fn table_rows(
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::Float64Array;
-
     use super::*;
+
+    #[test]
+    fn a_prediction_that_is_no_finite_number_is_null_in_the_table() {
+        let numbers = Float64Array::from(vec![Some(0.5), Some(f64::NAN), None, Some(f64::INFINITY)]);
+        let batch =
+            RecordBatch::try_from_iter_with_nullable([("p", Arc::new(numbers) as ArrayRef, true)]).unwrap();
+        let (kept, not_finite) = finite(&batch).unwrap();
+        let expected = Float64Array::from(vec![Some(0.5), None, None, None]);
+        assert_eq!((kept["p"].as_ref(), not_finite), (&expected as &dyn arrow::array::Array, 2));
+    }
 
     #[test]
     fn a_prediction_is_valid_at_the_moment_it_was_asked_for() {

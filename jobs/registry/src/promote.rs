@@ -1,50 +1,125 @@
-//! Aliases move: forward by a promotion, back by a rollback. Then the models are published to serving.
+//! Aliases move: forward by a promotion, back by a rollback. Then the live set is published, and serving is waited for.
 
+use std::time::Duration;
+
+use serde::Serialize;
 use serde_json::json;
 use tidemill_catalog::Catalog;
-use tidemill_core::{JobError, Kind};
+use tidemill_core::{Fault, JobError, Kind};
+use tidemill_live::TakeOver;
 use tidemill_online::Online;
 use tidemill_runtime::{Context, Job, Outcome};
 use tidemill_spec::steps::{MODEL_PROMOTE, ModelPromote};
 
-use crate::{Deps, Error, live::publish};
+use crate::{Deps, Error};
 
-/// Points an alias at a version and publishes it. Safe to repeat.
+/// How long serving processes are waited for, real time.
+const TAKE_OVER_MAX: Duration = Duration::from_secs(30);
+
+/// Where an alias went, and who serves it there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Moved {
+    /// What it names now; `None`: it was taken away.
+    pub version: Option<i32>,
+    /// Addresses of the serving processes that have taken it over.
+    pub serving: Vec<String>,
+    /// One sentence for each that hasn't, and why.
+    pub waiting: Vec<String>,
+}
+
+/// Points an alias at a version, publishes it, and waits up to half a minute until serving has taken it over. Safe to
+/// repeat. A Redis that is away fails nothing: what is waited for is said, and the server publishes later.
 ///
 /// # Errors
-/// The version isn't registered, or a server can't be reached.
+/// [`Error::UnknownVersion`], [`Error::NotServable`], or Postgres can't be reached; the alias hasn't moved then.
 pub async fn promote(
     catalog: &Catalog,
     online: &Online,
     model: &str,
     version: i32,
     alias: &str,
-) -> Result<(), Error> {
-    registered(catalog, model, version).await?;
+) -> Result<Moved, Error> {
+    servable(catalog, model, version).await?;
     let mut tx = catalog.store().begin().await?;
     catalog.promote_model(&mut tx, model, version, alias).await?;
     tx.commit().await?;
-    publish(catalog, online).await
+    Ok(take_over(catalog, online, (model, alias), Some(version)).await)
 }
 
-/// Points an alias back at the version before its last promotion, publishes it and returns it.
+/// Points an alias back at the version before its last promotion, or takes away one that never named another version;
+/// then as [`promote`].
 ///
 /// # Errors
-/// [`Error::NothingToRollBack`], or a server can't be reached.
-pub async fn rollback(catalog: &Catalog, online: &Online, model: &str, alias: &str) -> Result<i32, Error> {
+/// [`Error::NothingToRollBack`], or Postgres can't be reached.
+pub async fn rollback(catalog: &Catalog, online: &Online, model: &str, alias: &str) -> Result<Moved, Error> {
     let mut tx = catalog.store().begin().await?;
     let version = catalog.rollback_model(&mut tx, model, alias).await?;
+    if version.is_none() && catalog.remove_alias(&mut tx, model, alias, true).await?.is_none() {
+        return Err(Error::NothingToRollBack { model: model.to_owned(), alias: alias.to_owned() });
+    }
     tx.commit().await?;
-    publish(catalog, online).await?;
-    version.ok_or_else(|| Error::NothingToRollBack { model: model.to_owned(), alias: alias.to_owned() })
+    Ok(take_over(catalog, online, (model, alias), version).await)
 }
 
-/// Fails if there is no such version; one that is there stays.
-async fn registered(catalog: &Catalog, model: &str, version: i32) -> Result<(), Error> {
-    if catalog.model_version(model, version).await?.is_none() {
+/// Takes an alias away: nothing answers under it any more; then as [`promote`].
+///
+/// # Errors
+/// [`Error::UnknownAlias`], or Postgres can't be reached.
+pub async fn remove(catalog: &Catalog, online: &Online, model: &str, alias: &str) -> Result<Moved, Error> {
+    let mut tx = catalog.store().begin().await?;
+    if catalog.remove_alias(&mut tx, model, alias, false).await?.is_none() {
+        return Err(Error::UnknownAlias { model: model.to_owned(), alias: alias.to_owned() });
+    }
+    tx.commit().await?;
+    Ok(take_over(catalog, online, (model, alias), None).await)
+}
+
+/// Fails if there is no such version, or serving could not answer with it.
+async fn servable(catalog: &Catalog, model: &str, version: i32) -> Result<(), Error> {
+    let Some(registered) = catalog.model_version(model, version).await? else {
         return Err(Error::UnknownVersion { model: model.to_owned(), version });
+    };
+    if let Err(reason) = tidemill_live::servable(catalog, registered).await? {
+        return Err(Error::NotServable { model: model.to_owned(), version, reason });
     }
     Ok(())
+}
+
+async fn take_over(
+    catalog: &Catalog,
+    online: &Online,
+    (model, alias): (&str, &str),
+    version: Option<i32>,
+) -> Moved {
+    let wanted = version.map(i32::unsigned_abs);
+    let told = async {
+        let order = tidemill_live::publish(catalog, online).await?;
+        tidemill_live::taken_over(online, order, (model, alias), wanted, TAKE_OVER_MAX).await
+    };
+    match told.await {
+        Ok(told) => Moved::of(version, told),
+        Err(error) => {
+            let reason = Fault::from_error(&error).message;
+            let waiting = format!("the server publishes it once Redis answers: {reason}");
+            Moved { version, serving: Vec::new(), waiting: vec![waiting] }
+        }
+    }
+}
+
+impl Moved {
+    fn of(version: Option<i32>, told: Vec<TakeOver>) -> Self {
+        let mut moved = Self { version, serving: Vec::new(), waiting: Vec::new() };
+        if told.is_empty() {
+            moved.waiting.push("no serving process is running: tidemill serve".to_owned());
+        }
+        for TakeOver { address, problem } in told {
+            match problem {
+                None => moved.serving.push(address),
+                Some(problem) => moved.waiting.push(format!("{address}: {problem}")),
+            }
+        }
+        moved
+    }
 }
 
 /// Step `model.promote`.
@@ -69,12 +144,17 @@ impl Job for PromoteJob {
         let Deps { catalog, online, .. } = &self.deps;
         let version = i32::try_from(args.version).map_err(JobError::discard)?;
         if cx.checkpoint().is_none() {
-            registered(catalog, &args.model, version).await?;
+            servable(catalog, &args.model, version).await?;
             let mut tx = cx.begin().await?;
             catalog.promote_model(&mut tx, &args.model, version, &args.alias).await.map_err(Error::from)?;
             cx.commit_checkpoint(tx, true).await?;
         }
-        publish(catalog, online).await?;
-        Ok(Outcome::Completed(json!({ "version": version, "alias": args.alias })))
+        let moved = take_over(catalog, online, (&args.model, &args.alias), Some(version)).await;
+        for waiting in &moved.waiting {
+            cx.log(format!("{} v{version} as {}: {waiting}", args.model, args.alias));
+        }
+        Ok(Outcome::Completed(json!({
+            "version": version, "alias": args.alias, "serving": moved.serving, "waiting": moved.waiting,
+        })))
     }
 }

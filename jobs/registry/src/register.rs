@@ -7,14 +7,15 @@ use serde_json::{Map, Value as Json, json};
 use tidemill_catalog::{Dataset, DatasetPartRef, Edge, ModelMetric, ModelVersion, Node};
 use tidemill_core::{JobError, Kind, RunId};
 use tidemill_inference::Signature;
-use tidemill_runtime::{Context, Job, Outcome};
+use tidemill_runtime::{Context, Job, Outcome, job_new};
 use tidemill_spec::{
     Objects,
+    args::{FEATURES_UPDATE, FeaturesUpdate, features_concurrency_key},
     steps::{MODEL_REGISTER, ModelRegister},
 };
-use tidemill_store::StepRow;
+use tidemill_store::{NewJob, StepRow};
 
-use crate::{Deps, Error, folder, live::publish, warm, warm::Warm};
+use crate::{Deps, Error, folder, warm, warm::Warm};
 
 /// Registers.
 #[derive(Clone, Debug)]
@@ -40,7 +41,7 @@ impl Job for RegisterJob {
             None => self.register(args, cx).await?,
         };
         // The newest version is kept warm, so that it can be asked for by number before any alias names it.
-        publish(&self.deps.catalog, &self.deps.online).await?;
+        tidemill_live::publish(&self.deps.catalog, &self.deps.online).await.map_err(Error::from)?;
         Ok(Outcome::Completed(json!({ "model": args.model, "version": number })))
     }
 }
@@ -58,6 +59,7 @@ impl RegisterJob {
         cx.log(format!("the golden rows of {} predict what was recorded", args.artifact));
 
         let key = format!("{}/{}", cx.run(), cx.step().unwrap_or(MODEL_REGISTER.as_str()));
+        let wishes = self.wishes(&version).await?;
         let mut tx = cx.begin().await?;
         let number = catalog.insert_model_version(&mut tx, &key, &version).await?;
         for (metric, value) in training.figures() {
@@ -67,8 +69,27 @@ impl RegisterJob {
             catalog.set_model_metric(&mut tx, &figure).await?;
         }
         catalog.lineage(&mut tx, &edges(&version, number)).await?;
+        cx.enqueue(&mut tx, &wishes).await?;
         cx.commit_checkpoint(tx, number).await?;
         Ok(number)
+    }
+
+    /// Updates of views that were left behind when a newer version took their place, while this model was trained: they
+    /// are kept up to date again from now on.
+    async fn wishes(&self, version: &ModelVersion) -> Result<Vec<NewJob>, Error> {
+        let kept = tidemill_live::maintained_versions(&self.deps.catalog, None).await?;
+        let left_behind = version.view_versions.iter().filter(|(view, number)| {
+            !kept.iter().any(|kept| kept.view == **view && kept.version == **number)
+        });
+        let update = |view: &String| {
+            let update = FeaturesUpdate { view: view.clone() };
+            NewJob {
+                key: Some(update.key()),
+                concurrency_key: Some(features_concurrency_key(view)),
+                ..job_new(FEATURES_UPDATE, &update)
+            }
+        };
+        Ok(left_behind.map(|(view, _)| update(view)).collect())
     }
 
     async fn version(

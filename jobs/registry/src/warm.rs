@@ -42,7 +42,7 @@ impl Warm {
         let python = PyOptions { code, ..deps.python.clone() };
         let options = ModelOptions {
             python: PyOptions { processes: 1, ..python.clone() },
-            ..ModelOptions::new(folder, python)
+            ..ModelOptions::new(artifact, folder, python)
         };
         let pool = ModelPool::load(options).await.map_err(|error| match error {
             tidemill_inference::Error::Python(source) => {

@@ -1,16 +1,16 @@
-//! What somebody must look after: jobs of dead workers, due schedules, a Redis that came back empty, and the lake's
-//! files. Safe to run in several processes: each part is idempotent.
+//! What somebody must look after: jobs of dead workers, due schedules, a Redis that came back empty or never got the live
+//! set, and the lake's files. Safe to run in several processes: each part is idempotent.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use tidemill_runtime::{Maintenance, MaintenanceOptions};
 use tidemill_store::NewJob;
-use tokio::time::interval;
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::{Api, error::ApiError, ticks::Ticks};
 
-/// How often Redis is compared with the lake.
+/// How often Redis is compared with the lake and the catalog.
 const LOOK_AT_REDIS: Duration = Duration::from_secs(2);
 /// How often the lake is searched for tables with many small files.
 const LOOK_AT_LAKE: Duration = Duration::from_secs(60);
@@ -21,7 +21,25 @@ const COLLECT_GARBAGE: Duration = Duration::from_hours(6);
 pub(crate) async fn keep(api: Api, shutdown: CancellationToken) {
     let ticks = Arc::new(Ticks::new(&api.stores));
     let maintenance = Maintenance::new(api.stores.store.clone(), MaintenanceOptions::default(), ticks);
-    tokio::join!(maintenance.run(shutdown.clone()), shutdown.run_until_cancelled(keep_stores(&api)));
+    let stores = async { tokio::join!(keep_stores(&api), keep_live(&api)) };
+    tokio::join!(maintenance.run(shutdown.clone()), shutdown.run_until_cancelled(stores));
+}
+
+/// Compares what Redis says is live with what the catalog says, for ever.
+async fn keep_live(api: &Api) -> Infallible {
+    let mut looks = interval(LOOK_AT_REDIS);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        looks.tick().await;
+        match tidemill_live::keep_published(&api.stores.catalog, &api.stores.online).await {
+            Ok(false) => {}
+            Ok(true) => tracing::info!("the live set was not what Redis had: published again"),
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the live set could not be looked after; trying again"
+            ),
+        }
+    }
 }
 
 /// Asks for what Redis and the lake need, for ever; each on its own, so that one that hangs holds up no other.

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use serde::Deserialize;
-use tidemill_core::{Clock, SystemClock, Time};
+use tidemill_core::{Clock, SystemClock, Time, check_bind};
 use tidemill_stores::{Stores, StoresOptions};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -41,7 +41,7 @@ pub struct Options {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Listen {
-    /// `host:port`; loopback only, as there is no authentication yet.
+    /// `host:port`; loopback unless `insecure`, as there is no authentication yet.
     pub listen: String,
     /// Where clients upload files (gRPC), URL.
     pub gateway: String,
@@ -49,6 +49,9 @@ pub struct Listen {
     pub serve: String,
     /// Names under which it answers beside `localhost` and addresses of loopback, separated by commas.
     pub hosts: String,
+    /// Whether an address that other machines reach is taken, although there is no authentication yet.
+    #[serde(skip)]
+    pub insecure: bool,
 }
 
 impl Default for Listen {
@@ -58,6 +61,7 @@ impl Default for Listen {
             gateway: "http://127.0.0.1:7434".to_owned(),
             serve: "http://127.0.0.1:7436".to_owned(),
             hosts: String::new(),
+            insecure: false,
         }
     }
 }
@@ -112,11 +116,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     let listener = TcpListener::bind(&options.server.listen)
         .await
         .with_context(|| format!("TIDEMILL_SERVER__LISTEN: listen on {}", options.server.listen))?;
-    anyhow::ensure!(
-        listener.local_addr()?.ip().is_loopback(),
-        "{} is not on loopback, and authentication is not supported yet",
-        options.server.listen
-    );
+    check_bind(listener.local_addr()?, options.server.insecure)?;
     let hosts = tidemill_proto::Hosts::declared(&options.server.hosts);
     let api = Api::new(Stores::open(&options.stores)?, options.server);
     let keeper = tokio::spawn(keeper::keep(api.clone(), shutdown.clone()));

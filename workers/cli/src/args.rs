@@ -163,19 +163,27 @@ pub(crate) enum Command {
     Clock(Clock),
     /// Role: the control plane
     #[command(after_help = STORES_HELP)]
-    Server,
+    Server(RoleArgs),
     /// Role: uploads
     #[command(after_help = STORES_HELP)]
-    Gateway,
+    Gateway(RoleArgs),
     /// Role: runs jobs
     #[command(after_help = STORES_HELP)]
     Worker,
     /// Role: predictions
     #[command(after_help = SERVE_HELP)]
-    Serve,
+    Serve(RoleArgs),
     /// Bring the database to this version's schema
     #[command(after_help = STORES_HELP)]
     Migrate,
+}
+
+/// What the roles that listen take.
+#[derive(Debug, Args)]
+pub(crate) struct RoleArgs {
+    /// Listen on an address that other machines reach, although there is no authentication yet
+    #[arg(long, env = "TIDEMILL_INSECURE")]
+    pub(crate) insecure: bool,
 }
 
 /// A project's folder.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde_json::json;
-use tidemill_core::{Fault, JobError};
+use tidemill_core::{Exposed, Fault, JobError};
 
 use crate::output::Format;
 
@@ -143,6 +143,9 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
         if let Some((cause, path)) = untrusted {
             let hint = format!("remove it if you don't know what is in it, or: chmod 700 {}", path.display());
             return Self::new(FAILED, Fault::coded(120, cause.to_string()).hint(hint));
+        }
+        if let Some(exposed) = error.downcast_ref::<Exposed>() {
+            return Self::new(FAILED, exposed.fault());
         }
         Self::new(FAILED, Fault::new(format!("{error:#}")))
     }

@@ -9,13 +9,16 @@ use tidemill_stores::{Stores, StoresOptions};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    args::RoleArgs,
     config::options,
     failure::{Done, Failure},
 };
 
 /// `tidemill server`
-pub(crate) async fn server() -> Done {
-    tidemill_api::run(options()?, starting("server")?).await?;
+pub(crate) async fn server(role: RoleArgs) -> Done {
+    let mut given: tidemill_api::Options = options()?;
+    given.server.insecure = role.insecure;
+    tidemill_api::run(given, starting("server")?).await?;
     Ok(())
 }
 
@@ -40,13 +43,13 @@ fn gateway_listen() -> Listen {
 }
 
 /// `tidemill gateway`
-pub(crate) async fn gateway() -> Done {
+pub(crate) async fn gateway(role: RoleArgs) -> Done {
     let shutdown = starting("gateway")?;
     let GatewayOptions { stores, gateway } = options()?;
     let stores = Stores::open(&stores)?;
     let clock = Arc::new(SystemClock);
     let ingest = Ingest::new(stores.catalog, stores.lake, stores.blobs, clock, Limits::default());
-    let listen = tidemill_gateway::Options { listen: gateway.listen };
+    let listen = tidemill_gateway::Options { listen: gateway.listen, insecure: role.insecure };
     tidemill_gateway::Server::bind(&listen, ingest).await?.run(shutdown).await?;
     Ok(())
 }
@@ -68,6 +71,8 @@ struct ServeOptions {
     python: PathBuf,
     #[serde(default)]
     python_package: Option<PathBuf>,
+    #[serde(default)]
+    unpacked: Option<PathBuf>,
 }
 
 /// `TIDEMILL_SERVE__LISTEN`, `TIDEMILL_SERVE__HTTP`, `TIDEMILL_SERVE__HOSTS`
@@ -84,11 +89,13 @@ fn default_python() -> PathBuf {
 }
 
 /// `tidemill serve`
-pub(crate) async fn serve() -> Done {
+pub(crate) async fn serve(role: RoleArgs) -> Done {
     let shutdown = starting("serve")?;
     let given: ServeOptions = options()?;
     let mut serving = tidemill_serve::Options::new(given.redis, given.blobs, given.python);
     serving.python.package = given.python_package;
+    serving.unpacked = given.unpacked.unwrap_or(serving.unpacked);
+    serving.insecure = role.insecure;
     serving.listen = given.serve.listen.unwrap_or(serving.listen);
     serving.http = given.serve.http.unwrap_or(serving.http);
     serving.hosts = given.serve.hosts;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::Context as _;
 use serde::Deserialize;
+use tidemill_core::check_bind;
 use tidemill_ingest::{Ingest, Staging};
 use tidemill_proto::{DESCRIPTORS, DeadlineLayer, ingest::v1::ingest_service_server::IngestServiceServer};
 use tokio::net::TcpListener;
@@ -18,12 +19,14 @@ use crate::upload::Door;
 pub struct Options {
     /// Where gRPC listens; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Whether an address that other machines reach is taken, although there is no authentication yet.
+    pub insecure: bool,
 }
 
 impl Default for Options {
     /// The port of the documentation, on loopback.
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 7434)) }
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 7434)), insecure: false }
     }
 }
 
@@ -36,8 +39,12 @@ pub struct Server {
 
 impl Server {
     /// Binds the port.
+    ///
+    /// # Errors
+    /// The port is taken, or the address is one that other machines reach.
     pub async fn bind(options: &Options, ingest: Ingest) -> anyhow::Result<Self> {
         let address = options.listen;
+        check_bind(address, options.insecure)?;
         let listener =
             TcpListener::bind(address).await.with_context(|| format!("gRPC can't listen on {address}"))?;
         let staging = Staging::new(ingest.blobs().clone());

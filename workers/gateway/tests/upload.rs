@@ -41,6 +41,7 @@ const PIECE: usize = 1 << 20;
 struct World {
     client: IngestServiceClient<Channel>,
     catalog: Catalog,
+    ingest: Ingest,
     _stop: DropGuard,
     _engine: Engine,
     _folder: TempDir,
@@ -59,13 +60,13 @@ async fn world() -> World {
     tx.commit().await.unwrap();
     let lake = Lake::open(&LakeOptions::default(), engine.store.pool().clone(), blobs.clone()).unwrap();
     let ingest = Ingest::new(catalog.clone(), lake, blobs, Arc::new(SystemClock), Limits::default());
-    let options = Options { listen: ([127, 0, 0, 1], 0).into() };
-    let server = Server::bind(&options, ingest).await.unwrap();
+    let options = Options { listen: ([127, 0, 0, 1], 0).into(), ..Options::default() };
+    let server = Server::bind(&options, ingest.clone()).await.unwrap();
     let address = format!("http://{}", server.address().unwrap());
     let stop = CancellationToken::new();
     tokio::spawn(server.run(stop.clone()));
     let client = IngestServiceClient::connect(address).await.unwrap();
-    World { client, catalog, _stop: stop.drop_guard(), _engine: engine, _folder: folder }
+    World { client, catalog, ingest, _stop: stop.drop_guard(), _engine: engine, _folder: folder }
 }
 
 fn file() -> Vec<u8> {
@@ -225,4 +226,13 @@ async fn random_uploads_have_typed_answers() {
     world.send(open(whole, 0), whole).await.unwrap();
     let grown = memory_peak_mib() - before;
     assert!(grown < 200, "{grown} MiB more");
+}
+
+#[tokio::test]
+async fn an_address_that_other_machines_reach_is_refused_unless_told_otherwise() {
+    let world = world().await;
+    let exposed = Options { listen: ([0, 0, 0, 0], 0).into(), ..Options::default() };
+    let error = Server::bind(&exposed, world.ingest.clone()).await.unwrap_err();
+    assert!(error.to_string().contains("authentication is not supported yet"), "{error}");
+    Server::bind(&Options { insecure: true, ..exposed }, world.ingest.clone()).await.unwrap();
 }

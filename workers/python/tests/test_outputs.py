@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 from tidemill import models
 from tidemill.models import folder, predictors
-from tidemill.models.outputs import as_outputs, checked
+from tidemill.models.outputs import ModelError, as_outputs, checked
 
 SPECIES = ["setosa", "versicolor", "virginica"]
 CLASS: dict[str, Any] = {"species": {"type": "class", "classes": SPECIES}}
@@ -133,3 +133,14 @@ def test_a_declaration_that_is_none_is_refused(output: Any) -> None:
     with pytest.raises(models.ModelError, match="output `x` is declared as"):
         checked({"x": output})
     assert checked({"x": {"type": "float"}}) == {"x": "float"}
+
+
+@pytest.mark.parametrize("said", [["0.5", "0.25"], [0.5, "late"], [0.5, b"1"], [0.5, [1.0]]])
+def test_text_is_no_number_even_where_it_looks_like_one(said: list[Any]) -> None:
+    with pytest.raises(ModelError, match=r"output `p`, row \d: .* is not a number"):
+        as_outputs({"p": pd.Series(said, dtype=object)}, {"p": "float"}, 2)
+
+
+def test_numbers_of_any_kind_are_floats_and_none_is_nan() -> None:
+    said = {"p": pd.Series([1, np.float32(0.5), None], dtype=object)}
+    assert str(as_outputs(said, {"p": "float"}, 3)["p"].to_pylist()) == "[1.0, 0.5, nan]"

@@ -1,6 +1,6 @@
 //! Why a request has no prediction: each cause with its code, and what gRPC and HTTP call it.
 
-use tidemill_core::Fault;
+use tidemill_core::{Fault, RequestId};
 use tonic::Code;
 
 /// A request without an answer.
@@ -59,9 +59,25 @@ pub enum Error {
     /// The request is not one.
     #[error("{0}")]
     Malformed(String),
-    /// No such path or method.
+    /// No such path.
     #[error("there is no `{0}`")]
     NoSuchCall(String),
+    /// The path is there, but not with this method.
+    #[error("`{path}` takes {allowed}, not {method}")]
+    WrongMethod {
+        /// As asked.
+        method: String,
+        /// As asked.
+        path: String,
+        /// What it takes.
+        allowed: &'static str,
+    },
+    /// A body of more bytes than are read.
+    #[error("the body is larger than {limit_bytes} bytes")]
+    TooLarge {
+        /// The limit.
+        limit_bytes: usize,
+    },
     /// The model declares `on_missing: fail`, and features have no value.
     #[error("entity {entity}: no value of {}", .columns.join(", "))]
     Missing {
@@ -84,8 +100,14 @@ pub enum Error {
     #[error("no live set has been read yet")]
     NoLiveSet,
     /// A view that the model reads is not online.
-    #[error("view `{view}` version {version} is not online")]
+    #[error("view `{view}` is not online")]
     ViewNotOnline {
+        /// The view.
+        view: String,
+    },
+    /// Redis has lost all values of a view; they are written again from the lake.
+    #[error("Redis has lost the values of view `{view}` version {version}; they are written again")]
+    ValuesLost {
         /// The view.
         view: String,
         /// The version that the model reads.
@@ -97,6 +119,38 @@ pub enum Error {
     /// The model did not answer.
     #[error(transparent)]
     Inference(#[from] tidemill_inference::Error),
+    /// The model failed. What it raised is in the log; the caller gets its first words.
+    #[error("model `{model}` version {version} failed: {summary} (request {request})")]
+    Failed {
+        /// The model.
+        model: String,
+        /// The version.
+        version: u32,
+        /// The cause's own code.
+        code: Option<tidemill_core::Code>,
+        /// The first words of what it raised, without paths of this machine.
+        summary: String,
+        /// What the log calls the request.
+        request: RequestId,
+    },
+    /// The model's answer is not what it declares.
+    #[error(
+        "entity {entity}: model `{model}` version {version} gave {got} for `{output}` (request {request})"
+    )]
+    Unusable {
+        /// The model.
+        model: String,
+        /// The version.
+        version: u32,
+        /// Which entity of the request, from 0.
+        entity: usize,
+        /// The output.
+        output: String,
+        /// What it gave.
+        got: String,
+        /// What the log calls the request.
+        request: RequestId,
+    },
 }
 
 impl Error {
@@ -112,14 +166,22 @@ impl Error {
             Self::UnknownAlias { .. } => (831, "tidemill models show MODEL"),
             Self::Columns { .. } => (832, "give exactly these columns"),
             Self::WrongType { .. } => (833, "nothing is converted: 1545 is an int, \"1545\" is a string"),
-            Self::Malformed(_) | Self::NoSuchCall(_) => (834, BODY),
+            Self::Malformed(_) | Self::NoSuchCall(_) | Self::WrongMethod { .. } => (834, BODY),
+            Self::TooLarge { .. } => (834, "ask for fewer entities at a time"),
             Self::Missing { .. } => {
                 (835, "declare a `default` on the feature, or `on_missing: allow` on the model")
             }
             Self::NotLoaded { .. } | Self::NoLiveSet => (836, "try again; /readyz says what is missing"),
             Self::ViewNotOnline { .. } => (837, "tidemill features list"),
-            Self::Online(_) => (838, "tidemill status"),
+            Self::Online(_) | Self::ValuesLost { .. } => (838, "tidemill status"),
             Self::Inference(error) => return error.fault(),
+            Self::Failed { code, .. } => {
+                return Fault { code: *code, ..Fault::from_error(self) }
+                    .hint("the log of `serve` has the whole error under this request");
+            }
+            Self::Unusable { .. } => {
+                (866, "a prediction must be a finite number; the log of `serve` has the request")
+            }
         };
         Fault { code: Some(tidemill_core::Code(code)), ..Fault::from_error(self) }.hint(hint)
     }
@@ -135,21 +197,29 @@ impl Error {
             Self::Columns { .. }
             | Self::WrongType { .. }
             | Self::Malformed(_)
+            | Self::WrongMethod { .. }
             | Self::Inference(Inference::Rows { .. }) => Code::InvalidArgument,
             Self::Missing { .. } => Code::FailedPrecondition,
-            Self::NotLoaded { .. } | Self::NoLiveSet | Self::ViewNotOnline { .. } | Self::Online(_) => {
-                Code::Unavailable
-            }
+            Self::NotLoaded { .. }
+            | Self::NoLiveSet
+            | Self::ViewNotOnline { .. }
+            | Self::ValuesLost { .. }
+            | Self::Online(_)
+            | Self::Inference(Inference::Down { .. } | Inference::Closed) => Code::Unavailable,
+            Self::TooLarge { .. } => Code::OutOfRange,
             Self::Inference(Inference::Overloaded { .. }) => Code::ResourceExhausted,
             Self::Inference(Inference::Deadline) => Code::DeadlineExceeded,
-            Self::Inference(Inference::Closed) => Code::Unavailable,
-            Self::Inference(_) => Code::Internal,
+            Self::Inference(_) | Self::Failed { .. } | Self::Unusable { .. } => Code::Internal,
         }
     }
 
     /// What HTTP calls it.
     pub fn http(&self) -> u16 {
+        if matches!(self, Self::WrongMethod { .. }) {
+            return 405;
+        }
         match self.grpc() {
+            Code::OutOfRange => 413,
             Code::NotFound => 404,
             Code::InvalidArgument => 400,
             Code::FailedPrecondition => 422,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use indexmap::IndexMap;
 use tidemill_core::Time;
-use tidemill_online::{LiveModelVersion, LiveSet, Online, OnlineView, Read, Status, ViewFeatures, values};
+use tidemill_online::{LiveModelVersion, LiveView, Online, OnlineView, Read, Status, ViewFeatures, values};
 use tidemill_rows::Row;
 use tidemill_spec::{HydrationRead, KeyOrigin, Value};
 
@@ -24,7 +24,6 @@ pub(crate) struct Hydrated {
 /// Reads everything that a model version takes for some entities, as of the data clock's `now`.
 pub(crate) async fn hydrate(
     online: &Online,
-    live: &LiveSet,
     version: &LiveModelVersion,
     keys: &[Row],
     now: Time,
@@ -32,7 +31,7 @@ pub(crate) async fn hydrate(
     let mut found: Vec<HashMap<&str, ViewFeatures>> = keys.iter().map(|_| HashMap::new()).collect();
     let mut order = Vec::new();
     for round in &version.hydration.rounds {
-        let views = round.iter().map(|read| view(live, version, read)).collect::<Result<Vec<_>, _>>()?;
+        let views = round.iter().map(|read| view(version, read)).collect::<Result<Vec<_>, _>>()?;
         let asked: Vec<Vec<Vec<Value>>> = keys
             .iter()
             .zip(&found)
@@ -40,13 +39,15 @@ pub(crate) async fn hydrate(
             .collect();
         let reads: Vec<Read<'_>> = asked
             .iter()
-            .flat_map(|keys| views.iter().zip(keys).map(|(view, key)| Read { view, key }))
+            .flat_map(|keys| views.iter().zip(keys).map(|(view, key)| Read { view: &view.view, key }))
             .collect();
-        let mut bytes = online.read(&reads).await?.into_iter();
+        let bytes = online.read(&reads).await?;
+        check_not_lost(online, &views, &bytes).await?;
+        let mut bytes = bytes.into_iter();
         for found in &mut found {
             for (read, view) in round.iter().zip(&views) {
                 let bytes = bytes.next().flatten();
-                found.insert(&read.view, values(view, bytes.as_deref(), now)?);
+                found.insert(&read.view, values(&view.view, bytes.as_deref(), now)?);
             }
         }
         order.extend(round);
@@ -55,15 +56,29 @@ pub(crate) async fn hydrate(
 }
 
 /// The version of a view that the model was trained on.
-fn view<'a>(
-    live: &'a LiveSet,
-    version: &LiveModelVersion,
-    read: &HydrationRead,
-) -> Result<&'a OnlineView, Error> {
-    let wanted = version.view_versions.get(&read.view).copied();
-    let view = live.views.get(&read.view).and_then(|view| view.version(wanted));
-    view.map(AsRef::as_ref)
-        .ok_or_else(|| Error::ViewNotOnline { view: read.view.clone(), version: wanted.unwrap_or_default() })
+fn view<'a>(version: &'a LiveModelVersion, read: &HydrationRead) -> Result<&'a LiveView, Error> {
+    version.views.get(&read.view).ok_or_else(|| Error::ViewNotOnline { view: read.view.clone() })
+}
+
+/// An entity without a value is unknown, unless Redis has lost the values of the whole view: then nothing is known of any.
+/// `bytes` are those of all entities, `views` in turn for each. Costs a round trip only where a value is absent.
+async fn check_not_lost(
+    online: &Online,
+    views: &[&LiveView],
+    bytes: &[Option<Vec<u8>>],
+) -> Result<(), Error> {
+    let absent = |place: usize| bytes.iter().skip(place).step_by(views.len()).any(Option::is_none);
+    let suspects: Vec<&OnlineView> = views
+        .iter()
+        .enumerate()
+        .filter(|(place, view)| view.filled && absent(*place))
+        .map(|(_, view)| &view.view)
+        .collect();
+    let held = online.holds(&suspects).await?;
+    match suspects.iter().zip(held).find(|(_, held)| !held) {
+        Some((view, _)) => Err(Error::ValuesLost { view: view.name().to_owned(), version: view.version() }),
+        None => Ok(()),
+    }
 }
 
 /// A view's key, from the caller's keys and views read before. A null in it finds nothing.

@@ -1,20 +1,23 @@
 //! The serving tier: `Predict` by entity id over gRPC and REST, from Redis and the artifact store alone.
 //!
 //! Reading order: [`Options`], [`run`], then `predict` (one request: resolve, hydrate, vectorise, infer, reply),
-//! `hydrate` (Redis), `warm` (which model versions are loaded, and which one an alias means), and the doors
-//! `grpc` and `rest`, which only convert.
+//! `hydrate` (Redis), `warm` (which model versions are loaded, and which one an alias means), `follow` (loads them),
+//! `readiness` (whether requests can be answered, and why not), and the doors `grpc` and `rest`, which only convert.
 //!
 //! A new version takes an alias over only once it is loaded and its golden rows predicted what was recorded; the
 //! old one answers until then, and its last requests after. With Redis or the artifact store away, what is warm
 //! stays warm. Postgres, DuckDB and Kafka are not among the dependencies of this crate.
 
 mod error;
+mod failure;
+mod follow;
 mod grpc;
 mod hydrate;
 mod latency;
 mod metrics;
 mod options;
 mod predict;
+mod readiness;
 mod rest;
 mod run;
 mod warm;

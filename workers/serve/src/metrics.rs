@@ -51,6 +51,8 @@ pub(crate) struct Metrics {
     latency: Family<VersionLabels, Histogram>,
     views: Family<StatusLabels, Counter>,
     loaded: Family<VersionLabels, Gauge>,
+    processes: Family<VersionLabels, Gauge>,
+    processes_ended: Family<VersionLabels, Gauge>,
     quantiles: Arc<Quantiles>,
 }
 
@@ -73,6 +75,8 @@ impl Metrics {
             latency: Family::new_with_constructor(|| Histogram::new(LATENCY_BUCKETS)),
             views: Family::default(),
             loaded: Family::default(),
+            processes: Family::default(),
+            processes_ended: Family::default(),
             quantiles: Arc::default(),
         };
         registry.register(|r| {
@@ -86,6 +90,12 @@ impl Metrics {
             r.register("predict_latency_seconds", "From request to reply", metrics.latency.clone());
             r.register("predict_views", "Views read, by how old their values were", metrics.views.clone());
             r.register("models_loaded", "1 for each model version that is warm", metrics.loaded.clone());
+            r.register("model_processes", "Processes of a version that answer", metrics.processes.clone());
+            r.register(
+                "model_processes_ended",
+                "Processes of a version that died or were ended since it was loaded",
+                metrics.processes_ended.clone(),
+            );
         });
         metrics
     }
@@ -116,6 +126,13 @@ impl Metrics {
     /// Says whether a version is warm.
     pub(crate) fn loaded(&self, model: &str, version: u32, warm: bool) {
         self.loaded.get_or_create(&VersionLabels { model: model.to_owned(), version }).set(i64::from(warm));
+    }
+
+    /// How many processes of a version answer, and how many have ended.
+    pub(crate) fn processes(&self, model: &str, version: u32, (answering, ended): (usize, u64)) {
+        let labels = VersionLabels { model: model.to_owned(), version };
+        self.processes.get_or_create(&labels).set(i64::try_from(answering).unwrap_or(i64::MAX));
+        self.processes_ended.get_or_create(&labels).set(i64::try_from(ended).unwrap_or(i64::MAX));
     }
 
     /// Counts and quantiles of every version since the process started.

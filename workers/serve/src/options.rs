@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use tidemill_blobs::BlobOptions;
+use tidemill_blobs::{BlobOptions, private_default};
 use tidemill_online::OnlineOptions;
 use tidemill_pyrun::PyOptions;
 
@@ -25,6 +25,10 @@ pub struct Options {
     pub deadline: Duration,
     /// Most entities of one request.
     pub entities_max: usize,
+    /// Where the code of projects is unpacked, a folder that only we may write to.
+    pub unpacked: PathBuf,
+    /// Whether an address that other machines reach is taken, although there is no authentication yet.
+    pub insecure: bool,
     /// How often the live set is looked at.
     pub watch_every: Duration,
 }
@@ -38,9 +42,11 @@ impl Options {
             hosts: String::new(),
             online,
             blobs,
-            python: PyOptions { python, time_limit: Duration::from_secs(10), ..PyOptions::default() },
+            python: PyOptions { python, ..PyOptions::default() },
             deadline: Duration::from_secs(5),
             entities_max: 1000,
+            unpacked: private_default("unpacked"),
+            insecure: false,
             watch_every: Duration::from_millis(250),
         }
     }

@@ -4,9 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use indexmap::IndexMap;
 use serde_json::{Map, Value as Json};
-use tidemill_core::{Clock, PredictionId, Time};
-use tidemill_inference::{Outputs, outputs_of};
-use tidemill_online::{LiveSet, Online};
+use tidemill_core::{Clock, PredictionId, RequestId, Time};
+use tidemill_inference::{Outputs, outputs_of, unusable};
+use tidemill_online::{LiveModelVersion, LiveSet, Online, Seen};
 use tidemill_rows::Row;
 use tidemill_spec::{Type, Value};
 use tokio::{
@@ -16,9 +16,11 @@ use tokio::{
 
 use crate::{
     Error,
+    failure::{log, told},
     hydrate::{Hydrated, hydrate},
     metrics::Metrics,
-    warm::{Loaded, Warm},
+    readiness::{AliasState, Readiness, alias_state, readiness},
+    warm::{DEFAULT_ALIAS, Loaded, Warm},
 };
 
 /// What to predict.
@@ -68,7 +70,7 @@ pub(crate) struct Prediction {
 /// What every request needs.
 #[derive(Debug)]
 pub(crate) struct Predictor {
-    pub(crate) live: watch::Receiver<Option<Arc<LiveSet>>>,
+    pub(crate) seen: watch::Receiver<Seen>,
     pub(crate) warm: Arc<Warm>,
     pub(crate) online: Online,
     pub(crate) clock: Arc<dyn Clock>,
@@ -87,27 +89,41 @@ impl Predictor {
         let own = started + self.deadline;
         let deadline = ask.deadline.map_or(own, |callers| callers.min(own));
         let late = Err(Error::Inference(tidemill_inference::Error::Deadline));
-        let answer = timeout_at(deadline, self.answer(ask, &live, &loaded, deadline)).await.unwrap_or(late);
+        let request = RequestId::generate();
+        let answer = self.answer(ask, &live, &loaded, deadline, request);
+        let answer = timeout_at(deadline, answer).await.unwrap_or(late);
+        let answer = answer.map_err(|error| told(error, &loaded, request));
         let code = answer.as_ref().err().map_or_else(|| "ok".to_owned(), code_of);
         self.metrics.request(&loaded.model, loaded.version, entities, started.elapsed(), &code);
         answer
     }
 
-    /// What is missing before requests can be answered; empty when ready. Ready with no models if none is live.
-    pub(crate) async fn unready(&self) -> Vec<String> {
-        let live = self.live.borrow().clone();
-        if let Some(live) = live {
-            return self.warm.missing(&live);
+    /// Whether requests can be answered, and what is missing.
+    pub(crate) fn readiness(&self) -> Readiness {
+        readiness(&self.seen.borrow(), &self.warm.state())
+    }
+
+    /// Why a model's default alias doesn't answer; `None` if it does.
+    ///
+    /// # Errors
+    /// [`Error::UnknownModel`], [`Error::UnknownAlias`], [`Error::NoLiveSet`].
+    pub(crate) fn model_readiness(&self, model: &str) -> Result<Option<String>, Error> {
+        let seen = self.seen.borrow();
+        let live = seen.live().ok_or(Error::NoLiveSet)?;
+        // What names nothing is told apart from what is not loaded.
+        match self.warm.resolve(live, model, &Which::Champion) {
+            Ok(_) | Err(Error::NotLoaded { .. }) => {}
+            Err(error) => return Err(error),
         }
-        match self.online.live().await {
-            Ok(None) => Vec::new(),
-            Ok(Some(_)) => vec!["live set: being read".to_owned()],
-            Err(error) => vec![format!("live set: {error}")],
-        }
+        Ok(match alias_state(&seen, live, &self.warm.state(), model, DEFAULT_ALIAS) {
+            AliasState::Answers | AliasState::Behind { .. } => None,
+            AliasState::Loading => Some("loading".to_owned()),
+            AliasState::Fails(reason) => Some(reason),
+        })
     }
 
     fn resolve(&self, ask: &Ask) -> Result<(Arc<LiveSet>, Arc<Loaded>), Error> {
-        let live = self.live.borrow().clone().ok_or(Error::NoLiveSet)?;
+        let live = self.seen.borrow().live().cloned().ok_or(Error::NoLiveSet)?;
         let loaded = self.warm.resolve(&live, &ask.model, &ask.which)?;
         Ok((live, loaded))
     }
@@ -118,12 +134,13 @@ impl Predictor {
         live: &LiveSet,
         loaded: &Loaded,
         deadline: Instant,
+        request: RequestId,
     ) -> Result<Answer, Error> {
         self.check_size(&ask)?;
-        let keys = rows(&ask.entities, &loaded.keys, &ask.model)?;
-        let given = requests(&ask, &loaded.live.request)?;
+        let keys = rows(&ask.entities, &loaded.live.keys, &ask.model, Absent::Refused)?;
+        let given = requests(&ask, &loaded.live)?;
         let now = live.clock.at(self.clock.now());
-        let mut hydrated = hydrate(&self.online, live, &loaded.live, &keys, now).await?;
+        let mut hydrated = hydrate(&self.online, &loaded.live, &keys, now).await?;
         for (one, given) in hydrated.iter_mut().zip(given) {
             one.row.extend(given);
         }
@@ -139,9 +156,16 @@ impl Predictor {
             )
             .collect();
         let mut outputs = predicted(&vectors, &complete, loaded, deadline).await?.into_iter();
-        let answers =
-            complete.into_iter().map(|complete| complete.map(|()| outputs.next().unwrap_or_default()));
-        let answers: Vec<Result<Outputs, Error>> = answers.collect();
+        let answers = complete.into_iter().enumerate().map(|(entity, complete)| {
+            complete.and_then(|()| usable(outputs.next().unwrap_or_default(), entity, loaded, request))
+        });
+        let mut answers: Vec<Result<Outputs, Error>> = answers.collect();
+        if answers.iter().all(Result::is_err) {
+            // The request fails as its first entity does.
+            for answer in answers.drain(..) {
+                answer?;
+            }
+        }
         let predictions = answers.into_iter().zip(hydrated).zip(vectors);
         let predictions = predictions.map(|((outputs, hydrated), vector)| Prediction {
             id: PredictionId::generate(),
@@ -178,21 +202,32 @@ fn code_of(error: &Error) -> String {
     error.fault().code.map_or_else(|| "error".to_owned(), |code| code.to_string())
 }
 
-fn requests(ask: &Ask, columns: &IndexMap<String, Type>) -> Result<Vec<Row>, Error> {
-    if ask.request.is_empty() && columns.is_empty() {
+/// What a column that is left out, or null, comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Absent {
+    Refused,
+    Null,
+}
+
+/// What only the caller knows: where the model takes nulls, it may be left out.
+fn requests(ask: &Ask, live: &LiveModelVersion) -> Result<Vec<Row>, Error> {
+    if ask.request.is_empty() && live.request.is_empty() {
         return Ok(vec![Row::new(); ask.entities.len()]);
     }
     let empty = vec![Map::new(); ask.entities.len()];
-    rows(if ask.request.is_empty() { &empty } else { &ask.request }, columns, &ask.model)
+    let given = if ask.request.is_empty() { &empty } else { &ask.request };
+    let absent = if live.fail_on_missing { Absent::Refused } else { Absent::Null };
+    rows(given, &live.request, &ask.model, absent)
 }
 
-/// JSON objects as typed rows: every column given, none unknown, none of another type.
+/// JSON objects as typed rows: none unknown, none of another type.
 fn rows(
     given: &[Map<String, Json>],
     columns: &IndexMap<String, Type>,
     model: &str,
+    absent: Absent,
 ) -> Result<Vec<Row>, Error> {
-    given.iter().enumerate().map(|(entity, given)| row(entity, given, columns, model)).collect()
+    given.iter().enumerate().map(|(entity, given)| row(entity, given, columns, model, absent)).collect()
 }
 
 fn row(
@@ -200,6 +235,7 @@ fn row(
     given: &Map<String, Json>,
     columns: &IndexMap<String, Type>,
     model: &str,
+    absent: Absent,
 ) -> Result<Row, Error> {
     let wrong = |problem: String| {
         let takes: Vec<String> = columns.iter().map(|(name, ty)| format!("{name}: {ty}")).collect();
@@ -209,8 +245,12 @@ fn row(
         return Err(wrong(format!("unknown column `{unknown}`")));
     }
     let typed = |(name, ty): (&String, &Type)| {
-        let json = given.get(name).filter(|json| !json.is_null());
-        let json = json.ok_or_else(|| wrong(format!("`{name}` is missing")))?;
+        let Some(json) = given.get(name).filter(|json| !json.is_null()) else {
+            return match absent {
+                Absent::Null => Ok((name.clone(), Value::Null)),
+                Absent::Refused => Err(wrong(format!("`{name}` is missing"))),
+            };
+        };
         let value = Value::from_json(json, *ty).map_err(|error| Error::WrongType {
             entity,
             column: name.clone(),
@@ -247,6 +287,15 @@ async fn predicted(
     Ok(outputs_of(&outputs, &loaded.pool.signature().outputs)?)
 }
 
+/// What the model said of one entity, if that is a prediction at all.
+fn usable(outputs: Outputs, entity: usize, loaded: &Loaded, request: RequestId) -> Result<Outputs, Error> {
+    let Some((output, got)) = unusable(&outputs) else { return Ok(outputs) };
+    let (model, version) = (loaded.model.clone(), loaded.version);
+    let error = Error::Unusable { model, version, entity, output, got, request };
+    log(&error.fault(), loaded, request);
+    Err(error)
+}
+
 /// For `on_missing: fail`.
 fn complete(entity: usize, vector: &Row) -> Result<(), Error> {
     let nulls = vector.iter().filter(|(_, value)| value.is_null());
@@ -261,9 +310,14 @@ mod tests {
     use super::*;
 
     fn check(given: &Json, expected: &str) {
+        check_with(given, Absent::Refused, expected);
+    }
+
+    #[track_caller]
+    fn check_with(given: &Json, absent: Absent, expected: &str) {
         let columns = [("carrier".to_owned(), Type::String), ("flight".to_owned(), Type::Int)].into();
         let given = given.as_object().unwrap().clone();
-        let told = match rows(&[given], &columns, "late") {
+        let told = match rows(&[given], &columns, "late", absent) {
             Ok(rows) => format!("{:?}", rows[0]),
             Err(error) => error.fault().to_string(),
         };
@@ -287,5 +341,12 @@ mod tests {
             &json!({"carrier": "UA", "flight": "x"}),
             "[TM0833] entity 0: `flight`: expected int, got \"x\"",
         );
+    }
+
+    #[test]
+    fn what_only_the_caller_knows_may_be_left_out_where_nulls_are_allowed() {
+        for given in [json!({"carrier": "UA"}), json!({"carrier": "UA", "flight": null})] {
+            check_with(&given, Absent::Null, r#"{"carrier": String("UA"), "flight": Null}"#);
+        }
     }
 }

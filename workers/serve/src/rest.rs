@@ -1,12 +1,12 @@
 //! The HTTP door: the REST twin of `Predict`, probes, metrics and statistics.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{Path, Request, State, rejection::BytesRejection},
-    http::{Method, StatusCode, Uri},
+    extract::{DefaultBodyLimit, Path, Request, State, rejection::BytesRejection},
+    http::{Method, StatusCode, Uri, header::ALLOW},
     middleware::Next,
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -18,11 +18,16 @@ use tidemill_inference::Outputs;
 use tidemill_proto::{Hosts, Reason};
 use tidemill_rows::Row;
 use tidemill_telemetry::Registry;
+use tokio::time::Instant;
 
 use crate::{
     Error,
     predict::{Answer, Ask, Prediction, Predictor, Which},
+    readiness::Readiness,
 };
+
+/// Largest body that is read.
+const BODY_BYTES_MAX: usize = 2 << 20;
 
 /// What the doors below share.
 #[derive(Clone, Debug)]
@@ -31,7 +36,7 @@ pub(crate) struct Door {
     pub(crate) registry: Registry,
 }
 
-/// `POST /v1/models/{model}:predict`, `GET /v1/stats`, `/healthz`, `/readyz`, `/metrics`.
+/// `POST /v1/models/{model}:predict`, `GET /v1/stats`, `/healthz`, `/readyz`, `/v2/models/{model}/ready`, `/metrics`.
 pub(crate) fn router(door: Door) -> Router {
     Router::new()
         .route("/v1/models/{call}", post(predict))
@@ -39,8 +44,10 @@ pub(crate) fn router(door: Door) -> Router {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
+        .route("/v2/models/{model}/ready", get(model_ready))
         .fallback(nowhere)
-        .method_not_allowed_fallback(nowhere)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(door)
 }
 
@@ -72,21 +79,32 @@ async fn predict(
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
     let Some(model) = call.strip_suffix(":predict") else { return nowhere(method, uri).await };
-    let answer = match ask(model, body) {
+    let answer = match ask(model, &uri, body) {
         Ok(ask) => door.predictor.predict(ask).await,
         Err(error) => Err(error),
     };
     answer.map_or_else(|error| failure(&error), |answer| Json(answer_json(&answer)).into_response())
 }
 
-/// A path or method that isn't served.
+/// A path that is served, but not with this method.
+async fn wrong_method(method: Method, uri: Uri) -> Response {
+    let allowed = if uri.path().ends_with(":predict") { "POST" } else { "GET" };
+    let error = Error::WrongMethod { method: method.to_string(), path: uri.path().to_owned(), allowed };
+    ([(ALLOW, allowed)], failure(&error)).into_response()
+}
+
+/// A path that isn't served.
 async fn nowhere(method: Method, uri: Uri) -> Response {
     failure(&Error::NoSuchCall(format!("{method} {}", uri.path())))
 }
 
-fn ask(model: &str, body: Result<Bytes, BytesRejection>) -> Result<Ask, Error> {
+fn ask(model: &str, uri: &Uri, body: Result<Bytes, BytesRejection>) -> Result<Ask, Error> {
     let malformed = |problem: String| Error::Malformed(problem);
-    let body = body.map_err(|error| malformed(error.body_text().to_lowercase()))?;
+    let deadline = timeout(uri.query().unwrap_or_default())?.map(|timeout| Instant::now() + timeout);
+    let body = body.map_err(|error| match error.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Error::TooLarge { limit_bytes: BODY_BYTES_MAX },
+        _ => malformed(error.body_text().to_lowercase()),
+    })?;
     let body: Body = serde_json::from_slice(&body).map_err(|error| malformed(error.to_string()))?;
     let which = match (body.version, body.alias) {
         (Some(_), Some(_)) => return Err(Error::Malformed("give `version` or `alias`, not both".to_owned())),
@@ -95,7 +113,22 @@ fn ask(model: &str, body: Result<Bytes, BytesRejection>) -> Result<Ask, Error> {
         (None, None) => Which::Champion,
     };
     let Body { entities, request, want_features, .. } = body;
-    Ok(Ask { model: model.to_owned(), which, entities, request, want_features, deadline: None })
+    Ok(Ask { model: model.to_owned(), which, entities, request, want_features, deadline })
+}
+
+/// `timeout=500ms`: how long the caller waits.
+fn timeout(query: &str) -> Result<Option<Duration>, Error> {
+    let Some(given) = query.split('&').find(|part| !part.is_empty()) else { return Ok(None) };
+    let value = given.strip_prefix("timeout=").filter(|_| !query.contains('&'));
+    let timeout = value.and_then(|value| match value.strip_suffix("ms") {
+        Some(digits) => digits.parse().ok().map(Duration::from_millis),
+        None => tidemill_spec::units::parse_duration(value),
+    });
+    // Longer than any prediction may take is no limit.
+    let timeout = timeout.map(|timeout| timeout.min(Duration::from_hours(1)));
+    let wrong =
+        || Error::Malformed(format!("`?{query}` is not understood; write `?timeout=500ms` or nothing"));
+    timeout.map(Some).ok_or_else(wrong)
 }
 
 fn answer_json(answer: &Answer) -> Value {
@@ -153,9 +186,22 @@ async fn stats(State(door): State<Door>) -> Response {
 }
 
 async fn ready(State(door): State<Door>) -> Response {
-    match door.predictor.unready().await {
-        reasons if reasons.is_empty() => "ok\n".into_response(),
-        reasons => (StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n").into_response(),
+    let Readiness { ready, problems } = door.predictor.readiness();
+    let (status, first) =
+        if ready { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") };
+    let lines: Vec<&str> = std::iter::once(first).chain(problems.iter().map(String::as_str)).collect();
+    (status, lines.join("\n") + "\n").into_response()
+}
+
+/// Whether a model's champion answers, and why not.
+async fn model_ready(State(door): State<Door>, Path(model): Path<String>) -> Response {
+    match door.predictor.model_readiness(&model) {
+        Ok(None) => Json(json!({"name": model, "ready": true})).into_response(),
+        Ok(Some(reason)) => {
+            let told = json!({"name": model, "ready": false, "reason": reason});
+            (StatusCode::SERVICE_UNAVAILABLE, Json(told)).into_response()
+        }
+        Err(error) => failure(&error),
     }
 }
 

@@ -4,24 +4,30 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use axum::{middleware, serve::ListenerExt as _};
-use tidemill_blobs::Blobs;
-use tidemill_core::SystemClock;
+use tidemill_blobs::{Blobs, private_folder};
+use tidemill_core::{SystemClock, WorkerId, check_bind};
 use tidemill_online::Online;
 use tidemill_proto::{
     DESCRIPTORS, DeadlineLayer, Hosts, serving::v1::prediction_service_server::PredictionServiceServer,
 };
 use tidemill_telemetry::Registry;
-use tokio::{net::TcpListener, time::interval};
+use tokio::{
+    net::TcpListener,
+    time::{MissedTickBehavior, interval, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
-    Options, grpc,
+    Options,
+    follow::{Loader, follow},
+    grpc,
     metrics::Metrics,
     predict::Predictor,
+    readiness::replica,
     rest,
-    warm::{Loader, Warm},
+    warm::Warm,
 };
 
 const HEALTH_EVERY: Duration = Duration::from_millis(500);
@@ -48,6 +54,9 @@ pub struct Server {
 impl Server {
     /// Binds both ports and begins to watch the live set.
     pub async fn bind(options: Options) -> anyhow::Result<Self> {
+        for address in [options.listen, options.http] {
+            check_bind(address, options.insecure)?;
+        }
         let bound = |what, address| async move {
             TcpListener::bind(address).await.with_context(|| format!("{what} can't listen on {address}"))
         };
@@ -59,9 +68,11 @@ impl Server {
         let metrics = Metrics::register(&registry);
         let online = Online::connect(&options.online)?;
         let blobs = Blobs::open(&options.blobs)?;
-        let loader = Loader { blobs, python: options.python, metrics: metrics.clone() };
+        private_folder(&options.unpacked).context("TIDEMILL_UNPACKED")?;
+        let loader =
+            Loader { blobs, python: options.python, unpacked: options.unpacked, metrics: metrics.clone() };
         let predictor = Arc::new(Predictor {
-            live: online.watch_live(options.watch_every),
+            seen: online.watch(options.watch_every),
             warm: Arc::new(Warm::default()),
             online,
             clock: Arc::new(SystemClock),
@@ -86,8 +97,9 @@ impl Server {
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let Self { grpc, http, hosts, predictor, loader, registry } = self;
         let (reporter, health) = tonic_health::server::health_reporter();
-        let reports = shutdown.clone().run_until_cancelled_owned(report(reporter, Arc::clone(&predictor)));
-        let follow = predictor.warm.follow(predictor.live.clone(), loader, shutdown.clone());
+        let address = http.local_addr()?.to_string();
+        let reports = report(reporter, Arc::clone(&predictor), address, shutdown.clone());
+        let follow = follow(Arc::clone(&predictor.warm), predictor.seen.clone(), loader, shutdown.clone());
         let reflection = || {
             tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(DESCRIPTORS)
         };
@@ -124,14 +136,35 @@ impl Server {
     }
 }
 
-/// Keeps what `grpc.health.v1` says in step with what is warm.
-async fn report(reporter: HealthReporter, predictor: Arc<Predictor>) {
-    let mut ticks = interval(HEALTH_EVERY);
+/// Keeps what `grpc.health.v1` says, and what promotions wait for, in step with what is warm: at each change, and twice a
+/// second for what changes by itself.
+async fn report(
+    reporter: HealthReporter,
+    predictor: Arc<Predictor>,
+    address: String,
+    shutdown: CancellationToken,
+) {
+    let id = WorkerId::generate().to_string();
+    let (mut changes, mut ticks) = (predictor.warm.changes(), interval(HEALTH_EVERY));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        ticks.tick().await;
-        let ready = predictor.unready().await.is_empty();
-        let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
+        tokio::select! {
+            () = shutdown.cancelled() => break,
+            _ = ticks.tick() => {}
+            // The sender lives as long as the predictor.
+            _ = changes.changed() => {}
+        }
+        let status =
+            if predictor.readiness().ready { ServingStatus::Serving } else { ServingStatus::NotServing };
         reporter.set_service_status("", status).await;
         reporter.set_service_status("tidemill.serving.v1.PredictionService", status).await;
+        let state = predictor.warm.state();
+        for loaded in state.loaded.values() {
+            predictor.metrics.processes(&loaded.model, loaded.version, loaded.pool.processes());
+        }
+        let said = replica(&predictor.seen.borrow(), &state, address.clone());
+        // Said again soon; whoever waits for it sees that Redis is away.
+        let _ = timeout(HEALTH_EVERY, predictor.online.say(&id, &said)).await;
     }
+    let _ = timeout(HEALTH_EVERY, predictor.online.leave(&id)).await;
 }

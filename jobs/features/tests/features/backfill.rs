@@ -37,8 +37,7 @@ async fn a_changed_view_serves_its_old_version_until_the_new_one_is_full() {
     world.drain().await;
     assert_eq!(states(&world).await, [(2, ViewState::Current), (1, ViewState::Retired)]);
     assert_eq!(world.now("newest", "JFK").await.values["twice"], Value::Float(90.0));
-    let live = world.deps.online.live().await.unwrap().unwrap();
-    assert_eq!(live.views["newest"].current, 2);
+    assert!(world.deps.online.live().await.unwrap().is_some(), "published after the switch");
     world.check_parity().await;
 }
 

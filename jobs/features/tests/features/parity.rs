@@ -1,7 +1,7 @@
 //! Online equals offline after anything that may happen.
 
 use proptest::prelude::*;
-use tidemill_features::{behind_in_redis, publish_live};
+use tidemill_features::behind_in_redis;
 use tidemill_spec::Value;
 
 use crate::world::{Departure, World, departure};
@@ -91,15 +91,4 @@ async fn an_update_notices_by_itself_that_redis_lost_values() {
     world.depart(&[departure("EWR", 2, 595, 5.0)]).await;
     world.drain().await;
     assert_eq!(world.now("newest", "JFK").await.values["delay"], Value::Float(10.0));
-}
-
-#[tokio::test]
-async fn the_live_set_holds_the_clock_and_every_online_view() {
-    let world = World::new().await;
-    publish_live(&world.deps).await.unwrap();
-    let live = world.deps.online.live().await.unwrap().unwrap();
-    let names: Vec<_> = live.views.keys().map(String::as_str).collect();
-    assert_eq!(names, ["load", "newest", "stress", "weather_now"]);
-    assert_eq!(live.clock, world.deps.catalog.store().data_clock().await.unwrap());
-    assert_eq!(live.views["load"].version(None).unwrap().keys().len(), 1);
 }

@@ -42,7 +42,8 @@ async fn a_first_version_becomes_champion_and_one_as_good_takes_over() {
     assert_eq!((live.models["buyer"].aliases["champion"], versions), (2, vec![2, 1]));
 
     let back = tidemill_registry::rollback(&world.catalog, &world.online, "buyer", "champion").await.unwrap();
-    assert_eq!(back, 1);
+    assert_eq!((back.version, back.serving.len()), (Some(1), 0));
+    assert_eq!(back.waiting, ["no serving process is running: tidemill serve"]);
     let live = world.online.live().await.unwrap().unwrap();
     assert_eq!(live.models["buyer"].aliases["champion"], 1);
     assert!(tidemill_registry::rollback(&world.catalog, &world.online, "buyer", "champion").await.is_err());
@@ -117,7 +118,8 @@ async fn a_class_and_a_vector_go_the_whole_way() {
     assert!(figures.iter().any(|figure| figure.metric == "accuracy"));
     let live = world.online.live().await.unwrap().unwrap();
     let classes = ["left", "even", "odd"].map(str::to_owned);
-    assert_eq!(live.models["ending_guess"].versions[&1].outputs["ending"], OutputType::Class(classes.into()));
+    let version = live.models["ending_guess"].versions[&1].as_ref().unwrap();
+    assert_eq!(version.outputs["ending"], OutputType::Class(classes.into()));
 
     let head = world.lake.head().await.unwrap();
     let table = world.lake.read(&Read::all(Table::predictions("ending_guess"), head)).await.unwrap();

@@ -62,7 +62,7 @@ pub(super) async fn apply(State(api): State<Api>, Body(body): Body<Apply>) -> An
     store.enqueue_all(&mut tx, &wanted).await?;
     tx.commit().await?;
     store.wake().await;
-    tidemill_features::publish_live(&api.features).await?;
+    tidemill_live::publish_or_later(&api.stores.catalog, &api.stores.online).await;
     let mut rows: Vec<Value> = changes.iter().map(row).collect();
     for (source, told) in stored_otherwise(&api, &loaded.objects, &changes).await {
         let source = ObjectRef::new(ObjectKind::Source, source).to_string();

@@ -47,6 +47,6 @@ pub(super) async fn set(State(api): State<Api>, Body(body): Body<Set>) -> Answer
     store.enqueue_all(&mut tx, &updates).await?;
     tx.commit().await?;
     store.wake().await;
-    tidemill_features::publish_live(&api.features).await?;
+    tidemill_live::publish_or_later(&api.stores.catalog, &api.stores.online).await;
     one(json!({ "now": to, "clock": moved }))
 }

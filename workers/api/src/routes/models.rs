@@ -1,11 +1,16 @@
-//! Models: versions, aliases, figures.
+//! Models: versions, aliases, figures, and who serves them.
+
+use std::time::Duration;
 
 use axum::extract::{Path, State};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tidemill_catalog::{ModelAlias, ModelMetric};
 use tidemill_core::Fault;
+use tidemill_online::Served;
+use tidemill_registry::Moved;
 use tidemill_spec::{Model, Objects};
+use tokio::time::timeout;
 
 use super::{Answer, items, one};
 use crate::{
@@ -13,6 +18,9 @@ use crate::{
     error::ApiError,
     extract::{Asked, Body},
 };
+
+/// How long Redis is waited for.
+const REPLICAS_MAX: Duration = Duration::from_secs(2);
 
 /// `GET /v1/models`
 pub(super) async fn list(State(api): State<Api>) -> Answer {
@@ -49,7 +57,46 @@ pub(super) async fn show(State(api): State<Api>, Path(name): Path<String>) -> An
         "name": model.name, "runtime": model.runtime, "entity": model.entity, "owner": model.meta.owner,
         "description": model.meta.description, "inputs": model.inputs, "outputs": model.outputs,
         "version_list": versions,
+        "serving": serving(&api).await["versions"].as_array().into_iter().flatten()
+            .filter(|row| row["model"] == name).collect::<Vec<_>>(),
     }))
+}
+
+/// What serving processes say of themselves: their addresses, and how each version is in each of them. A Redis that is away
+/// is said too: it fails no page.
+pub(super) async fn serving(api: &Api) -> Value {
+    let replicas = match timeout(REPLICAS_MAX, api.stores.online.replicas()).await {
+        Ok(Ok(replicas)) => replicas,
+        Ok(Err(error)) => return unknown_serving(Fault::from_error(&error).message),
+        Err(_) => {
+            return unknown_serving(format!("redis did not answer within {} s", REPLICAS_MAX.as_secs()));
+        }
+    };
+    let mut versions = Vec::new();
+    for replica in &replicas {
+        for (model, served) in &replica.models {
+            for (version, served) in served {
+                let aliases = replica.aliases.get(model).into_iter().flatten();
+                let aliases: Vec<&String> =
+                    aliases.filter(|(_, meant)| *meant == version).map(|(alias, _)| alias).collect();
+                let (state, reason) = match served {
+                    Served::Ready => ("ready", None),
+                    Served::Loading => ("loading", None),
+                    Served::Failed(reason) => ("failed", Some(reason)),
+                };
+                versions.push(json!({
+                    "address": replica.address, "model": model, "version": version,
+                    "aliases": aliases, "state": state, "reason": reason,
+                }));
+            }
+        }
+    }
+    let processes: Vec<&String> = replicas.iter().map(|replica| &replica.address).collect();
+    json!({ "processes": processes, "versions": versions, "problem": null })
+}
+
+fn unknown_serving(problem: String) -> Value {
+    json!({ "processes": [], "versions": [], "problem": problem })
 }
 
 fn names_of(aliases: &[ModelAlias], version: i32) -> Vec<String> {
@@ -81,14 +128,18 @@ pub(super) async fn promote(
 ) -> Answer {
     known(&api.stores.catalog.objects().await?, &name)?;
     let stores = &api.stores;
-    tidemill_registry::promote(&stores.catalog, &stores.online, &name, body.version, &body.alias).await?;
-    one(json!({ "model": name, "version": body.version, "alias": body.alias }))
+    let moved =
+        tidemill_registry::promote(&stores.catalog, &stores.online, &name, body.version, &body.alias).await?;
+    one(moved_json(&name, &body.alias, &moved))
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Alias {
     alias: String,
+    /// Takes the alias away, whatever it named before.
+    #[serde(default)]
+    remove: bool,
 }
 
 /// `POST /v1/models/{model}/rollback`
@@ -99,8 +150,19 @@ pub(super) async fn rollback(
 ) -> Answer {
     known(&api.stores.catalog.objects().await?, &name)?;
     let stores = &api.stores;
-    let version = tidemill_registry::rollback(&stores.catalog, &stores.online, &name, &body.alias).await?;
-    one(json!({ "model": name, "version": version, "alias": body.alias }))
+    let moved = if body.remove {
+        tidemill_registry::remove(&stores.catalog, &stores.online, &name, &body.alias).await?
+    } else {
+        tidemill_registry::rollback(&stores.catalog, &stores.online, &name, &body.alias).await?
+    };
+    one(moved_json(&name, &body.alias, &moved))
+}
+
+fn moved_json(model: &str, alias: &str, moved: &Moved) -> Value {
+    json!({
+        "model": model, "version": moved.version, "alias": alias,
+        "serving": moved.serving, "waiting": moved.waiting,
+    })
 }
 
 #[derive(Deserialize)]

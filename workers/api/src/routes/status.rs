@@ -59,6 +59,7 @@ pub(super) async fn status(State(api): State<Api>) -> Answer {
         "views": super::features::rows(&api).await?,
         "schedules": store.schedules().await?,
         "incidents": super::monitors::open_incidents(&api).await?,
+        "serving": super::models::serving(&api).await,
     }))
 }
 

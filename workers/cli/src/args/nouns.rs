@@ -234,13 +234,16 @@ pub(crate) enum Models {
         #[command(flatten)]
         write: Write,
     },
-    /// Give the alias back to the version before
+    /// Give the alias back to the version before; one that named only one version is taken away
     Rollback {
         /// The model
         model: String,
         /// The alias
         #[arg(long, default_value = "champion")]
         alias: String,
+        /// Take the alias away: nothing answers under it any more
+        #[arg(long)]
+        remove: bool,
         #[command(flatten)]
         write: Write,
     },

@@ -36,18 +36,29 @@ pub(crate) async fn models(session: &Session, command: Models) -> Done {
             let body = json!({ "version": version, "alias": alias });
             alias_call(&session.writing(&write), &path, &body).await
         }
-        Models::Rollback { model, alias, write } => {
+        Models::Rollback { model, alias, remove, write } => {
             let path = format!("/v1/models/{}/rollback", segment(&model));
-            alias_call(&session.writing(&write), &path, &json!({ "alias": alias })).await
+            alias_call(&session.writing(&write), &path, &json!({ "alias": alias, "remove": remove })).await
         }
     }
 }
 
 async fn alias_call(session: &Session, path: &str, body: &Value) -> Done {
     let done = session.client.post(path, body).await?;
-    Ok(output::object(session.format, &done, "/version", |done| {
-        format!("{} v{} → {}", plain(&done["model"]), plain(&done["version"]), plain(&done["alias"]))
-    })?)
+    Ok(output::object(session.format, &done, "/version", moved)?)
+}
+
+/// Where the alias is now, and which serving processes don't follow yet.
+fn moved(done: &Value) -> String {
+    let (model, alias) = (plain(&done["model"]), plain(&done["alias"]));
+    let head = match done["version"].as_i64() {
+        Some(version) => format!("{model} v{version} → {alias}"),
+        None => format!("{model} has no {alias} any more"),
+    };
+    let of = |name: &str| done[name].as_array().map(Vec::as_slice).unwrap_or_default();
+    let serving = of("serving").iter().map(|address| format!("  ✓ {}", plain(address)));
+    let waiting = of("waiting").iter().map(|waiting| format!("  ! {}", plain(waiting)));
+    std::iter::once(head).chain(serving).chain(waiting).collect::<Vec<_>>().join("\n")
 }
 
 /// The serving role knows latencies; without it the page goes without them.
@@ -105,9 +116,17 @@ fn show(page: &Value) -> String {
         text("METRIC", "/metric"),
         text("VALUE", "/value").by(figure),
     ];
+    let serving = [
+        text("PROCESS", "/address"),
+        text("VERSION", "/version"),
+        text("ALIASES", "/aliases"),
+        text("STATE", "/state"),
+        text("REASON", "/reason"),
+    ];
     facts(&known)
         + &output::section("versions", &page["version_list"], &versions)
         + &output::section("figures", &figures(&page["version_list"]), &metrics)
+        + &output::section("serving", &page["serving"], &serving)
 }
 
 /// `float`, `class of a, b`, `vector of 8`.
@@ -160,6 +179,10 @@ mod tests {
                 "leak_allowed": [], "metrics": { "dst_1.holdout": { "auc": 0.766_31, "log_loss": 0.4 } },
                 "latency": { "requests": 754, "p50_ms": 1.24, "p95_ms": 2.1, "p99_ms": 3.7 },
             }],
+            "serving": [
+                { "address": "127.0.0.1:7436", "version": 2, "aliases": ["champion"], "state": "ready", "reason": null },
+                { "address": "127.0.0.1:7446", "version": 2, "aliases": [], "state": "failed", "reason": "no memory" },
+            ],
         });
         insta::assert_snapshot!(show(&page));
     }

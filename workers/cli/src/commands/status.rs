@@ -63,6 +63,7 @@ fn page(status: &Value) -> String {
     head.extend(rows("incidents").iter().map(|incident| {
         ("incident", format!("! {}: {}", plain(&incident["monitor"]), plain(&incident["summary"])))
     }));
+    head.extend(serving(&status["serving"]).into_iter().map(|line| ("serving", line)));
     let sources = [
         text("SOURCE", "/name"),
         text("ROWS", "/rows").by(count),
@@ -84,6 +85,26 @@ fn page(status: &Value) -> String {
         + &output::section("sources", &status["sources"], &sources)
         + &output::section("feature views", &status["views"], &views)
         + &output::section("schedules", &status["schedules"], &schedules)
+}
+
+/// How many processes serve, and a line for each version that one of them can't serve.
+fn serving(serving: &Value) -> Vec<String> {
+    if let Some(problem) = serving["problem"].as_str() {
+        return vec![format!("! not known: {problem}")];
+    }
+    let rows = |name: &str| serving[name].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut lines = vec![match rows("processes").len() {
+        0 => "none; nobody predicts: tidemill serve".to_owned(),
+        1 => "1 process".to_owned(),
+        more => format!("{more} processes"),
+    }];
+    let failed = rows("versions").iter().filter(|row| row["state"] == "failed");
+    lines.extend(failed.map(|row| {
+        let (model, version, address) =
+            (plain(&row["model"]), plain(&row["version"]), plain(&row["address"]));
+        format!("! {model} v{version} at {address}: {}", plain(&row["reason"]))
+    }));
+    lines
 }
 
 fn workers(workers: &[Value]) -> String {
@@ -116,6 +137,11 @@ mod tests {
             "sources": [{ "name": "weather", "rows": 10_854, "dead_letters": 0, "newest_event": null }],
             "views": [{ "view": "origin_load", "kind": "windows", "version": 1, "offline_rows": 54_000, "status": "stale",
                         "age_seconds": 90_000.0, "commits_behind": 1 }],
+            "serving": { "problem": null, "processes": ["127.0.0.1:7436"], "versions": [
+                { "model": "late", "version": 1, "address": "127.0.0.1:7436", "state": "ready", "reason": null },
+                { "model": "late", "version": 2, "address": "127.0.0.1:7436", "state": "failed",
+                  "reason": "[TM0707] No module named 'shape'" },
+            ] },
             "schedules": [{ "name": "pipeline/train_daily", "next_at": "2013-06-01T07:30:00Z", "paused": false }],
         });
         insta::assert_snapshot!(page(&status));

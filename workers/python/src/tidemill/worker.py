@@ -36,6 +36,10 @@ OUTPUTS_BYTES_MAX = 16 << 20
 _TAKEN = sys.stdlib_module_names | {"tidemill"}
 """A project's module of such a name is never found: `import` gives the other one."""
 
+_MESSAGE_MAX = 2_000
+_TRACEBACK_MAX = 50_000
+"""Characters that are told of what was raised."""
+
 
 def main() -> None:
     """Serves requests until the other side is gone."""
@@ -88,7 +92,8 @@ class Worker:
             message = str(error) if kind in ("entry", "returned") else headline(error)
             cause = error.__cause__ if kind == "entry" and error.__cause__ else error
             _flush()
-            self._channel.send({"type": "raised", "kind": kind, "message": message, "traceback": traceback_of(cause)})
+            told = {"message": _cut(message, _MESSAGE_MAX), "traceback": _cut(traceback_of(cause), _TRACEBACK_MAX)}
+            self._channel.send({"type": "raised", "kind": kind, **told})
 
     def _transform(self, frame: Frame) -> None:
         head = frame.header
@@ -123,12 +128,15 @@ class Worker:
 
     def _load_model(self, frame: Frame) -> None:
         self._model = predictors.load(Path(frame.header["folder"]))
+        _flush()
         self._channel.send({"type": "done"})
 
     def _predict(self, frame: Frame) -> None:
         if self._model is None:
             raise EntryError("no model is loaded")
-        self._channel.send({"type": "done"}, self._model.predict(decode(frame.body)))
+        predicted = self._model.predict(decode(frame.body))
+        _flush()
+        self._channel.send({"type": "done"}, predicted)
 
     def _entry(self, entry: str) -> Callable[..., Any]:
         if entry not in self._entries:
@@ -191,6 +199,11 @@ def _outputs(returned: Any) -> dict[str, Any] | None:
         return outputs  # type: ignore[no-any-return]
     except (TypeError, ValueError, RecursionError) as error:
         raise ReturnedError(f"returned what can't be kept: {error}") from None
+
+
+def _cut(text: str, longest: int) -> str:
+    """The text, or its beginning: an exception may say anything, at any length."""
+    return text if len(text) <= longest else f"{text[:longest]} … ({len(text) - longest:,} more characters)"
 
 
 def _kind_of(error: BaseException) -> str:

@@ -1,6 +1,7 @@
 //! The role against a real Redis, real models and real callers.
 #![expect(clippy::unwrap_used, reason = "a failed set-up is a failed test")]
 
+mod changes;
 mod world;
 
 use std::{
@@ -88,9 +89,10 @@ async fn classes_and_vectors_are_typed_through_both_doors() {
     let mut world = world().await;
     world.add("iris", 1, &["flower"]).await;
     let measures = [("sepal_length", 5.1), ("sepal_width", 3.5), ("petal_length", 1.4), ("petal_width", 0.2)];
-    let version = &mut world.live.models["iris"].versions[&1];
-    version.request = measures.map(|(name, _)| (name.to_owned(), Type::Float)).into();
-    version.hydration = Hydration { rounds: Vec::new(), columns: IndexMap::new() };
+    world.change("iris", 1, |version| {
+        version.request = measures.map(|(name, _)| (name.to_owned(), Type::Float)).into();
+        version.hydration = Hydration { rounds: Vec::new(), columns: IndexMap::new() };
+    });
     world.promote("iris", 1).await;
     world.ready().await;
 
@@ -141,9 +143,7 @@ async fn an_unknown_entity_is_absent_and_its_features_null() {
     let statuses: Vec<&Json> = told["views"].as_array().unwrap().iter().map(|view| &view["status"]).collect();
     assert_eq!(statuses, ["absent", "absent"]);
 
-    for version in world.live.models["late"].versions.values_mut() {
-        version.fail_on_missing = true;
-    }
+    world.change("late", 1, |version| version.fail_on_missing = true);
     world.publish().await;
     soon(async || world.rest("late", body.clone()).await.0 != 200).await;
     let (status, reply) = world.rest("late", body.clone()).await;
@@ -285,15 +285,12 @@ async fn whatever_is_sent_to_the_http_door_gets_json_with_a_code() {
     let predict = url("/v1/models/late:predict");
     let cases = [
         (client.get(url("/v1/nowhere")), 404, "there is no `GET /v1/nowhere`"),
-        (client.get(&predict), 404, "there is no `GET /v1/models/late:predict`"),
+        (client.get(&predict), 405, "`/v1/models/late:predict` takes POST, not GET"),
+        (client.post(url("/readyz")), 405, "`/readyz` takes GET, not POST"),
         (client.post(url("/v1/models/late:explain")), 404, "there is no `POST /v1/models/late:explain`"),
         (client.post(&predict).body("{"), 400, "EOF while parsing"),
         (client.post(&predict).body(r#"{"entities": [{}], "versoin": 1}"#), 400, "unknown field `versoin`"),
-        (
-            client.post(&predict).body(vec![b' '; 3 << 20]),
-            400,
-            "failed to buffer the request body: length limit",
-        ),
+        (client.post(&predict).body(vec![b' '; 3 << 20]), 413, "the body is larger than 2097152 bytes"),
     ];
     for (request, status, message) in cases {
         let reply = request.send().await.unwrap();
@@ -349,7 +346,7 @@ async fn a_promoted_version_takes_over_without_a_failed_request() {
 async fn a_version_that_does_not_load_takes_nothing_over() {
     let mut world = with_model(&["constant", "0.1"]).await;
     world.add("late", 2, &["constant", "0.9"]).await;
-    world.live.models["late"].versions[&2].artifact = "artifacts/gone".to_owned();
+    world.change("late", 2, |version| version.artifact = "artifacts/gone".to_owned());
     world.promote("late", 2).await;
     soon(async || {
         let (status, reply) = world.rest("late", json!({"entities": entities(), "version": 2})).await;

@@ -4,7 +4,7 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::{
-        Arc,
+        Arc, LazyLock, Mutex,
         atomic::{AtomicI64, Ordering},
     },
     time::Duration,
@@ -14,10 +14,10 @@ use indexmap::IndexMap;
 use reqwest::Client;
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
-use tidemill_blobs::{BlobOptions, Blobs};
+use tidemill_blobs::{BlobOptions, BlobRef, Blobs};
 use tidemill_core::{DataClock, Time};
 use tidemill_online::{
-    Body, Entry, LiveModel, LiveModelVersion, LiveSet, LiveView, Online, OnlineOptions, OnlineView, Order,
+    Body, Entry, LiveCode, LiveModelVersion, LiveSet, LiveView, Online, OnlineOptions, OnlineView, Order,
     Stored,
 };
 use tidemill_proto::serving::v1::prediction_service_client::PredictionServiceClient;
@@ -51,47 +51,79 @@ impl World {
     /// Two views with values for UA 1 and its plane; nothing is live yet.
     pub(crate) async fn start(redis_url: &str, prefix: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let online_options = OnlineOptions { url: redis_url.to_owned(), prefix: prefix.to_owned() };
-        let blob_options = BlobOptions::folder(folder.path());
-        let online = Online::connect(&online_options).unwrap();
-        let mut options = Options::new(online_options, blob_options.clone(), python());
-        options.listen = ([127, 0, 0, 1], 0).into();
-        options.http = ([127, 0, 0, 1], 0).into();
-        options.watch_every = Duration::from_millis(20);
-        options.python.package = Some(package());
+        let options = options(redis_url, prefix, folder.path());
+        let online = Online::connect(&options.online).unwrap();
         let (grpc, http, shutdown, task) = serve(&options).await;
         let clock =
             DataClock::Replay { start: time(NOW), speed: 0.0, anchored_at: time("2020-01-01T00:00:00Z") };
-        let live =
-            LiveSet { clock, views: [schedule(), plane()].map(live_view).into(), ..LiveSet::default() };
+        let live = LiveSet { clock, ..LiveSet::default() };
         let order = AtomicI64::new(1);
-        let blobs = Blobs::open(&blob_options).unwrap();
+        let blobs = Blobs::open(&options.blobs).unwrap();
         let client = Client::builder().build().unwrap();
         let world =
             Self { online, blobs, grpc, http, client, live, order, options, shutdown, task, _folder: folder };
+        world.fill().await;
         world
-            .put(
-                &schedule(),
-                vec![string("UA"), Value::Int(1)],
-                vec![Value::Int(9), string("N1")],
-                "2013-05-25T04:00:00Z",
-            )
-            .await;
-        world.put(&plane(), vec![string("N1")], vec![Value::Float(250.0)], "2013-06-01T03:00:00Z").await;
-        world
+    }
+
+    /// Writes the values of UA 1 and its plane.
+    pub(crate) async fn fill(&self) {
+        self.put(
+            &schedule(),
+            vec![string("UA"), Value::Int(1)],
+            vec![Value::Int(9), string("N1")],
+            "2013-05-25T04:00:00Z",
+        )
+        .await;
+        self.put(&plane(), vec![string("N1")], vec![Value::Float(250.0)], "2013-06-01T03:00:00Z").await;
+    }
+
+    /// Says that a view's values have been written.
+    pub(crate) async fn written(&self, view: &OnlineView) {
+        self.online.begin_marker(view).await.unwrap();
+        assert!(self.online.mark(view, 0, 1).await.unwrap());
+    }
+
+    /// Where a version's folder lies.
+    pub(crate) fn artifact(&self, model: &str, version: u32) -> String {
+        self.live.models[model].versions[&version].as_ref().unwrap().artifact.clone()
+    }
+
+    /// Kills every model process of this world, as the system does when memory is short.
+    pub(crate) fn kill_models(&self) {
+        let mark = format!("WORLD={}", self.options.python.env["WORLD"]);
+        let processes = std::fs::read_dir("/proc")
+            .unwrap()
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let ours = processes.filter(|id| {
+            let environment = std::fs::read_to_string(format!("/proc/{id}/environ")).unwrap_or_default();
+            environment.split('\0').any(|variable| variable == mark)
+        });
+        let ours: Vec<String> = ours.collect();
+        assert!(ours.len() >= 2, "{ours:?}");
+        Command::new("kill").arg("-9").args(ours).status().unwrap();
     }
 
     /// Adds a model version made by `make_model.py`; it is live after [`publish`](Self::publish).
     pub(crate) async fn add(&mut self, model: &str, version: u32, kind: &[&str]) {
         let folder = model_folder(kind);
         let artifact = self.blobs.put_folder("artifacts", folder.path()).await.unwrap();
-        let keys = IndexMap::from([("carrier".to_owned(), Type::String), ("flight".to_owned(), Type::Int)]);
-        let known = self.live.models.entry(model.to_owned()).or_insert_with(|| LiveModel {
-            keys,
-            aliases: IndexMap::new(),
-            versions: IndexMap::new(),
-        });
-        known.versions.insert(version, live_version(artifact));
+        let known = self.live.models.entry(model.to_owned()).or_default();
+        known.versions.insert(version, Ok(Arc::new(live_version(artifact))));
+    }
+
+    /// Changes a version's document; it is live after [`publish`](Self::publish).
+    pub(crate) fn change(&mut self, model: &str, version: u32, change: impl FnOnce(&mut LiveModelVersion)) {
+        change(Arc::make_mut(self.live.models[model].versions[&version].as_mut().unwrap()));
+    }
+
+    /// Publishes the project's Python and returns what a version names it by.
+    pub(crate) async fn code(&self, files: &Json) -> LiveCode {
+        let archive = files.to_string();
+        let hash = BlobRef::of(archive.as_bytes()).to_string();
+        let path = format!("code/{hash}.json");
+        self.blobs.put_at(&path, archive.into()).await.unwrap();
+        LiveCode { path, hash }
     }
 
     /// Points an alias at a version and publishes everything.
@@ -102,18 +134,18 @@ impl World {
 
     pub(crate) async fn publish(&self) {
         let order = self.order.fetch_add(1, Ordering::Relaxed);
-        self.online.publish_clock(order, &self.live.clock).await.unwrap();
-        self.online.publish_views(order, &self.live.views).await.unwrap();
-        self.online.publish_models(order, &self.live.models).await.unwrap();
+        self.online.publish(order, &self.live).await.unwrap();
+    }
+
+    /// What `/readyz` says: status and body.
+    pub(crate) async fn readyz(&self) -> (u16, String) {
+        let reply = self.client.get(format!("{}/readyz", self.http)).send().await.unwrap();
+        (reply.status().as_u16(), reply.text().await.unwrap())
     }
 
     /// Waits until the role has read the live set and every alias has a version that answers.
     pub(crate) async fn ready(&self) {
-        soon(async || {
-            let reply = self.client.get(format!("{}/readyz", self.http)).send().await.unwrap();
-            reply.status() == 200 && self.seen().await
-        })
-        .await;
+        soon(async || self.readyz().await.0 == 200 && self.seen().await).await;
     }
 
     /// Whether the role has read a live set with models.
@@ -169,6 +201,43 @@ pub(crate) async fn soon(mut asked: impl AsyncFnMut() -> bool) {
     tokio::time::timeout(Duration::from_mins(2), waits).await.expect("in time");
 }
 
+/// Everything at home in `folder`, on free ports.
+pub(crate) fn options(redis_url: &str, prefix: &str, folder: &Path) -> Options {
+    let online = OnlineOptions { url: redis_url.to_owned(), prefix: prefix.to_owned() };
+    let mut options = Options::new(online, BlobOptions::folder(folder), python());
+    options.listen = ([127, 0, 0, 1], 0).into();
+    options.http = ([127, 0, 0, 1], 0).into();
+    options.watch_every = Duration::from_millis(20);
+    options.python.package = Some(package());
+    options.python.env.insert("WORLD".to_owned(), folder.display().to_string());
+    options.unpacked = folder.join("unpacked");
+    options
+}
+
+/// What the role logs, of all tests of this process.
+pub(crate) fn log() -> Arc<Mutex<String>> {
+    static LOG: LazyLock<Arc<Mutex<String>>> = LazyLock::new(|| {
+        let log = Arc::new(Mutex::new(String::new()));
+        let written = Arc::clone(&log);
+        tracing_subscriber::fmt().json().with_writer(move || Lines(Arc::clone(&written))).init();
+        log
+    });
+    Arc::clone(&LOG)
+}
+
+struct Lines(Arc<Mutex<String>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().push_str(&String::from_utf8_lossy(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 async fn serve(options: &Options) -> (String, String, CancellationToken, JoinHandle<anyhow::Result<()>>) {
     let server = Server::bind(options.clone()).await.unwrap();
     let grpc = format!("http://{}", server.grpc_address().unwrap());
@@ -221,7 +290,7 @@ fn view(
 }
 
 fn live_view(view: OnlineView) -> (String, LiveView) {
-    (view.name().to_owned(), LiveView { current: 1, versions: IndexMap::from([(1, Arc::new(view))]) })
+    (view.name().to_owned(), LiveView { view, filled: false })
 }
 
 fn live_version(artifact: String) -> LiveModelVersion {
@@ -235,7 +304,9 @@ fn live_version(artifact: String) -> LiveModelVersion {
     let columns = [("carrier", Type::String), ("hour", Type::Int), ("distance", Type::Float)];
     LiveModelVersion {
         artifact,
+        code: None,
         runtime: "lightgbm".to_owned(),
+        keys: [("carrier".to_owned(), Type::String), ("flight".to_owned(), Type::Int)].into(),
         hydration: Hydration {
             rounds: vec![
                 vec![read("schedule", vec![own("carrier"), own("flight")], "hour")],
@@ -243,7 +314,7 @@ fn live_version(artifact: String) -> LiveModelVersion {
             ],
             columns: columns.map(|(name, ty)| (name.to_owned(), ty)).into(),
         },
-        view_versions: ["schedule", "plane"].map(|view| (view.to_owned(), 1)).into(),
+        views: [schedule(), plane()].map(live_view).into(),
         request: IndexMap::new(),
         outputs: IndexMap::from([("late_probability".to_owned(), Type::Float.into())]),
         fail_on_missing: false,

@@ -8,7 +8,7 @@ checked here, so that a model that breaks its word is told so where it is saved,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, SupportsFloat
 
 import numpy as np
 import numpy.typing as npt
@@ -123,8 +123,18 @@ def _output(name: str, values: Any, output: OutputType, rows: int) -> pa.Array:
     if isinstance(values, np.ndarray):
         values = values.reshape(rows)
     if output == "float":
-        return pa.array(np.asarray(values, dtype=np.float64), from_pandas=False)
+        return pa.array(_numbers(name, values), from_pandas=False)
     return types.column(values.tolist() if hasattr(values, "tolist") else list(values), output)
+
+
+def _numbers(name: str, values: Any) -> npt.NDArray[np.float64]:
+    """Numbers as they are: text that looks like one is none."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "biuf":
+        for row, value in enumerate(np.asarray(values, dtype=object)):
+            if isinstance(value, str | bytes) or not isinstance(value, SupportsFloat | None):
+                raise ModelError(f"output `{name}`, row {row}: {value!r:.100} is not a number")
+    return np.asarray(values, dtype=np.float64)
 
 
 def _matrix(name: str, values: Any, output: OutputType, rows: int) -> Matrix:

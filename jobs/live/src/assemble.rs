@@ -1,0 +1,177 @@
+//! From what the catalog holds to the live set. Pure.
+
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use tidemill_catalog::{ModelAlias, ModelVersion, Position, ViewState, ViewVersion, code};
+use tidemill_core::DataClock;
+use tidemill_offline::View;
+use tidemill_online::{LiveCode, LiveModelVersion, LiveSet, LiveVersion, LiveView, OnlineView};
+use tidemill_spec::Objects;
+
+use crate::{live_models, maintained};
+
+/// What the catalog holds.
+#[derive(Clone, Debug)]
+pub struct Declared {
+    /// The data clock.
+    pub clock: DataClock,
+    /// The project in force.
+    pub objects: Objects,
+    /// Every registered version, newest first within each model.
+    pub models: Vec<ModelVersion>,
+    /// Every alias.
+    pub aliases: Vec<ModelAlias>,
+    /// Every version of every view.
+    pub views: Vec<ViewVersion>,
+    /// How far each version of a view is.
+    pub positions: Vec<Position>,
+}
+
+/// The live set of what is declared. Each version's document holds all that it needs, its views included: what happens to
+/// another version, or to the project, can't touch it.
+pub fn assemble(declared: &Declared) -> LiveSet {
+    let mut live = LiveSet { clock: declared.clock, ..LiveSet::default() };
+    let versions = live_models(declared.models.clone(), &declared.aliases);
+    let kept = maintained(declared.views.clone(), &versions);
+    for version in versions {
+        let model = live.models.entry(version.model.clone()).or_default();
+        model.versions.insert(version.version.unsigned_abs(), document(declared, &kept, version));
+    }
+    for alias in &declared.aliases {
+        if let Some(model) = live.models.get_mut(&alias.model) {
+            model.aliases.insert(alias.alias.clone(), alias.version.unsigned_abs());
+        }
+    }
+    live
+}
+
+/// The version's document; or why there is none, as one sentence.
+pub(crate) fn document(declared: &Declared, kept: &[ViewVersion], version: ModelVersion) -> LiveVersion {
+    let mut views: IndexMap<String, LiveView> = IndexMap::new();
+    for read in version.hydration.rounds.iter().flatten() {
+        let view = live_view(declared, kept, &version, &read.view)?;
+        let lacks = read.features.iter().find(|wanted| view.view.features().all(|(name, _)| name != *wanted));
+        if let Some(feature) = lacks {
+            return Err(format!("view `{}` does not keep `{feature}` online any more", read.view));
+        }
+        views.insert(read.view.clone(), view);
+    }
+    Ok(Arc::new(LiveModelVersion {
+        artifact: version.artifact,
+        code: version.code_hash.map(|hash| LiveCode { path: code::place(&hash), hash }),
+        runtime: version.runtime,
+        keys: version.keys,
+        hydration: version.hydration,
+        views,
+        request: version.request,
+        outputs: version.outputs,
+        fail_on_missing: version.fail_on_missing,
+        processes: version.processes,
+    }))
+}
+
+/// The version of a view that a model was trained on; the current one for a model that names none.
+fn live_view(
+    declared: &Declared,
+    kept: &[ViewVersion],
+    model: &ModelVersion,
+    name: &str,
+) -> Result<LiveView, String> {
+    let trained_on = model.view_versions.get(name).copied();
+    let of_view = |version: &&ViewVersion| version.view == name;
+    let wanted = |version: &&ViewVersion| match trained_on {
+        Some(number) => version.version == number,
+        None => version.state == ViewState::Current,
+    };
+    let Some(version) = kept.iter().filter(of_view).find(wanted) else {
+        let current = kept.iter().filter(of_view).find(|version| version.state == ViewState::Current);
+        return Err(match (trained_on, current) {
+            (Some(number), Some(current)) => format!(
+                "it was trained on view `{name}` version {number}, which has not been kept up to date since version {} took its place",
+                current.version
+            ),
+            _ => format!("view `{name}` is not declared any more"),
+        });
+    };
+    let online = View::new(&declared.objects, &version.definition, version.version).map(|view| {
+        let upserts = view.upserts();
+        OnlineView::new(view.definition, version.version.unsigned_abs(), view.entity.keys, upserts)
+    });
+    let online = online.ok_or_else(|| {
+        format!(
+            "view `{name}` version {} can't be computed: its source or entity is not declared any more",
+            version.version
+        )
+    })?;
+    let position = declared
+        .positions
+        .iter()
+        .find(|position| position.view == name && position.version == version.version);
+    Ok(LiveView { view: online, filled: position.is_some_and(|position| position.lake_version > 0) })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::collections::BTreeMap;
+
+    use tidemill_core::Time;
+    use tidemill_spec::{Feature, FeatureView, Hydration, Meta, OnlineFeatures, Rule, Type, ViewInput};
+
+    use super::*;
+
+    pub(crate) fn model(name: &str, number: i32) -> ModelVersion {
+        ModelVersion {
+            model: name.to_owned(),
+            version: number,
+            artifact: format!("artifacts/{number}"),
+            runtime: "lightgbm".to_owned(),
+            keys: IndexMap::new(),
+            hydration: Hydration { rounds: Vec::new(), columns: IndexMap::new() },
+            request: IndexMap::new(),
+            outputs: IndexMap::from([("probability".to_owned(), Type::Float.into())]),
+            fail_on_missing: false,
+            processes: 2,
+            categories: IndexMap::new(),
+            view_versions: BTreeMap::new(),
+            leak_allowed: Vec::new(),
+            dataset: None,
+            params: BTreeMap::new().into_iter().collect(),
+            run: None,
+            code_hash: None,
+        }
+    }
+
+    pub(crate) fn alias(version: i32, previous: Option<i32>) -> ModelAlias {
+        let changed_at = Time::UNIX_EPOCH;
+        ModelAlias { model: "late".into(), alias: "champion".into(), version, previous, changed_at }
+    }
+
+    pub(crate) fn view(name: &str, version: i32, state: ViewState) -> ViewVersion {
+        let feature =
+            |column: &str| Feature { ty: Type::Float, rule: Rule::Last(column.to_owned()), default: None };
+        let definition = FeatureView {
+            name: name.to_owned(),
+            meta: Meta::default(),
+            entity: name.to_owned(),
+            input: ViewInput::Source("rides".to_owned()),
+            ttl: None,
+            features: IndexMap::from([("seats".to_owned(), feature("seats"))]),
+            python: None,
+            batch: false,
+            timeout: None,
+            online: OnlineFeatures::All,
+            freshness: None,
+            leak_allowed: false,
+        };
+        ViewVersion {
+            view: name.to_owned(),
+            version,
+            state,
+            definition,
+            hash: String::new(),
+            code_hash: String::new(),
+            created_at: Time::UNIX_EPOCH,
+        }
+    }
+}
