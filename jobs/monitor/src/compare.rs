@@ -190,6 +190,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_line_that_is_no_csv_is_named_and_no_other_separator_is_guessed() {
+        let folder = tempfile::tempdir().unwrap();
+        let good = write(folder.path(), "good.csv", "x,y\n1,2\n");
+        for (name, text, line) in [("long.csv", "x,y\n1,2\n3,4,5\n", 3), ("short.csv", "x,y\n1\n2,3\n", 2)] {
+            let path = write(folder.path(), name, text);
+            let fault = compare_files(&good, &path, &[]).await.unwrap_err().fault();
+            assert_eq!(fault.code.unwrap().0, 503, "{fault}");
+            assert!(fault.message.contains(&format!("CSV Error on Line: {line}")), "{fault}");
+            assert!(
+                !fault.message.contains("Possible fixes") && !fault.message.contains("sample_size"),
+                "{fault}"
+            );
+        }
+        // Line ends of another system, and an empty field.
+        let crlf = write(folder.path(), "crlf.csv", "x,y\r\n1,2\r\n,2\r\n");
+        let report = compare_files(&good, &crlf, &[]).await.unwrap();
+        let [x, y] = &report.columns[..] else { panic!("two columns") };
+        assert_eq!((x.kind.as_str(), x.null_rate_current, y.ks_exact), ("number", Some(0.5), Some(0.0)));
+        let other = write(folder.path(), "semi.csv", "x;y\n1;2\n");
+        assert_eq!(refused(&good, &other, &[]).await.0, 902);
+    }
+
+    #[tokio::test]
     async fn a_number_may_be_infinite_from_the_first_line_of_a_csv() {
         let folder = tempfile::tempdir().unwrap();
         let reference = write(folder.path(), "a.csv", "x,k\n-inf,01\n2.5,02\n\"\",03\nnan,04\n");

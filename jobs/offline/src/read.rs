@@ -195,7 +195,15 @@ pub async fn read_file(path: &Path) -> Result<RecordBatch, Error> {
     let file = sql::text(&path.to_string_lossy());
     let reader = match format_of(path)? {
         Format::Parquet => format!("read_parquet({file})"),
-        Format::Csv => format!("read_csv({file}, header = true, all_varchar = true)"),
+        // Nothing of the dialect is guessed either: a line that lacks a column would make it another one.
+        Format::Csv => {
+            let column = |name: &String| format!("{}: 'VARCHAR'", sql::text(name));
+            let columns: Vec<String> = foreign::header(path)?.iter().map(column).collect();
+            format!(
+                "read_csv({file}, auto_detect = false, header = true, delim = ',', quote = '\"', escape = '\"', columns = {{{}}})",
+                columns.join(", ")
+            )
+        }
         Format::Json => format!("read_json({file}, sample_size = -1)"),
     };
     let statement = format!("SELECT * FROM {reader}");
