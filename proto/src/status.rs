@@ -49,6 +49,22 @@ impl Reason {
     /// The status of a failed call: all of it as text for people, and as `ErrorInfo` for programs
     /// (`reason` is the code; `metadata` has `message`, `detail` and `hint`).
     pub fn status(self, code: Code) -> Status {
+        let this = self.shortened();
+        this.whole_status(code)
+    }
+
+    /// A status travels in headers, percent-encoded and once more in the details; clients refuse more than 16 KiB of them,
+    /// and then see a broken connection instead of a reason.
+    fn shortened(self) -> Self {
+        Self {
+            code: self.code,
+            message: short(self.message, 600),
+            detail: self.detail.map(|detail| short(detail, 1_200)),
+            hint: self.hint.map(|hint| short(hint, 600)),
+        }
+    }
+
+    fn whole_status(self, code: Code) -> Status {
         let head = if self.code.is_empty() {
             self.message.clone()
         } else {
@@ -82,9 +98,35 @@ impl Reason {
     }
 }
 
+/// The text, cut after so many bytes.
+fn short(mut text: String, bytes: usize) -> String {
+    if text.len() > bytes {
+        text.truncate(text.floor_char_boundary(bytes));
+        text.push('…');
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_status_fits_the_headers_of_an_answer_whatever_it_quotes() {
+        for letter in ["x", "%", "\u{1f980}", "\u{1}"] {
+            let long = letter.repeat(20_000);
+            let reason = Reason {
+                code: "TM0112".to_owned(),
+                message: long.clone(),
+                detail: Some(long.clone()),
+                hint: Some(long),
+            };
+            let headers = reason.status(Code::InvalidArgument).into_http::<String>();
+            let bytes: usize =
+                headers.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
+            assert!(bytes < 16 << 10, "{letter}: {bytes}");
+        }
+    }
 
     #[test]
     fn a_reason_survives_the_wire() {

@@ -1,4 +1,4 @@
-use tidemill_core::{Cause, Fault, JobError};
+use tidemill_core::{Cause, Code, Fault, JobError};
 
 /// What can go wrong in the lake.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +43,8 @@ impl Error {
         match self {
             Self::Invalid(fault) => fault.clone(),
             Self::Query { source, .. } => Fault::coded(601, format!("{self}: {}", words(source))),
+            Self::Rows(_) => Fault { code: Some(Code(609)), ..Fault::from_error(self) }
+                .hint("leave the column out, or give it a type that is declared or that the format holds"),
             _ => Fault::from_error(self),
         }
     }
