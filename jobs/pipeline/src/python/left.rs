@@ -101,7 +101,9 @@ mod tests {
         let (out, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let write = |name: &[u8]| fs::write(out.path().join(OsStr::from_bytes(name)), "model").unwrap();
         fs::create_dir(out.path().join("a\nb")).unwrap();
-        [&b"model.txt"[..], b"\xff.bin", b"\xfe.bin", b"run#1", b"a\nb/c\td"].map(write);
+        for name in [&b"model.txt"[..], b"\xff.bin", b"\xfe.bin", b"run#1", b"a\nb/c\td"] {
+            write(name);
+        }
         fs::write(elsewhere.path().join("target"), "linked").unwrap();
         symlink(elsewhere.path().join("target"), out.path().join("linked")).unwrap();
         symlink(elsewhere.path(), out.path().join("folder")).unwrap();

@@ -96,7 +96,7 @@ impl Every {
         match self {
             Self::Duration(length) => {
                 let whole = length.as_secs() >= DAY && length.as_secs().is_multiple_of(DAY);
-                whole.then(|| length.as_secs() / DAY)
+                whole.then_some(length.as_secs() / DAY)
             }
             Self::Months(_) => None,
         }
