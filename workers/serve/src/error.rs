@@ -111,7 +111,10 @@ impl Error {
             ),
             Self::UnknownAlias { .. } => (831, "tidemill models show MODEL"),
             Self::Columns { .. } => (832, "give exactly these columns"),
-            Self::WrongType { .. } => (833, "nothing is converted: 1545 is an int, \"1545\" is a string"),
+            Self::WrongType { .. } => (
+                833,
+                "text of digits is an int, `tidemill explain TM0833` says what else is taken; nothing is converted in silence",
+            ),
             Self::Malformed(_) | Self::NoSuchCall(_) => (834, BODY),
             Self::Missing { .. } => {
                 (835, "declare a `default` on the feature, or `on_missing: allow` on the model")

@@ -255,6 +255,9 @@ fn complete(entity: usize, vector: &Row) -> Result<(), Error> {
 }
 
 #[cfg(test)]
+mod doors;
+
+#[cfg(test)]
 mod tests {
     use serde_json::json;
 
