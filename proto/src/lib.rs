@@ -1,6 +1,6 @@
 //! The gRPC contracts, one module an area, generated from `tidemill/<area>/v1/*.proto`; [`Reason`], how every
-//! service tells why a call failed; [`DeadlineLayer`], how every service keeps its caller's deadline; and [`Hosts`], whom
-//! it answers.
+//! service tells why a call failed; [`json`], how values travel in structs; [`DeadlineLayer`], how every service keeps its
+//! caller's deadline; and [`Hosts`], whom it answers.
 //!
 //! Generated types stay out of other crates' signatures: `workers/*` convert at the door.
 #![expect(
@@ -11,6 +11,7 @@
 )]
 
 mod deadline;
+pub mod json;
 mod origin;
 mod status;
 

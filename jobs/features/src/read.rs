@@ -208,11 +208,6 @@ fn keys_of(
         let json = entity.get(name).ok_or_else(|| missing_key(subject, name))?;
         let value = match json {
             serde_json::Value::String(text) => Value::parse(text, *ty),
-            // JSON of other languages has no ints.
-            serde_json::Value::Number(number) if *ty == Type::Int => match number.as_f64() {
-                Some(float) if number.as_i64().is_none() => Value::parse(&float.to_string(), *ty),
-                _ => Value::from_json(json, *ty),
-            },
             _ => Value::from_json(json, *ty),
         };
         value.map_err(|wrong| {

@@ -1,17 +1,30 @@
 //! Whether a file's columns are the source's: found at acceptance, before anything is staged.
 
-use serde_json::Value as Json;
+use tidemill_rows::{CREATED_AT, DELETED, SEQ, VALID_AT, text::json_fields};
 use tidemill_spec::Source;
 
-use crate::{Error, split::BYTE_ORDER_MARK};
+use crate::Error;
+
+/// Columns of Tidemill's own, which every table of the lake has and no source may declare.
+pub(crate) const OWN_COLUMNS: [&str; 4] = [VALID_AT, CREATED_AT, SEQ, DELETED];
+
+/// Whether these are the columns of an export of a source: then Tidemill's own are left out, for the rows are accepted
+/// anew. One or two of the names may mean anything, and are refused.
+pub(crate) fn is_export<'a>(columns: impl IntoIterator<Item = &'a String>, source: &Source) -> bool {
+    let own = columns.into_iter().filter(|name| OWN_COLUMNS.contains(&name.as_str()));
+    let own: std::collections::BTreeSet<&String> =
+        own.filter(|name| !source.columns.contains_key(*name)).collect();
+    own.len() == OWN_COLUMNS.len()
+}
 
 /// Every column of the file must be declared, once; every declared one must be there unless it may be null.
 pub(crate) fn check_header(header: &[String], source: &Source) -> Result<(), Error> {
     let mut wrong = Vec::new();
+    let export = is_export(header, source);
     for (place, name) in header.iter().enumerate() {
         if header[..place].contains(name) {
             wrong.push(format!("column `{name}` is there twice"));
-        } else if !source.columns.contains_key(name) {
+        } else if !source.columns.contains_key(name) && !(export && OWN_COLUMNS.contains(&name.as_str())) {
             wrong.push(unknown(name, source));
         }
     }
@@ -25,9 +38,11 @@ pub(crate) fn check_header(header: &[String], source: &Source) -> Result<(), Err
 
 /// The first line of a JSONL file tells its keys; a line that is no object is that row's fault alone.
 pub(crate) fn check_first_object(line: &[u8], source: &Source) -> Result<(), Error> {
-    let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
-    let Ok(object) = serde_json::from_slice::<serde_json::Map<String, Json>>(line) else { return Ok(()) };
-    let names = object.keys().filter(|name| !source.columns.contains_key(*name));
+    let Ok(object) = json_fields(line) else { return Ok(()) };
+    let export = is_export(object.keys(), source);
+    let names = object.keys().filter(|name| {
+        !source.columns.contains_key(*name) && !(export && OWN_COLUMNS.contains(&name.as_str()))
+    });
     let mut wrong: Vec<_> = names.map(|name| unknown(name, source)).collect();
     let missing =
         source.columns.iter().filter(|(name, column)| !column.nullable && !object.contains_key(*name));

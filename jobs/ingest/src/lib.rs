@@ -10,7 +10,6 @@
 mod accept;
 mod columns;
 mod error;
-mod frame;
 mod intake;
 pub mod jobs;
 mod limits;

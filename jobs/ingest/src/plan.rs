@@ -8,13 +8,15 @@ use std::{
 
 use tidemill_catalog::{ChunkPlan, Format};
 use tidemill_offline::upload::parquet_outline;
+use tidemill_rows::text::{
+    csv_fields,
+    frame::{self, Frame, Framing},
+};
 use tidemill_spec::Source;
 
 use crate::{
     Error, Limits,
     columns::{check_first_object, check_header},
-    frame::{self, Frame, Framing},
-    split::csv_fields,
 };
 
 /// A file, as planned.

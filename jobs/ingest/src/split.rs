@@ -13,9 +13,13 @@ use arrow::{
 use serde_json::Value as Json;
 use tidemill_catalog::{ChunkPlan, Format};
 use tidemill_offline::upload::DeadRow;
+use tidemill_rows::text::{
+    self, csv_fields,
+    frame::{self, frames},
+};
 use tidemill_spec::Source;
 
-use crate::frame::{self, frames};
+use crate::columns::{OWN_COLUMNS, is_export};
 
 /// A chunk of text, split.
 #[derive(Debug)]
@@ -72,9 +76,6 @@ struct Unsplit {
     reason: String,
 }
 
-/// What some editors put before the first line of a file.
-pub(crate) const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
-
 type Cells<'a> = Vec<Option<Cow<'a, str>>>;
 
 /// Cells in the source's order. Nothing between two commas is null; quoted nothing is empty text.
@@ -88,72 +89,20 @@ fn csv_cells<'a>(row: &'a [u8], width: usize, places: &[Option<usize>]) -> Resul
     Ok(places.iter().map(|place| place.and_then(|place| fields[place].clone())).collect())
 }
 
-/// Fields of a row whose quotes are in order.
-pub(crate) fn csv_fields(row: &str) -> Vec<Option<Cow<'_, str>>> {
-    let mut fields = Vec::new();
-    let mut rest = row;
-    loop {
-        let Some(quoted) = rest.strip_prefix('"') else {
-            let (field, more) =
-                rest.split_once(',').map_or((rest, None), |(field, more)| (field, Some(more)));
-            fields.push((!field.is_empty()).then_some(Cow::Borrowed(field)));
-            match more {
-                Some(more) => rest = more,
-                None => return fields,
-            }
-            continue;
-        };
-        let mut end = 0;
-        while let Some(quote) = quoted[end..].find('"') {
-            end += quote;
-            if !quoted[end + 1..].starts_with('"') {
-                break;
-            }
-            end += 2;
-        }
-        let field = &quoted[..end];
-        fields.push(Some(if field.contains('"') {
-            field.replace("\"\"", "\"").into()
-        } else {
-            field.into()
-        }));
-        match quoted[end + 1..].strip_prefix(',') {
-            Some(more) => rest = more,
-            None => return fields,
-        }
-    }
-}
-
 /// Cells in the source's order. A key that isn't there is null.
 fn json_cells<'a>(row: &[u8], source: &Source) -> Result<Cells<'a>, Unsplit> {
     let unsplit = |reason: String| Unsplit { column: None, reason };
-    let row = row.strip_prefix(BYTE_ORDER_MARK).unwrap_or(row);
-    let object: serde_json::Map<String, Json> =
-        serde_json::from_slice(row).map_err(|error| unsplit(no_object(&error)))?;
-    object_cells(object, source)
-}
-
-/// The line is told beside the reason; the parser's own is always 1.
-fn no_object(error: &serde_json::Error) -> String {
-    let message = error.to_string();
-    let what = message.rsplit_once(" at line ").map_or(message.as_str(), |(what, _)| what);
-    format!("is no JSON object: {what} at character {}", error.column())
-}
-
-fn object_cells<'a>(
-    mut object: serde_json::Map<String, Json>,
-    source: &Source,
-) -> Result<Cells<'a>, Unsplit> {
-    if let Some(name) = object.keys().find(|name| !source.columns.contains_key(*name)) {
+    let mut cells = text::json_fields(row).map_err(|why| unsplit(format!("is no JSON object: {why}")))?;
+    let own = is_export(cells.keys(), source);
+    let unknown = |name: &&String| {
+        !source.columns.contains_key(*name) && !(own && OWN_COLUMNS.contains(&name.as_str()))
+    };
+    if let Some(name) = cells.keys().find(unknown) {
         let reason = format!("`{name}` is no column of source `{}`", source.name);
         return Err(Unsplit { column: Some(name.clone()), reason });
     }
-    let cell = |name: &String| match object.remove(name) {
-        None | Some(Json::Null) => None,
-        Some(Json::String(text)) => Some(Cow::Owned(text)),
-        Some(other) => Some(Cow::Owned(other.to_string())),
-    };
-    Ok(source.columns.keys().map(cell).collect())
+    let mut cell = |name| cells.swap_remove(name).flatten().map(|cell| Cow::Owned(cell.text));
+    Ok(source.columns.keys().map(|name| cell(name)).collect())
 }
 
 /// Rows that died once, as they were kept, for another try. Lines of JSON are split again, since a column may have been
@@ -167,7 +116,7 @@ pub(crate) fn revive<'a>(
     let mut still = Vec::new();
     for letter in dead {
         let cells = match (serde_json::from_str(&letter.raw), format) {
-            (Ok(Json::Object(object)), _) => object_cells(object, source),
+            (Ok(Json::Object(_)), _) => json_cells(letter.raw.as_bytes(), source),
             (Ok(Json::String(line)), Format::Jsonl) => json_cells(line.as_bytes(), source),
             _ => Err(Unsplit { column: letter.column.clone(), reason: letter.reason.clone() }),
         };
@@ -216,13 +165,6 @@ fn signed(value: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn quotes_are_taken_off_and_nothing_is_null() {
-        let field = |text: &'static str| Some(Cow::Borrowed(text));
-        assert_eq!(csv_fields(r#"a,,"","b ""c"", d""#), [field("a"), None, field(""), field(r#"b "c", d"#)]);
-        assert_eq!(csv_fields("a,"), [field("a"), None]);
-    }
 
     #[test]
     fn a_dead_line_of_json_is_split_again_with_the_columns_of_today() {

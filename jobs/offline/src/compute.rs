@@ -14,15 +14,15 @@ use arrow::{
 };
 use tidemill_core::Time;
 use tidemill_rows::{self as rows, DELETED, SEQ, VALID_AT};
-use tidemill_spec::{Feature, Rule, Source, Type, ViewKind, expr::sql::quote_columns};
+use tidemill_spec::{Feature, Rule, Source, Type, ViewKind, expr::sql::compiled};
 
 use crate::{
     CommitRange, Error, KnownAt, Lake, PitRead, PitRequest, Table, View,
     sql::{self, fill, list, quoted},
 };
 
+use refused::Computation;
 pub use refused::Refused;
-use refused::query_or_refuse;
 
 /// What computed rows that have no source row of their own carry: fixed with the job's target, so that a repeat
 /// writes the same.
@@ -129,24 +129,37 @@ impl Lake {
         let rows = scan.rows(&rows::source_schema(source), "true");
         let keys = view.keys();
         let (typed_keys, key_columns) = (typed_keys(view), list(&keys));
-        let (strict, lenient) = (features(Fails::Statement), features(Fails::Feature));
+        let finite = sql::finite(floats(view));
+        let features = Fails::ALL.map(features);
         let computed = move |rows: &str, fails: Fails| {
-            let features = fails.choose(&strict, &lenient);
             let holes = [
                 ("rows", rows),
                 ("keys", &typed_keys),
                 ("key_columns", &key_columns),
-                ("features", features),
+                ("features", fails.of(&features)),
+                ("finite", &finite),
             ];
             fill(include_str!("../queries/compute/rows.sql"), &holes)
         };
-        let input = refused::of_part(&rows, &keys, part);
-        let (present, part) = (sql::present(&keys), sql::part(&keys, part));
-        let keyless = format!("SELECT count(*) AS n FROM {rows} WHERE NOT ({present}) AND {part}");
-        let (schema, asked) = (schema.clone(), view.clone());
+        let (rows_of_part, keyless) = (
+            refused::of_part(&rows, &keys, part),
+            format!(
+                "SELECT count(*) AS n FROM {rows} WHERE NOT ({}) AND {}",
+                sql::present(&keys),
+                sql::part(&keys, part)
+            ),
+        );
+        let computation = Computation {
+            view: view.clone(),
+            input: rows_of_part,
+            expression: living,
+            statement: computed,
+            schema: schema.clone(),
+            limit: self.duck.rows_limit(),
+        };
         self.duck
-            .run(format!("computing view {}", view.name()), move |session| {
-                let (rows, refused) = query_or_refuse(session, &asked, &input, living, computed, &schema)?;
+            .run_declared(format!("computing view {}", view.name()), move |session| {
+                let (rows, refused) = computation.run(session)?;
                 Ok(Computed { rows, keyless: session.count(&keyless)?, refused })
             })
             .await
@@ -217,25 +230,33 @@ impl Lake {
 
     /// Rows of a derived view in SQL from its moments.
     pub async fn derive(&self, view: &View, moments: &Moments, stamp: Stamp) -> Result<Computed, Error> {
-        let [strict, lenient] =
-            [Fails::Statement, Fails::Feature].map(|fails| features(view, present, fails));
+        let features = Fails::ALL.map(|fails| features(view, present, fails));
         let (keys, created_at) = (list(&view.keys()), sql::instant(stamp.created_at));
+        let finite = sql::finite(floats(view));
         let statement = move |moments: &str, fails: Fails| {
             let holes = [
                 ("moments", moments),
                 ("keys", &keys),
                 ("created_at", &created_at),
                 ("seq", &stamp.seq.to_string()),
-                ("features", fails.choose(&strict, &lenient)),
+                ("features", fails.of(&features)),
+                ("finite", &finite),
             ];
             fill(include_str!("../queries/compute/derived.sql"), &holes)
         };
-        let (schema, inputs, asked) = (view.schema(), moments.with_gone()?, view.clone());
+        let computation = Computation {
+            view: view.clone(),
+            input: "moment".to_owned(),
+            expression: present,
+            statement,
+            schema: view.schema(),
+            limit: self.duck.rows_limit(),
+        };
+        let inputs = moments.with_gone()?;
         self.duck
-            .run(format!("computing view {}", view.name()), move |session| {
+            .run_declared(format!("computing view {}", view.name()), move |session| {
                 session.load("moment", &inputs)?;
-                let (rows, refused) =
-                    query_or_refuse(session, &asked, "moment", present, statement, &schema)?;
+                let (rows, refused) = computation.run(session)?;
                 Ok(Computed { rows, keyless: 0, refused })
             })
             .await
@@ -246,14 +267,22 @@ impl Lake {
 fn expression(rule: &Rule) -> Option<String> {
     match rule {
         Rule::Last(column) => Some(quoted(column)),
-        Rule::Sql(sql) => Some(quote_columns(sql)),
+        Rule::Sql(sql) => Some(compiled(sql)),
         Rule::Age | Rule::Window { .. } | Rule::Python => None,
     }
 }
 
 /// The same where the row isn't a deletion.
 fn living(rule: &Rule) -> Option<String> {
-    Some(format!("CASE WHEN NOT {DELETED} THEN ({}) END", expression(rule)?))
+    Some(format!("(CASE WHEN NOT {DELETED} THEN {} END)", expression(rule)?))
+}
+
+/// Features that SQL may make something of that is no finite number.
+fn floats(view: &View) -> impl Iterator<Item = &String> {
+    let float = |(name, feature): (_, &Feature)| {
+        (feature.ty == Type::Float && matches!(feature.rule, Rule::Last(_) | Rule::Sql(_))).then_some(name)
+    };
+    view.definition.features.iter().filter_map(float)
 }
 
 /// The same where there is anything to compute from.
@@ -268,14 +297,16 @@ enum Fails {
     Statement,
     /// The feature is null: what was there before, or what a correction replaced, isn't its value any more.
     Feature,
+    /// All features are null: nothing is computed, for it would take too long or too much.
+    Row,
 }
 
 impl Fails {
-    fn choose<'a>(self, strict: &'a String, lenient: &'a String) -> &'a String {
-        match self {
-            Self::Statement => strict,
-            Self::Feature => lenient,
-        }
+    const ALL: [Self; 3] = [Self::Statement, Self::Feature, Self::Row];
+
+    /// What is made of [`Self::ALL`] for this.
+    fn of(self, all: &[String; 3]) -> &str {
+        &all[self as usize]
     }
 }
 
@@ -286,6 +317,7 @@ fn features(view: &View, expression: impl Fn(&Rule) -> Option<String>, fails: Fa
         Some(match fails {
             Fails::Statement => sql::feature(name, &expression, feature.ty),
             Fails::Feature => sql::feature_or_null(name, &expression, feature.ty),
+            Fails::Row => sql::feature(name, "NULL", feature.ty),
         })
     };
     view.definition.features.iter().filter_map(feature).collect()

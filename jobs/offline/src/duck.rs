@@ -1,6 +1,18 @@
 //! One DuckDB in this process. Statements run on connections of their own, off the async threads, two at a time.
+//!
+//! Whoever stops waiting for a statement (a step that is cancelled or out of time, a request that is gone) stops the
+//! statement too, and the next one begins at once.
 
-use std::{fmt, path::Path, sync::Arc};
+use std::{
+    fmt,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+        mpsc::RecvTimeoutError,
+    },
+    time::Duration,
+};
 
 use arrow::{
     array::{RecordBatch, RecordBatchOptions},
@@ -8,17 +20,23 @@ use arrow::{
     datatypes::SchemaRef,
 };
 use duckdb::{
-    Config, Connection,
+    Config, Connection, InterruptHandle,
     vtab::arrow::{ArrowVTab, arrow_recordbatch_to_query_params},
 };
 use tempfile::TempDir;
 use tidemill_rows::row::column;
 use tokio::sync::{Mutex, Semaphore};
 
-use crate::{Error, LakeOptions};
+use crate::{Error, LakeOptions, error::interrupted};
 
 /// Statements that run at once: each may use the whole memory limit for a while.
 const STATEMENTS: usize = 2;
+
+/// How long an interrupted statement goes on before it is told again.
+const TOLD_AGAIN_AFTER: Duration = Duration::from_millis(50);
+
+/// What bounds the values of a user's SQL; see there.
+pub(crate) const LIMITS: &str = include_str!("../queries/session/limits.sql");
 
 /// The database; cheap to clone.
 #[derive(Clone)]
@@ -34,6 +52,7 @@ pub(crate) struct Duck {
 /// One connection and what it is doing, for messages.
 pub(crate) struct Session {
     connection: Connection,
+    stopped: Arc<AtomicBool>,
 }
 
 impl Duck {
@@ -57,35 +76,111 @@ impl Duck {
         work: impl FnOnce(&Session) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Error> {
         let connection = self.root.lock().await.try_clone();
-        self.on(connection, doing.into(), work).await
+        self.on(connection, doing.into(), None, work).await
     }
 
-    /// Runs `work` in a database of its own, which may lock itself up.
+    /// Runs `work` with expressions of a user over rows, within [`LIMITS`].
+    pub(crate) async fn run_declared<T: Send + 'static>(
+        &self,
+        doing: impl Into<String>,
+        work: impl FnOnce(&Session) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Error> {
+        let connection = self.root.lock().await.try_clone();
+        self.on(connection, doing.into(), None, |session| {
+            session.execute(LIMITS)?;
+            work(session)
+        })
+        .await
+    }
+
+    /// Runs `work` with a user's query, in a database of its own, which may lock itself up; for so long at most.
     pub(crate) async fn apart<T: Send + 'static>(
         &self,
         doing: impl Into<String>,
         work: impl FnOnce(&Session) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Error> {
-        self.on(start(&self.options, self.spill.path()), doing.into(), work).await
+        let limit = Duration::from_secs(self.options.query_seconds);
+        let connection = start(&self.options, self.spill.path());
+        self.on(connection, doing.into(), Some(limit), |session| {
+            session.execute(LIMITS)?;
+            work(session)
+        })
+        .await
+    }
+
+    /// Longest time that one statement with expressions of a user over rows takes.
+    pub(crate) fn rows_limit(&self) -> Duration {
+        Duration::from_secs(self.options.rows_seconds)
     }
 
     async fn on<T: Send + 'static>(
         &self,
         connection: duckdb::Result<Connection>,
         doing: String,
+        limit: Option<Duration>,
         work: impl FnOnce(&Session) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Error> {
-        let permit = Arc::clone(&self.permits).acquire_owned().await;
-        let result = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            let session = Session { connection: connection? };
-            session.connection.execute_batch("SET TimeZone = 'UTC'")?;
-            work(&session)
-        });
-        result.await?.map_err(|failure| match failure {
+        // Given back when nobody waits for the work any more, even where it has not noticed yet.
+        let _permit = Arc::clone(&self.permits).acquire_owned().await;
+        let failed = |doing, failure| match failure {
             Failure::Duck(source) => Error::Query { doing, source },
             Failure::Other(error) => error,
-        })
+        };
+        let connection = match connection {
+            Ok(connection) => connection,
+            Err(error) => return Err(failed(doing, error.into())),
+        };
+        let stop =
+            Stop { interrupt: connection.interrupt_handle(), stopped: Arc::default(), done: Arc::default() };
+        let session = Session { connection, stopped: Arc::clone(&stop.stopped) };
+        let done = Done(Arc::clone(&stop.done));
+        let work = tokio::task::spawn_blocking(move || {
+            let _done = done;
+            // A division by zero is null, as a division by null is.
+            session.execute("SET TimeZone = 'UTC'; SET ieee_floating_point_ops = false")?;
+            work(&session)
+        });
+        let result = match limit {
+            None => work.await,
+            Some(limit) => match tokio::time::timeout(limit, work).await {
+                Ok(result) => result,
+                Err(_) => return Err(Error::TooLong { doing, limit }),
+            },
+        };
+        result?.map_err(|failure| failed(doing, failure))
+    }
+}
+
+/// Stops the statements of a connection when it is dropped before the work is done.
+struct Stop {
+    interrupt: Arc<InterruptHandle>,
+    stopped: Arc<AtomicBool>,
+    done: Arc<AtomicBool>,
+}
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        if self.done.load(SeqCst) {
+            return;
+        }
+        self.stopped.store(true, SeqCst);
+        let (interrupt, done) = (Arc::clone(&self.interrupt), Arc::clone(&self.done));
+        // A statement that was about to begin when it was told forgets it: it is told until the work is done.
+        std::thread::spawn(move || {
+            while !done.load(SeqCst) {
+                interrupt.interrupt();
+                std::thread::sleep(TOLD_AGAIN_AFTER);
+            }
+        });
+    }
+}
+
+/// Says that the work is done, also where it panics.
+struct Done(Arc<AtomicBool>);
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
     }
 }
 
@@ -115,17 +210,68 @@ impl fmt::Debug for Duck {
 
 impl Session {
     /// The connection, for statements with parameters.
-    pub(crate) fn connection(&self) -> &Connection {
-        &self.connection
+    ///
+    /// # Errors
+    /// Nobody waits for the work any more.
+    pub(crate) fn connection(&self) -> Result<&Connection, Failure> {
+        if self.stopped.load(SeqCst) {
+            return Err(Failure::Other(Error::Stopped));
+        }
+        Ok(&self.connection)
+    }
+
+    /// Interrupts what `work` runs when it takes longer than that; whether it did, [`overdue`](Self::overdue) says.
+    pub(crate) fn within<T>(
+        &self,
+        limit: Duration,
+        work: impl FnOnce() -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let interrupt = self.connection()?.interrupt_handle();
+        let (done, wait) = std::sync::mpsc::channel::<()>();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                while wait.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+                    interrupt.interrupt();
+                }
+            });
+            let result = work();
+            drop(done);
+            result
+        })
+    }
+
+    /// Whether a statement was ended by [`within`](Self::within), not by whoever waited for it.
+    pub(crate) fn overdue(&self, error: &duckdb::Error) -> bool {
+        interrupted(error) && !self.stopped.load(SeqCst)
     }
 
     /// The rows of a query, as one batch.
     pub(crate) fn query(&self, sql: &str) -> Result<RecordBatch, Failure> {
-        let mut statement = self.connection.prepare(sql)?;
-        let rows = statement.query_arrow([])?;
-        let schema = rows.get_schema();
-        let batches: Vec<RecordBatch> = rows.collect();
+        let mut statement = self.connection()?.prepare(sql)?;
+        drop(statement.query_arrow([])?);
+        let schema = statement.schema();
+        let mut batches = Vec::new();
+        while let Some(rows) = statement.step()? {
+            batches.push(RecordBatch::from(&rows));
+        }
         Ok(concat_batches(&schema, &batches).map_err(tidemill_rows::Error::from)?)
+    }
+
+    /// The rows of a query, batch by batch as DuckDB finds them: never all in memory. `open` is given their schema.
+    pub(crate) fn stream<T>(
+        &self,
+        sql: &str,
+        open: impl FnOnce(&SchemaRef) -> Result<T, Failure>,
+        mut take: impl FnMut(&mut T, RecordBatch) -> Result<(), Failure>,
+    ) -> Result<T, Failure> {
+        let mut statement = self.connection()?.prepare(sql)?;
+        drop(statement.stream_arrow([])?);
+        let mut state = open(&statement.schema())?;
+        while let Some(rows) = statement.step()? {
+            self.connection()?;
+            take(&mut state, RecordBatch::from(&rows))?;
+        }
+        Ok(state)
     }
 
     /// The rows of a query in the columns of `schema`, by name.
@@ -156,18 +302,18 @@ impl Session {
 
     /// The one number that a query gives.
     pub(crate) fn count(&self, sql: &str) -> Result<i64, Failure> {
-        Ok(self.connection.query_row(sql, [], |row| row.get(0))?)
+        Ok(self.connection()?.query_row(sql, [], |row| row.get(0))?)
     }
 
     /// Runs statements without rows.
     pub(crate) fn execute(&self, sql: &str) -> Result<(), Failure> {
-        Ok(self.connection.execute_batch(sql)?)
+        Ok(self.connection()?.execute_batch(sql)?)
     }
 
     /// Makes a temporary table of a batch.
     pub(crate) fn load(&self, table: &str, batch: &RecordBatch) -> Result<(), Failure> {
         let mut statement = self
-            .connection
+            .connection()?
             .prepare(&format!("CREATE TEMP TABLE {table} AS SELECT * FROM arrow_rows(?, ?)"))?;
         statement.execute(arrow_recordbatch_to_query_params(batch.clone()))?;
         Ok(())

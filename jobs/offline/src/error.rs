@@ -1,4 +1,7 @@
+use std::time::Duration;
+
 use tidemill_core::{Cause, Code, Fault, JobError};
+use tidemill_spec::units::format_duration;
 
 /// What can go wrong in the lake.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +27,20 @@ pub enum Error {
         #[source]
         source: duckdb::Error,
     },
+    /// DuckDB refused a user's query, or couldn't run it.
+    #[error("the query can't be run")]
+    UsersQuery(#[source] duckdb::Error),
+    /// SQL of a user that went on for longer than it may.
+    #[error("{doing} took longer than {}", format_duration(*.limit))]
+    TooLong {
+        /// What it was doing.
+        doing: String,
+        /// How long it may.
+        limit: Duration,
+    },
+    /// Nobody waits for the work any more.
+    #[error("the work was stopped")]
+    Stopped,
     /// A request that can't be answered, whoever asks again.
     #[error("{0}")]
     Invalid(Fault),
@@ -43,8 +60,31 @@ impl Error {
         match self {
             Self::Invalid(fault) => fault.clone(),
             Self::Query { source, .. } => Fault::coded(601, format!("{self}: {}", words(source))),
-            Self::Rows(_) => Fault { code: Some(Code(609)), ..Fault::from_error(self) }
-                .hint("leave the column out, or give it a type that is declared or that the format holds"),
+            Self::UsersQuery(source) => {
+                let fault = Fault::coded(601, format!("{self}: {}", words(source)));
+                match place(source) {
+                    Some(place) => fault.detail(place),
+                    None => fault,
+                }
+            }
+            Self::Rows(error) => {
+                let message = || error.to_string();
+                match error {
+                    tidemill_rows::Error::DoubleColumn(_) => {
+                        Fault::coded(681, message()).hint("give one of them another name: `AS NAME`")
+                    }
+                    tidemill_rows::Error::OutOfRange { column, .. } => Fault::coded(681, message()).hint(format!(
+                        "ints have 64 bits: `CAST({column} AS DOUBLE) AS {column}`, or AS VARCHAR for every digit"
+                    )),
+                    tidemill_rows::Error::UnknownType { column, cast, .. } => {
+                        Fault::coded(681, message()).hint(format!("convert it: `{cast} AS {column}`"))
+                    }
+                    _ => Fault { code: Some(Code(609)), ..Fault::from_error(self) }
+                        .hint("leave the column out, or give it a type that is declared or that the format holds"),
+                }
+            }
+            Self::TooLong { .. } => Fault::coded(680, self.to_string())
+                .hint("make it cheaper, or part it into smaller ones; `tidemill explain TM0680` says how"),
             _ => Fault::from_error(self),
         }
     }
@@ -55,8 +95,11 @@ impl Error {
 impl From<Error> for JobError {
     fn from(error: Error) -> Self {
         match error {
-            Error::Invalid(_) | Error::Rows(_) => Self::Discard(error.fault()),
-            Error::Query { ref source, .. } if is_users_fault(source) => Self::Discard(error.fault()),
+            Error::Rows(tidemill_rows::Error::Io(ref source)) => Cause::of_io(source).verdict(error.fault()),
+            Error::Invalid(_) | Error::Rows(_) | Error::TooLong { .. } => Self::Discard(error.fault()),
+            Error::Query { ref source, .. } | Error::UsersQuery(ref source) if !may_pass(source) => {
+                Self::Discard(error.fault())
+            }
             Error::Query { ref source, .. } if is_full(source) => Self::Unavailable(error.fault()),
             Error::Manifest(ref source) => tidemill_store::cause(source).verdict(error.fault()),
             Error::Files(ref source) if source.cause() == Cause::Outage => Self::Unavailable(error.fault()),
@@ -65,24 +108,50 @@ impl From<Error> for JobError {
     }
 }
 
-/// DuckDB's own words, without the statement of ours that it quotes.
+/// DuckDB's own words, without the statement that it quotes.
 pub(crate) fn words(error: &duckdb::Error) -> String {
-    let text = match error {
-        duckdb::Error::DuckDBFailure(_, Some(text)) => text.clone(),
-        other => other.to_string(),
-    };
-    text.split("\nLINE ").next().unwrap_or_default().trim().replace('\n', " ")
+    let text = text(error);
+    let words = text.split("\nLINE ").next().unwrap_or_default().trim().replace('\n', " ");
+    // How a limit of ours is said: by a cast that fails.
+    match words.split_once("Could not convert string '`").and_then(|(_, limit)| limit.rsplit_once("' to INT"))
+    {
+        Some((limit, _)) => format!("`{limit}"),
+        None => words,
+    }
 }
 
 /// A disk without space, whoever fills it.
 fn is_full(error: &duckdb::Error) -> bool {
-    error.to_string().contains("No space left on device")
+    text(error).contains("No space left on device")
 }
 
-/// Conversion, binder and similar errors come from declared SQL meeting rows: repeating won't help.
-pub(crate) fn is_users_fault(error: &duckdb::Error) -> bool {
-    let text = error.to_string();
-    ["Conversion Error", "Binder Error", "Invalid Input Error", "Out of Range Error", "Catalog Error"]
-        .iter()
-        .any(|kind| text.contains(kind))
+/// The line of a user's own query that DuckDB points at.
+fn place(error: &duckdb::Error) -> Option<String> {
+    let text = text(error);
+    text.find("\nLINE ").map(|at| text[at + 1..].trim_end().to_owned())
+}
+
+fn text(error: &duckdb::Error) -> String {
+    match error {
+        duckdb::Error::DuckDBFailure(_, Some(text)) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// What depends on the moment: the machine's memory, disk and files, or on who stopped it. Everything else comes from
+/// declared SQL meeting rows, and repeating won't help.
+pub(crate) fn may_pass(error: &duckdb::Error) -> bool {
+    let text = text(error);
+    let kinds = ["IO Error", "HTTP Error", "FATAL Error", "INTERNAL Error"];
+    out_of_memory(error) || interrupted(error) || kinds.iter().any(|kind| text.contains(kind))
+}
+
+/// Somebody stopped it.
+pub(crate) fn interrupted(error: &duckdb::Error) -> bool {
+    text(error).contains("INTERRUPT Error")
+}
+
+/// What a statement asks for is more than there is: it may be one row's doing.
+pub(crate) fn out_of_memory(error: &duckdb::Error) -> bool {
+    text(error).contains("Out of Memory Error")
 }

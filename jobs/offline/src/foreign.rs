@@ -59,42 +59,6 @@ fn unreadable(format: Format, path: &Path, words: &str) -> Error {
     Error::Invalid(Fault::coded(503, message).hint("name it by its format: .parquet, .csv or .jsonl"))
 }
 
-/// The names in the first line of a CSV.
-pub(crate) fn header(path: &Path) -> Result<Vec<String>, Error> {
-    let failed = |error| Error::invalid(503, format!("the file can't be read: {error}"));
-    let mut file = BufReader::new(File::open(path).map_err(failed)?);
-    let (mut names, mut name, mut quoted) = (Vec::new(), Vec::new(), false);
-    loop {
-        let mut line = Vec::new();
-        if file.read_until(b'\n', &mut line).map_err(failed)? == 0 {
-            break;
-        }
-        for byte in line {
-            match byte {
-                // Two in a row are one that is meant, and leave it quoted as it was.
-                b'"' => {
-                    quoted = !quoted;
-                    name.push(byte);
-                }
-                b',' if !quoted => names.push(std::mem::take(&mut name)),
-                b'\r' | b'\n' if !quoted => {}
-                _ => name.push(byte),
-            }
-        }
-        // A name may hold a line end.
-        if !quoted {
-            break;
-        }
-    }
-    names.push(name);
-    let plain = |name: Vec<u8>| {
-        let name = String::from_utf8_lossy(&name).trim_start_matches('\u{feff}').to_owned();
-        let inner = name.strip_prefix('"').and_then(|name| name.strip_suffix('"'));
-        inner.map_or_else(|| name.clone(), |inner| inner.replace("\"\"", "\""))
-    };
-    Ok(names.into_iter().map(plain).collect())
-}
-
 /// Refuses JSON that is nested too deep, by its line.
 fn shallow(path: &Path) -> Result<(), Error> {
     let failed = |error| Error::invalid(503, format!("the file can't be read: {error}"));
@@ -154,18 +118,6 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
         shallow(file.path()).map_err(|error| error.fault().message)
-    }
-
-    #[test]
-    fn the_first_line_of_a_csv_names_its_columns() {
-        let names = |text: &str| {
-            let file = tempfile::NamedTempFile::new().unwrap();
-            std::fs::write(file.path(), text).unwrap();
-            header(file.path()).unwrap()
-        };
-        assert_eq!(names("\u{feff}a,b c\r\n1,2\r\n"), ["a", "b c"]);
-        assert_eq!(names("\"a,\"\"b\"\"\",\"c\nd\"\n1,2\n"), ["a,\"b\"", "c\nd"]);
-        assert_eq!(names("a;b"), ["a;b"]);
     }
 
     #[test]

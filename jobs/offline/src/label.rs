@@ -8,14 +8,16 @@ use arrow::{
 };
 use tidemill_core::Time;
 use tidemill_rows::{field, source_schema};
-use tidemill_spec::{Entity, Label, Source, Type, expr::sql::quote_columns};
+use tidemill_spec::{Entity, Label, Source, Type, expr::sql::compiled};
 
 use crate::{
     CommitRange, Error, Lake, Table, Version,
+    duck::Failure,
     sql::{self, fill, list, quoted},
 };
 
 pub use file::LabelFile;
+pub(crate) use file::read;
 
 /// Which label rows.
 #[derive(Clone, Debug)]
@@ -64,17 +66,23 @@ impl Lake {
                 ("to", &sql::instant(request.to)),
                 ("answer", &quoted(&label.name)),
                 ("type", label.ty.duckdb()),
-                ("asked_at", &quote_columns(&label.asked_at)),
-                ("sql", &quote_columns(&label.sql)),
+                ("asked_at", &compiled(&label.asked_at)),
+                ("sql", &compiled(&label.sql)),
             ],
         );
         let complete = sql::present(keys.iter().chain([&"label_ts".to_owned(), &label.name]));
         let rows = format!("SELECT * FROM answer WHERE {complete} ORDER BY label_ts, {}, _seq", list(&keys));
         let left_out = format!("SELECT count(*) FROM answer WHERE NOT ({complete})");
         let schema = labels_schema(request);
+        let finite = sql::finite((label.ty == Type::Float).then_some(&label.name));
+        let (doing, limit) = (format!("reading label {}", label.name), self.duck.rows_limit());
         self.duck
-            .run(format!("reading label {}", label.name), move |session| {
-                session.execute(&format!("CREATE TEMP TABLE answer AS {statement}"))?;
+            .run_declared(doing.clone(), move |session| {
+                let table = format!("CREATE TEMP TABLE answer AS SELECT {finite} FROM ({statement})");
+                session.within(limit, || session.execute(&table)).map_err(|failure| match failure {
+                    Failure::Duck(error) if session.overdue(&error) => Error::TooLong { doing, limit }.into(),
+                    other => other,
+                })?;
                 Ok(Labels { rows: session.query_as(&rows, &schema)?, left_out: session.count(&left_out)? })
             })
             .await

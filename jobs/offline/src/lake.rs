@@ -31,11 +31,15 @@ pub struct LakeOptions {
     pub memory_bytes: u64,
     /// Threads of DuckDB.
     pub threads: u32,
+    /// Longest time that one query of a user takes, in seconds; a step's own `timeout` may end it sooner.
+    pub query_seconds: u64,
+    /// Longest time that one statement with expressions of a view or label takes, in seconds.
+    pub rows_seconds: u64,
 }
 
 impl Default for LakeOptions {
     fn default() -> Self {
-        Self { memory_bytes: 2 << 30, threads: 2 }
+        Self { memory_bytes: 2 << 30, threads: 2, query_seconds: 3600, rows_seconds: 600 }
     }
 }
 

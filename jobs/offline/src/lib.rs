@@ -3,11 +3,12 @@
 //! Reading order: [`table`] (names, versions, commits, files), [`Lake`] (stage → publish → read, all pinned to a
 //! version), [`view`] (a view version and what it is computed from), [`pit`] (the point-in-time join and its
 //! contract), [`window`] (windowed aggregates and tiles), [`compute`] (row and derived views), [`label`],
-//! [`compact`]. The only home of DuckDB; every generated statement is assembled in `sql`.
+//! [`compact`], and [`check`], which has DuckDB judge a project's SQL before it is in force. The only home of DuckDB; every generated statement is assembled in `sql`.
 //!
 //! Rows are only ever appended: a staged file is invisible until its commit is, in the job's own transaction,
 //! and the same version gives the same answer after any compaction. Knows nothing of Redis, Python or jobs.
 
+pub mod check;
 pub mod compact;
 pub mod compute;
 mod duck;
@@ -18,6 +19,7 @@ mod lake;
 pub mod leak;
 mod manifest;
 mod otherwise;
+mod parsed;
 pub mod pit;
 pub mod read;
 mod scan;
@@ -29,6 +31,7 @@ pub mod upload;
 pub mod view;
 pub mod window;
 
+pub use check::load_project;
 pub use compute::{Computed, Moments, Refused, Stamp};
 pub use error::Error;
 pub use label::{LabelFile, LabelRequest, Labels};
@@ -36,7 +39,7 @@ pub use lake::{Lake, LakeOptions};
 pub use leak::SeenEarly;
 pub use otherwise::{StoredColumn, StoredOtherwise};
 pub use pit::{KnownAt, PitRead, PitRequest};
-pub use read::{Filter, Read};
+pub use read::{Filter, Queried, Read};
 pub use table::{Commit, CommitKind, LakeFile, Staged, Table, Version};
 pub use view::{CommitRange, View};
 pub use window::TileRange;

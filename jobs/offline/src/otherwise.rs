@@ -12,7 +12,7 @@ use crate::{
     CommitRange, Error, Lake, Table, Version,
     scan::{Scan, Types, converted},
     sql::quoted,
-    upload::text::as_text,
+    upload::text::declared_as_text,
 };
 
 /// Rows of a source that are stored otherwise than it is declared.
@@ -165,7 +165,7 @@ fn columns(source: &Source, scan: &Scan) -> Vec<(String, Type, String)> {
             statements.extend(group.froms(scan.commits).into_iter().map(|from| {
                 let statement = format!(
                     "SELECT count({read}) AS converted, count(*) FILTER (WHERE {lost}) AS lost, min({}) FILTER (WHERE {lost}) AS example FROM {from}",
-                    as_text(&stored)
+                    declared_as_text(&stored)
                 );
                 (name.clone(), ty, statement)
             }));

@@ -1,18 +1,23 @@
-//! Rows as they are: of a table, of an entity, by anyone's SQL.
+//! Rows as they are: of a table, of an entity; by anyone's SQL in [`query`].
 
-use std::{ffi::OsStr, fmt::Write as _, path::Path, sync::Arc};
+mod query;
+
+use std::{ffi::OsStr, path::Path, sync::Arc};
 
 use arrow::{array::RecordBatch, datatypes::Schema};
+use indexmap::IndexMap;
 use tidemill_core::Time;
-use tidemill_rows::{CREATED_AT, SEQ, VALID_AT, field, source_schema, type_of, value::normal};
-use tidemill_spec::{Objects, Value, ViewKind};
+use tidemill_rows::{CREATED_AT, SEQ, VALID_AT, field, source_schema};
+use tidemill_spec::Value;
 
 use crate::{
     CommitRange, Error, Lake, LakeOptions, PitRequest, Table, Version, View,
     duck::Duck,
-    foreign, manifest,
+    foreign, label, manifest,
     sql::{self, quoted},
 };
+
+pub use query::Queried;
 
 /// Rows of a table to read.
 #[derive(Clone, Debug)]
@@ -98,118 +103,14 @@ impl Lake {
             .collect();
         Ok(values.project(&kept).map_err(tidemill_rows::Error::from)?)
     }
-
-    /// A query by a person or a step, in a database of its own that can read nothing but the lake as of `version`, and
-    /// no row that becomes known after `at`: tables `source.NAME`, `view.NAME` (`views`: which versions; of window
-    /// views the values at `at`), `dead.NAME`, `predictions.MODEL`; sources and views also by their bare names.
-    pub async fn sql(
-        &self,
-        query: &str,
-        objects: &Objects,
-        views: &[View],
-        version: Version,
-        at: Time,
-    ) -> Result<RecordBatch, Error> {
-        let known = format!("{VALID_AT} <= {}", sql::instant(at));
-        let mut windows: Vec<(String, RecordBatch)> = Vec::new();
-        for view in views.iter().filter(|view| view.kind() == ViewKind::Windows) {
-            // What nobody asks for isn't computed.
-            if mentions(query, view.name()) {
-                windows.push((view.name().to_owned(), self.windows_at(view, version, at).await?));
-            }
-        }
-        let mut tables: Vec<(&str, &str, Table)> = Vec::new();
-        tables.extend(objects.sources.keys().map(|name| ("source", name.as_str(), Table::source(name))));
-        let rows = views.iter().filter(|view| view.kind() != ViewKind::Windows);
-        tables.extend(rows.map(|view| ("view", view.name(), view.table())));
-        tables.extend(objects.sources.keys().map(|name| ("dead", name.as_str(), Table::dead(name))));
-        tables.extend(
-            objects.models.keys().map(|name| ("predictions", name.as_str(), Table::predictions(name))),
-        );
-        let mut script = String::new();
-        let mut paths = Vec::new();
-        for (schema, name, table) in tables {
-            let scan = self.scan(&table, CommitRange::upto(version)).await?;
-            let declared = match schema {
-                "source" => objects.sources.get(name).map(source_schema),
-                "view" => views.iter().find(|view| view.name() == name).map(View::schema),
-                _ => None,
-            };
-            let Some(rows) = declared.map(|schema| scan.rows(&schema, &known)).or_else(|| scan.any_rows())
-            else {
-                continue;
-            };
-            let _ =
-                writeln!(script, "CREATE VIEW {}.{} AS SELECT * FROM {rows};", quoted(schema), quoted(name));
-            if matches!(schema, "source" | "view") {
-                let _ = writeln!(
-                    script,
-                    "CREATE VIEW {name} AS FROM {}.{name};",
-                    quoted(schema),
-                    name = quoted(name)
-                );
-            }
-            paths.extend(scan.paths().cloned());
-        }
-        let paths: Vec<String> = paths.iter().map(|path| sql::text(&path.to_string_lossy())).collect();
-        let _ = writeln!(
-            script,
-            "SET allowed_paths = [{}]; SET enable_external_access = false;",
-            paths.join(", ")
-        );
-        script.push_str("SET lock_configuration = true;");
-        let query = query.to_owned();
-        self.duck
-            .apart("running the query", move |session| {
-                for (place, (name, values)) in windows.iter().enumerate() {
-                    session.load(&format!("_windows_{place}"), values)?;
-                    script.insert_str(0, &window_view(name, place));
-                }
-                session.execute(&format!("{SCHEMAS}{script}"))?;
-                session.query(&query)
-            })
-            .await
-    }
 }
 
-const SCHEMAS: &str =
-    "CREATE SCHEMA source; CREATE SCHEMA \"view\"; CREATE SCHEMA dead; CREATE SCHEMA predictions;\n";
-
-/// A window view by its names, over the table that holds its values.
-fn window_view(name: &str, place: usize) -> String {
-    let name = quoted(name);
-    format!(
-        "CREATE VIEW \"view\".{name} AS FROM _windows_{place};\nCREATE VIEW {name} AS FROM \"view\".{name};\n"
-    )
-}
-
-/// Whether a query may name a table: the name stands in it as a word, in whatever case.
-fn mentions(query: &str, name: &str) -> bool {
-    let words = query.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
-    words.into_iter().any(|word| word.eq_ignore_ascii_case(name))
-}
-
-/// Rows of a file, without a lake: Parquet, CSV or JSON lines, by its name's end. Naive instants are UTC. A CSV says
-/// nothing of types: its columns are text, the first line is their names. Of JSON all rows have a say in the types.
+/// Rows of a file, without a lake: Parquet, CSV or JSON lines, by its name's end. Naive instants are UTC. A column of text
+/// is a number only where all its values are written as one.
 pub async fn read_file(path: &Path) -> Result<RecordBatch, Error> {
-    let file = sql::text(&path.to_string_lossy());
-    let reader = match format_of(path)? {
-        Format::Parquet => format!("read_parquet({file})"),
-        // Nothing of the dialect is guessed either: a line that lacks a column would make it another one.
-        Format::Csv => {
-            let column = |name: &String| format!("{}: 'VARCHAR'", sql::text(name));
-            let columns: Vec<String> = foreign::header(path)?.iter().map(column).collect();
-            format!(
-                "read_csv({file}, auto_detect = false, header = true, delim = ',', quote = '\"', escape = '\"', columns = {{{}}})",
-                columns.join(", ")
-            )
-        }
-        Format::Json => format!("read_json({file}, sample_size = -1)"),
-    };
-    let statement = format!("SELECT * FROM {reader}");
-    let duck = Duck::open(&LakeOptions::default())?;
-    let rows = foreign::read(&duck, path, move |session| session.query(&statement)).await?;
-    declared_types(&rows)
+    let (file, duck) = (path.to_path_buf(), Duck::open(&LakeOptions::default())?);
+    let read = foreign::read(&duck, path, move |session| label::read(session, &file, &IndexMap::new()));
+    Ok(read.await?.rows)
 }
 
 /// How a file is written.
@@ -285,23 +186,4 @@ fn condition(filter: &Filter) -> String {
         format!("{name} IS NOT DISTINCT FROM {value}", name = quoted(name))
     }));
     conditions.join(" AND ")
-}
-
-/// Columns in the types that can be declared; others as they are.
-fn declared_types(batch: &RecordBatch) -> Result<RecordBatch, Error> {
-    let columns = batch
-        .schema()
-        .fields()
-        .iter()
-        .zip(batch.columns())
-        .map(|(field, array)| {
-            let array =
-                type_of(array.data_type()).map_or_else(|| Ok(Arc::clone(array)), |ty| normal(array, ty))?;
-            Ok((field.name().clone(), array, true))
-        })
-        .collect::<Result<Vec<_>, tidemill_rows::Error>>()?;
-    if columns.is_empty() {
-        return Ok(batch.clone());
-    }
-    Ok(RecordBatch::try_from_iter_with_nullable(columns).map_err(tidemill_rows::Error::from)?)
 }

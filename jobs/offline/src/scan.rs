@@ -12,7 +12,7 @@ use tidemill_spec::Type;
 use crate::{
     CommitRange,
     sql::{quoted, text},
-    upload::text::{as_text, text_of, typed},
+    upload::text::{declared_as_text, text_of, typed},
 };
 
 /// In merged files: the commit that a row came with.
@@ -151,7 +151,7 @@ impl Group {
 
 /// A column of another type as `ty`; null where it can't be.
 pub(crate) fn converted(name: &str, ty: Type) -> String {
-    typed(&text_of(&as_text(&quoted(name)), ty), ty)
+    typed(&text_of(&declared_as_text(&quoted(name)), ty), ty)
 }
 
 /// Whether no column has two types.

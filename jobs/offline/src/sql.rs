@@ -1,7 +1,7 @@
 //! Every generated statement: templates of `queries/`, filled with quoted names, literals and scans.
 //!
-//! Expressions of users come in as they were declared: `spec` has proven that each is one scalar expression over
-//! the columns that are there. Nothing else is ever spliced in unquoted.
+//! Expressions of users come in compiled by `spec`, which has proven that each is one scalar expression over the
+//! columns that are there, and has quoted these. Nothing else is ever spliced in unquoted.
 
 use std::time::Duration;
 
@@ -76,9 +76,17 @@ pub(crate) fn part<'a>(keys: impl IntoIterator<Item = &'a String>, (which, of): 
     if of <= 1 { "true".to_owned() } else { format!("hash({}) % {of} = {which}", list(keys)) }
 }
 
-/// `expression` where it is a feature of a row that isn't a deletion, typed and named.
+/// An expression as a feature, typed and named.
 pub(crate) fn feature(name: &str, expression: &str, ty: Type) -> String {
-    format!("CAST(({expression}) AS {}) AS {}, ", ty.duckdb(), quoted(name))
+    format!("CAST({expression} AS {}) AS {}, ", ty.duckdb(), quoted(name))
+}
+
+/// What is selected of rows whose floats may be no finite number: there is null in their place.
+pub(crate) fn finite<'a>(floats: impl IntoIterator<Item = &'a String>) -> String {
+    let finite =
+        |name: &String| format!("CASE WHEN isfinite({name}) THEN {name} END AS {name}", name = quoted(name));
+    let replaced = floats.into_iter().map(finite).collect::<Vec<_>>().join(", ");
+    if replaced.is_empty() { "*".to_owned() } else { format!("* REPLACE ({replaced})") }
 }
 
 /// The same, but null where the expression fails.

@@ -7,6 +7,7 @@
 pub(crate) mod text;
 
 use std::{
+    collections::HashMap,
     fmt::Write as _,
     ops::Range,
     path::{Path, PathBuf},
@@ -19,11 +20,12 @@ use arrow::{
         TimestampMicrosecondArray,
     },
     compute,
-    datatypes::{DataType, Field, Int64Type, Schema, TimestampMicrosecondType},
+    datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimestampMicrosecondType},
     error::ArrowError,
 };
 use duckdb::{Connection, vtab::arrow::arrow_recordbatch_to_query_params};
 use tidemill_core::Time;
+use tidemill_rows::{CREATED_AT, DELETED, SEQ, VALID_AT, arrow_type};
 use tidemill_spec::{Column, Source, Type};
 
 use crate::{
@@ -31,7 +33,7 @@ use crate::{
     error::words,
     sql::{self, quoted},
 };
-use text::{as_text, naive, text_of, typed};
+use text::{as_text, infinite, naive, nan, no_text, text_of, typed};
 
 /// What a chunk's rows are read from.
 #[derive(Clone, Debug)]
@@ -101,7 +103,7 @@ pub fn digest(
     source: &Source,
     stamp: Stamp,
 ) -> Result<Digest, duckdb::Error> {
-    let statement = statement(&input, source);
+    let statement = statement(&input, source, &types_of(connection, &input)?);
     let mut prepared = connection.prepare(&statement)?;
     let batches: Vec<RecordBatch> = match input {
         ChunkInput::Text(batch) => prepared.query_arrow(arrow_recordbatch_to_query_params(batch))?.collect(),
@@ -118,7 +120,7 @@ impl Lake {
     /// [`digest`] on a connection of the lake's.
     pub async fn digest(&self, input: ChunkInput, source: Source, stamp: Stamp) -> Result<Digest, Error> {
         let doing = format!("digesting a chunk for source `{}`", source.name);
-        self.duck.run(doing, move |session| Ok(digest(session.connection(), input, &source, stamp)?)).await
+        self.duck.run(doing, move |session| Ok(digest(session.connection()?, input, &source, stamp)?)).await
     }
 
     /// Dead letters of a source that are left, with their uploads: newest upload first, then in the file's order.
@@ -135,7 +137,7 @@ impl Lake {
             .replace("{files}", &paths.join(", "))
             .replace("{limit}", &limit.to_string());
         let letters = self.duck.run(format!("reading dead letters of `{source}`"), move |session| {
-            let mut statement = session.connection().prepare(&sql)?;
+            let mut statement = session.connection()?.prepare(&sql)?;
             let letter = |row: &duckdb::Row<'_>| {
                 let dead = DeadRow {
                     row: row.get(1)?,
@@ -213,18 +215,36 @@ pub fn dead_batch(
             TimestampMicrosecondArray::from(vec![at.timestamp_micros(); dead.len()]).with_timezone("UTC"),
         )
     };
-    RecordBatch::try_from_iter_with_nullable([
-        ("upload", texts(&|_| Some(upload.to_owned())), true),
-        ("row", numbers(&|letter| Some(letter.row)), true),
-        ("line", numbers(&|letter| letter.line), true),
-        ("column", texts(&|letter| letter.column.clone()), true),
-        ("reason", texts(&|letter| Some(letter.reason.clone())), true),
-        ("raw", texts(&|letter| Some(letter.raw.clone())), true),
-        ("valid_at", instants(stamp.created_at), false),
-        ("created_at", instants(told_at), false),
-        ("seq", numbers(&|letter| Some(seq(stamp.ordinal, letter.row))), false),
-        ("deleted", Arc::new(BooleanArray::from(vec![deleted; dead.len()])), false),
-    ])
+    let columns = vec![
+        texts(&|_| Some(upload.to_owned())),
+        numbers(&|letter| Some(letter.row)),
+        numbers(&|letter| letter.line),
+        texts(&|letter| letter.column.clone()),
+        texts(&|letter| Some(letter.reason.clone())),
+        texts(&|letter| Some(letter.raw.clone())),
+        instants(stamp.created_at),
+        instants(told_at),
+        numbers(&|letter| Some(seq(stamp.ordinal, letter.row))),
+        Arc::new(BooleanArray::from(vec![deleted; dead.len()])),
+    ];
+    RecordBatch::try_new(dead_schema(), columns)
+}
+
+/// The columns of a table of dead letters.
+pub(crate) fn dead_schema() -> SchemaRef {
+    let letter = [
+        ("upload", Type::String),
+        ("row", Type::Int),
+        ("line", Type::Int),
+        ("column", Type::String),
+        ("reason", Type::String),
+        ("raw", Type::String),
+    ];
+    let system =
+        [(VALID_AT, Type::Timestamp), (CREATED_AT, Type::Timestamp), (SEQ, Type::Int), (DELETED, Type::Bool)];
+    let fields = letter.map(|(name, ty)| Field::new(name, arrow_type(ty), true)).into_iter();
+    let system = system.map(|(name, ty)| Field::new(name, arrow_type(ty), false));
+    Schema::new(fields.chain(system).collect::<Vec<_>>()).into()
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
@@ -232,7 +252,16 @@ fn arrow_failed(error: ArrowError) -> duckdb::Error {
     duckdb::Error::ArrowTypeToDuckdbType(error.to_string(), DataType::Null)
 }
 
-fn statement(input: &ChunkInput, source: &Source) -> String {
+/// Types in DuckDB of the columns of a Parquet file, by name; of text there is nothing to ask.
+fn types_of(connection: &Connection, input: &ChunkInput) -> Result<HashMap<String, String>, duckdb::Error> {
+    let ChunkInput::Parquet { path, .. } = input else { return Ok(HashMap::new()) };
+    connection
+        .prepare("SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM read_parquet(?))")?
+        .query_map([path.to_string_lossy()], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect()
+}
+
+fn statement(input: &ChunkInput, source: &Source, types: &HashMap<String, String>) -> String {
     let columns = || source.columns.iter();
     let list = |of: &dyn Fn(&str, &Column) -> String| {
         columns().map(|(name, column)| of(name, column)).collect::<Vec<_>>().join(",\n    ")
@@ -248,7 +277,7 @@ fn statement(input: &ChunkInput, source: &Source) -> String {
         .filter(|line| !line.trim_start().starts_with("--"))
         .collect::<Vec<_>>()
         .join("\n")
-        .replace("{input}", &input_sql(input, source))
+        .replace("{input}", &input_sql(input, source, types))
         .replace(
             "{typed}",
             &list(&|name, column| {
@@ -280,14 +309,16 @@ fn statement(input: &ChunkInput, source: &Source) -> String {
 }
 
 /// Every column of the source as text, with its place in the file.
-fn input_sql(input: &ChunkInput, source: &Source) -> String {
+fn input_sql(input: &ChunkInput, source: &Source, types: &HashMap<String, String>) -> String {
     match input {
         ChunkInput::Text(_) => "SELECT * FROM arrow_rows(?, ?)".to_owned(),
         ChunkInput::Parquet { header, .. } => {
             let mut sql = "SELECT file_row_number AS _row, NULL::BIGINT AS _line".to_owned();
             for name in source.columns.keys() {
-                let value =
-                    if header.contains(name) { as_text(&quoted(name)) } else { "NULL::VARCHAR".to_owned() };
+                let value = match types.get(name).filter(|_| header.contains(name)) {
+                    Some(ty) => as_text(&quoted(name), ty),
+                    None => "NULL::VARCHAR".to_owned(),
+                };
                 let _ = write!(sql, ",\n        {value} AS {}", quoted(name));
             }
             sql + "\n    FROM read_parquet(?, file_row_number = true)\n    WHERE file_row_number >= ? AND file_row_number < ?"
@@ -300,6 +331,17 @@ fn judged(name: &str, column: &Column, source: &Source) -> String {
     let (text, value) = (text_of(&format!("_text.{}", quoted(name)), column.ty), quoted(name));
     let words = |words: &str| sql::text(&format!("`{name}` {words}"));
     let mut cases = Vec::new();
+    if column.ty == Type::String {
+        let reason = words("is no text: it holds a NUL character, or bytes that are not UTF-8");
+        cases.push(format!("WHEN {} THEN {reason}", no_text(&text)));
+    }
+    if column.ty == Type::Float {
+        let reason = words("is not a finite number: ");
+        // What is no number is missing, where something may be.
+        let missing = if column.nullable { "NULL".to_owned() } else { format!("{reason} || {text}") };
+        cases.push(format!("WHEN {} THEN {missing}", nan(&text)));
+        cases.push(format!("WHEN {} THEN {reason} || left({text}, 40)", infinite(&text)));
+    }
     if column.ty != Type::String {
         let reason = words(&format!("should be {}, but is `", column.ty));
         cases.push(format!(

@@ -156,9 +156,12 @@ fn put_series(out: &mut Vec<u8>, layout: &SeriesLayout, series: &Series) -> Resu
         out.extend(tile.index.to_le_bytes());
         out.extend(tile.newest.timestamp_micros().to_le_bytes());
         for ((name, ty), partial) in layout.features.iter().zip(&tile.partials) {
-            out.extend(partial.rows.to_le_bytes());
+            // Rows without a value of theirs are counted below 0: their sum leaves the range of its type.
+            let none = matches!(ty, PartialType::Value(_)) && partial.rows > 0 && partial.value.is_null();
+            out.extend(if none { -partial.rows } else { partial.rows }.to_le_bytes());
             if let PartialType::Value(ty) = ty
                 && partial.rows > 0
+                && !none
                 && !codec::put(out, *ty, &partial.value)
             {
                 return Err((name.clone(), format!("{:?}", partial.value)));
@@ -209,7 +212,7 @@ fn read_tile(cursor: &mut Cursor<'_>, layout: &SeriesLayout) -> Result<Tile, Rea
             PartialType::Value(ty) if rows > 0 => cursor.value(*ty)?,
             _ => Value::Null,
         };
-        partials.push(Partial { rows, value });
+        partials.push(Partial { rows: rows.saturating_abs(), value });
     }
     Ok(Tile { index, newest, partials })
 }

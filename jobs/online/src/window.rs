@@ -32,7 +32,8 @@ pub struct Tile {
 pub struct Partial {
     /// Rows counted: all of them for a count of rows, else those whose column is not null.
     pub rows: i64,
-    /// Sum (for means too), least or greatest value; null for counts and where `rows` is 0.
+    /// Sum (for means too), least or greatest value; null for counts, where `rows` is 0, and where a sum of ints leaves
+    /// their range.
     pub value: Value,
 }
 
@@ -48,7 +49,8 @@ pub fn first_tile(t: Time, window: Duration, hop: Duration) -> i64 {
 }
 
 /// One feature's value over the window that ends at `t`. `position`: of the feature within the series.
-/// Counts over nothing are 0, everything else is null. Sums add in tile order.
+/// Counts over nothing are 0, everything else is null; so is a sum of ints that leaves their range, and what is no finite
+/// number. Sums add in tile order.
 pub fn merge(
     aggregate: Aggregate,
     series: &Series,
@@ -80,7 +82,8 @@ pub fn merge(
     match (aggregate, merged) {
         (_, None) => Value::Null,
         #[expect(clippy::cast_precision_loss, reason = "windows hold fewer than 2^52 rows")]
-        (Aggregate::Mean, Some(Value::Float(sum))) => Value::Float(sum / rows as f64),
+        (Aggregate::Mean, Some(Value::Float(sum))) => finite(sum / rows as f64),
+        (_, Some(Value::Float(number))) => finite(number),
         (_, Some(value)) => value,
     }
 }
@@ -88,9 +91,13 @@ pub fn merge(
 fn add(a: Value, b: Value) -> Value {
     match (a, b) {
         (Value::Float(a), Value::Float(b)) => Value::Float(a + b),
-        (Value::Int(a), Value::Int(b)) => Value::Int(a.saturating_add(b)),
-        (a, _) => a,
+        (Value::Int(a), Value::Int(b)) => a.checked_add(b).map_or(Value::Null, Value::Int),
+        _ => Value::Null,
     }
+}
+
+fn finite(number: f64) -> Value {
+    if number.is_finite() { Value::Float(number) } else { Value::Null }
 }
 
 /// As DuckDB orders floats: NaN is greater than everything, and the zeros are equal.

@@ -1,5 +1,7 @@
 //! Step `export`: a table to a file.
 
+use std::path::Path;
+
 use serde_json::json;
 use tidemill_core::{JobError, Kind};
 use tidemill_runtime::{Context, Job, Outcome};
@@ -8,7 +10,7 @@ use tidemill_spec::steps::{EXPORT, Export};
 use crate::{
     Deps,
     moment::{self, Moment},
-    tables,
+    tables::{self, Target},
 };
 
 /// Exports.
@@ -29,10 +31,16 @@ impl Job for ExportJob {
     const KIND: Kind = EXPORT;
 
     async fn run(&self, args: &Export, cx: &mut Context<Moment>) -> Result<Outcome, JobError> {
+        let mut target = Target::new(&args.path)?;
         let moment = moment::fixed(&self.deps.lake, cx).await?;
         let rows = tables::read(&self.deps, &args.table, moment).await?;
         let count = rows.num_rows();
-        tables::write(rows, &args.path).await?;
+        let path = args.path.clone();
+        let written = tokio::task::spawn_blocking(move || {
+            target.write(&rows).map_err(|error| tables::unwritten(Path::new(&path), error))?;
+            target.finish()
+        });
+        written.await.map_err(JobError::retry)??;
         Ok(Outcome::Completed(json!({ "rows": count, "path": args.path })))
     }
 }

@@ -1,15 +1,11 @@
 //! Step `quality.check`: conditions that the rows of a table must hold; too many that don't fail the run.
 
-use arrow::{
-    array::AsArray as _,
-    compute::cast,
-    datatypes::{DataType, Int64Type},
-};
 use serde_json::json;
 use tidemill_core::{Fault, JobError, Kind};
 use tidemill_runtime::{Context, Job, Outcome};
 use tidemill_spec::{
-    expr::sql::{quote, quote_columns},
+    Value,
+    expr::sql::{compiled, quote},
     steps::{QUALITY_CHECK, QualityCheck},
 };
 
@@ -38,14 +34,15 @@ impl Job for QualityJob {
 
     async fn run(&self, args: &QualityCheck, cx: &mut Context<Moment>) -> Result<Outcome, JobError> {
         let moment = moment::fixed(&self.deps.lake, cx).await?;
-        let counts = tables::query(&self.deps, &statement(&args.table, &args.conditions), moment).await?;
-        let count = |column: usize| -> Result<i64, JobError> {
-            let counts = cast(counts.column(column), &DataType::Int64).map_err(JobError::discard)?;
-            Ok(counts.as_primitive::<Int64Type>().value(0))
+        let query = statement(&args.table, &args.conditions);
+        let counts = tables::query(&self.deps, &query, moment, |_| Ok(())).await?.first.unwrap_or_default();
+        let count = |name: &str| match counts.get(name) {
+            Some(Value::Int(count)) => *count,
+            _ => 0,
         };
-        let (rows, failed) = (count(0)?, count(1)?);
+        let (rows, failed) = (count("rows"), count("failed"));
         for (number, condition) in args.conditions.iter().enumerate() {
-            cx.log(format!("{} of {rows} rows fail `{condition}`", count(number + 2)?));
+            cx.log(format!("{} of {rows} rows fail `{condition}`", count(&format!("failed_{number}"))));
         }
         if !tolerable(rows, failed, args.tolerance) {
             let message =
@@ -65,14 +62,14 @@ fn tolerable(rows: i64, failed: i64, tolerance: f64) -> bool {
 
 /// Counts all rows, rows that fail any condition, and rows that fail each. A condition that is null fails.
 fn statement(table: &str, conditions: &[String]) -> String {
-    let conditions: Vec<String> = conditions.iter().map(|condition| quote_columns(condition)).collect();
     let fails = |condition: &str| format!("count(*) FILTER (WHERE NOT coalesce({condition}, false))");
-    let all = conditions.iter().map(|condition| format!("({condition})")).collect::<Vec<_>>().join(" AND ");
-    let all = if all.is_empty() { "true".to_owned() } else { all };
+    let conditions: Vec<String> = conditions.iter().map(|condition| compiled(condition)).collect();
+    let all = if conditions.is_empty() { "true".to_owned() } else { conditions.join(" AND ") };
+    let each = conditions.iter().enumerate();
     let each: String =
-        conditions.iter().map(|condition| format!(", {}", fails(&format!("({condition})")))).collect();
+        each.map(|(number, condition)| format!(", {} AS failed_{number}", fails(condition))).collect();
     let name = table.split('/').map(quote).collect::<Vec<_>>().join(".");
-    format!("SELECT count(*), {}{each} FROM {name}", fails(&all))
+    format!("SELECT count(*) AS rows, {} AS failed{each} FROM {name}", fails(&all))
 }
 
 #[cfg(test)]
@@ -83,10 +80,11 @@ mod tests {
     fn a_null_condition_fails_its_row() {
         assert_eq!(
             statement("source/weather", &["temp < 120".to_owned(), "wind_speed >= 0".to_owned()]),
-            "SELECT count(*), \
-             count(*) FILTER (WHERE NOT coalesce((\"temp\" < 120) AND (\"wind_speed\" >= 0), false)), \
-             count(*) FILTER (WHERE NOT coalesce((\"temp\" < 120), false)), \
-             count(*) FILTER (WHERE NOT coalesce((\"wind_speed\" >= 0), false)) FROM \"source\".\"weather\""
+            "SELECT count(*) AS rows, \
+             count(*) FILTER (WHERE NOT coalesce((\"temp\" < 120) AND (\"wind_speed\" >= 0), false)) AS failed, \
+             count(*) FILTER (WHERE NOT coalesce((\"temp\" < 120), false)) AS failed_0, \
+             count(*) FILTER (WHERE NOT coalesce((\"wind_speed\" >= 0), false)) AS failed_1 \
+             FROM \"source\".\"weather\""
         );
     }
 

@@ -1,12 +1,16 @@
 //! Tables of the lake and datasets by name, and files that people read.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
+use tempfile::NamedTempFile;
 use tidemill_catalog::DatasetPartRef;
 use tidemill_core::{Cause, Fault, JobError, Time};
-use tidemill_offline::{Filter, Lake, Read, Table, View};
-use tidemill_rows::VALID_AT;
+use tidemill_offline::{Filter, Lake, Queried, Read, Table, View};
+use tidemill_rows::{
+    VALID_AT,
+    out::{Format, Writer},
+};
 use tidemill_spec::ViewKind;
 
 use crate::{Deps, moment::Moment};
@@ -45,48 +49,79 @@ pub(crate) async fn read(deps: &Deps, name: &str, moment: Moment) -> Result<Reco
     Ok(deps.lake.read(&Read { filter, ..Read::all(table, version) }).await?)
 }
 
-/// Rows of a query over the lake as of a moment; sources and current views go by their names.
-pub(crate) async fn query(deps: &Deps, query: &str, moment: Moment) -> Result<RecordBatch, JobError> {
+/// Runs a query over the lake as of a moment; sources and current views go by their names. `take` gets its rows batch by
+/// batch.
+pub(crate) async fn query(
+    deps: &Deps,
+    query: &str,
+    moment: Moment,
+    take: impl FnMut(&RecordBatch) -> Result<(), tidemill_offline::Error> + Send + 'static,
+) -> Result<Queried, JobError> {
     let objects = deps.catalog.objects().await?;
     let versions = deps.catalog.current_views().await?;
     let view =
         |version: &tidemill_catalog::ViewVersion| View::new(&objects, &version.definition, version.version);
     let views: Vec<View> = versions.iter().filter_map(view).collect();
     let lake: &Lake = &deps.lake;
-    Ok(lake.sql(query, &objects, &views, moment.version, moment.at).await?)
+    Ok(lake.sql(query, &objects, &views, (moment.version, moment.at), take).await?)
 }
 
-/// Writes rows to a local file, Parquet or CSV by its ending. It appears whole; a repeat replaces it.
-pub(crate) async fn write(rows: RecordBatch, path: &str) -> Result<(), JobError> {
-    if path.contains("://") {
-        let message = format!("`{path}`: writing to an object store is not supported yet");
-        return Err(JobError::Discard(Fault::coded(324, message).hint("name a local path")));
-    }
-    let path = path.to_owned();
-    let written = tokio::task::spawn_blocking(move || write_file(&rows, Path::new(&path)));
-    written.await.map_err(JobError::retry)?
+/// A local file that is being written, Parquet or CSV by its ending. It appears whole; a repeat replaces it.
+pub(crate) struct Target {
+    path: PathBuf,
+    format: Format,
+    partial: Option<Writer<NamedTempFile>>,
 }
 
-fn write_file(rows: &RecordBatch, path: &Path) -> Result<(), JobError> {
-    let bytes = match path.extension().and_then(|extension| extension.to_str()) {
-        Some("parquet") => tidemill_rows::parquet::write(rows).map_err(JobError::discard)?.to_vec(),
-        Some("csv") => tidemill_rows::csv::write(rows).map_err(JobError::discard)?,
-        _ => {
-            let message = format!("`{}` ends neither in .parquet nor in .csv", path.display());
-            return Err(JobError::Discard(Fault::coded(324, message)));
+impl Target {
+    /// Where rows shall go.
+    pub(crate) fn new(path: &str) -> Result<Self, JobError> {
+        if path.contains("://") {
+            let message = format!("`{path}`: writing to an object store is not supported yet");
+            return Err(JobError::Discard(Fault::coded(324, message).hint("name a local path")));
         }
-    };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let replace = || {
-        std::fs::create_dir_all(folder)?;
-        let mut partial = tempfile::NamedTempFile::new_in(folder)?;
-        std::io::Write::write_all(&mut partial, &bytes)?;
-        partial.persist(path).map(drop).map_err(|error| error.error)
-    };
-    replace().map_err(|error| {
-        let fault = Fault::new(format!("`{}` can't be written: {error}", path.display()));
-        Cause::of_io(&error).verdict(fault)
-    })
+        let path = PathBuf::from(path);
+        let format = match path.extension().and_then(|extension| extension.to_str()) {
+            Some("parquet") => Format::Parquet,
+            Some("csv") => Format::Csv,
+            _ => {
+                let message = format!("`{}` ends neither in .parquet nor in .csv", path.display());
+                return Err(JobError::Discard(Fault::coded(324, message)));
+            }
+        };
+        Ok(Self { path, format, partial: None })
+    }
+
+    /// Appends rows; the first ones, which may be none, say which columns there are.
+    pub(crate) fn write(&mut self, rows: &RecordBatch) -> Result<(), tidemill_rows::Error> {
+        if self.partial.is_none() {
+            let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            let folder = folder.unwrap_or(Path::new("."));
+            std::fs::create_dir_all(folder)?;
+            let file = NamedTempFile::new_in(folder)?;
+            self.partial = Some(Writer::open(self.format, file, &rows.schema())?);
+        }
+        self.partial.as_mut().map_or(Ok(()), |partial| partial.write(rows))
+    }
+
+    /// Puts the file in its place.
+    pub(crate) fn finish(self) -> Result<(), JobError> {
+        let Some(partial) = self.partial else { return Ok(()) };
+        let written =
+            partial.finish().and_then(|file| Ok(file.persist(&self.path).map_err(|error| error.error)?));
+        written.map(drop).map_err(|error| unwritten(&self.path, error))
+    }
+}
+
+/// A disk that is full may have room later; a folder that is none stays none.
+pub(crate) fn unwritten(path: &Path, error: tidemill_rows::Error) -> JobError {
+    match error {
+        tidemill_rows::Error::Io(error) => {
+            let fault = Fault::new(format!("`{}` can't be written: {error}", path.display()));
+            Cause::of_io(&error).verdict(fault)
+        }
+        other => JobError::discard(other),
+    }
 }
 
 fn unknown(name: &str) -> JobError {
@@ -108,18 +143,24 @@ mod tests {
             .unwrap()
     }
 
+    fn written(path: &Path) -> Result<(), JobError> {
+        let mut target = Target::new(&path.to_string_lossy())?;
+        target.write(&rows()).unwrap();
+        target.finish()
+    }
+
     #[test]
     fn a_file_is_written_whole_by_its_ending() {
         let folder = tempfile::tempdir().unwrap();
         let csv = folder.path().join("out/rows.csv");
-        write_file(&rows(), &csv).unwrap();
-        write_file(&rows(), &csv).unwrap();
+        written(&csv).unwrap();
+        written(&csv).unwrap();
         assert_eq!(std::fs::read_to_string(&csv).unwrap(), "name,n\na,1\n,2\n");
         let parquet = folder.path().join("rows.parquet");
-        write_file(&rows(), &parquet).unwrap();
+        written(&parquet).unwrap();
         let back = tidemill_rows::parquet::read(std::fs::read(&parquet).unwrap().into()).unwrap();
         assert_eq!(back, rows());
-        let error = write_file(&rows(), &folder.path().join("rows.xlsx")).unwrap_err();
+        let error = written(&folder.path().join("rows.xlsx")).unwrap_err();
         assert!(error.to_string().contains("TM0324"), "{error}");
     }
 }

@@ -24,14 +24,42 @@ pub enum Error {
         column: String,
         /// Its Arrow type.
         arrow: DataType,
+        /// SQL that makes text of it.
+        cast: String,
     },
     /// Bytes that aren't an Arrow IPC stream, or one that announces what did not come.
     #[error("not a whole Arrow stream: {0}")]
     Stream(String),
+    /// Two columns of one name.
+    #[error("two columns are named `{0}`")]
+    DoubleColumn(String),
+    /// A whole number that doesn't fit 64 bits.
+    #[error("column `{column}` holds {value}, which is no int")]
+    OutOfRange {
+        /// The column.
+        column: String,
+        /// The number.
+        value: String,
+    },
+    /// A file can't be written.
+    #[error("the file can't be written")]
+    Io(#[from] std::io::Error),
     /// Arrow refused.
     #[error("the rows do not fit together")]
     Arrow(#[from] ArrowError),
     /// Not the Parquet it should be.
     #[error("the Parquet file can't be written or read")]
     Parquet(#[from] ::parquet::errors::ParquetError),
+}
+
+impl Error {
+    /// A column that no declared type stands for.
+    pub(crate) fn unknown_type(column: &str, arrow: &DataType) -> Self {
+        let cast = if arrow.is_nested() {
+            format!("CAST(to_json({column}) AS VARCHAR)")
+        } else {
+            format!("CAST({column} AS VARCHAR)")
+        };
+        Self::UnknownType { column: column.to_owned(), arrow: arrow.clone(), cast }
+    }
 }

@@ -51,14 +51,18 @@ pub fn sorted(schema: &SchemaRef, batches: &[RecordBatch], keys: &[String]) -> R
 /// # Errors
 /// A column that Parquet can't hold.
 pub fn write(batch: &RecordBatch) -> Result<Bytes, Error> {
-    let properties = WriterProperties::builder()
+    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties()))?;
+    writer.write(batch)?;
+    Ok(writer.into_inner()?.into())
+}
+
+/// How every Parquet file of ours is written.
+pub(crate) fn properties() -> WriterProperties {
+    WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_statistics_enabled(EnabledStatistics::Chunk)
-        .build();
-    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties))?;
-    writer.write(batch)?;
-    Ok(writer.into_inner()?.into())
+        .build()
 }
 
 /// All rows of a Parquet file.
@@ -87,7 +91,7 @@ pub fn schema(file: &File) -> Result<SchemaRef, Error> {
 pub fn time_range(batch: &RecordBatch, name: &str) -> Result<Option<(Time, Time)>, Error> {
     let array = column(batch, name)?;
     let Some(times) = array.as_primitive_opt::<TimestampMicrosecondType>() else {
-        return Err(Error::UnknownType { column: name.to_owned(), arrow: array.data_type().clone() });
+        return Err(Error::unknown_type(name, array.data_type()));
     };
     let at = |micros: Option<i64>| micros.and_then(Time::from_timestamp_micros);
     Ok(at(min(times)).zip(at(max(times))))

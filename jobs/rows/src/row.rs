@@ -35,10 +35,8 @@ pub fn batch_of(schema: &SchemaRef, rows: &[Row]) -> Result<RecordBatch, Error> 
         .fields()
         .iter()
         .map(|field| {
-            let ty = type_of(field.data_type()).ok_or_else(|| Error::UnknownType {
-                column: field.name().clone(),
-                arrow: field.data_type().clone(),
-            })?;
+            let ty = type_of(field.data_type())
+                .ok_or_else(|| Error::unknown_type(field.name(), field.data_type()))?;
             array(field.name(), ty, rows.iter().map(|row| row.get(field.name()).unwrap_or(&Value::Null)))
         })
         .collect();
@@ -70,10 +68,8 @@ fn columns_of(batch: &RecordBatch) -> Result<Vec<(String, ArrayRef)>, Error> {
     let columns = schema.fields().iter().zip(batch.columns());
     columns
         .map(|(field, array)| {
-            let ty = type_of(array.data_type()).ok_or_else(|| Error::UnknownType {
-                column: field.name().clone(),
-                arrow: array.data_type().clone(),
-            })?;
+            let ty = type_of(array.data_type())
+                .ok_or_else(|| Error::unknown_type(field.name(), array.data_type()))?;
             Ok((field.name().clone(), normal(array, ty)?))
         })
         .collect()

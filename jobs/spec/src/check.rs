@@ -12,25 +12,29 @@ mod source;
 mod step;
 mod view;
 
+use std::cell::RefCell;
+
 use indexmap::IndexMap;
 
 use crate::{
-    Input, ObjectKind, ObjectRef, Objects, Type,
+    DeclaredSql, Input, ObjectKind, ObjectRef, Objects, Type,
     diagnostic::{Report, SourceFile},
     parse::Document,
     yaml::fields::At,
 };
 
 /// Checks every object against the others, fills in what a short form leaves out, and reports all that is wrong.
+/// Returns the SQL that is right as far as can be told without DuckDB.
 pub(crate) fn all(
     objects: &mut Objects,
     documents: &[Document],
     files: &[SourceFile],
     allow_leaks: bool,
     report: &Report,
-) {
+) -> Vec<DeclaredSql> {
     expand_inputs(objects);
-    let world = World { objects, documents, files, report };
+    let sql = RefCell::default();
+    let world = World { objects, documents, files, report, sql: &sql };
     objects_of(&world, ObjectKind::Source, source::source);
     objects_of(&world, ObjectKind::View, view::view);
     objects_of(&world, ObjectKind::Label, model::label);
@@ -44,6 +48,7 @@ pub(crate) fn all(
             view.leak_allowed = true;
         }
     }
+    sql.into_inner()
 }
 
 fn objects_of(world: &World<'_>, kind: ObjectKind, check: fn(&World<'_>, &str, &At<'_>)) {
@@ -76,6 +81,7 @@ struct World<'a> {
     documents: &'a [Document],
     files: &'a [SourceFile],
     report: &'a Report,
+    sql: &'a RefCell<Vec<DeclaredSql>>,
 }
 
 impl<'a> World<'a> {
@@ -162,6 +168,12 @@ impl<'a> World<'a> {
                 }
             }
         }
+    }
+
+    /// A row of a source with these columns.
+    fn row_of_source<'c>(&self, source: &str, columns: &'c IndexMap<String, Type>) -> expression::Row<'c> {
+        let whole = !self.broken(ObjectKind::Source, source);
+        expression::Row { lacks: format!("source `{source}` has no column"), columns, whole }
     }
 
     /// Columns of a source with their types.

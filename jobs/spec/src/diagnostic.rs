@@ -97,6 +97,11 @@ impl Report {
         self.begin(code, Severity::Error, message.into())
     }
 
+    /// A whole mistake.
+    pub(crate) fn add(&self, mistake: Diagnostic) {
+        self.0.borrow_mut().push(mistake);
+    }
+
     fn begin(&self, code: u16, severity: Severity, message: String) -> Draft<'_> {
         let mut all = self.0.borrow_mut();
         let (labels, path) = (Vec::new(), String::new());
@@ -112,13 +117,18 @@ impl Report {
     /// All of them, errors and warnings, by file and place.
     pub(crate) fn finish(self) -> Vec<Diagnostic> {
         let mut all = self.0.into_inner();
-        all.sort_by(|a, b| {
-            let place = |d: &Diagnostic| d.labels.first().map(|l| (l.file.clone(), l.line, l.column));
-            place(a).cmp(&place(b))
-        });
-        all.dedup();
+        in_order(&mut all);
         all
     }
+}
+
+/// By file and place, each once.
+pub(crate) fn in_order(all: &mut Vec<Diagnostic>) {
+    all.sort_by(|a, b| {
+        let place = |d: &Diagnostic| d.labels.first().map(|l| (l.file.clone(), l.line, l.column));
+        place(a).cmp(&place(b))
+    });
+    all.dedup();
 }
 
 /// A mistake that was begun, to which more is added.

@@ -6,6 +6,7 @@
 
 pub mod args;
 mod check;
+mod declared_sql;
 pub mod diagnostic;
 pub mod expr;
 mod folder;
@@ -18,6 +19,7 @@ pub mod units;
 pub mod value;
 mod yaml;
 
+pub use declared_sql::{DeclaredSql, SqlRole};
 pub use diagnostic::{Diagnostic, Severity};
 pub use folder::wrong_path;
 pub use load::{LoadOptions, Loaded, PROJECT_FILE, load, load_files, load_with};

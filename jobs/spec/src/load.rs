@@ -3,8 +3,8 @@
 use std::{io, path::Path};
 
 use crate::{
-    ObjectKind, Objects, check,
-    diagnostic::{Diagnostic, Place, Report, Severity, SourceFile},
+    DeclaredSql, ObjectKind, Objects, check,
+    diagnostic::{Diagnostic, Place, Report, Severity, SourceFile, in_order},
     folder::{self, Folder, Refused, is_yaml},
     parse::{self, Document},
     yaml::{self, Node, fields::At},
@@ -22,9 +22,17 @@ pub struct Loaded {
     pub diagnostics: Vec<Diagnostic>,
     /// What was read, for the frames.
     pub files: Vec<SourceFile>,
+    /// SQL that is right as far as can be told without DuckDB.
+    pub sql: Vec<DeclaredSql>,
 }
 
 impl Loaded {
+    /// Adds mistakes that were found later, each in its place.
+    pub fn add(&mut self, found: Vec<Diagnostic>) {
+        self.diagnostics.extend(found);
+        in_order(&mut self.diagnostics);
+    }
+
     /// Whether anything must be repaired first.
     pub fn failed(&self) -> bool {
         self.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
@@ -82,8 +90,8 @@ fn read(folder: Folder, options: &LoadOptions) -> Loaded {
         }
     }
     doubles(&documents, &report);
-    check::all(&mut objects, &documents, &files, options.allow_leaks, &report);
-    Loaded { objects, diagnostics: report.finish(), files }
+    let sql = check::all(&mut objects, &documents, &files, options.allow_leaks, &report);
+    Loaded { objects, diagnostics: report.finish(), files, sql }
 }
 
 fn document(file: &str, root: Node, objects: &mut Objects, report: &Report) -> Option<Document> {

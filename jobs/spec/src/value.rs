@@ -14,7 +14,7 @@ pub enum Type {
     String,
     /// 64-bit signed.
     Int,
-    /// 64-bit IEEE 754; NaN is a value of its own, not null.
+    /// 64-bit IEEE 754, finite: what is no number is missing.
     Float,
     /// True or false.
     Bool,
@@ -60,8 +60,8 @@ impl fmt::Display for Type {
     }
 }
 
-/// One value. As JSON: null, text, number, bool; dates as `2013-06-01`, instants as RFC 3339 in UTC;
-/// the floats that JSON lacks as `"NaN"`, `"Infinity"`, `"-Infinity"`. Reading one back needs its [`Type`].
+/// One value. As JSON: null, text, number, bool; dates as `2013-06-01`, instants as RFC 3339 in UTC; a float that is
+/// no finite number as null. Reading one back needs its [`Type`]. What each door takes: `docs/reference/values.md`.
 #[derive(Clone, Debug)]
 pub enum Value {
     /// Missing.
@@ -102,14 +102,7 @@ impl Value {
             Self::Null => serde_json::Value::Null,
             Self::String(text) => text.as_str().into(),
             Self::Int(number) => (*number).into(),
-            Self::Float(number) if number.is_nan() => "NaN".into(),
-            Self::Float(number) if number.is_infinite() => {
-                if *number > 0.0 {
-                    "Infinity".into()
-                } else {
-                    "-Infinity".into()
-                }
-            }
+            // JSON has no other floats; of these it makes null.
             Self::Float(number) => (*number).into(),
             Self::Bool(truth) => (*truth).into(),
             Self::Date(day) => day.to_string().into(),
@@ -117,34 +110,68 @@ impl Value {
         }
     }
 
-    /// Reads JSON as `ty`. A whole number is taken for a float; nothing else is converted.
+    /// Reads JSON as `ty`. A whole number is taken for a float, and a float that is whole for an int where it is exact;
+    /// digits in text are an int, for those whose numbers are all floats. Nothing else is converted.
     pub fn from_json(json: &serde_json::Value, ty: Type) -> Result<Self, WrongType> {
         use serde_json::Value as Json;
-        let wrong = || WrongType { expected: ty, got: shorten(&json.to_string()) };
+        let wrong =
+            |why: &str| WrongType { expected: ty, got: format!("{}{why}", shorten(&json.to_string())) };
         Ok(match (ty, json) {
             (_, Json::Null) => Self::Null,
-            (Type::String, Json::String(text)) => Self::String(text.clone()),
-            (Type::Int, Json::Number(number)) => Self::Int(number.as_i64().ok_or_else(wrong)?),
-            (Type::Float, Json::Number(number)) => Self::Float(number.as_f64().ok_or_else(wrong)?),
-            (Type::Float, Json::String(text)) => Self::Float(match text.as_str() {
-                "NaN" => f64::NAN,
-                "Infinity" => f64::INFINITY,
-                "-Infinity" => f64::NEG_INFINITY,
-                _ => return Err(wrong()),
-            }),
+            (Type::Int, Json::Number(number)) => match (number.as_i64(), number.as_f64()) {
+                (Some(int), _) => Self::Int(int),
+                #[expect(clippy::cast_possible_truncation, reason = "whole, and exact below 2^53")]
+                (None, Some(float)) if float.fract() == 0.0 && float.abs() < EXACT_MAX => {
+                    Self::Int(float as i64)
+                }
+                (None, Some(float)) if float.fract() == 0.0 => {
+                    return Err(wrong(
+                        ", which may have lost digits on its way: send ints beyond 2^53 as text",
+                    ));
+                }
+                _ => return Err(wrong("")),
+            },
+            (Type::Float, Json::Number(number)) => {
+                let float = number.as_f64().filter(|float| float.is_finite());
+                Self::Float(float.ok_or_else(|| wrong(", which is not a finite number"))?)
+            }
+            (Type::Float, Json::String(text)) => {
+                let number = text.parse::<f64>();
+                let infinite = number.is_ok_and(|number| !number.is_finite());
+                return Err(wrong(if infinite { ", which is not a finite number" } else { "" }));
+            }
             (Type::Bool, Json::Bool(truth)) => Self::Bool(*truth),
-            (Type::Date | Type::Timestamp, Json::String(text)) => Self::parse(text, ty)?,
-            _ => return Err(wrong()),
+            (Type::String | Type::Int | Type::Date | Type::Timestamp, Json::String(text)) => {
+                Self::parse(text, ty).map_err(|error| {
+                    let nul = text.contains('\0');
+                    if nul { error } else { wrong("") }
+                })?
+            }
+            _ => return Err(wrong("")),
         })
     }
 
     /// Reads text, as given on a command line, as `ty`. An instant without an offset is UTC.
     pub fn parse(text: &str, ty: Type) -> Result<Self, WrongType> {
-        let wrong = || WrongType { expected: ty, got: format!("`{}`", shorten(text)) };
+        let because = |why: &str| WrongType { expected: ty, got: format!("`{}`{why}", shorten(text)) };
+        let wrong = || because("");
         Ok(match ty {
+            Type::String if text.contains('\0') => {
+                let shown = shorten(&text.replace('\0', "\\0"));
+                return Err(WrongType {
+                    expected: ty,
+                    got: format!("`{shown}`, which holds a NUL character"),
+                });
+            }
             Type::String => Self::String(text.to_owned()),
             Type::Int => Self::Int(text.parse().map_err(|_| wrong())?),
-            Type::Float => Self::Float(text.parse().map_err(|_| wrong())?),
+            Type::Float => {
+                let float: f64 = text.parse().map_err(|_| wrong())?;
+                if !float.is_finite() {
+                    return Err(because(", which is not a finite number"));
+                }
+                Self::Float(float)
+            }
             Type::Bool => Self::Bool(text.parse().map_err(|_| wrong())?),
             Type::Date => Self::Date(text.parse().map_err(|_| wrong())?),
             Type::Timestamp => Self::Timestamp(parse_time(text).ok_or_else(wrong)?),
@@ -152,21 +179,22 @@ impl Value {
     }
 }
 
-/// An instant as people write it: RFC 3339, or a naive date or date-time taken for UTC; in the years 1 to 9999, which
-/// every store holds.
-pub fn parse_time(text: &str) -> Option<Time> {
-    any_time(text).filter(|time| (1..=9999).contains(&time.year()))
-}
+/// Whole numbers below this are exact as floats.
+const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 
-fn any_time(text: &str) -> Option<Time> {
-    if let Ok(time) = chrono::DateTime::parse_from_rfc3339(text) {
-        return Some(time.to_utc());
-    }
-    let naive = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"]
-        .iter()
-        .find_map(|format| chrono::NaiveDateTime::parse_from_str(text, format).ok())
-        .or_else(|| text.parse::<NaiveDate>().ok().and_then(|day| day.and_hms_opt(0, 0, 0)))?;
-    Some(naive.and_utc())
+/// An instant as people write it: RFC 3339, or a naive date or date-time taken for UTC; in the years 1 to 9999, which
+/// every store holds. Digits below a microsecond go; leap seconds are not known.
+pub fn parse_time(text: &str) -> Option<Time> {
+    let zoned = chrono::DateTime::parse_from_rfc3339(text).ok().map(|time| time.to_utc());
+    let naive = || {
+        ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"]
+            .iter()
+            .find_map(|format| chrono::NaiveDateTime::parse_from_str(text, format).ok())
+            .or_else(|| text.parse::<NaiveDate>().ok().and_then(|day| day.and_hms_opt(0, 0, 0)))
+            .map(|naive| naive.and_utc())
+    };
+    let time = zoned.or_else(naive).filter(|time| time.timestamp_subsec_nanos() < 1_000_000_000)?;
+    Time::from_timestamp_micros(time.timestamp_micros()).filter(|time| (1..=9999).contains(&time.year()))
 }
 
 fn shorten(text: &str) -> String {
@@ -249,5 +277,68 @@ impl<'de> Deserialize<'de> for Value {
             },
             _ => Self::Null,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(json: serde_json::Value, ty: Type) -> Result<Value, String> {
+        Value::from_json(&json, ty).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_int_is_exact_or_refused() {
+        for int in [i64::MIN, -1, 0, 336_432_622_316_028_723, i64::MAX] {
+            assert_eq!(read(json!(int), Type::Int), Ok(Value::Int(int)));
+            assert_eq!(read(json!(int.to_string()), Type::Int), Ok(Value::Int(int)));
+        }
+        assert_eq!(read(json!(5.0), Type::Int), Ok(Value::Int(5)));
+        for (json, got) in [
+            (json!(5.5), "5.5"),
+            (json!("5.5"), "\"5.5\""),
+            (json!("x"), "\"x\""),
+            (
+                json!(9_223_372_036_854_775_808_u64),
+                "9223372036854775808, which may have lost digits on its way: send ints beyond 2^53 as text",
+            ),
+            (
+                json!(336_432_622_316_028_723.0),
+                "3.364326223160287e17, which may have lost digits on its way: send ints beyond 2^53 as text",
+            ),
+        ] {
+            assert_eq!(read(json, Type::Int), Err(format!("expected int, got {got}")));
+        }
+    }
+
+    #[test]
+    fn what_is_no_finite_number_comes_neither_in_nor_out() {
+        for text in ["NaN", "Infinity", "-inf", "1e999"] {
+            assert!(
+                read(json!(text), Type::Float).unwrap_err().ends_with("which is not a finite number"),
+                "{text}"
+            );
+            assert!(Value::parse(text, Type::Float).is_err(), "{text}");
+        }
+        for float in [f64::NAN, f64::INFINITY] {
+            assert_eq!(Value::Float(float).to_json(), serde_json::Value::Null);
+        }
+    }
+
+    #[test]
+    fn text_holds_no_nul() {
+        let error = read(json!("a\0b"), Type::String).unwrap_err();
+        assert_eq!(error, "expected string, got `a\\0b`, which holds a NUL character");
+    }
+
+    #[test]
+    fn an_instant_has_microseconds() {
+        let micros = |text| parse_time(text).map(|time| time.timestamp_nanos_opt().unwrap());
+        assert_eq!(micros("1970-01-01T00:00:00.0000019Z"), Some(1_000));
+        assert_eq!(micros("1969-12-31T23:59:59.9999999Z"), Some(-1_000));
+        assert_eq!(micros("2016-12-31T23:59:60Z"), None);
     }
 }

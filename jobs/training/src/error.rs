@@ -40,6 +40,9 @@ pub enum Error {
     /// Two inputs give a column of the same name.
     #[error("column `{0}` would come twice")]
     DoubleColumn(String),
+    /// The same view or feature is asked for twice.
+    #[error("`{0}` is named twice")]
+    NamedTwice(String),
     /// The label rows lack a column.
     #[error("the labels have no column `{column}`")]
     MissingColumn {
@@ -130,6 +133,7 @@ impl Error {
             Self::DoubleColumn(_) => {
                 Fault::coded(813, message).hint("name a model whose inputs choose the features")
             }
+            Self::NamedTwice(_) => Fault::coded(813, message).hint("name each view or feature once"),
             Self::MissingColumn { purpose, .. } => {
                 Fault::coded(814, message).hint(format!("it is {purpose}"))
             }

@@ -77,7 +77,7 @@ impl Inputs {
 /// else from a feature of that name in a view that can be read before.
 ///
 /// # Errors
-/// A view that isn't declared, a key that can't be found, or two features of one name.
+/// A view that isn't declared or is named twice, a key that can't be found, or two features of one name.
 pub fn hydration_of_views(
     objects: &Objects,
     views: &[String],
@@ -85,7 +85,12 @@ pub fn hydration_of_views(
 ) -> Result<Hydration, Error> {
     let mut columns = IndexMap::new();
     let mut wanted: IndexMap<String, Vec<String>> = IndexMap::new();
-    for asked in views {
+    for (place, asked) in views.iter().enumerate() {
+        let view = asked.split(':').next();
+        // A view's name alone stands for all its features.
+        if views[..place].iter().any(|other| other == asked || Some(other.as_str()) == view) {
+            return Err(Error::NamedTwice(asked.clone()));
+        }
         let (name, feature) =
             asked.split_once(':').map_or((asked.as_str(), None), |(name, feature)| (name, Some(feature)));
         let view = objects.views.get(name).ok_or_else(|| unknown("view", name, objects.views.keys()))?;
@@ -147,4 +152,47 @@ fn keys_of(
 
 pub(crate) fn unknown<'a>(kind: &'static str, name: &str, known: impl Iterator<Item = &'a String>) -> Error {
     Error::Unknown { kind, name: name.to_owned(), known: known.cloned().collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidemill_spec::{LoadOptions, diagnostic::SourceFile, load_files};
+
+    use super::*;
+
+    const PROJECT: &str = "
+apiVersion: tidemill/v1
+kind: Project
+name: test
+---
+apiVersion: tidemill/v1
+kind: Entity
+name: user
+keys: { user_id: int }
+---
+apiVersion: tidemill/v1
+kind: Source
+name: events
+columns: { user_id: int, at: timestamp, fare: float }
+event_time: at
+---
+apiVersion: tidemill/v1
+kind: FeatureView
+name: plain
+entity: user
+source: events
+features: { fare: float }
+";
+
+    #[test]
+    fn what_is_named_twice_is_said_to_be() {
+        let file = SourceFile { path: "tidemill.yaml".to_owned(), text: PROJECT.to_owned() };
+        let objects = load_files(vec![file], &LoadOptions::default()).objects;
+        for asked in [["plain", "plain"], ["plain", "plain:fare"], ["plain:fare", "plain:fare"]] {
+            let asked = asked.map(str::to_owned);
+            let error = hydration_of_views(&objects, &asked, &[]).unwrap_err();
+            let expected = format!("[TM0813] `{}` is named twice", asked[1]);
+            assert_eq!(error.fault().to_string(), expected);
+        }
+    }
 }

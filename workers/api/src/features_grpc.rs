@@ -4,14 +4,16 @@ use std::pin::Pin;
 
 use chrono::DateTime;
 use futures::{Stream, StreamExt as _, stream};
-use prost_types::{Struct, Timestamp, value::Kind};
-use serde_json::{Map, Value};
+use prost_types::Timestamp;
 use tidemill_core::Fault;
 use tidemill_features::{GetRequest, GotFeatures};
-use tidemill_proto::features::v1::{
-    EntityFeatures, GetHistoricalFeaturesRequest, GetHistoricalFeaturesResponse, GetOnlineFeaturesRequest,
-    GetOnlineFeaturesResponse, ViewValues,
-    feature_service_server::{FeatureService, FeatureServiceServer},
+use tidemill_proto::{
+    features::v1::{
+        EntityFeatures, GetHistoricalFeaturesRequest, GetHistoricalFeaturesResponse,
+        GetOnlineFeaturesRequest, GetOnlineFeaturesResponse, ViewValues,
+        feature_service_server::{FeatureService, FeatureServiceServer},
+    },
+    json::{from_struct, to_struct},
 };
 use tidemill_spec::steps::{DatasetInputs, KnownAt};
 use tidemill_training::build_from_labels;
@@ -39,7 +41,7 @@ impl FeatureService for Features {
         request: Request<GetOnlineFeaturesRequest>,
     ) -> Result<Response<GetOnlineFeaturesResponse>, Status> {
         let request = request.into_inner();
-        let entities = request.entities.into_iter().map(object).collect();
+        let entities = request.entities.into_iter().map(from_struct).collect();
         let asked = GetRequest { entities, features: request.features, ..GetRequest::default() };
         let got = tidemill_features::get(&self.api.features, &asked).await;
         let got = got.map_err(|error| ApiError::from(error).into_status())?;
@@ -119,43 +121,15 @@ async fn parquet_of(labels: Vec<u8>) -> Result<bytes::Bytes, ApiError> {
 
 fn view(got: GotFeatures) -> ViewValues {
     let features = got.features;
-    let values = features.values.iter().map(|(name, value)| (name.clone(), to_proto(value.to_json())));
+    let values = features.values.into_iter().map(|(name, value)| (name, value.to_json()));
     ViewValues {
         view: features.view,
         version: features.version,
-        values: Some(Struct { fields: values.collect() }),
+        values: Some(to_struct(values)),
         valid_at: features.valid_at.map(|time| Timestamp {
             seconds: time.timestamp(),
             nanos: i32::try_from(time.timestamp_subsec_nanos()).unwrap_or(0),
         }),
         status: features.status.as_str().to_owned(),
     }
-}
-
-fn object(proto: Struct) -> Map<String, Value> {
-    proto.fields.into_iter().map(|(name, value)| (name, from_proto(value))).collect()
-}
-
-fn from_proto(value: prost_types::Value) -> Value {
-    match value.kind {
-        Some(Kind::StringValue(text)) => Value::from(text),
-        // Numbers of the wire are floats; keys are whole.
-        #[expect(clippy::cast_possible_truncation, reason = "checked to be whole and small")]
-        Some(Kind::NumberValue(number)) if number.fract() == 0.0 && number.abs() < 9.0e15 => {
-            Value::from(number as i64)
-        }
-        Some(Kind::NumberValue(number)) => Value::from(number),
-        Some(Kind::BoolValue(truth)) => Value::from(truth),
-        _ => Value::Null,
-    }
-}
-
-fn to_proto(value: Value) -> prost_types::Value {
-    let kind = match value {
-        Value::String(text) => Kind::StringValue(text),
-        Value::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or(f64::NAN)),
-        Value::Bool(truth) => Kind::BoolValue(truth),
-        _ => Kind::NullValue(0),
-    };
-    prost_types::Value { kind: Some(kind) }
 }

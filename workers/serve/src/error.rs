@@ -165,7 +165,10 @@ impl Error {
             ),
             Self::UnknownAlias { .. } => (831, "tidemill models show MODEL"),
             Self::Columns { .. } => (832, "give exactly these columns"),
-            Self::WrongType { .. } => (833, "nothing is converted: 1545 is an int, \"1545\" is a string"),
+            Self::WrongType { .. } => (
+                833,
+                "text of digits is an int, `tidemill explain TM0833` says what else is taken; nothing is converted in silence",
+            ),
             Self::Malformed(_) | Self::NoSuchCall(_) | Self::WrongMethod { .. } => (834, BODY),
             Self::TooLarge { .. } => (834, "ask for fewer entities at a time"),
             Self::Missing { .. } => {

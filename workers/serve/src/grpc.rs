@@ -2,19 +2,18 @@
 
 use std::sync::Arc;
 
-use prost_types::{ListValue, Struct, Timestamp, Value as Wire, value::Kind};
-use serde_json::{Map, Value as Json};
+use prost_types::Timestamp;
 use tidemill_core::{Fault, Time};
 use tidemill_inference::{Output, Outputs};
 use tidemill_online::ViewFeatures;
 use tidemill_proto::{
     Deadline, Reason,
+    json::{from_struct, to_struct},
     serving::v1::{
         Class, Failure, Output as WireOutput, PredictRequest, PredictResponse, Prediction as WirePrediction,
         Vector, ViewAge, output, predict_request, prediction_service_server::PredictionService,
     },
 };
-use tidemill_rows::Row;
 use tidemill_spec::Value;
 use tonic::{Request, Response, Status};
 
@@ -22,9 +21,6 @@ use crate::{
     Error,
     predict::{Ask, Prediction, Predictor, Which},
 };
-
-/// Whole numbers up to here are exact in the wire's doubles.
-const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 
 /// Answers `PredictionService`. A caller's `grpc-timeout` ends the request, and with it its place in the queue.
 #[derive(Clone, Debug)]
@@ -54,8 +50,8 @@ fn ask(request: PredictRequest) -> Ask {
     Ask {
         model: request.model,
         which,
-        entities: request.entities.into_iter().map(object).collect(),
-        request: request.request.into_iter().map(object).collect(),
+        entities: request.entities.into_iter().map(from_struct).collect(),
+        request: request.request.into_iter().map(from_struct).collect(),
         want_features: request.want_features,
         deadline: None,
     }
@@ -68,14 +64,16 @@ fn prediction(one: Prediction, now: Time) -> WirePrediction {
     };
     WirePrediction {
         prediction_id: one.id.to_string(),
-        outputs: error.is_none().then(|| Struct {
-            fields: outputs.iter().map(|(name, output)| (name.clone(), wire(output.to_json()))).collect(),
-        }),
+        outputs: error
+            .is_none()
+            .then(|| to_struct(outputs.iter().map(|(name, output)| (name.clone(), output.to_json())))),
         typed_outputs: outputs.into_iter().map(|(name, output)| (name, typed(output))).collect(),
         error,
         views: one.hydrated.views.iter().map(|view| age(view, now)).collect(),
         defaulted: one.hydrated.defaulted,
-        features: one.features.as_ref().map(wire_row),
+        features: one
+            .features
+            .map(|row| to_struct(row.into_iter().map(|(name, value)| (name, value.to_json())))),
     }
 }
 
@@ -123,41 +121,4 @@ fn status(error: &Error) -> Status {
     let Fault { code, message, detail, hint } = error.fault();
     let code = code.map_or_else(String::new, |code| code.to_string());
     Reason { code, message, detail, hint }.status(error.grpc())
-}
-
-fn object(wire: Struct) -> Map<String, Json> {
-    wire.fields.into_iter().map(|(name, value)| (name, json(value))).collect()
-}
-
-fn json(wire: Wire) -> Json {
-    match wire.kind {
-        None | Some(Kind::NullValue(_)) => Json::Null,
-        Some(Kind::BoolValue(truth)) => truth.into(),
-        Some(Kind::StringValue(text)) => text.into(),
-        #[expect(clippy::cast_possible_truncation, reason = "whole and below 2^53")]
-        Some(Kind::NumberValue(number)) if number.fract() == 0.0 && number.abs() < EXACT_MAX => {
-            (number as i64).into()
-        }
-        Some(Kind::NumberValue(number)) => number.into(),
-        Some(Kind::StructValue(fields)) => Json::Object(object(fields)),
-        Some(Kind::ListValue(list)) => list.values.into_iter().map(json).collect(),
-    }
-}
-
-fn wire_row(row: &Row) -> Struct {
-    Struct { fields: row.iter().map(|(name, value)| (name.clone(), wire(value.to_json()))).collect() }
-}
-
-fn wire(json: Json) -> Wire {
-    let kind = match json {
-        Json::Null => Kind::NullValue(0),
-        Json::Bool(truth) => Kind::BoolValue(truth),
-        Json::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or(f64::NAN)),
-        Json::String(text) => Kind::StringValue(text),
-        Json::Array(list) => Kind::ListValue(ListValue { values: list.into_iter().map(wire).collect() }),
-        Json::Object(fields) => Kind::StructValue(Struct {
-            fields: fields.into_iter().map(|(name, value)| (name, wire(value))).collect(),
-        }),
-    };
-    Wire { kind: Some(kind) }
 }

@@ -304,6 +304,9 @@ fn complete(entity: usize, vector: &Row) -> Result<(), Error> {
 }
 
 #[cfg(test)]
+mod doors;
+
+#[cfg(test)]
 mod tests {
     use serde_json::json;
 

@@ -111,13 +111,23 @@ impl World {
         bytes: impl AsRef<[u8]>,
         force: bool,
     ) -> Result<Accepted, Error> {
+        self.send("weather", name, bytes, force).await
+    }
+
+    pub(crate) async fn send(
+        &self,
+        source: &str,
+        name: &str,
+        bytes: impl AsRef<[u8]>,
+        force: bool,
+    ) -> Result<Accepted, Error> {
         let path = self.file(name, bytes.as_ref());
         let sha256 = Sha256::digest(bytes.as_ref()).iter().fold(String::new(), |mut hex, byte| {
             write!(hex, "{byte:02x}").unwrap();
             hex
         });
         let claim = FileClaim {
-            source: "weather".to_owned(),
+            source: source.to_owned(),
             format: name.rsplit('.').next().unwrap().to_owned(),
             sha256,
             size_bytes: bytes.as_ref().len() as u64,

@@ -1,7 +1,11 @@
 -- Rows of a derived view.
--- In:    {moments} (keys, valid_at, the inputs' features as of then, `_gone`: none of them has anything any more)
+-- In:    {moments} (keys, valid_at, the inputs' features as of then, `_gone`: none of them has anything any more);
+--        {finite}: all columns, floats that are no finite number as null
 -- Grain: one row for each moment
 -- Out:   {keys}, {features}, valid_at, created_at, seq, deleted
-SELECT {keys}, {features} valid_at, {created_at} AS created_at, {seq}::BIGINT AS seq, _gone AS deleted
-FROM {moments}
+SELECT {finite}
+FROM (
+    SELECT {keys}, {features} valid_at, {created_at} AS created_at, {seq}::BIGINT AS seq, _gone AS deleted
+    FROM {moments}
+)
 ORDER BY {keys}, valid_at

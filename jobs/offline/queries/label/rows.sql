@@ -11,10 +11,10 @@ WITH counting AS (
 )
 SELECT
     {keys},
-    CAST(({asked_at}) AS TIMESTAMPTZ) AS label_ts,
+    CAST({asked_at} AS TIMESTAMPTZ) AS label_ts,
     {event_time} AS event_time,
     valid_at AS matured_at,
-    CAST(({sql}) AS {type}) AS {answer},
+    CAST({sql} AS {type}) AS {answer},
     seq AS _seq
 FROM counting
 WHERE NOT deleted

@@ -1,14 +1,27 @@
-//! Label rows that people bring as a file: the columns that find features are read as uploads read them, the others
-//! are kept as they are.
+//! Rows of files that people bring: the columns that find features are read as uploads read them, the others are what
+//! all their values are.
 //!
-//! A CSV says nothing of types. Guessed ones would make the key `007` a 7, so these columns are taken as text and typed
-//! as declared, by the same reading that typed the rows they must meet.
+//! A CSV says nothing of types, and a guess that is wrong changes a value without a word: the key `007` would be a 7,
+//! an id beyond 2^53 a float. So text is split as uploads are, declared columns are typed by the same reading that
+//! typed the rows they must meet, and of the others one is a number only where each of its values is written as one.
 
-use std::path::Path;
+use std::{borrow::Cow, fs, path::Path, sync::Arc};
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::{
+    array::{ArrayRef, RecordBatch, RecordBatchOptions, StringBuilder},
+    datatypes::{DataType, Field, Schema},
+};
 use indexmap::IndexMap;
-use tidemill_rows::value::normal;
+use tidemill_core::Fault;
+use tidemill_rows::{
+    text::{
+        csv_fields,
+        frame::{self, frames},
+        json_fields,
+    },
+    type_of,
+    value::normal,
+};
 use tidemill_spec::Type;
 
 use crate::{
@@ -17,7 +30,7 @@ use crate::{
     foreign,
     read::{Format, format_of},
     sql::{quoted, text},
-    upload::text::{as_text, naive, text_of, typed},
+    upload::text::{as_text, naive, no_text, text_of, typed},
 };
 
 /// Rows of a file of labels, in its order.
@@ -31,56 +44,67 @@ pub struct LabelFile {
 
 impl Lake {
     /// The names of the columns of a Parquet, CSV or JSON lines file.
+    ///
+    /// # Errors
+    /// The file can't be read.
     pub async fn file_columns(&self, path: &Path) -> Result<Vec<String>, Error> {
-        let reader = reader(format_of(path)?, path, &[]);
-        foreign::read(&self.duck, path, move |session| session.columns(&reader)).await
+        let file = path.to_path_buf();
+        foreign::read(&self.duck, path, move |session| Ok(columns_of(session, &file)?.into_keys().collect()))
+            .await
     }
 
     /// Rows of a Parquet, CSV or JSON lines file with some of its columns in declared types.
     ///
     /// # Errors
-    /// A value that isn't of its column's type.
+    /// The file can't be read, or a value isn't of its column's type.
     pub async fn label_file(&self, path: &Path, types: &IndexMap<String, Type>) -> Result<LabelFile, Error> {
-        let (format, file, types) = (format_of(path)?, path.to_path_buf(), types.clone());
-        foreign::read(&self.duck, path, move |session| {
-            let named: Vec<(String, String)> = match format {
-                Format::Parquet => Vec::new(),
-                Format::Csv => types.keys().map(|name| (name.clone(), "VARCHAR".to_owned())).collect(),
-                Format::Json => json_types(session, &file, &types)?,
-            };
-            let reader = reader(format, &file, &named);
-            session.execute(&format!("CREATE TEMP TABLE _file AS SELECT * FROM {reader}"))?;
-            read(session, &types)
-        })
-        .await
+        let (file, types) = (path.to_path_buf(), types.clone());
+        foreign::read(&self.duck, path, move |session| read(session, &file, &types)).await
     }
 }
 
-fn read(session: &Session, types: &IndexMap<String, Type>) -> Result<LabelFile, Failure> {
-    let (mut replaced, mut naives) = (Vec::new(), vec!["false".to_owned()]);
-    for (name, ty) in types {
-        let column = as_text(&quoted(name));
-        let (text, value) = (text_of(&column, *ty), typed(&text_of(&column, *ty), *ty));
-        refuse_other_types(session, name, *ty, &text, &value)?;
-        if *ty == Type::Timestamp {
-            naives.push(naive(&text, &value));
-        }
-        replaced.push(format!("{value} AS {}", quoted(name)));
+/// Rows of a file, its columns of `types` as declared.
+pub(crate) fn read(
+    session: &Session,
+    path: &Path,
+    types: &IndexMap<String, Type>,
+) -> Result<LabelFile, Failure> {
+    let columns = columns_of(session, path)?;
+    let (mut selected, mut naives) = (Vec::new(), vec!["false".to_owned()]);
+    for (name, column) in &columns {
+        let text = as_text(&quoted(name), &column.ty);
+        let value = match types.get(name) {
+            Some(ty) => {
+                let (text, value) = (text_of(&text, *ty), typed(&text_of(&text, *ty), *ty));
+                refuse_other_types(session, name, *ty, &text, &value)?;
+                if *ty == Type::Timestamp {
+                    naives.push(naive(&text, &value));
+                }
+                value
+            }
+            None if column.written => typed(&text, written_as(session, name, column.quoted)?),
+            None => quoted(name),
+        };
+        selected.push(format!("{value} AS {}", quoted(name)));
     }
-    let replaced =
-        if replaced.is_empty() { String::new() } else { format!("REPLACE ({})", replaced.join(", ")) };
-    let rows = session.query(&format!("SELECT * {replaced} FROM _file ORDER BY rowid"))?;
+    if selected.is_empty() {
+        return Err(unreadable("it has no columns", None).into());
+    }
+    let rows = session.query(&format!("SELECT {} FROM _file ORDER BY rowid", selected.join(", ")))?;
+    let naive = session.count(&format!("SELECT count(*) FROM _file WHERE {}", naives.join(" OR ")))?;
+    Ok(LabelFile { rows: in_declared_types(&rows)?, naive_timestamps: naive > 0 })
+}
+
+/// Columns in the types that can be declared; others as they are.
+fn in_declared_types(rows: &RecordBatch) -> Result<RecordBatch, tidemill_rows::Error> {
     let schema = rows.schema();
     let columns = schema.fields().iter().zip(rows.columns()).map(|(field, array)| {
-        let array: ArrayRef = types.get(field.name()).map_or(Ok(array.clone()), |ty| normal(array, *ty))?;
+        let array =
+            type_of(array.data_type()).map_or_else(|| Ok(Arc::clone(array)), |ty| normal(array, ty))?;
         Ok((field.name().clone(), array, true))
     });
     let columns = columns.collect::<Result<Vec<_>, tidemill_rows::Error>>()?;
-    let naive = session.count(&format!("SELECT count(*) FROM _file WHERE {}", naives.join(" OR ")))?;
-    Ok(LabelFile {
-        rows: RecordBatch::try_from_iter_with_nullable(columns).map_err(tidemill_rows::Error::from)?,
-        naive_timestamps: naive > 0,
-    })
+    Ok(RecordBatch::try_from_iter_with_nullable(columns)?)
 }
 
 /// A key that can't be read would be a null, and a null finds nothing: silence about a typing error.
@@ -91,51 +115,195 @@ fn refuse_other_types(
     text: &str,
     value: &str,
 ) -> Result<(), Failure> {
+    let bad = if ty == Type::String { no_text(text) } else { format!("{value} IS NULL") };
     let wrong = session.query(&format!(
         "SELECT rowid + 1 AS row, left({text}, 40) AS found FROM _file \
-         WHERE {text} IS NOT NULL AND {value} IS NULL ORDER BY rowid LIMIT 1"
+         WHERE {text} IS NOT NULL AND {bad} ORDER BY rowid LIMIT 1"
     ))?;
     let wrong = tidemill_rows::rows_of(&wrong)?;
     let Some(wrong) = wrong.first() else { return Ok(()) };
-    let message = format!("`{name}` should be {ty}, but is `{}` in row {}", wrong["found"], wrong["row"]);
+    let found = wrong["found"].to_string().replace('\0', "\\0");
+    let message = format!("`{name}` should be {ty}, but is `{found}` in row {}", wrong["row"]);
     Err(Error::invalid(609, message).into())
 }
 
-/// Every column of a JSON lines file with its type, those of `types` as text.
-fn json_types(
-    session: &Session,
-    path: &Path,
-    types: &IndexMap<String, Type>,
-) -> Result<Vec<(String, String)>, Failure> {
-    let described = session.query(&format!(
-        "SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM {})",
-        reader(Format::Json, path, &[])
-    ))?;
-    let column = |row: tidemill_rows::Row| {
-        let name = row["column_name"].to_string();
-        let ty =
-            if types.contains_key(&name) { "VARCHAR".to_owned() } else { row["column_type"].to_string() };
-        (name, ty)
-    };
-    Ok(tidemill_rows::rows_of(&described)?.into_iter().map(column).collect())
-}
-
-/// The whole file is looked at before a type is guessed, and what `types` names is not guessed at all.
-fn reader(format: Format, path: &Path, types: &[(String, String)]) -> String {
-    let path = text(&path.to_string_lossy());
-    let types: Vec<String> = types.iter().map(|(name, ty)| format!("{}: {}", text(name), text(ty))).collect();
-    let given = |option: &str| {
-        if types.is_empty() { String::new() } else { format!(", {option} = {{{}}}", types.join(", ")) }
-    };
-    match format {
-        Format::Parquet => format!("read_parquet({path})"),
-        Format::Csv => format!(
-            "read_csv({path}, header = true, delim = ',', quote = '\"', escape = '\"', sample_size = -1, \
-             allow_quoted_nulls = false{})",
-            given("types")
+/// What all values of a column of text are written as; text where they differ, or where a number would come out
+/// otherwise than it was written: `007`, an int beyond 2^53 among decimals. `quoted`: one of them was text in JSON.
+fn written_as(session: &Session, name: &str, quoted_text: bool) -> Result<Type, Failure> {
+    let name = quoted(name);
+    let all = |condition: String| format!("coalesce(bool_and({condition}), false)");
+    let value = |ty| format!("{} IS NOT NULL", typed(&name, ty));
+    let int = format!("regexp_full_match({name}, '-?(0|[1-9]\\d*)')");
+    let exact = format!("abs(TRY_CAST({name} AS BIGINT)) < 9007199254740992");
+    let decimal = format!("regexp_full_match({name}, '-?(0|[1-9]\\d*)(\\.\\d+)?([eE][+-]?\\d+)?')");
+    let candidates = [
+        (Type::Int, format!("{int} AND {}", value(Type::Int))),
+        (Type::Float, format!("{decimal} AND (NOT {int} OR {exact}) AND {}", value(Type::Float))),
+        (Type::Bool, format!("lower({name}) IN ('true', 'false')")),
+        (
+            Type::Date,
+            format!("regexp_full_match({name}, '\\d{{4}}-\\d\\d-\\d\\d') AND {}", value(Type::Date)),
         ),
-        Format::Json => {
-            format!("read_json({path}, format = 'newline_delimited', sample_size = -1{})", given("columns"))
+        (Type::Timestamp, value(Type::Timestamp)),
+    ];
+    for (ty, condition) in candidates {
+        let number = !matches!(ty, Type::Date | Type::Timestamp);
+        if quoted_text && number {
+            continue;
+        }
+        let given = format!("SELECT CAST({} AS BIGINT) FROM _file WHERE {name} IS NOT NULL", all(condition));
+        if session.count(&given)? == 1 {
+            return Ok(ty);
         }
     }
+    Ok(Type::String)
+}
+
+/// A column of `_file`.
+struct Column {
+    /// Its type in DuckDB.
+    ty: String,
+    /// Whether it is text that may stand for something else.
+    written: bool,
+    /// Whether some of it was text in JSON.
+    quoted: bool,
+}
+
+/// Makes the table `_file` of a file, and says which columns it has, in its order.
+fn columns_of(session: &Session, path: &Path) -> Result<IndexMap<String, Column>, Failure> {
+    let table = match format_of(path)? {
+        Format::Parquet => {
+            let parquet = text(&path.to_string_lossy());
+            session
+                .execute(&format!("CREATE OR REPLACE TEMP TABLE _file AS FROM read_parquet({parquet})"))?;
+            let described = session.query("SELECT column_name, column_type FROM (DESCRIBE FROM _file)")?;
+            let column = |row: tidemill_rows::Row| {
+                let ty = row["column_type"].to_string();
+                (row["column_name"].to_string(), Column { ty, written: false, quoted: false })
+            };
+            return Ok(tidemill_rows::rows_of(&described)?.into_iter().map(column).collect());
+        }
+        Format::Csv => csv_table(&read_bytes(path)?)?,
+        Format::Json => json_table(&read_bytes(path)?)?,
+    };
+    session.execute("DROP TABLE IF EXISTS _file")?;
+    session.load("_file", &table.batch()?)?;
+    let columns = table
+        .columns
+        .into_iter()
+        .map(|(name, (_, quoted))| (name, Column { ty: "VARCHAR".to_owned(), written: true, quoted }));
+    Ok(columns.collect())
+}
+
+fn read_bytes(path: &Path) -> Result<Vec<u8>, Error> {
+    fs::read(path).map_err(|error| unreadable(&error.to_string(), None))
+}
+
+/// Columns of text by name, and whether some of it was text in JSON.
+#[derive(Default)]
+struct TextTable {
+    columns: IndexMap<String, (StringBuilder, bool)>,
+    rows: usize,
+}
+
+impl TextTable {
+    fn batch(&self) -> Result<RecordBatch, Error> {
+        let fields: Vec<Field> =
+            self.columns.keys().map(|name| Field::new(name, DataType::Utf8, true)).collect();
+        let arrays: Vec<ArrayRef> =
+            self.columns.values().map(|(texts, _)| Arc::new(texts.finish_cloned()) as ArrayRef).collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
+        RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options)
+            .map_err(|error| tidemill_rows::Error::from(error).into())
+    }
+}
+
+fn csv_table(bytes: &[u8]) -> Result<TextTable, Error> {
+    let bytes = bytes.strip_prefix(tidemill_rows::text::BYTE_ORDER_MARK).unwrap_or(bytes);
+    let mut table = TextTable::default();
+    let mut line = 1;
+    for (at, frame) in frames(bytes, frame::csv) {
+        let content = &bytes[at..at + frame.content];
+        let place = format!("line {line}");
+        line += frame.lines;
+        if content.is_empty() {
+            continue;
+        }
+        if let Some(why) = frame.broken {
+            return Err(unreadable(&format!("{place}: {why}"), None));
+        }
+        let row = std::str::from_utf8(content);
+        let row = row.map_err(|_| unreadable(&format!("{place} is not UTF-8"), None))?;
+        let fields = csv_fields(row);
+        if table.columns.is_empty() {
+            header(&fields, &mut table)?;
+            continue;
+        }
+        if fields.len() != table.columns.len() {
+            let why = format!("{place} has {} fields, the header has {}", fields.len(), table.columns.len());
+            return Err(unreadable(&why, Some("put a field that holds a comma between double quotes")));
+        }
+        for ((texts, _), field) in table.columns.values_mut().zip(fields) {
+            texts.append_option(field);
+        }
+        table.rows += 1;
+    }
+    if table.columns.is_empty() {
+        return Err(unreadable("it is empty: it has no header", None));
+    }
+    Ok(table)
+}
+
+fn header(fields: &[Option<Cow<'_, str>>], table: &mut TextTable) -> Result<(), Error> {
+    for name in fields {
+        let name = name.as_deref().unwrap_or_default().trim().to_owned();
+        let other = [(';', "semicolons"), ('\t', "tabs"), ('|', "bars")];
+        if let Some((_, called)) = other.iter().find(|(mark, _)| fields.len() == 1 && name.contains(*mark)) {
+            let why = format!("its header `{name}` is one field, which looks like several between {called}");
+            return Err(unreadable(&why, Some("put commas between the fields")));
+        }
+        if table.columns.insert(name.clone(), (StringBuilder::new(), false)).is_some() {
+            return Err(unreadable(&format!("column `{name}` is there twice"), None));
+        }
+    }
+    Ok(())
+}
+
+fn json_table(bytes: &[u8]) -> Result<TextTable, Error> {
+    let mut table = TextTable::default();
+    let mut lines: u64 = 1;
+    for (at, frame) in frames(bytes, frame::line) {
+        let content = &bytes[at..at + frame.content];
+        let line = lines;
+        lines += frame.lines;
+        if content.trim_ascii().is_empty() {
+            continue;
+        }
+        let fields = json_fields(content)
+            .map_err(|why| unreadable(&format!("line {line} is no JSON object: {why}"), None))?;
+        for name in fields.keys().filter(|name| !table.columns.contains_key(*name)).collect::<Vec<_>>() {
+            // Rows before have nothing of it.
+            let mut texts = StringBuilder::new();
+            (0..table.rows).for_each(|_| texts.append_null());
+            table.columns.insert(name.clone(), (texts, false));
+        }
+        for (name, (texts, quoted)) in &mut table.columns {
+            let cell = fields.get(name).and_then(Option::as_ref);
+            *quoted |= cell.is_some_and(|cell| cell.quoted);
+            texts.append_option(cell.map(|cell| &cell.text));
+        }
+        table.rows += 1;
+    }
+    if table.columns.is_empty() {
+        return Err(unreadable("it is empty", None));
+    }
+    Ok(table)
+}
+
+fn unreadable(why: &str, hint: Option<&str>) -> Error {
+    let fault = Fault::coded(503, format!("the file can't be read: {why}"));
+    Error::Invalid(match hint {
+        Some(hint) => fault.hint(hint),
+        None => fault,
+    })
 }

@@ -56,8 +56,8 @@ fn ints_are_taken_whole_or_not_at_all() {
 
 #[test]
 fn floats_bools_and_dates_are_read_as_people_write_them() {
-    let (rows, dead, _) = check("float", &["1.5", "1e3", "NaN", "-inf", "", "abc", "1e999"]);
-    assert_eq!((rows, dead.len()), (["1.5", "1000.0", "NaN", "-inf", ""].map(str::to_owned).to_vec(), 2));
+    let (rows, dead, _) = check("float", &["1.5", "1e3", ".5", "", "abc", "1_000"]);
+    assert_eq!((rows, dead.len()), (["1.5", "1000.0", "0.5", ""].map(str::to_owned).to_vec(), 2));
     assert_eq!(
         check("bool", &["true", "False", "1", "0", "", "yes"]).0,
         ["true", "false", "true", "false", ""]
@@ -68,6 +68,50 @@ fn floats_bools_and_dates_are_read_as_people_write_them() {
     );
     assert_eq!(rows, ["2013-06-01"; 3]);
     assert_eq!(dead.len(), 2);
+}
+
+#[test]
+fn what_is_no_finite_number_is_missing_or_refused() {
+    let (rows, dead, _) = check("float", &["NaN", "nan", "-inf", "Infinity", "1e999", "1.5"]);
+    assert_eq!(rows, ["", "", "1.5"]);
+    assert_eq!(
+        dead,
+        ["-inf", "Infinity", "1e999"].map(|text| format!("`value` is not a finite number: {text}"))
+    );
+    for ty in ["int", "float", "bool", "date", "timestamp"] {
+        let (rows, dead, _) = check(ty, &["NULL", "null", "None", "NA", "n/a", "\\N", "  "]);
+        assert_eq!((rows, dead), (vec![String::new(); 7], vec![]), "{ty}");
+    }
+    assert_eq!(check("string", &["NULL", "nan", ""]).0, ["NULL", "nan", ""]);
+    let source = source(serde_json::json!({
+        "name": "s", "meta": {}, "event_time": "at", "available_time": "at",
+        "columns": { "fare": { "type": "float", "min": 0, "max": 1000 }, "at": { "type": "timestamp" } },
+    }));
+    let batch = text(&[("fare", &[Some("NaN"), Some("NULL")]), ("at", &[Some("2013-06-01"); 2])]);
+    let stamp = Stamp { created_at: Time::UNIX_EPOCH, ordinal: 1 };
+    let digest = digest(&connection(), ChunkInput::Text(batch), &source, stamp).unwrap();
+    let reasons: Vec<_> = digest.dead.iter().map(|letter| letter.reason.as_str()).collect();
+    assert_eq!(reasons, ["`fare` is not a finite number: NaN", "`fare` is null"]);
+}
+
+#[test]
+fn text_without_an_end_of_its_own_is_refused() {
+    let (rows, dead, _) = check("string", &["a\0b", "ab"]);
+    assert_eq!(rows, ["ab"]);
+    assert_eq!(dead, ["`value` is no text: it holds a NUL character, or bytes that are not UTF-8"]);
+}
+
+#[test]
+fn a_date_alone_is_taken_for_utc_and_said_to_be() {
+    for (text, expected) in [
+        ("2024-05-02", true),
+        ("2024-05-02 10:00", true),
+        ("2024-05-02Z", false),
+        ("2024-05-02T10:00:00-02", false),
+        ("2024-05-02 10:00 UTC", false),
+    ] {
+        assert_eq!(check("timestamp", &[text]).2, expected, "{text}");
+    }
 }
 
 #[test]

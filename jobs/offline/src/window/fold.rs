@@ -20,7 +20,8 @@ use crate::{Error, pit::Asked};
 pub(super) struct Folded {
     /// Rows counted: all of them for a count of rows, else those whose column is not null.
     pub(super) rows: i64,
-    /// Sum (for means too), least or greatest value; null for counts and where `rows` is 0.
+    /// Sum (for means too), least or greatest value; null for counts, where `rows` is 0, and where a sum of ints leaves
+    /// their range.
     pub(super) value: Value,
 }
 
@@ -83,7 +84,11 @@ pub(super) fn aggregate(
             match window.aggregate {
                 Aggregate::Min => fold.run(get, i64::min, Value::Int),
                 Aggregate::Max => fold.run(get, i64::max, Value::Int),
-                _ => fold.run(get, i64::saturating_add, Value::Int),
+                _ => fold.run(
+                    |row| get(row).map(Some),
+                    |a, b| a?.checked_add(b?),
+                    |sum| sum.map_or(Value::Null, Value::Int),
+                ),
             }
         }
         // Only least and greatest are left: there is no sum of these.
@@ -106,9 +111,15 @@ fn finish(window: &Window, folded: Folded) -> Value {
         (Aggregate::Count, _) if window.ty == Type::Float => Value::Float(folded.rows as f64),
         (Aggregate::Count, _) => Value::Int(folded.rows),
         (_, Value::Null) => window.default.clone(),
-        (Aggregate::Mean, Value::Float(sum)) => Value::Float(sum / folded.rows as f64),
+        (Aggregate::Mean, Value::Float(sum)) => finite(sum / folded.rows as f64, window),
+        (_, Value::Float(number)) => finite(number, window),
         (_, value) => value,
     }
+}
+
+/// What is no finite number is missing.
+fn finite(number: f64, window: &Window) -> Value {
+    if number.is_finite() { Value::Float(number) } else { window.default.clone() }
 }
 
 /// As DuckDB orders floats: NaN is greater than everything, and the zeros are equal.

@@ -114,8 +114,15 @@ async fn a_query_sees_windows_at_its_moment_and_nothing_later() {
     let mut objects = Objects::default();
     objects.sources.insert("readings".to_owned(), source.clone());
     let ask = async |query: &str, at: Time| {
-        let found = world.lake.sql(query, &objects, std::slice::from_ref(&sums), version, at).await;
-        rows_of(&found.unwrap()).unwrap()
+        let rows = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        let taken = std::sync::Arc::clone(&rows);
+        let take = move |batch: &arrow::array::RecordBatch| {
+            taken.lock().unwrap().extend(rows_of(batch)?);
+            Ok(())
+        };
+        world.lake.sql(query, &objects, std::slice::from_ref(&sums), (version, at), take).await.unwrap();
+        let rows = rows.lock().unwrap();
+        rows.clone()
     };
     let [one] = &ask("SELECT k, x_sum FROM sums", at(4100)).await[..] else { panic!() };
     assert_eq!((&one["k"], &one["x_sum"]), (&text("a"), &Value::Int(2)));

@@ -202,18 +202,9 @@ async fn reads_filter_and_a_column_that_came_later_is_null_before() {
     let mut objects = Objects::default();
     let wider = source("events", &[("k", Type::String), ("n", Type::Int), ("m", Type::Date)], &[]);
     objects.sources.insert("events".to_owned(), wider);
-    let found = world.lake.sql(
-        "SELECT sum(n)::BIGINT AS n, count(m) AS m FROM events",
-        &objects,
-        &[],
-        version,
-        Time::MAX_UTC,
-    );
-    let found = rows_of(&found.await.unwrap()).unwrap();
-    assert_eq!(found, [row([("n", Value::Int(6)), ("m", Value::Int(0))])]);
-    let outside =
-        world.lake.sql("FROM read_text('/etc/hostname')", &objects, &[], version, Time::MAX_UTC).await;
-    assert!(outside.is_err(), "a query reads nothing but the lake");
+    let query = "SELECT sum(n) AS n, count(m) AS m FROM events";
+    let found = world.lake.sql(query, &objects, &[], (version, Time::MAX_UTC), |_| Ok(())).await.unwrap();
+    assert_eq!(found.first, Some(row([("n", Value::Int(6)), ("m", Value::Int(0))])));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -302,4 +293,63 @@ async fn a_file_of_labels_is_read_by_its_name_and_naive_instants_are_utc() {
     assert_eq!(error.fault().to_string(), found);
     let error = world.lake.file_columns(&world.folder.path().join("labels.xlsx")).await.unwrap_err();
     assert!(error.fault().to_string().starts_with("[TM0608]"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_labels_that_cannot_be_split_says_why() {
+    let world = World::new().await;
+    for (name, text, expected) in [
+        ("a.csv", "", "it is empty: it has no header"),
+        (
+            "b.csv",
+            "k;label_ts\n1;2\n",
+            "its header `k;label_ts` is one field, which looks like several between semicolons",
+        ),
+        ("c.csv", "k,label_ts\n1,2024-05-02\n2,2024-05-02,x\n", "line 3 has 3 fields, the header has 2"),
+        ("d.csv", "k,k\n1,2\n", "column `k` is there twice"),
+        ("e.csv", "k,n\n\"1,2\n", "line 2: quotes are not in order"),
+        (
+            "f.jsonl",
+            "{\"k\": 1}\n[1]\n",
+            "line 2 is no JSON object: invalid type: sequence, expected a map at character 0",
+        ),
+        ("g.jsonl", "\n", "it is empty"),
+    ] {
+        let path = world.folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        let error = world.lake.file_columns(&path).await.unwrap_err();
+        assert_eq!(error.fault().to_string(), format!("[TM0503] the file can't be read: {expected}"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_column_that_nobody_asks_for_is_what_all_its_values_are() {
+    let world = World::new().await;
+    let csv = "i,f,b,d,t,code,id,late\n1,0.1,true,2024-05-02,2024-05-02T10:00:00Z,007,336432622316028723,x\n\
+               ,1,FALSE,,,8,0.5,\n";
+    let jsonl = "{\"i\": 1, \"f\": 0.1, \"b\": true, \"d\": \"2024-05-02\", \"t\": \"2024-05-02T10:00:00Z\", \
+                 \"code\": \"7\", \"id\": 336432622316028723}\n{\"f\": 1, \"b\": false, \"code\": \"8\", \"id\": 0.5, \"late\": null}\n";
+    for (name, text) in [("labels.csv", csv), ("labels.jsonl", jsonl)] {
+        let path = world.folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        let rows = world.lake.label_file(&path, &indexmap::IndexMap::new()).await.unwrap().rows;
+        let types: Vec<String> = rows
+            .schema()
+            .fields()
+            .iter()
+            .map(|field| format!("{} {}", field.name(), tidemill_rows::type_of(field.data_type()).unwrap()))
+            .collect();
+        let expected = [
+            "i int",
+            "f float",
+            "b bool",
+            "d date",
+            "t timestamp",
+            "code string",
+            "id string",
+            "late string",
+        ];
+        assert_eq!(types, expected, "{name}");
+        assert_eq!(rows_of(&rows).unwrap()[0]["id"], crate::world::text("336432622316028723"), "{name}");
+    }
 }

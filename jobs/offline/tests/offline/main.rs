@@ -17,5 +17,6 @@ mod generate;
 mod life;
 mod oracle;
 mod scenarios;
+mod users_sql;
 mod words;
 mod world;

@@ -21,10 +21,14 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn new() -> Self {
+        Self::with(LakeOptions::default()).await
+    }
+
+    pub(crate) async fn with(options: LakeOptions) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let open = |database: &Database, folder: &tempfile::TempDir| {
             let blobs = Blobs::open(&BlobOptions::folder(folder.path())).unwrap();
-            Lake::open(&LakeOptions::default(), database.pool.clone(), blobs).unwrap()
+            Lake::open(&options, database.pool.clone(), blobs).unwrap()
         };
         let database =
             database("lake", async |database| Ok(open(database, &folder).migrate().await?)).await.unwrap();

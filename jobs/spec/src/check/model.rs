@@ -18,9 +18,9 @@ pub(super) fn label(world: &World<'_>, name: &str, at: &At<'_>) {
     }
     world.keys_in_source(&entity, &label.entity, &label.source);
     let Some(columns) = world.source_columns(&label.source) else { return };
-    let of = ObjectRef::new(ObjectKind::Source, &label.source);
-    expression::sql(world, &at.find(&["value", "sql"]), &label.sql, &of, &columns, Some(label.ty));
-    expression::sql(world, &at.find(&["asked_at"]), &label.asked_at, &of, &columns, Some(Type::Timestamp));
+    let row = world.row_of_source(&label.source, &columns);
+    expression::sql(world, &at.find(&["value", "sql"]), &label.sql, &row, label.ty, true);
+    expression::sql(world, &at.find(&["asked_at"]), &label.asked_at, &row, Type::Timestamp, true);
 }
 
 pub(super) fn model(world: &World<'_>, name: &str, at: &At<'_>) {

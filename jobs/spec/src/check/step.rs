@@ -1,9 +1,15 @@
 //! What a step takes in `with`: names, and literal values. Expressions are proven elsewhere; what they
 //! give is judged when the step runs.
 
-use super::{World, python};
+use indexmap::IndexMap;
+
+use super::{
+    World,
+    expression::{self, Row},
+    python,
+};
 use crate::{
-    ObjectKind, Step,
+    DeclaredSql, ObjectKind, Rule, SqlRole, Step, Type,
     parse::view::entry,
     steps::schema::{Arg, LATER, STEPS, step_kind},
     yaml::{Data, fields::At},
@@ -33,17 +39,22 @@ pub(super) fn with(world: &World<'_>, step: &Step, at: &At<'_>) {
     if !matches!(with.value.data, Data::Map(_)) {
         return;
     }
+    let table = with.value.get("table").and_then(|entry| match &entry.value.data {
+        Data::Scalar { text, .. } => Some(text.as_str()),
+        _ => None,
+    });
     let Some(mut fields) = at.find(&["with"]).fields(format!("`with` of `{}`", step.uses)) else { return };
     for (name, arg, needed) in kind.args {
         let found = if *needed { fields.need(name) } else { fields.get(name) };
         if let Some(at) = found {
-            value(world, &at, *arg);
+            value(world, &at, *arg, table);
         }
     }
     fields.finish();
 }
 
-fn value(world: &World<'_>, at: &At<'_>, arg: Arg) {
+/// `table`: the one that the step is about, if any.
+fn value(world: &World<'_>, at: &At<'_>, arg: Arg, table: Option<&str>) {
     if matches!(&at.node.data, Data::Scalar { text, .. } if text.contains("${{")) || at.blotted() {
         return;
     }
@@ -51,7 +62,12 @@ fn value(world: &World<'_>, at: &At<'_>, arg: Arg) {
         Arg::Object(kind) => refer(world, at, kind),
         Arg::Inputs => inputs(world, at),
         Arg::Text => drop(at.text()),
-        Arg::Texts => at.list().into_iter().flatten().for_each(|at| drop(at.text())),
+        Arg::Query => {
+            if let Some(text) = at.text() {
+                world.sql.borrow_mut().push(DeclaredSql::new(at, &text, SqlRole::Query));
+            }
+        }
+        Arg::Conditions => conditions(world, at, table.unwrap_or_default()),
         Arg::Time => drop(at.time()),
         Arg::Duration => drop(at.duration()),
         Arg::KnownAt => {
@@ -68,7 +84,7 @@ fn value(world: &World<'_>, at: &At<'_>, arg: Arg) {
         Arg::Entry => entry(at).iter().for_each(|entry| python::entry(world, at, entry)),
         Arg::Map => drop(at.entries()),
         Arg::Choice(words) => drop(at.choice(words)),
-        Arg::Table => table(world, at),
+        Arg::Table => named_table(world, at),
     }
 }
 
@@ -85,7 +101,42 @@ fn refer(world: &World<'_>, at: &At<'_>, kind: ObjectKind) {
     }
 }
 
-fn table(world: &World<'_>, at: &At<'_>) {
+/// Conditions over one row of a table. They may ask for the moment: a check of today's rows is made today.
+fn conditions(world: &World<'_>, at: &At<'_>, table: &str) {
+    let known = match table.split_once('/') {
+        Some(("source", name)) if !world.broken(ObjectKind::Source, name) => world.source_columns(name),
+        Some(("view", name)) if !world.broken(ObjectKind::View, name) => stored_columns(world, name),
+        _ => None,
+    };
+    let whole = known.is_some();
+    let mut columns = known.unwrap_or_default();
+    for (name, ty) in [
+        ("valid_at", Type::Timestamp),
+        ("created_at", Type::Timestamp),
+        ("seq", Type::Int),
+        ("deleted", Type::Bool),
+    ] {
+        columns.insert(name.to_owned(), ty);
+    }
+    let row = Row { lacks: format!("table `{table}` has no column"), columns: &columns, whole };
+    for at in at.list().into_iter().flatten() {
+        let templated = matches!(&at.node.data, Data::Scalar { text, .. } if text.contains("${{"));
+        if let Some(text) = at.text().filter(|_| !templated) {
+            expression::sql(world, &at, &text, &row, Type::Bool, false);
+        }
+    }
+}
+
+/// Keys of a view, and the features that its rows hold: ages are computed at the moment of asking.
+fn stored_columns(world: &World<'_>, view: &str) -> Option<IndexMap<String, Type>> {
+    let view = world.objects.views.get(view)?;
+    let entity = world.objects.entities.get(&view.entity)?;
+    let stored = view.features.iter().filter(|(_, feature)| feature.rule != Rule::Age);
+    let features = stored.map(|(name, feature)| (name.clone(), feature.ty));
+    Some(entity.keys.iter().map(|(name, ty)| (name.clone(), *ty)).chain(features).collect())
+}
+
+fn named_table(world: &World<'_>, at: &At<'_>) {
     let Some(text) = at.text() else { return };
     let (kind, name) = match text.split_once('/') {
         Some(("source", name)) => (ObjectKind::Source, name),

@@ -2,7 +2,11 @@
 
 use indexmap::IndexMap;
 
-use super::{World, expression, python};
+use super::{
+    World,
+    expression::{self, Row},
+    python,
+};
 use crate::{
     Feature, FeatureView, ObjectKind, ObjectRef, OnlineFeatures, Rule, Type, ViewInput,
     parse::view::aggregate_type,
@@ -82,6 +86,7 @@ fn over_source(world: &World<'_>, view: &FeatureView, source: &str, at: &At<'_>)
     world.keys_in_source(&at.find(&["entity"]), &view.entity, source);
     let Some(columns) = world.source_columns(source) else { return };
     let of = ObjectRef::new(ObjectKind::Source, source);
+    let row = world.row_of_source(source, &columns);
     for (name, feature) in &view.features {
         let at = at.find(&["features", name]);
         match &feature.rule {
@@ -105,7 +110,7 @@ fn over_source(world: &World<'_>, view: &FeatureView, source: &str, at: &At<'_>)
                 }
             }
             Rule::Sql(sql) => {
-                expression::sql(world, &at.find(&["sql"]), sql, &of, &columns, Some(feature.ty));
+                expression::sql(world, &at.find(&["sql"]), sql, &row, feature.ty, true);
             }
             Rule::Age if feature.ty != Type::Float => {
                 at.find(&["type"]).error(304, format!("`{name}` is an age in minutes: a float"));
@@ -170,47 +175,16 @@ fn over_views(world: &World<'_>, view: &FeatureView, inputs: &[String], at: &At<
         }
     }
     // Columns of a derived view are those of its inputs; where one is unknown, nothing is missed for sure.
-    let of = ObjectRef::new(ObjectKind::View, list(inputs).replace('`', ""));
+    let named = list(inputs).replace('`', "");
+    let row = Row { lacks: format!("none of the inputs {named} has a feature"), columns: &columns, whole };
     for (name, feature) in &view.features {
         let at = at.find(&["features", name]);
         match &feature.rule {
-            Rule::Sql(sql) => derived_sql(&at.find(&["sql"]), sql, &of, &columns, feature.ty, whole),
+            Rule::Sql(sql) => expression::sql(world, &at.find(&["sql"]), sql, &row, feature.ty, true),
             Rule::Python => {}
             Rule::Last(_) | Rule::Age | Rule::Window { .. } => {
                 at.key_error(305, format!("`{name}` needs rows of a source, but the view reads views"), "")
                     .help("write `sql` over the inputs' features, or move it to a view over a source");
-            }
-        }
-    }
-}
-
-fn derived_sql(
-    at: &At<'_>,
-    sql: &str,
-    of: &ObjectRef,
-    columns: &IndexMap<String, Type>,
-    ty: Type,
-    whole: bool,
-) {
-    match crate::expr::sql::columns(sql) {
-        Err(error) => drop(at.error(307, format!("not an expression over one row: {}", error.message))),
-        Ok(used) => {
-            for column in used.iter().filter(|_| whole) {
-                match columns.get(column) {
-                    None => {
-                        let known: Vec<&str> = columns.keys().map(String::as_str).collect();
-                        at.unknown(
-                            303,
-                            format!("none of the inputs {} has a feature `{column}`", of.name),
-                            column,
-                            known,
-                        );
-                    }
-                    Some(found) if sql.trim() == column && *found != ty => {
-                        at.error(304, format!("`{column}` is {found}, but {ty} is declared"));
-                    }
-                    Some(_) => {}
-                }
             }
         }
     }

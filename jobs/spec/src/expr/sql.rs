@@ -1,12 +1,16 @@
-//! DuckDB expressions over one row: which columns they read, and what they must not hold.
+//! DuckDB expressions over one row: which columns they read, and how they stand in a statement.
+//!
+//! What a function is and whether it repeats itself is DuckDB's to say, and said when `offline` prepares the
+//! expression. Here it is only taken apart, so that a column may be named like a word of SQL (`at`, `order`) and
+//! nothing can end the parentheses that it is put into.
 
-use std::{convert::Infallible, ops::ControlFlow};
+use std::ops::{ControlFlow, Range};
 
 use sqlparser::{
-    ast::{Expr, Ident, ObjectName, ObjectNamePart, Query, Visit as _, Visitor},
+    ast::{Expr, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, Visit as _, Visitor},
     dialect::DuckDbDialect,
     parser::{Parser, ParserError},
-    tokenizer::Token,
+    tokenizer::{Token, TokenWithSpan, Tokenizer, Whitespace},
 };
 
 use super::limits;
@@ -21,123 +25,154 @@ pub struct InvalidSql {
     pub offset: Option<usize>,
 }
 
-/// Aggregates of DuckDB that people reach for; a row has nothing to aggregate.
-const AGGREGATES: [&str; 20] = [
-    "any_value",
-    "arg_max",
-    "arg_min",
-    "array_agg",
-    "avg",
-    "count",
-    "first",
-    "last",
-    "list",
-    "max",
-    "mean",
-    "median",
-    "min",
-    "mode",
-    "quantile",
-    "quantile_cont",
-    "stddev",
-    "string_agg",
-    "sum",
-    "variance",
-];
+/// One expression over one row, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expression {
+    text: String,
+    columns: Vec<String>,
+    moments: Vec<String>,
+    // Of columns that stand without quotes, in bytes of the text, in their order.
+    bare: Vec<Range<usize>>,
+}
 
-/// What would give another answer the next time.
-const UNREPEATABLE: [&str; 13] = [
-    "current_date",
-    "current_localtime",
-    "current_localtimestamp",
-    "current_time",
-    "current_timestamp",
-    "gen_random_uuid",
-    "get_current_timestamp",
-    "nextval",
-    "now",
-    "random",
-    "today",
-    "transaction_timestamp",
-    "uuid",
-];
+impl Expression {
+    /// Takes an expression apart.
+    ///
+    /// # Errors
+    /// It is not a single scalar expression: a query, a comment, a parameter, or a syntax error.
+    pub fn parse(text: &str) -> Result<Self, InvalidSql> {
+        if text.trim().is_empty() {
+            return Err(InvalidSql { message: "it is empty".to_owned(), offset: None });
+        }
+        limits::SQL.check(text).map_err(|(message, offset)| InvalidSql { message, offset: Some(offset) })?;
+        let dialect = DuckDbDialect {};
+        let tokens = Tokenizer::new(&dialect, text).tokenize_with_location();
+        let tokens = tokens.map_err(|error| syntax_error(text, &error.to_string()))?;
+        if let Some(message) = tokens.iter().find_map(|token| Some((misplaced(&token.token)?, token))) {
+            let (message, TokenWithSpan { span, .. }) = message;
+            return Err(InvalidSql { message, offset: offset(text, span.start.line, span.start.column) });
+        }
+        let invalid = |error: ParserError| match error {
+            ParserError::RecursionLimitExceeded => InvalidSql {
+                message: format!("it is nested more than {NESTED_MAX} levels deep"),
+                offset: None,
+            },
+            other => syntax_error(text, &other.to_string()),
+        };
+        let parser = Parser::new(&dialect).with_recursion_limit(NESTED_MAX);
+        let mut parser = parser.with_tokens_with_locations(tokens);
+        let parsed = parser.parse_expr().map_err(invalid)?;
+        let rest = parser.peek_token();
+        if rest.token != Token::EOF {
+            let message = format!("unexpected `{}` after the expression", rest.token);
+            return Err(InvalidSql {
+                message,
+                offset: offset(text, rest.span.start.line, rest.span.start.column),
+            });
+        }
+        let mut found =
+            Self { text: text.to_owned(), columns: Vec::new(), moments: Vec::new(), bare: Vec::new() };
+        if let ControlFlow::Break(message) = parsed.visit(&mut Columns { of: &mut found, depth: 0 }) {
+            return Err(InvalidSql { message, offset: None });
+        }
+        found.bare.sort_by_key(|range| range.start);
+        found.bare.dedup();
+        Ok(found)
+    }
+
+    /// The columns that it reads, each once, in the order of their first use; lower case as DuckDB compares them,
+    /// `a.b` where one is qualified.
+    pub fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    /// Those of [`columns`](Self::columns) that SQL reads as the moment of asking where there is no such column:
+    /// `current_date` and its like.
+    pub fn moments(&self) -> &[String] {
+        &self.moments
+    }
+
+    /// As it stands in a statement: in parentheses, its columns quoted.
+    pub fn compiled(&self) -> String {
+        let mut sql = String::from("(");
+        let mut from = 0;
+        for Range { start, end } in &self.bare {
+            sql.extend([&self.text[from..*start], "\"", &self.text[*start..*end], "\""]);
+            from = *end;
+        }
+        sql.push_str(&self.text[from..]);
+        sql.push(')');
+        sql
+    }
+
+    /// Where a byte of [`compiled`](Self::compiled) stands in the text, in characters from 0.
+    pub fn offset_of(&self, compiled: usize) -> usize {
+        let inside = compiled.saturating_sub(1);
+        let byte = self.bare.iter().enumerate().fold(inside, |byte, (index, range)| {
+            // Each quoted column before it has brought two quotes, the one it is within brings one.
+            let start = range.start + 2 * index;
+            let end = range.end + 2 * index + 1;
+            if inside > end {
+                byte - 2
+            } else if inside > start {
+                byte - 1
+            } else {
+                byte
+            }
+        });
+        let byte = byte.min(self.text.len());
+        self.text.char_indices().take_while(|(at, _)| *at < byte).count()
+    }
+
+    fn add(&mut self, name: &str) {
+        let name = name.to_lowercase();
+        if !self.columns.contains(&name) {
+            self.columns.push(name);
+        }
+    }
+
+    /// Notes where a column stands bare, to be quoted.
+    fn quote(&mut self, name: &Ident) {
+        let (start, end) = (name.span.start, name.span.end);
+        let byte = |line, column| Some(byte_of(&self.text, offset(&self.text, line, column)?));
+        let range = byte(start.line, start.column).zip(byte(end.line, end.column));
+        if let (None, Some((start, end))) = (name.quote_style, range)
+            && self.text.get(start..end).is_some_and(|found| found == name.value)
+        {
+            self.bare.push(start..end);
+        }
+    }
+}
+
+/// The columns that an expression reads, see [`Expression::columns`].
+///
+/// # Errors
+/// It is not a single scalar expression.
+pub fn columns(expression: &str) -> Result<Vec<String>, InvalidSql> {
+    Ok(Expression::parse(expression)?.columns)
+}
+
+/// An expression as it stands in a statement. One that can't be taken apart was declared before this release; what
+/// is wrong with it DuckDB says.
+pub fn compiled(expression: &str) -> String {
+    Expression::parse(expression)
+        .map_or_else(|_| format!("({expression}\n)"), |expression| expression.compiled())
+}
 
 /// A name as DuckDB reads it, whatever it holds.
 pub fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// The expression with its column names quoted, so that a name that is a word of DuckDB's (`at`, `limit`, `column`) is
-/// one all the same. What is no expression is left as it is.
-pub fn quote_columns(expression: &str) -> String {
-    let Ok(parsed) = parse(expression) else { return expression.to_owned() };
-    let mut found = Places::default();
-    let ControlFlow::Continue(()) = parsed.visit(&mut found);
-    let mut text: Vec<char> = expression.chars().collect();
-    found.0.sort_by_key(|ident| std::cmp::Reverse(ident.span.start));
-    for ident in &found.0 {
-        let start = offset(expression, ident.span.start.line, ident.span.start.column);
-        let name: Vec<char> = ident.value.chars().collect();
-        // Only where the name stands as it was written; the parser knows no place of what it made up.
-        if let Some(start) = start.filter(|start| text.get(*start..start + name.len()) == Some(&name)) {
-            text.splice(start..start + name.len(), quote(&ident.value).chars());
+/// What has no place in an expression that is put into a statement.
+fn misplaced(token: &Token) -> Option<String> {
+    match token {
+        Token::Whitespace(Whitespace::SingleLineComment { .. } | Whitespace::MultiLineComment(_)) => {
+            Some("a comment has no place in it; write it outside, after a `#`".to_owned())
         }
-    }
-    text.into_iter().collect()
-}
-
-/// Every column name that stands unquoted.
-#[derive(Default)]
-struct Places(Vec<Ident>);
-
-impl Visitor for Places {
-    type Break = Infallible;
-
-    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Infallible> {
-        let names = match expr {
-            Expr::Identifier(name) => std::slice::from_ref(name),
-            Expr::CompoundIdentifier(names) => names,
-            _ => &[],
-        };
-        self.0.extend(names.iter().filter(|name| name.quote_style.is_none()).cloned());
-        ControlFlow::Continue(())
-    }
-}
-
-fn parse(expression: &str) -> Result<Expr, InvalidSql> {
-    limits::SQL
-        .check(expression)
-        .map_err(|(message, offset)| InvalidSql { message, offset: Some(offset) })?;
-    let dialect = DuckDbDialect {};
-    let invalid = |error: ParserError| match error {
-        ParserError::RecursionLimitExceeded => {
-            InvalidSql { message: format!("it is nested more than {NESTED_MAX} levels deep"), offset: None }
-        }
-        other => syntax_error(expression, &other.to_string()),
-    };
-    let parser = Parser::new(&dialect).with_recursion_limit(NESTED_MAX);
-    let mut parser = parser.try_with_sql(expression).map_err(invalid)?;
-    let parsed = parser.parse_expr().map_err(invalid)?;
-    let rest = parser.peek_token();
-    if rest.token == Token::EOF {
-        return Ok(parsed);
-    }
-    let message = format!("unexpected `{}` after the expression", rest.token);
-    Err(InvalidSql { message, offset: offset(expression, rest.span.start.line, rest.span.start.column) })
-}
-
-/// The columns that an expression reads, each once, in the order of their first use; lower case as DuckDB
-/// compares them, `a.b` where one is qualified.
-///
-/// # Errors
-/// It is not a single scalar expression: a query, an aggregate, a value that changes from call to call, or a
-/// syntax error.
-pub fn columns(expression: &str) -> Result<Vec<String>, InvalidSql> {
-    let parsed = parse(expression)?;
-    let mut found = Columns::default();
-    match parsed.visit(&mut found) {
-        ControlFlow::Continue(()) => Ok(found.names),
-        ControlFlow::Break(message) => Err(InvalidSql { message, offset: None }),
+        Token::Placeholder(name) => Some(format!("`{name}` is a parameter, and nothing gives it a value")),
+        Token::SemiColon => Some("`;` ends a statement, and this is an expression".to_owned()),
+        _ => None,
     }
 }
 
@@ -147,21 +182,13 @@ const NESTED_MAX: usize = 16;
 /// Levels of operators, which stand in a row in the text; DuckDB refuses a thousand.
 const DEPTH_MAX: usize = 500;
 
-#[derive(Default)]
-struct Columns {
-    names: Vec<String>,
+/// Finds the columns of an expression.
+struct Columns<'e> {
+    of: &'e mut Expression,
     depth: usize,
 }
 
-impl Columns {
-    fn add(&mut self, name: String) {
-        if !self.names.contains(&name) {
-            self.names.push(name);
-        }
-    }
-}
-
-impl Visitor for Columns {
+impl Visitor for Columns<'_> {
     type Break = String;
 
     fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<String> {
@@ -175,25 +202,24 @@ impl Visitor for Columns {
         }
         match expr {
             Expr::Identifier(name) => {
-                let name = name.value.to_lowercase();
-                if UNREPEATABLE.contains(&name.as_str()) {
-                    return ControlFlow::Break(unrepeatable(&name));
-                }
-                self.add(name);
+                self.of.add(&name.value);
+                self.of.quote(name);
             }
             Expr::CompoundIdentifier(names) => {
-                let names: Vec<String> = names.iter().map(|name| name.value.to_lowercase()).collect();
-                self.add(names.join("."));
+                let joined: Vec<&str> = names.iter().map(|name| name.value.as_str()).collect();
+                self.of.add(&joined.join("."));
+                names.iter().for_each(|name| self.of.quote(name));
             }
-            Expr::Function(function) => {
-                let name = last_part(&function.name);
-                if function.over.is_some() || AGGREGATES.contains(&name.as_str()) {
-                    let message = format!("`{name}` needs many rows");
-                    return ControlFlow::Break(message);
+            // `current_date`: a word without parentheses is a column where there is one of that name.
+            Expr::Function(function) if matches!(function.args, FunctionArguments::None) => {
+                if let Some(name) = only_part(&function.name) {
+                    self.of.add(&name.value);
+                    self.of.moments.push(name.value.to_lowercase());
+                    self.of.quote(name);
                 }
-                if UNREPEATABLE.contains(&name.as_str()) {
-                    return ControlFlow::Break(unrepeatable(&name));
-                }
+            }
+            Expr::Function(function) if function.over.is_some() => {
+                return ControlFlow::Break(format!("`{}` needs many rows", function.name));
             }
             _ => {}
         }
@@ -206,14 +232,10 @@ impl Visitor for Columns {
     }
 }
 
-fn unrepeatable(name: &str) -> String {
-    format!("`{name}` gives another answer each time, so a retry would not repeat its work")
-}
-
-fn last_part(name: &ObjectName) -> String {
-    match name.0.last() {
-        Some(ObjectNamePart::Identifier(name)) => name.value.to_lowercase(),
-        _ => String::new(),
+fn only_part(name: &ObjectName) -> Option<&Ident> {
+    match name.0.as_slice() {
+        [ObjectNamePart::Identifier(name)] => Some(name),
+        _ => None,
     }
 }
 
@@ -240,6 +262,11 @@ fn offset(expression: &str, line: u64, column: u64) -> Option<usize> {
     Some(before + column)
 }
 
+/// The byte at which a character stands; the end where there are fewer.
+fn byte_of(text: &str, character: usize) -> usize {
+    text.char_indices().nth(character).map_or(text.len(), |(byte, _)| byte)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -264,23 +291,6 @@ mod tests {
     }
 
     #[test]
-    fn names_are_quoted_and_nothing_else_is_changed() {
-        for (expression, expected) in [
-            ("at", "\"at\""),
-            ("at > TIMESTAMP '2024-01-01 at'", "\"at\" > TIMESTAMP '2024-01-01 at'"),
-            ("limit * \"at\"  + column", "\"limit\" * \"at\"  + \"column\""),
-            ("lower(désc) || 'é'\n || desc", "lower(\"désc\") || 'é'\n || \"desc\""),
-            ("v.at::DOUBLE", "\"v\".\"at\"::DOUBLE"),
-            ("CASE WHEN a IS NULL THEN 0 ELSE b END", "CASE WHEN \"a\" IS NULL THEN 0 ELSE \"b\" END"),
-            ("extract(hour FROM at AT TIME ZONE 'UTC')", "extract(hour FROM \"at\" AT TIME ZONE 'UTC')"),
-            ("at - INTERVAL 2 HOUR", "\"at\" - INTERVAL 2 HOUR"),
-            ("a +", "a +"),
-        ] {
-            assert_eq!(quote_columns(expression), expected, "{expression}");
-        }
-    }
-
-    #[test]
     fn what_is_not_an_expression_over_one_row_is_refused() {
         for expression in [
             "",
@@ -288,14 +298,44 @@ mod tests {
             "a b",
             "SELECT 1",
             "(SELECT 1)",
-            "sum(a)",
+            "sum(a) OVER ()",
             "a; DROP TABLE x",
-            "now()",
-            "current_date",
-            "random()",
+            "a -- net",
+            "a /* net */ + 1",
+            "a) + (b",
+            "(a",
+            "a + ?",
+            "a + $1",
         ] {
             assert!(columns(expression).is_err(), "{expression}");
         }
+    }
+
+    #[test]
+    fn columns_are_quoted_where_they_stand_and_nothing_else_is() {
+        for (expression, expected) in [
+            ("at > TIMESTAMP '2020-01-01'", r#"("at" > TIMESTAMP '2020-01-01')"#),
+            ("order || 'order'", r#"("order" || 'order')"#),
+            ("ORDER", r#"("ORDER")"#),
+            ("at - INTERVAL 1 HOUR", r#"("at" - INTERVAL 1 HOUR)"#),
+            ("extract(hour FROM at)", r#"(extract(hour FROM "at"))"#),
+            ("é + \"b\" + é", r#"("é" + "b" + "é")"#),
+            ("CASE WHEN a\nTHEN desc ELSE v.a END", "(CASE WHEN \"a\"\nTHEN \"desc\" ELSE \"v\".\"a\" END)"),
+            ("struct_pack(a := b)", r#"(struct_pack(a := "b"))"#),
+            ("current_date", r#"("current_date")"#),
+        ] {
+            assert_eq!(Expression::parse(expression).unwrap().compiled(), expected, "{expression}");
+        }
+    }
+
+    #[test]
+    fn a_place_in_the_statement_is_a_place_in_the_text() {
+        let expression = Expression::parse("a + é * foo(b)").unwrap();
+        let compiled = expression.compiled();
+        for (word, expected) in [("a", 0), ("é", 4), ("foo", 8), ("b", 12)] {
+            assert_eq!(expression.offset_of(compiled.find(word).unwrap()), expected, "{word} in {compiled}");
+        }
+        assert_eq!(expression.offset_of(compiled.len()), 14);
     }
 
     #[test]

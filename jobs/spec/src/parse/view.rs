@@ -139,7 +139,12 @@ fn feature(at: &At<'_>, name: &str, short: Short) -> Option<Feature> {
             }
         }
     }
-    let default = fields.get("default").zip(ty).and_then(|(at, ty)| at.value(ty));
+    let default = fields.get("default");
+    if let (Some(at), Some(Rule::Window { aggregate: Aggregate::Count, .. })) = (&default, &rule) {
+        at.key_error(212, format!("`{name}` counts, and a count of nothing is 0: it has no `default`"), "")
+            .help("leave it out");
+    }
+    let default = default.zip(ty).and_then(|(at, ty)| at.value(ty));
     fields.finish();
     if short == Short::Python && matches!(&rule, Some(rule) if *rule != Rule::Python) {
         at.key_error(305, format!("feature `{name}` has a rule, but the view's function computes it"), "")

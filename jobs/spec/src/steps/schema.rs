@@ -11,8 +11,10 @@ pub(crate) enum Arg {
     Inputs,
     /// Any text.
     Text,
-    /// A list of texts.
-    Texts,
+    /// A query over the lake.
+    Query,
+    /// SQL conditions over a row of the step's `table`.
+    Conditions,
     /// An instant.
     Time,
     /// `14d`.
@@ -132,7 +134,7 @@ pub(crate) const STEPS: [StepKind; 12] = [
     },
     StepKind {
         name: "sql",
-        args: &[("query", Arg::Text, true), ("path", Arg::Text, false)],
+        args: &[("query", Arg::Query, true), ("path", Arg::Text, false)],
         outputs: &["rows", "first"],
         open: false,
     },
@@ -140,7 +142,7 @@ pub(crate) const STEPS: [StepKind; 12] = [
         name: "quality.check",
         args: &[
             ("table", Arg::Table, true),
-            ("conditions", Arg::Texts, true),
+            ("conditions", Arg::Conditions, true),
             ("tolerance", Arg::Share, false),
         ],
         outputs: &["rows", "failed"],
@@ -169,9 +171,9 @@ mod tests {
 
     fn sample(arg: Arg) -> Json {
         match arg {
-            Arg::Object(_) | Arg::Inputs | Arg::Text | Arg::Table => json!("x"),
+            Arg::Object(_) | Arg::Inputs | Arg::Text | Arg::Query | Arg::Table => json!("x"),
             Arg::Entry => json!("m:f"),
-            Arg::Texts => json!(["x"]),
+            Arg::Conditions => json!(["x"]),
             Arg::Time | Arg::KnownAt => json!("2013-06-01T00:00:00Z"),
             Arg::Duration => json!("14d"),
             Arg::Version => json!(1),

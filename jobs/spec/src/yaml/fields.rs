@@ -50,9 +50,11 @@ impl<'a> Fields<'a> {
         found
     }
 
-    /// A field of a later version.
+    /// A field of a later version: not among those that are offered.
     pub(crate) fn later(&mut self, name: &'static str) {
-        if let Some(at) = self.get(name) {
+        let found = self.get(name);
+        self.asked.pop();
+        if let Some(at) = found {
             at.key_error(210, format!("`{name}` in {} is not supported yet", self.of), "")
                 .help("leave it out; nothing would happen if it were read");
         }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tidemill_catalog::{Change, ChangeKind, CodeArchive};
 use tidemill_core::{DataClock, Fault};
+use tidemill_offline::check::prepared;
 use tidemill_spec::{
     Clock, LoadOptions, ObjectKind, ObjectRef, Objects, diagnostic::SourceFile, load_files, wrong_path,
 };
@@ -37,7 +38,7 @@ pub(super) async fn apply(State(api): State<Api>, Body(body): Body<Apply>) -> An
     let options = LoadOptions { overlays: body.overlays, allow_leaks: body.allow_leaks };
     let files = body.files.into_iter().map(|(path, text)| SourceFile { path, text }).collect();
     // Reading a large project takes a while, which others shouldn't wait for.
-    let loaded = tokio::task::spawn_blocking(move || load_files(files, &options)).await?;
+    let loaded = tokio::task::spawn_blocking(move || prepared(load_files(files, &options))).await??;
     if loaded.failed() {
         let text = tidemill_spec::diagnostic::render(&loaded.diagnostics, &loaded.files, false);
         return Err(ApiError::invalid(

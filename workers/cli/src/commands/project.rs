@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use tidemill_core::{Code, Fault};
+use tidemill_offline::load_project;
 use tidemill_spec::{
     LoadOptions, Loaded, PROJECT_FILE, Severity,
     diagnostic::{Diagnostic, Leak, render},
-    load_with,
 };
 
 use super::Session;
@@ -180,7 +180,7 @@ fn load(args: &ProjectArgs) -> Result<Loaded, Failure> {
     }
     let overlays = args.with.iter().map(|folder| folder.display().to_string()).collect();
     let options = LoadOptions { overlays, allow_leaks: args.allow_leaks };
-    Ok(load_with(&args.folder, &options)?)
+    Ok(load_project(&args.folder, &options)?)
 }
 
 fn report(format: Format, quiet: bool, loaded: &Loaded) -> Done {

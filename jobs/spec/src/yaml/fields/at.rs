@@ -152,6 +152,11 @@ impl<'a> At<'a> {
         }
     }
 
+    /// The field's own name.
+    fn field(&self) -> &str {
+        self.path.rsplit('.').next().unwrap_or_default()
+    }
+
     /// Text, quoted or not.
     pub(crate) fn text(&self) -> Option<String> {
         self.scalar("text").map(|(text, _)| text.to_owned())
@@ -221,7 +226,12 @@ impl<'a> At<'a> {
     /// `30s`, `15m`, `2h`, `7d`.
     pub(crate) fn duration(&self) -> Option<Duration> {
         let (text, _) = self.scalar("a duration such as `30s`, `2h` or `7d`")?;
-        let duration = units::parse_duration(text).filter(|duration| !duration.is_zero());
+        let duration = units::parse_duration(text);
+        if duration.is_some_and(|duration| duration.is_zero()) {
+            self.error(209, format!("`{}` must be above 0", self.field()))
+                .help("where it may be missing, leave it out for no limit");
+            return None;
+        }
         if duration.is_none() {
             self.wrong("a duration such as `30s`, `2h` or `7d`");
         }

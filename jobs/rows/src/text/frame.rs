@@ -10,23 +10,23 @@ const QUOTED_BYTES_MAX: usize = 1 << 20;
 
 /// One row with its line end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Frame {
+pub struct Frame {
     /// Bytes without the line end.
-    pub(crate) content: usize,
+    pub content: usize,
     /// Bytes with it.
-    pub(crate) length: usize,
+    pub length: usize,
     /// Line ends in it.
-    pub(crate) lines: u64,
+    pub lines: u64,
     /// Why it can't be split into fields.
-    pub(crate) broken: Option<&'static str>,
+    pub broken: Option<&'static str>,
 }
 
 /// Finds the first frame of `bytes`; none when more bytes are needed, which never happens when they are `complete`
 /// and not empty.
-pub(crate) type Framing = fn(bytes: &[u8], complete: bool) -> Option<Frame>;
+pub type Framing = fn(bytes: &[u8], complete: bool) -> Option<Frame>;
 
 /// A line is a row.
-pub(crate) fn line(bytes: &[u8], complete: bool) -> Option<Frame> {
+pub fn line(bytes: &[u8], complete: bool) -> Option<Frame> {
     let length = match bytes.iter().position(|byte| *byte == b'\n') {
         Some(end) => end + 1,
         None if complete && !bytes.is_empty() => bytes.len(),
@@ -40,7 +40,7 @@ pub(crate) fn line(bytes: &[u8], complete: bool) -> Option<Frame> {
 
 /// A row of comma-separated fields, of which quoted ones may hold line ends. With a fault in its quotes, the row is
 /// its first line alone.
-pub(crate) fn csv(bytes: &[u8], complete: bool) -> Option<Frame> {
+pub fn csv(bytes: &[u8], complete: bool) -> Option<Frame> {
     let mut at = 0;
     loop {
         if bytes.get(at) != Some(&b'"') {
@@ -96,7 +96,7 @@ fn broken(bytes: &[u8], complete: bool) -> Option<Frame> {
 }
 
 /// Frames of bytes that hold whole rows only.
-pub(crate) fn frames(bytes: &[u8], framing: Framing) -> impl Iterator<Item = (usize, Frame)> {
+pub fn frames(bytes: &[u8], framing: Framing) -> impl Iterator<Item = (usize, Frame)> {
     let mut at = 0;
     std::iter::from_fn(move || {
         let frame = framing(&bytes[at..], true)?;

@@ -1,0 +1,177 @@
+use tidemill_spec::{
+    LoadOptions,
+    diagnostic::{SourceFile, render},
+    load_files,
+};
+
+use super::prepare;
+
+const BASE: &str = "
+apiVersion: tidemill/v1
+kind: Project
+name: shop
+---
+apiVersion: tidemill/v1
+kind: Entity
+name: user
+keys: { user_id: int }
+---
+apiVersion: tidemill/v1
+kind: Source
+name: events
+columns: { user_id: int, at: timestamp, order: string, price: float, qty: int }
+event_time: at
+";
+
+fn shown(yaml: &str) -> String {
+    let file = |path: &str, text: &str| SourceFile { path: path.to_owned(), text: text.to_owned() };
+    let files = vec![file("tidemill.yaml", BASE), file("case.yaml", yaml)];
+    let mut loaded = load_files(files, &LoadOptions::default());
+    prepare(&mut loaded).unwrap();
+    render(&loaded.diagnostics, &loaded.files, false)
+}
+
+fn feature(ty: &str, sql: &str) -> String {
+    format!(
+        "apiVersion: tidemill/v1\nkind: FeatureView\nname: v\nentity: user\nsource: events\nfeatures:\n  f: {{ type: {ty}, sql: \"{sql}\" }}\n"
+    )
+}
+
+fn step(with: &str) -> String {
+    format!(
+        "apiVersion: tidemill/v1\nkind: Pipeline\nname: p\nsteps:\n  s:\n    uses: sql\n    with:\n      query: {with}\n"
+    )
+}
+
+#[test]
+fn columns_may_be_named_like_words_of_sql() {
+    for sql in ["at > TIMESTAMP '2020-01-01'", "order = 'x'", "ORDER || 'x' = 'y'", "qty > 3"] {
+        assert_eq!(shown(&feature("bool", sql)), "", "{sql}");
+    }
+    let label = "apiVersion: tidemill/v1\nkind: Label\nname: l\nentity: user\nsource: events\nvalue: { type: bool, sql: order = 'x' }\nasked_at: at - INTERVAL 1 HOUR\n";
+    assert_eq!(shown(label), "");
+}
+
+#[test]
+fn what_is_not_the_same_when_it_is_computed_again_is_refused() {
+    for sql in [
+        "age(at)",
+        "localtimestamp",
+        "current_date",
+        "uuidv7()",
+        "random()",
+        "now()",
+        "today()",
+        "ago(INTERVAL 1 DAY)",
+        "current_setting('TimeZone')",
+        "nextval('x')",
+        "version()",
+        "getvariable('x')",
+        "get_current_time()",
+        "price + random()",
+    ] {
+        let shown = shown(&feature("string", sql));
+        assert!(shown.contains("TM0480"), "{sql}: {shown}");
+    }
+    for sql in [
+        "age(at, at)",
+        "date_trunc('day', at)",
+        "date_diff('day', at, at)",
+        "nullif(price, 0)",
+        "hash(order)",
+    ] {
+        let shown = shown(&feature("string", sql));
+        assert!(!shown.contains("TM0480"), "{sql}: {shown}");
+    }
+    // A condition is about today's rows, and is checked today.
+    let check = "apiVersion: tidemill/v1\nkind: Pipeline\nname: p\nsteps:\n  s:\n    uses: quality.check\n    with: { table: source/events, conditions: [at < now(), order <> '', valid_at IS NOT NULL] }\n";
+    assert_eq!(shown(check), "");
+}
+
+#[test]
+fn what_is_no_expression_over_one_row_is_refused_with_its_place() {
+    for (sql, caret) in [
+        ("price -- net", 6),
+        ("(price", 0),
+        ("price)", 5),
+        ("price; DROP TABLE x", 5),
+        ("price + ?", 8),
+        ("price + $1", 8),
+        ("", 0),
+        ("read_text('x')", 0),
+        ("getenv('HOME')", 0),
+        ("sum(price)", 0),
+        ("length(price)", 0),
+        ("price + nosuch(qty)", 8),
+        ("repeat(order, 2) || range(5)", 20),
+        ("printf('%2000000000d', qty)", 0),
+        ("system.main.random()", 0),
+        ("max(price) OVER ()", 0),
+    ] {
+        let shown = shown(&feature("float", sql));
+        let line = shown.lines().skip_while(|line| !line.contains("sql:")).nth(1).unwrap_or_default();
+        let start = "  f: { type: float, sql: \"".len();
+        let gutter =
+            shown.lines().find(|line| line.contains("sql:")).map_or(0, |line| line.find('│').unwrap());
+        let place = line.chars().take_while(|c| *c != '^').count() - gutter - 1;
+        assert_eq!(place.checked_sub(start), Some(caret), "{sql}: {shown}");
+    }
+}
+
+#[test]
+fn a_query_is_prepared_over_the_declared_tables() {
+    for query in [
+        "SELECT user_id, sum(qty) FROM events GROUP BY ALL",
+        "FROM source.events WHERE \"order\" = 'x'",
+        "FROM dead.events",
+        "\"SELECT '${{ run.date }}' FROM nowhere\"",
+        "FROM predictions.anything",
+        "PIVOT events ON \"order\" USING sum(qty)",
+    ] {
+        assert_eq!(shown(&step(query)), "", "{query}");
+    }
+    insta::assert_snapshot!(shown(&step("SELEC 1 FROM evnts")), @r#"
+    error[TM0380]: DuckDB can't run this query: syntax error at or near "SELEC"
+      ┌─ case.yaml:8:14
+     8│      query: SELEC 1 FROM evnts
+      │             ^
+      = path: steps.s.with.query     = more: tidemill explain TM0380
+    "#);
+    insta::assert_snapshot!(shown(&step("|\n        SELECT user_id,\n          prise\n        FROM events")), @r#"
+    error[TM0380]: DuckDB can't run this query: referenced column "prise" not found in FROM clause
+      ┌─ case.yaml:10:11
+    10│          prise
+      │          ^
+      = fix: Candidate bindings: "price", "order", "user_id", "created_at"
+      = path: steps.s.with.query     = more: tidemill explain TM0380
+    "#);
+    insta::assert_snapshot!(shown(&step("SELECT 1 FROM evnts")), @r#"
+    error[TM0380]: DuckDB can't run this query: table with name evnts does not exist
+      ┌─ case.yaml:8:28
+     8│      query: SELECT 1 FROM evnts
+      │                           ^
+      = fix: Did you mean "events"?
+      = path: steps.s.with.query     = more: tidemill explain TM0380
+    "#);
+    insta::assert_snapshot!(shown(&step("SELECT 1; SELECT 2")), @r#"
+    error[TM0380]: DuckDB can't run this query: these are several statements; a query is one
+      ┌─ case.yaml:8:22
+     8│      query: SELECT 1; SELECT 2
+      │                     ^
+      = path: steps.s.with.query     = more: tidemill explain TM0380
+    "#);
+    insta::assert_snapshot!(shown(&step("FROM read_text('/etc/hostname')")), @r#"
+    error[TM0380]: DuckDB can't run this query: cannot access file "/etc/hostname" - file system operations are disabled by configuration
+      ┌─ case.yaml:8:19
+     8│      query: FROM read_text('/etc/hostname')
+      │                  ^
+      = path: steps.s.with.query     = more: tidemill explain TM0380
+    "#);
+    insta::assert_snapshot!(shown(&step("DROP TABLE events")), @r#"
+    error[TM0380]: DuckDB can't run this query: it changes something; a query is one SELECT
+      ┌─ case.yaml:8:14
+     8│      query: DROP TABLE events
+      │             ^^^^^^^^^^^^^^^^^
+      = path: steps.s.with.query     = more: tidemill explain TM0380
+    "#);
+}

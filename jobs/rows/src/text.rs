@@ -1,0 +1,139 @@
+//! Rows of text files, split into cells of text: one splitting for uploads and for files of labels.
+//!
+//! A cell keeps what was written: numbers all their digits, text every character. What it is of a declared type is
+//! `offline`'s to say, for every format alike.
+
+pub mod frame;
+
+use std::borrow::Cow;
+
+use indexmap::IndexMap;
+use serde_json::value::RawValue;
+
+/// What some editors put before the first line of a file.
+pub const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// Fields of a row whose quotes are in order.
+pub fn csv_fields(row: &str) -> Vec<Option<Cow<'_, str>>> {
+    let mut fields = Vec::new();
+    let mut rest = row;
+    loop {
+        let Some(quoted) = rest.strip_prefix('"') else {
+            let (field, more) =
+                rest.split_once(',').map_or((rest, None), |(field, more)| (field, Some(more)));
+            fields.push((!field.is_empty()).then_some(Cow::Borrowed(field)));
+            match more {
+                Some(more) => rest = more,
+                None => return fields,
+            }
+            continue;
+        };
+        let mut end = 0;
+        while let Some(quote) = quoted[end..].find('"') {
+            end += quote;
+            if !quoted[end + 1..].starts_with('"') {
+                break;
+            }
+            end += 2;
+        }
+        let field = &quoted[..end];
+        fields.push(Some(if field.contains('"') {
+            field.replace("\"\"", "\"").into()
+        } else {
+            field.into()
+        }));
+        match quoted[end + 1..].strip_prefix(',') {
+            Some(more) => rest = more,
+            None => return fields,
+        }
+    }
+}
+
+/// One value of a line of JSON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cell {
+    /// Text as it is, numbers and words as they are written, lists and objects without spaces.
+    pub text: String,
+    /// Whether it was text.
+    pub quoted: bool,
+}
+
+/// The fields of a line that is a JSON object, in its order; null ones are none. Of a key that is there twice the last
+/// counts.
+///
+/// # Errors
+/// What keeps it from being one, with the place in the line.
+pub fn json_fields(line: &[u8]) -> Result<IndexMap<String, Option<Cell>>, String> {
+    let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
+    let fields: IndexMap<String, &RawValue> = serde_json::from_slice(line).map_err(|error| told(&error))?;
+    fields.into_iter().map(|(name, raw)| Ok((name, cell(raw.get())?))).collect()
+}
+
+fn cell(raw: &str) -> Result<Option<Cell>, String> {
+    Ok(match raw.as_bytes().first() {
+        _ if raw == "null" => None,
+        Some(b'"') => {
+            let text = serde_json::from_str(raw).map_err(|error| told(&error))?;
+            Some(Cell { text, quoted: true })
+        }
+        Some(b'{' | b'[') => Some(Cell { text: compact(raw), quoted: false }),
+        _ => Some(Cell { text: raw.to_owned(), quoted: false }),
+    })
+}
+
+/// The parser's words without its line, which is always the first.
+fn told(error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    let what = message.rsplit_once(" at line ").map_or(message.as_str(), |(what, _)| what);
+    format!("{what} at character {}", error.column())
+}
+
+/// JSON without the spaces between its parts.
+fn compact(json: &str) -> String {
+    let (mut quoted, mut escaped) = (false, false);
+    let kept = |c: &char| {
+        let keep = quoted || !c.is_ascii_whitespace();
+        (quoted, escaped) = match (*c, quoted, escaped) {
+            ('"', _, false) => (!quoted, false),
+            ('\\', true, false) => (true, true),
+            _ => (quoted, false),
+        };
+        keep
+    };
+    json.chars().filter(kept).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_are_taken_off_and_nothing_is_null() {
+        let field = |text: &'static str| Some(Cow::Borrowed(text));
+        assert_eq!(csv_fields(r#"a,,"","b ""c"", d""#), [field("a"), None, field(""), field(r#"b "c", d"#)]);
+        assert_eq!(csv_fields("a,"), [field("a"), None]);
+    }
+
+    #[test]
+    fn a_line_of_json_keeps_what_is_written() {
+        let line = br#"{"f": 0.1000000000000000055511151231257827, "i": 123456789012345678901, "t": "a\u0000\"\n", "n": null, "l": [1, {"a b": "c \" d"}], "b": true, "f": 1e400}"#;
+        let fields = json_fields(line).unwrap();
+        let texts: Vec<_> = fields
+            .iter()
+            .map(|(name, cell)| (name.as_str(), cell.as_ref().map(|cell| (cell.text.as_str(), cell.quoted))))
+            .collect();
+        assert_eq!(
+            texts,
+            [
+                ("f", Some(("1e400", false))),
+                ("i", Some(("123456789012345678901", false))),
+                ("t", Some(("a\0\"\n", true))),
+                ("n", None),
+                ("l", Some((r#"[1,{"a b":"c \" d"}]"#, false))),
+                ("b", Some(("true", false))),
+            ]
+        );
+        assert_eq!(json_fields(b"[1]").unwrap_err(), "invalid type: sequence, expected a map at character 0");
+        assert!(json_fields(br#"{"a": 1} x"#).unwrap_err().contains("trailing characters at character 10"));
+    }
+}
