@@ -24,7 +24,7 @@ pub(crate) fn check_header(header: &[String], source: &Source) -> Result<(), Err
     for (place, name) in header.iter().enumerate() {
         if header[..place].contains(name) {
             wrong.push(format!("column `{name}` is there twice"));
-        } else if !source.columns.contains_key(name) && !(export && OWN_COLUMNS.contains(&name.as_str())) {
+        } else if !(source.columns.contains_key(name) || export && OWN_COLUMNS.contains(&name.as_str())) {
             wrong.push(unknown(name, source));
         }
     }
@@ -41,7 +41,7 @@ pub(crate) fn check_first_object(line: &[u8], source: &Source) -> Result<(), Err
     let Ok(object) = json_fields(line) else { return Ok(()) };
     let export = is_export(object.keys(), source);
     let names = object.keys().filter(|name| {
-        !source.columns.contains_key(*name) && !(export && OWN_COLUMNS.contains(&name.as_str()))
+        !(source.columns.contains_key(*name) || export && OWN_COLUMNS.contains(&name.as_str()))
     });
     let mut wrong: Vec<_> = names.map(|name| unknown(name, source)).collect();
     let missing =

@@ -95,14 +95,14 @@ fn json_cells<'a>(row: &[u8], source: &Source) -> Result<Cells<'a>, Unsplit> {
     let mut cells = text::json_fields(row).map_err(|why| unsplit(format!("is no JSON object: {why}")))?;
     let own = is_export(cells.keys(), source);
     let unknown = |name: &&String| {
-        !source.columns.contains_key(*name) && !(own && OWN_COLUMNS.contains(&name.as_str()))
+        !(source.columns.contains_key(*name) || own && OWN_COLUMNS.contains(&name.as_str()))
     };
     if let Some(name) = cells.keys().find(unknown) {
         let reason = format!("`{name}` is no column of source `{}`", source.name);
         return Err(Unsplit { column: Some(name.clone()), reason });
     }
-    let mut cell = |name| cells.swap_remove(name).flatten().map(|cell| Cow::Owned(cell.text));
-    Ok(source.columns.keys().map(|name| cell(name)).collect())
+    let cell = |name| cells.swap_remove(name).flatten().map(|cell| Cow::Owned(cell.text));
+    Ok(source.columns.keys().map(cell).collect())
 }
 
 /// Rows that died once, as they were kept, for another try. Lines of JSON are split again, since a column may have been

@@ -75,10 +75,10 @@ pub enum Error {
     Blobs(#[from] tidemill_blobs::Error),
     /// The model could not be asked.
     #[error("model")]
-    Registry(#[from] tidemill_registry::Error),
+    Registry(#[source] Box<tidemill_registry::Error>),
     /// The views could not be waited for.
     #[error("views")]
-    Training(#[from] tidemill_training::Error),
+    Training(#[source] Box<tidemill_training::Error>),
     /// The dataset could not be read.
     #[error("rows")]
     Rows(#[from] tidemill_rows::Error),
@@ -128,6 +128,18 @@ impl Error {
     }
 }
 
+impl From<tidemill_registry::Error> for Error {
+    fn from(error: tidemill_registry::Error) -> Self {
+        Self::Registry(Box::new(error))
+    }
+}
+
+impl From<tidemill_training::Error> for Error {
+    fn from(error: tidemill_training::Error) -> Self {
+        Self::Training(Box::new(error))
+    }
+}
+
 /// What was declared or asked wrongly stays wrong; servers, secrets and webhooks may come back.
 impl From<Error> for JobError {
     fn from(error: Error) -> Self {
@@ -136,8 +148,8 @@ impl From<Error> for JobError {
             Error::Store(error) => error.into(),
             Error::Lake(error) => error.into(),
             Error::Blobs(error) => error.into(),
-            Error::Registry(error) => error.into(),
-            Error::Training(error) => error.into(),
+            Error::Registry(error) => (*error).into(),
+            Error::Training(error) => (*error).into(),
             Error::Secret(_) | Error::Delivery(_) => Self::Retry(error.fault()),
             _ => Self::Discard(error.fault()),
         }

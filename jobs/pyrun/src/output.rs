@@ -88,7 +88,7 @@ impl Output {
         self.look();
         let open = self.lines.end_open();
         self.add(open);
-        Vec::from_iter(self.last.iter().map(String::as_str)).join("\n")
+        self.last.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
     }
 
     /// Reads what was written since the last look.

@@ -53,7 +53,8 @@ pub(crate) fn rows(file: &mut impl Write, batch: &RecordBatch) -> Result<(), Err
                 Value::Null if columns.len() == 1 => line.push_str("\"\""),
                 Value::Null => {}
                 Value::String(text) => line.push_str(&cell(&text)),
-                Value::Float(number) => line.push_str(&format!("{number:?}")),
+                // All digits that tell it from its neighbours.
+                Value::Float(number) => line.extend([format!("{number:?}")]),
                 other => line.push_str(&other.to_string()),
             }
         }

@@ -89,7 +89,7 @@ fn converted(column: &str, array: &ArrayRef, ty: Type) -> Result<ArrayRef, Error
         (from, Type::Float) if from.is_decimal() => {
             let text = cast(array, &DataType::Utf8)?;
             let parsed = text.as_string::<i32>().iter().map(|text| text.and_then(|text| text.parse().ok()));
-            Ok(Arc::new(arrow::array::PrimitiveArray::<Float64Type>::from_iter(parsed)))
+            Ok(Arc::new(parsed.collect::<arrow::array::PrimitiveArray<Float64Type>>()))
         }
         (DataType::Time32(_) | DataType::Time64(_) | DataType::Null, _) => Ok(cast(array, &DataType::Utf8)?),
         _ => normal(array, ty),

@@ -20,7 +20,7 @@ pub enum Format {
 pub struct Writer<W: Write + Send>(Kind<W>);
 
 enum Kind<W: Write + Send> {
-    Parquet(ArrowWriter<W>),
+    Parquet(Box<ArrowWriter<W>>),
     Csv(W),
 }
 
@@ -31,7 +31,7 @@ impl<W: Write + Send> Writer<W> {
     /// A column that the format can't hold, or the file can't be written.
     pub fn open(format: Format, mut file: W, schema: &SchemaRef) -> Result<Self, Error> {
         Ok(Self(match format {
-            Format::Parquet => Kind::Parquet(ArrowWriter::try_new(file, schema.clone(), Some(properties()))?),
+            Format::Parquet => Kind::Parquet(Box::new(ArrowWriter::try_new(file, schema.clone(), Some(properties()))?)),
             Format::Csv => {
                 csv::header(&mut file, schema)?;
                 Kind::Csv(file)
@@ -56,7 +56,7 @@ impl<W: Write + Send> Writer<W> {
     /// As [`open`](Self::open).
     pub fn finish(self) -> Result<W, Error> {
         match self.0 {
-            Kind::Parquet(writer) => Ok(writer.into_inner()?),
+            Kind::Parquet(writer) => Ok((*writer).into_inner()?),
             Kind::Csv(mut file) => {
                 file.flush()?;
                 Ok(file)

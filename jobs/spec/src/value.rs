@@ -307,7 +307,7 @@ mod tests {
             ),
             (
                 json!(336_432_622_316_028_723.0),
-                "3.364326223160287e17, which may have lost digits on its way: send ints beyond 2^53 as text",
+                "3.3643262231602874e+17, which may have lost digits on its way: send ints beyond 2^53 as text",
             ),
         ] {
             assert_eq!(read(json, Type::Int), Err(format!("expected int, got {got}")));

@@ -84,7 +84,7 @@ impl Lake {
                 );
                 streamed.map_err(|failure| match failure {
                     Failure::Duck(error) => Failure::Other(Error::UsersQuery(error)),
-                    other => other,
+                    other @ Failure::Other(_) => other,
                 })?;
                 Ok(queried)
             })
@@ -161,10 +161,18 @@ impl Lake {
 fn offered<'a>(objects: &'a Objects, views: &'a [View]) -> Vec<Offered<'a>> {
     let mut tables = Vec::new();
     let mut offer = |schema, name: &'a str, table, bare| tables.push(Offered { schema, name, table, bare });
-    objects.sources.keys().for_each(|name| offer("source", name, Table::source(name), true));
-    views.iter().for_each(|view| offer("view", view.name(), view.table(), true));
-    objects.sources.keys().for_each(|name| offer("dead", name, Table::dead(name), false));
-    objects.models.keys().for_each(|name| offer("predictions", name, Table::predictions(name), false));
+    for name in objects.sources.keys() {
+        offer("source", name, Table::source(name), true);
+    }
+    for view in views {
+        offer("view", view.name(), view.table(), true);
+    }
+    for name in objects.sources.keys() {
+        offer("dead", name, Table::dead(name), false);
+    }
+    for name in objects.models.keys() {
+        offer("predictions", name, Table::predictions(name), false);
+    }
     tables
 }
 

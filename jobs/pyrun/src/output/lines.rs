@@ -49,11 +49,11 @@ impl Lines {
 
     fn end(&mut self) -> String {
         let ended = std::mem::take(self);
-        let mut line = String::from_utf8_lossy(&ended.open).into_owned();
-        if ended.left_out > 0 {
-            line.push_str(&format!("… ({} more bytes)", ended.left_out));
+        let line = String::from_utf8_lossy(&ended.open);
+        match ended.left_out {
+            0 => line.into_owned(),
+            left_out => format!("{line}… ({left_out} more bytes)"),
         }
-        line
     }
 }
 

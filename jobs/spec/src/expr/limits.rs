@@ -7,7 +7,7 @@
 /// Longest expression of a pipeline.
 pub(crate) const CEL: Limits = Limits { characters: 4_096, words: 600, brackets: 64 };
 /// Longest SQL expression over one row.
-pub(crate) const SQL: Limits = Limits { characters: 16_384, words: 4_000, brackets: 1_000 };
+pub(crate) const SQL: Limits = Limits { characters: 16_384, words: 1_000, brackets: 64 };
 
 /// What an expression may have.
 #[derive(Clone, Copy, Debug)]

@@ -7,7 +7,9 @@
 use std::ops::{ControlFlow, Range};
 
 use sqlparser::{
-    ast::{Expr, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, Visit as _, Visitor},
+    ast::{
+        Expr, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, UnaryOperator, Visit as _, Visitor,
+    },
     dialect::DuckDbDialect,
     parser::{Parser, ParserError},
     tokenizer::{Token, TokenWithSpan, Tokenizer, Whitespace},
@@ -208,7 +210,9 @@ impl Visitor for Columns<'_> {
             Expr::CompoundIdentifier(names) => {
                 let joined: Vec<&str> = names.iter().map(|name| name.value.as_str()).collect();
                 self.of.add(&joined.join("."));
-                names.iter().for_each(|name| self.of.quote(name));
+                for name in names {
+                    self.of.quote(name);
+                }
             }
             // `current_date`: a word without parentheses is a column where there is one of that name.
             Expr::Function(function) if matches!(function.args, FunctionArguments::None) => {
@@ -217,6 +221,15 @@ impl Visitor for Columns<'_> {
                     self.of.moments.push(name.value.to_lowercase());
                     self.of.quote(name);
                 }
+            }
+            // `not + 1` is the negation of `+1`, whatever columns there are.
+            Expr::UnaryOp { op: UnaryOperator::Not, expr }
+                if matches!(
+                    **expr,
+                    Expr::UnaryOp { op: UnaryOperator::Plus | UnaryOperator::Minus, .. }
+                ) =>
+            {
+                return ControlFlow::Break("`not` negates a condition; write a column of that name in quotes".to_owned());
             }
             Expr::Function(function) if function.over.is_some() => {
                 return ControlFlow::Break(format!("`{}` needs many rows", function.name));

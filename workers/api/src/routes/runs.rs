@@ -4,7 +4,7 @@ use axum::{
     extract::{Path, State},
     http::HeaderMap,
 };
-use chrono::{Datelike as _, NaiveDate, TimeDelta};
+use chrono::{NaiveDate, TimeDelta};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tidemill_core::{Fault, RunId, RunState, Time, calendar::within_reach};
@@ -74,10 +74,6 @@ pub(super) async fn start(State(api): State<Api>, headers: HeaderMap, Body(body)
         return Err(ApiError::unknown(320, "pipeline", &body.pipeline, objects.pipelines.keys()));
     }
     let key = headers.get(idempotency::HEADER).and_then(|key| key.to_str().ok()).map(str::to_owned);
-    if let Some(date) = body.date.filter(|date| !(1..=9999).contains(&date.year())) {
-        let fault = Fault::coded(112, format!("`date` is {date}"));
-        return Err(ApiError::malformed(fault.hint("write a day of the years 1 to 9999: 2013-06-01")));
-    }
     let day = match body.date {
         Some(date) if !within_reach(date) => {
             let fault = Fault::coded(112, format!("no run stands for {date}"));

@@ -178,23 +178,28 @@ async fn post_retry(session: &Session, run: &str, code: RetryCode) -> Result<Val
 
 /// Which code and which definition the steps run with, where there is a choice.
 fn with_code(retried: &Value) -> String {
-    let mut said = String::new();
+    [code_of(retried), definition_of(retried)].concat()
+}
+
+fn code_of(retried: &Value) -> String {
     let changed = plain(&retried["code"]["changed"]);
-    if !changed.is_empty() {
-        said.push_str(&match retried["code"]["used"].as_str() {
-            Some("pinned") => {
-                format!("\n  with the code of then; changed since: {changed} (--code current runs the code of now)")
-            }
-            _ => format!("\n  with the code of now; changed since: {changed} (--code pinned runs the code of then)"),
-        });
+    match retried["code"]["used"].as_str() {
+        _ if changed.is_empty() => String::new(),
+        Some("pinned") => {
+            format!("\n  with the code of then; changed since: {changed} (--code current runs the code of now)")
+        }
+        _ => format!("\n  with the code of now; changed since: {changed} (--code pinned runs the code of then)"),
     }
+}
+
+fn definition_of(retried: &Value) -> String {
     let (used, in_force) = (&retried["definition"]["used"], &retried["definition"]["in_force"]);
-    if in_force.is_i64() && used != in_force {
-        said.push_str(&format!(
-            "\n  steps as version {used} of the pipeline declares them; version {in_force} is for new runs: tidemill run"
-        ));
+    if !in_force.is_i64() || used == in_force {
+        return String::new();
     }
-    said
+    format!(
+        "\n  steps as version {used} of the pipeline declares them; version {in_force} is for new runs: tidemill run PIPELINE"
+    )
 }
 
 /// Asks on a terminal; elsewhere `--yes` is needed.
