@@ -94,9 +94,8 @@ fn json_cells<'a>(row: &[u8], source: &Source) -> Result<Cells<'a>, Unsplit> {
     let unsplit = |reason: String| Unsplit { column: None, reason };
     let mut cells = text::json_fields(row).map_err(|why| unsplit(format!("is no JSON object: {why}")))?;
     let own = is_export(cells.keys(), source);
-    let unknown = |name: &&String| {
-        !(source.columns.contains_key(*name) || own && OWN_COLUMNS.contains(&name.as_str()))
-    };
+    let unknown =
+        |name: &&String| !(source.columns.contains_key(*name) || own && OWN_COLUMNS.contains(&name.as_str()));
     if let Some(name) = cells.keys().find(unknown) {
         let reason = format!("`{name}` is no column of source `{}`", source.name);
         return Err(Unsplit { column: Some(name.clone()), reason });

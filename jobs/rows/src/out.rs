@@ -31,7 +31,9 @@ impl<W: Write + Send> Writer<W> {
     /// A column that the format can't hold, or the file can't be written.
     pub fn open(format: Format, mut file: W, schema: &SchemaRef) -> Result<Self, Error> {
         Ok(Self(match format {
-            Format::Parquet => Kind::Parquet(Box::new(ArrowWriter::try_new(file, schema.clone(), Some(properties()))?)),
+            Format::Parquet => {
+                Kind::Parquet(Box::new(ArrowWriter::try_new(file, schema.clone(), Some(properties()))?))
+            }
             Format::Csv => {
                 csv::header(&mut file, schema)?;
                 Kind::Csv(file)

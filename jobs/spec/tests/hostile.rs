@@ -294,8 +294,7 @@ fn the_longest_and_deepest_expressions_that_are_taken_fit_the_stack() {
     assert!(columns(&format!("a{}", " + a".repeat(400))).is_ok());
     // The parser tries the second meaning of a word after the first one failed, at each level: twice the work for each.
     for part in ["CASE WHEN a THEN ", "CAST("] {
-        let deep = columns(&format!("{}a", part.repeat(17))).unwrap_err();
-        assert!(deep.message.contains("levels deep"), "{deep}");
+        assert!(columns(&format!("{}a", part.repeat(17))).is_err(), "{part}");
     }
     let chain = columns(&format!("a{}", " + a".repeat(1_999))).unwrap_err();
     assert!(chain.message.contains("names, numbers and signs"), "{chain}");

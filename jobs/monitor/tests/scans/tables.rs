@@ -55,7 +55,10 @@ async fn what_cannot_be_judged_and_what_is_above_a_warning_close_no_incident() {
     let defects = first.results.iter().find(|result| result.check == "defects").unwrap();
     assert_eq!((first.status, defects.column.as_str(), defects.value), (Verdict::Fail, "pages", Some(1.0)));
     let note = defects.note.as_ref().unwrap();
-    assert!(note.starts_with("infinite in 240 rows, the first is row 1: {") && note.contains("\"visit\":720"), "{note}");
+    assert!(
+        note.starts_with("infinite in 240 rows, the first is row 1: {") && note.contains("\"visit\":720"),
+        "{note}"
+    );
     assert!(first.incident.is_some());
     let page = String::from_utf8(world.deps.blobs.get_at(&first.report).await.unwrap().to_vec()).unwrap();
     assert!(page.contains("Defects") && page.contains("infinite in 240 rows"));

@@ -91,8 +91,10 @@ const WORDS: [&str; 78] = [
 #[tokio::test]
 async fn every_name_that_check_takes_works_in_expressions() {
     let world = World::new().await;
-    let taken: Vec<&str> =
-        WORDS.into_iter().filter(|word| columns(&format!("{word} + 1")).is_ok_and(|found| found == [*word])).collect();
+    let taken: Vec<&str> = WORDS
+        .into_iter()
+        .filter(|word| columns(&format!("{word} + 1")).is_ok_and(|found| found == [*word]))
+        .collect();
     assert!(taken.contains(&"at") && taken.contains(&"limit") && taken.len() > 20, "{taken:?}");
 
     let columns: Vec<(&str, Type)> =

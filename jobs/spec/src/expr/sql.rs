@@ -180,7 +180,7 @@ fn misplaced(token: &Token) -> Option<String> {
 
 /// Levels of brackets, calls and `CASE`. The parser takes twice the time for each level of some that are wrong: 0.1 s for
 /// these.
-const NESTED_MAX: usize = 16;
+const NESTED_MAX: usize = 12;
 /// Levels of operators, which stand in a row in the text; DuckDB refuses a thousand.
 const DEPTH_MAX: usize = 500;
 
@@ -224,12 +224,11 @@ impl Visitor for Columns<'_> {
             }
             // `not + 1` is the negation of `+1`, whatever columns there are.
             Expr::UnaryOp { op: UnaryOperator::Not, expr }
-                if matches!(
-                    **expr,
-                    Expr::UnaryOp { op: UnaryOperator::Plus | UnaryOperator::Minus, .. }
-                ) =>
+                if matches!(**expr, Expr::UnaryOp { op: UnaryOperator::Plus | UnaryOperator::Minus, .. }) =>
             {
-                return ControlFlow::Break("`not` negates a condition; write a column of that name in quotes".to_owned());
+                return ControlFlow::Break(
+                    "`not` negates a condition; write a column of that name in quotes".to_owned(),
+                );
             }
             Expr::Function(function) if function.over.is_some() => {
                 return ControlFlow::Break(format!("`{}` needs many rows", function.name));

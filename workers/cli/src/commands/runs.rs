@@ -186,9 +186,13 @@ fn code_of(retried: &Value) -> String {
     match retried["code"]["used"].as_str() {
         _ if changed.is_empty() => String::new(),
         Some("pinned") => {
-            format!("\n  with the code of then; changed since: {changed} (--code current runs the code of now)")
+            format!(
+                "\n  with the code of then; changed since: {changed} (--code current runs the code of now)"
+            )
         }
-        _ => format!("\n  with the code of now; changed since: {changed} (--code pinned runs the code of then)"),
+        _ => format!(
+            "\n  with the code of now; changed since: {changed} (--code pinned runs the code of then)"
+        ),
     }
 }
 
