@@ -209,7 +209,7 @@ mod tests {
         let [x, y] = &report.columns[..] else { panic!("two columns") };
         assert_eq!((x.kind.as_str(), x.null_rate_current, y.ks_exact), ("number", Some(0.5), Some(0.0)));
         let other = write(folder.path(), "semi.csv", "x;y\n1;2\n");
-        assert_eq!(refused(&good, &other, &[]).await.0, 902);
+        assert_eq!(refused(&good, &other, &[]).await.0, 503);
     }
 
     #[tokio::test]

@@ -255,7 +255,7 @@ mod tests {
         assert_eq!(
             retried(json!({ "used": "pinned", "changed": ["a.py", "b.py"] }), (1, 2)),
             "\n  with the code of then; changed since: a.py, b.py (--code current runs the code of now)\
-             \n  steps as version 1 of the pipeline declares them; version 2 is for new runs: tidemill run"
+             \n  steps as version 1 of the pipeline declares them; version 2 is for new runs: tidemill run PIPELINE"
         );
     }
 }
