@@ -66,7 +66,9 @@ OPEN = "SELECT count(*) FROM engine.run WHERE pipeline = 'ingest.upload' AND fin
 UPLOADS = """
     SELECT count(*), count(published_at), coalesce(sum(rows), 0), coalesce(sum(dead_letters), 0)
     FROM catalog.upload"""
-FAILED = "SELECT count(*) FROM engine.run WHERE pipeline = 'ingest.upload' AND state <> 'completed'"
+FAILED = """
+    SELECT count(*) FROM engine.run
+    WHERE pipeline = 'ingest.upload' AND state NOT IN ('completed', 'running')"""
 DELAYS = """
     SELECT extract(epoch FROM published_at - accepted_at) FROM catalog.upload
     WHERE published_at IS NOT NULL ORDER BY 1"""
@@ -127,7 +129,7 @@ def measure(dev, options):
     print(f"uploads      {wanted} of {options.clients} clients in {sent:.1f} s")
     print(
         f"             {accepted} accepted, {published} in the lake, {failed} failed, "
-        f"{len(refused)} clients refused"
+        f"{accepted - published - failed} unfinished, {len(refused)} clients refused"
     )
     print(
         f"rows         {rows} of {wanted * options.rows} in the lake, {letters} dead letters"
