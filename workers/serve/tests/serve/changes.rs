@@ -77,11 +77,11 @@ async fn a_version_with_other_keys_changes_nothing_for_the_champion() {
 #[tokio::test]
 async fn a_model_that_can_t_be_loaded_is_named_and_takes_no_other_out_of_the_balancer() {
     let mut world = with_model(&["constant", "0.1"]).await;
-    // Its pickle names a function of the project, whose code doesn't come with it.
-    world.add("shaped", 1, &["project"]).await;
+    world.add("shaped", 1, &["constant", "0.2"]).await;
+    world.change("shaped", 1, |version| version.artifact = "artifacts/gone".to_owned());
     world.promote("shaped", 1).await;
     let reason = "shaped@champion (version 1)";
-    soon(async || world.readyz().await.1.contains("No module named 'shape'")).await;
+    soon(async || world.readyz().await.1.contains("artifacts/gone")).await;
     let (status, told) = world.readyz().await;
     assert!(status == 200 && told.starts_with("ok\n") && told.contains(reason), "{status} {told}");
     assert_eq!(ask(&world, "late").await.0, 200);
@@ -93,12 +93,12 @@ async fn a_model_that_can_t_be_loaded_is_named_and_takes_no_other_out_of_the_bal
     };
     assert_eq!(ready("late").await, (200, json!({"name": "late", "ready": true})));
     let (status, told) = ready("shaped").await;
-    assert!(status == 503 && told["reason"].as_str().unwrap().contains("shape"), "{told}");
+    assert!(status == 503 && told["reason"].as_str().unwrap().contains("artifacts/gone"), "{told}");
     assert_eq!(ready("nothing").await.0, 404);
     let replicas = world.online.replicas().await.unwrap();
     let failed = &replicas[0].models["shaped"][&1];
     assert!(
-        matches!(failed, tidemill_online::Served::Failed(reason) if reason.contains("shape")),
+        matches!(failed, tidemill_online::Served::Failed(reason) if reason.contains("artifacts/gone")),
         "{failed:?}"
     );
 }
