@@ -2,6 +2,7 @@ import datetime as dt
 import math
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -10,12 +11,24 @@ from tidemill import transform, types
 ROWS = pa.table({"x": pa.array([1.0, None, math.nan]), "name": pa.array(["a", None, "ü"])})
 
 
-def test_nulls_and_nan_stay_apart_through_a_row_function() -> None:
-    result = transform.run(lambda row: {"y": row["x"]}, "row", ROWS, {"y": "float"})
-    values = result.rows.column("y").to_pylist()
-    assert values[:2] == [1.0, None]
-    assert math.isnan(values[2])
+def test_a_function_is_given_what_is_there_and_what_it_makes_that_is_not_finite_is_null() -> None:
+    seen = []
+
+    def by_row(row: dict[str, Any]) -> dict[str, Any]:
+        seen.append(row["x"])
+        return {"y": row["x"], "z": math.inf}
+
+    result = transform.run(by_row, "row", ROWS, {"y": "float", "z": "float"})
+    assert seen[:2] == [1.0, None]
+    assert math.isnan(seen[2])
+    assert result.rows.to_pydict() == {"y": [1.0, None, None], "z": [None, None, None]}
     assert result.failures == []
+    for batch in (
+        lambda table: {"y": table.column("x"), "z": np.array([1.0, -np.inf, np.nan])},
+        lambda table: pd.DataFrame({"y": table.column("x").to_pylist(), "z": [1.0, -math.inf, math.nan]}),
+    ):
+        result = transform.run(batch, "batch", ROWS, {"y": "float", "z": "float"})
+        assert result.rows.to_pydict() == {"y": [1.0, None, None], "z": [1.0, None, None]}
 
 
 def test_a_row_that_raises_fails_alone() -> None:

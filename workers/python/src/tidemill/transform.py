@@ -131,7 +131,8 @@ def _failure(row: int, error: BaseException) -> Failure:
 
 
 def _table(columns: dict[str, Any]) -> pa.Table:
-    return pa.table(columns)
+    """Floats that are not finite are null, as where SQL computes them."""
+    return pa.table({name: types.finite(values) for name, values in columns.items()})
 
 
 def _nulls(rows: int, out: Columns) -> pa.Table:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 ARROW: dict[str, pa.DataType] = {
     "string": pa.string(),
@@ -61,3 +62,10 @@ def column(values: Any, name: str) -> pa.Array:
     if name == "string" and any(value is not None and not isinstance(value, str) for value in plain):
         raise pa.ArrowInvalid(f"expected string, got {next(v for v in plain if not isinstance(v, str))!r}")
     return pa.array(plain, type=ARROW[name], from_pandas=False)
+
+
+def finite(values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """The same column with null for NaN and infinity, which no float of ours is."""
+    if not pa.types.is_floating(values.type):
+        return values
+    return pc.if_else(pc.is_finite(values), values, pa.scalar(None, values.type))
