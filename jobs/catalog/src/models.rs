@@ -91,8 +91,8 @@ pub struct ModelAlias {
 /// A move of an alias.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AliasMove {
-    /// The version that it named from then on.
-    pub version: i32,
+    /// The version that it named from then on; `None`: it was taken away.
+    pub version: Option<i32>,
     /// When, on the data clock.
     pub at: Time,
 }
@@ -181,7 +181,7 @@ impl Catalog {
 
     /// The moves of an alias, the first first, by the data clock.
     pub async fn alias_moves(&self, model: &str, alias: &str) -> Result<Vec<AliasMove>, Error> {
-        let rows: Vec<(i32, Time)> = sqlx::query_as(include_str!("../queries/model/moves.sql"))
+        let rows: Vec<(Option<i32>, Time)> = sqlx::query_as(include_str!("../queries/model/moves.sql"))
             .bind(model)
             .bind(alias)
             .fetch_all(self.pool())
@@ -232,6 +232,7 @@ impl Catalog {
             .bind(model)
             .bind(alias)
             .bind(only_first)
+            .bind(data_clock(tx).await?)
             .fetch_optional(tx.conn())
             .await?;
         Ok(row.map(|(version,)| version))

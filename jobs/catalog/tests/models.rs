@@ -77,7 +77,7 @@ async fn registrations_at_once_are_counted_one_by_one() {
 }
 
 #[tokio::test]
-async fn a_rollback_returns_to_the_version_before_and_only_once() {
+async fn a_rollback_returns_to_the_version_before_once_and_every_move_is_kept() {
     let (_engine, catalog) = catalog().await;
     for key in ["run_1", "run_2"] {
         register(&catalog, key, "artifacts/a").await;
@@ -102,8 +102,16 @@ async fn a_rollback_returns_to_the_version_before_and_only_once() {
     assert_eq!(rollback().await, None);
     // What it was is known, repeats left out.
     let moves = catalog.alias_moves("late_flight", "champion").await.unwrap();
-    assert_eq!(moves.iter().map(|moved| moved.version).collect::<Vec<_>>(), [1, 2, 1]);
+    assert_eq!(moves.iter().map(|moved| moved.version).collect::<Vec<_>>(), [Some(1), Some(2), Some(1)]);
     assert!(moves.is_sorted_by_key(|moved| moved.at));
+
+    let mut tx = catalog.store().begin().await.unwrap();
+    assert_eq!(catalog.remove_alias(&mut tx, "late_flight", "champion", false).await.unwrap(), Some(1));
+    assert_eq!(catalog.remove_alias(&mut tx, "late_flight", "champion", false).await.unwrap(), None);
+    tx.commit().await.unwrap();
+    let moves = catalog.alias_moves("late_flight", "champion").await.unwrap();
+    assert_eq!(moves.last().unwrap().version, None);
+    assert_eq!(moves.len(), 4);
 }
 
 #[tokio::test]

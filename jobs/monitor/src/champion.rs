@@ -14,30 +14,28 @@ const NEARLY: f64 = 0.9;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Served {
     pub(crate) version: i32,
-    /// It was champion in the window; else it is the first that ever was, promoted later.
+    /// It was champion in the window; else none was, and it is the first that ever became it.
     pub(crate) then: bool,
 }
 
-/// The version that was champion for the longest part of a window; before any was, the first that became it. `moves` are
+/// The version that was champion for the longest part of a window; where none was, the first that ever became it. `moves` are
 /// those of the alias, by the data clock.
 pub(crate) fn serving(moves: &[AliasMove], window: &Range<Time>) -> Option<Served> {
-    let first = moves.first()?;
+    let first = moves.iter().find_map(|moved| moved.version)?;
     let ends = moves.iter().skip(1).map(|next| next.at).chain([Time::MAX_UTC]);
     let mut held: Vec<(i32, TimeDelta)> = Vec::new();
     for (one, end) in moves.iter().zip(ends) {
         let part = end.min(window.end) - one.at.max(window.start);
-        if part <= TimeDelta::zero() {
-            continue;
-        }
-        match held.iter_mut().find(|(version, _)| *version == one.version) {
+        let Some(version) = one.version.filter(|_| part > TimeDelta::zero()) else { continue };
+        match held.iter_mut().find(|(other, _)| *other == version) {
             Some((_, held)) => *held += part,
-            None => held.push((one.version, part)),
+            None => held.push((version, part)),
         }
     }
     let longest = held.iter().map(|(_, part)| *part).max();
     let nearly = longest.map(|longest| longest.as_seconds_f64() * NEARLY);
     let taken = nearly.and_then(|nearly| held.iter().find(|(_, part)| part.as_seconds_f64() >= nearly));
-    Some(taken.map_or(Served { version: first.version, then: false }, |(version, _)| Served {
+    Some(taken.map_or(Served { version: first, then: false }, |(version, _)| Served {
         version: *version,
         then: true,
     }))
@@ -52,7 +50,7 @@ mod tests {
     }
 
     fn moved(version: i32, when: &str) -> AliasMove {
-        AliasMove { version, at: at(when) }
+        AliasMove { version: Some(version), at: at(when) }
     }
 
     fn of(moves: &[AliasMove], from: &str, to: &str) -> Option<(i32, bool)> {
@@ -77,6 +75,12 @@ mod tests {
             moved(1, "2017-07-25T00:00:00"),
         ];
         assert_eq!(july(&back), Some((1, true)));
+        // While none was champion, none answered.
+        let removed = AliasMove { version: None, at: at("2017-07-02T00:00:00") };
+        let again = [moved(1, "2017-06-01T00:00:00"), removed, moved(2, "2017-07-20T00:00:00")];
+        assert_eq!(july(&again), Some((2, true)));
+        assert_eq!(july(&again[..2]), Some((1, true)));
+        assert_eq!(of(&again, "2017-07-03T00:00:00", "2017-07-10T00:00:00"), Some((1, false)));
     }
 
     #[test]
