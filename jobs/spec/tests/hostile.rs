@@ -292,9 +292,16 @@ fn the_longest_and_deepest_expressions_that_are_taken_fit_the_stack() {
         }
     }
     assert!(columns(&format!("a{}", " + a".repeat(400))).is_ok());
-    // The parser tries the second meaning of a word after the first one failed, at each level: twice the work for each.
-    for part in ["CASE WHEN a THEN ", "CAST("] {
-        assert!(columns(&format!("{}a", part.repeat(17))).is_err(), "{part}");
+    let brackets = format!("{}a{}", "(b OR c AND d = e + f * -".repeat(30), "::INT)".repeat(30));
+    assert!(columns(&brackets).is_ok());
+    // Where one is wrong, the parser reads each level twice.
+    for (open, close) in [("CASE WHEN a THEN ", " END"), ("CAST(", " AS INT)"), ("floor( ", ")"), ("a[", "]")]
+    {
+        let nested = |inner: &str, count| format!("{}{inner}{}", open.repeat(count), close.repeat(count));
+        assert!(columns(&nested("a", 12)).is_ok(), "{open}");
+        assert!(columns(&nested("a b", 12)).is_err(), "{open}");
+        let error = columns(&nested("a", 13)).unwrap_err();
+        assert_eq!(error.message, "more than 12 calls and `CASE` within each other", "{open}");
     }
     let chain = columns(&format!("a{}", " + a".repeat(1_999))).unwrap_err();
     assert!(chain.message.contains("names, numbers and signs"), "{chain}");

@@ -89,7 +89,6 @@ const WORDS: [&str; 78] = [
 ];
 
 #[tokio::test]
-#[ignore = "a column named `all` is read wrongly in a label's `asked_at`"]
 async fn every_name_that_check_takes_works_in_expressions() {
     let world = World::new().await;
     let taken: Vec<&str> = WORDS
@@ -98,9 +97,9 @@ async fn every_name_that_check_takes_works_in_expressions() {
         .collect();
     assert!(taken.contains(&"at") && taken.contains(&"limit") && taken.len() > 20, "{taken:?}");
 
-    let columns: Vec<(&str, Type)> =
+    let fields: Vec<(&str, Type)> =
         [("user", Type::Int)].into_iter().chain(taken.iter().map(|word| (*word, Type::Int))).collect();
-    let visits = source("visits", &columns, &["user"]);
+    let visits = source("visits", &fields, &["user"]);
     let user = entity("user", &[("user", Type::Int)]);
     let mut visit = row([("user", Value::Int(1)), ("happened_at", instant(0)), ("valid_at", instant(0))]);
     visit.extend(row([("created_at", instant(0)), ("seq", Value::Int(0)), ("deleted", Value::Bool(false))]));
@@ -116,7 +115,13 @@ async fn every_name_that_check_takes_works_in_expressions() {
         assert_eq!(rows[0][*word], Value::Int(8), "{word}");
     }
 
+    let mut refused = Vec::new();
     for word in &taken {
+        let mut asked_at = format!("happened_at + to_days({word} - 7)");
+        if columns(&asked_at).is_err() {
+            refused.push(*word);
+            asked_at = format!("happened_at + to_days(\"{word}\" - 7)");
+        }
         let label = Label {
             name: (*word).to_owned(),
             meta: Meta::default(),
@@ -124,7 +129,7 @@ async fn every_name_that_check_takes_works_in_expressions() {
             source: "visits".to_owned(),
             ty: Type::Int,
             sql: format!("{word} * 2"),
-            asked_at: format!("happened_at + to_days({word} - 7)"),
+            asked_at,
         };
         let request = LabelRequest {
             label,
@@ -139,4 +144,6 @@ async fn every_name_that_check_takes_works_in_expressions() {
         let rows = rows_of(&labels.rows).unwrap();
         assert_eq!((&rows[0][*word], &rows[0]["label_ts"]), (&Value::Int(14), &instant(0)), "{word}");
     }
+    // Words that mean something else there; `check` says so.
+    assert_eq!(refused, ["all"]);
 }

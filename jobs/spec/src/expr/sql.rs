@@ -8,9 +8,11 @@ use std::ops::{ControlFlow, Range};
 
 use sqlparser::{
     ast::{
-        Expr, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, UnaryOperator, Visit as _, Visitor,
+        Expr, Function, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, UnaryOperator,
+        Visit as _, Visitor,
     },
     dialect::DuckDbDialect,
+    keywords::Keyword,
     parser::{Parser, ParserError},
     tokenizer::{Token, TokenWithSpan, Tokenizer, Whitespace},
 };
@@ -50,18 +52,18 @@ impl Expression {
         let dialect = DuckDbDialect {};
         let tokens = Tokenizer::new(&dialect, text).tokenize_with_location();
         let tokens = tokens.map_err(|error| syntax_error(text, &error.to_string()))?;
-        if let Some(message) = tokens.iter().find_map(|token| Some((misplaced(&token.token)?, token))) {
-            let (message, TokenWithSpan { span, .. }) = message;
+        let misplaced = tokens.iter().find_map(|token| Some((misplaced(&token.token)?, token)));
+        if let Some((message, TokenWithSpan { span, .. })) = misplaced.or_else(|| too_nested(&tokens)) {
             return Err(InvalidSql { message, offset: offset(text, span.start.line, span.start.column) });
         }
         let invalid = |error: ParserError| match error {
             ParserError::RecursionLimitExceeded => InvalidSql {
-                message: format!("it is nested more than {NESTED_MAX} levels deep"),
+                message: format!("it is nested more than {DEPTH_MAX} levels deep"),
                 offset: None,
             },
             other => syntax_error(text, &other.to_string()),
         };
-        let parser = Parser::new(&dialect).with_recursion_limit(NESTED_MAX);
+        let parser = Parser::new(&dialect).with_recursion_limit(DEPTH_MAX);
         let mut parser = parser.with_tokens_with_locations(tokens);
         let parsed = parser.parse_expr().map_err(invalid)?;
         let rest = parser.peek_token();
@@ -74,7 +76,7 @@ impl Expression {
         }
         let mut found =
             Self { text: text.to_owned(), columns: Vec::new(), moments: Vec::new(), bare: Vec::new() };
-        if let ControlFlow::Break(message) = parsed.visit(&mut Columns { of: &mut found, depth: 0 }) {
+        if let ControlFlow::Break(message) = parsed.visit(&mut Columns { of: &mut found }) {
             return Err(InvalidSql { message, offset: None });
         }
         found.bare.sort_by_key(|range| range.start);
@@ -178,16 +180,43 @@ fn misplaced(token: &Token) -> Option<String> {
     }
 }
 
-/// Levels of brackets, calls and `CASE`. The parser takes twice the time for each level of some that are wrong: 0.1 s for
-/// these.
+/// Levels of the parser, which takes some for a bracket: one for itself and one for each operator around it that binds
+/// tighter than the last.
+const DEPTH_MAX: usize = 200;
+/// Calls and `CASE` within each other. Where something is wrong within one, the parser reads it a second time as another
+/// form, at each level: twice the work for each, 0.1 s for these.
 const NESTED_MAX: usize = 12;
-/// Levels of operators, which stand in a row in the text; DuckDB refuses a thousand.
-const DEPTH_MAX: usize = 500;
+
+/// The call or `CASE` that is one too many within others.
+fn too_nested(tokens: &[TokenWithSpan]) -> Option<(String, &TokenWithSpan)> {
+    // What is open: whether it is a call or `CASE`, and not a bracket by itself.
+    let mut open = Vec::new();
+    let mut after_word = false;
+    for token in tokens {
+        let within_word = std::mem::take(&mut after_word);
+        match &token.token {
+            Token::Whitespace(_) => after_word = within_word,
+            Token::Word(word) if word.keyword == Keyword::CASE => open.push(true),
+            Token::Word(word) => {
+                after_word = !matches!(word.keyword, Keyword::AND | Keyword::OR);
+                if word.keyword == Keyword::END {
+                    open.pop();
+                }
+            }
+            Token::LParen | Token::LBracket => open.push(within_word),
+            Token::RParen | Token::RBracket => drop(open.pop()),
+            _ => {}
+        }
+        if open.iter().filter(|nested| **nested).count() > NESTED_MAX {
+            return Some((format!("more than {NESTED_MAX} calls and `CASE` within each other"), token));
+        }
+    }
+    None
+}
 
 /// Finds the columns of an expression.
 struct Columns<'e> {
     of: &'e mut Expression,
-    depth: usize,
 }
 
 impl Visitor for Columns<'_> {
@@ -198,10 +227,6 @@ impl Visitor for Columns<'_> {
     }
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<String> {
-        self.depth += 1;
-        if self.depth > DEPTH_MAX {
-            return ControlFlow::Break(format!("it is more than {DEPTH_MAX} operators deep"));
-        }
         match expr {
             Expr::Identifier(name) => {
                 self.of.add(&name.value);
@@ -230,16 +255,20 @@ impl Visitor for Columns<'_> {
                     "`not` negates a condition; write a column of that name in quotes".to_owned(),
                 );
             }
-            Expr::Function(function) if function.over.is_some() => {
-                return ControlFlow::Break(format!("`{}` needs many rows", function.name));
+            Expr::Function(Function { name, over: Some(_), .. }) => {
+                return ControlFlow::Break(format!("`{name}` needs many rows"));
+            }
+            // `f(all - 1)` is `f` of all `-1`, whatever columns there are.
+            Expr::Function(Function { args: FunctionArguments::List(list), .. })
+                if let Some(word) = list.duplicate_treatment =>
+            {
+                let word = word.to_string().to_lowercase();
+                return ControlFlow::Break(format!(
+                    "`{word}` before an argument is for aggregates; write a column of that name in quotes"
+                ));
             }
             _ => {}
         }
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_expr(&mut self, _: &Expr) -> ControlFlow<String> {
-        self.depth -= 1;
         ControlFlow::Continue(())
     }
 }
@@ -315,6 +344,8 @@ mod tests {
             "a -- net",
             "a /* net */ + 1",
             "a) + (b",
+            "abs(all - 1)",
+            "abs(distinct a)",
             "(a",
             "a + ?",
             "a + $1",
