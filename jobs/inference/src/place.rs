@@ -33,6 +33,8 @@ const LINE_CHARS_MAX: usize = 1000;
 /// What each place needs.
 pub(crate) struct Place {
     options: ModelOptions,
+    /// Longest a process may take until it answers.
+    load_limit: Duration,
     golden: Golden,
     queue: Arc<Queue>,
     health: Arc<Health>,
@@ -56,9 +58,10 @@ enum Trouble {
 
 impl Place {
     pub(crate) fn new(options: ModelOptions, golden: Golden, queue: Arc<Queue>, health: Arc<Health>) -> Self {
-        // Callers set the limits of calls; a load has its own.
+        let load_limit = options.python.time_limit;
+        // Callers set the limits of calls.
         let python = PyOptions { time_limit: Duration::MAX, ..options.python.clone() };
-        Self { options: ModelOptions { python, ..options }, golden, queue, health }
+        Self { options: ModelOptions { python, ..options }, load_limit, golden, queue, health }
     }
 
     /// Serves until the queue closes; says how the first start went. A panic costs the process and the requests it had, not
@@ -183,7 +186,7 @@ impl Place {
             self.golden.check(&outputs)?;
             Ok(process)
         };
-        let limit = self.options.load_limit;
+        let limit = self.load_limit;
         let late = || Error::Python(PyError::Time { limit });
         let process = timeout(limit, load).await.unwrap_or_else(|_| Err(late()))?;
         Ok(Seat { process, _answering: self.health.answers() })

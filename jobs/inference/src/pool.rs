@@ -28,10 +28,9 @@ pub struct ModelOptions {
     /// The model folder, local.
     pub folder: PathBuf,
     /// Python, the project's code and memory limit; `processes` is how many stay warm (2 or more to survive one's death).
-    /// A call may take as long as its caller allows, whatever `time_limit` says.
+    /// Its `time_limit` is the longest a process may take to start, load the model and predict the golden rows; a call may
+    /// take as long as its caller allows.
     pub python: PyOptions,
-    /// Longest a process may take to start, load the model and predict the golden rows, real time.
-    pub load_limit: Duration,
     /// Most requests that may wait; more are refused at once.
     pub queue: usize,
     /// Most rows of waiting requests that one call to Python takes together.
@@ -39,13 +38,12 @@ pub struct ModelOptions {
 }
 
 impl ModelOptions {
-    /// Two processes, a minute to load, 256 waiting requests, 256 rows a call.
+    /// Two processes, 256 waiting requests, 256 rows a call.
     pub fn new(name: impl Into<String>, folder: PathBuf, python: PyOptions) -> Self {
         Self {
             name: name.into(),
             folder,
             python: PyOptions { processes: 2, ..python },
-            load_limit: Duration::from_mins(1),
             queue: 256,
             batch_rows: 256,
         }

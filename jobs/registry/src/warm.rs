@@ -29,7 +29,7 @@ impl Warm {
     /// Fetches and loads an artifact; its golden rows have passed when this returns.
     ///
     /// # Errors
-    /// The folder is no model, can't be loaded within a minute, a golden row predicts something else, or a server can't
+    /// The folder is no model, can't be loaded within Python's time limit, a golden row predicts something else, or a server can't
     /// be reached.
     pub async fn load(deps: &Deps, artifact: &str, code_hash: Option<&str>) -> Result<Self, Error> {
         let folder = fetch(deps, artifact).await?;
