@@ -130,6 +130,26 @@ impl Ingest {
         })
     }
 
+    /// What each chunk became; those that no job has digested are digested here, one after another. `progress` hears how
+    /// many of how many are done.
+    pub(crate) async fn digests(
+        &self,
+        upload: &Upload,
+        progress: impl Fn(u64, u64),
+    ) -> Result<Vec<ChunkDigest>, Error> {
+        let chunks = self.catalog.chunks::<ChunkDigest>(upload.id).await?;
+        let total = chunks.len() as u64;
+        let mut digests = Vec::new();
+        for chunk in chunks {
+            digests.push(match chunk.digest {
+                Some(digest) => digest,
+                None => self.digest_chunk(upload, chunk.number, chunk.plan).await?,
+            });
+            progress(digests.len() as u64, total);
+        }
+        Ok(digests)
+    }
+
     pub(crate) async fn digest(&self, input: ChunkInput, upload: &Upload) -> Result<Digest, Error> {
         let stamp = Stamp { created_at: upload.created_at, ordinal: upload.ordinal };
         Ok(self.lake.digest(input, upload.definition.clone(), stamp).await?)

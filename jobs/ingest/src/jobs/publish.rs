@@ -1,13 +1,14 @@
 //! `ingest.publish`: makes all chunks of an upload visible in one version of the lake.
 //!
-//! Runs when every chunk is staged. Safe to repeat: the lake publishes an upload once.
+//! Runs when every chunk is staged; the only chunk of a small file it stages itself. Safe to repeat: the lake publishes an
+//! upload once.
 
 use serde_json::json;
-use tidemill_core::{Fault, JobError, Kind};
+use tidemill_core::{JobError, Kind};
 use tidemill_runtime::{Context, Job, Outcome};
 use tidemill_spec::args::{INGEST_PUBLISH, IngestPublish};
 
-use crate::{ChunkDigest, Error, Ingest};
+use crate::Ingest;
 
 /// The job.
 #[derive(Debug)]
@@ -29,9 +30,7 @@ impl Job for PublishJob {
 
     async fn run(&self, args: &IngestPublish, cx: &mut Context<()>) -> Result<Outcome, JobError> {
         let upload = self.ingest.upload(args.upload).await?;
-        let chunks = self.ingest.catalog().chunks::<ChunkDigest>(args.upload).await.map_err(Error::from)?;
-        let digests: Option<Vec<ChunkDigest>> = chunks.into_iter().map(|chunk| chunk.digest).collect();
-        let digests = digests.ok_or_else(|| JobError::Discard(Fault::new("a chunk was not digested")))?;
+        let digests = self.ingest.digests(&upload, |done, total| cx.progress(done, total)).await?;
         let mut tx = cx.begin().await?;
         let published = self.ingest.publish(&mut tx, &upload, &digests, cx.run()).await?;
         cx.log(format!("{} rows, {} dead letters", published.rows, published.dead_letters));

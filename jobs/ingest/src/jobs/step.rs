@@ -12,7 +12,7 @@ use tidemill_offline::upload::files_of;
 use tidemill_runtime::{Context, Job, Outcome};
 use tidemill_spec::steps::{self, INGEST};
 
-use crate::{ChunkDigest, Error, FileClaim, Ingest, Start, staging::hash_file};
+use crate::{Error, FileClaim, Ingest, Start, staging::hash_file};
 
 /// The job.
 #[derive(Debug)]
@@ -52,22 +52,6 @@ impl StepJob {
         }
         Ok(uploads)
     }
-
-    /// Digests what was not digested before.
-    async fn digest(&self, id: UploadId, cx: &Context<Progress>) -> Result<Vec<ChunkDigest>, JobError> {
-        let upload = self.ingest.upload(id).await?;
-        let chunks = self.ingest.catalog().chunks::<ChunkDigest>(id).await.map_err(Error::from)?;
-        let total = chunks.len() as u64;
-        let mut digests = Vec::new();
-        for chunk in chunks {
-            digests.push(match chunk.digest {
-                Some(digest) => digest,
-                None => self.ingest.digest_chunk(&upload, chunk.number, chunk.plan).await?,
-            });
-            cx.progress(digests.len() as u64, total);
-        }
-        Ok(digests)
-    }
 }
 
 impl Job for StepJob {
@@ -88,7 +72,7 @@ impl Job for StepJob {
             if upload.published_at.is_some() {
                 continue;
             }
-            let digests = self.digest(*id, cx).await?;
+            let digests = self.ingest.digests(&upload, |done, total| cx.progress(done, total)).await?;
             let mut tx = cx.begin().await?;
             let published = self.ingest.publish(&mut tx, &upload, &digests, cx.run()).await?;
             cx.commit_checkpoint(tx, Progress { uploads: uploads.clone(), done: place + 1 }).await?;
