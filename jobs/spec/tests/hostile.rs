@@ -292,7 +292,7 @@ fn the_longest_and_deepest_expressions_that_are_taken_fit_the_stack() {
         }
     }
     assert!(columns(&format!("a{}", " + a".repeat(400))).is_ok());
-    let brackets = format!("{}a{}", "(b OR c AND d = e + f * -".repeat(30), "::INT)".repeat(30));
+    let brackets = format!("{}a{}", "(b OR c AND d = e + f * -".repeat(20), "::INT)".repeat(20));
     assert!(columns(&brackets).is_ok());
     // Where one is wrong, the parser reads each level twice.
     for (open, close) in [("CASE WHEN a THEN ", " END"), ("CAST(", " AS INT)"), ("floor( ", ")"), ("a[", "]")]
