@@ -8,7 +8,7 @@ use std::{net::SocketAddr, time::Duration};
 use reqwest::Url;
 use serde_json::{Value as Json, json};
 use tidemill_catalog::{Catalog, Incident};
-use tidemill_core::{AttemptPolicy, JobError, Kind, RetryPolicy};
+use tidemill_core::{AttemptPolicy, Fault, JobError, Kind, RetryPolicy};
 use tidemill_registry::Deps;
 use tidemill_runtime::{Context, Job, Outcome};
 use tidemill_spec::args::{NOTIFY, Notify};
@@ -78,7 +78,9 @@ async fn body(catalog: &Catalog, incident: &Incident) -> Result<Json, Error> {
 
 /// Posts a body; anything but success is an error. The address is a secret, so it is in no message.
 async fn deliver(url: Url, sockets: &[SocketAddr], key: &str, body: &Json) -> Result<(), Error> {
-    let failed = |error: reqwest::Error| Error::Delivery(format!("webhook: {}", error.without_url()));
+    let failed = |error: reqwest::Error| {
+        Error::Delivery(format!("webhook: {}", Fault::from_error(&error.without_url()).message))
+    };
     let client = reqwest::Client::builder()
         .timeout(ANSWER_TIME_MAX)
         // A redirected POST would arrive as a GET without its body, and where nobody looked.
@@ -118,5 +120,23 @@ mod tests {
         deliver(url.clone(), &socket, "inc_1", &body).await.unwrap();
         let error = deliver(url, &socket, "inc_2", &body).await.unwrap_err();
         assert_eq!(error.to_string(), "the webhook answered 400 Bad Request");
+    }
+
+    #[tokio::test]
+    async fn an_https_webhook_is_greeted_by_tls_and_gets_nothing_in_clear() {
+        use tokio::io::AsyncReadExt as _;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let socket = listener.local_addr().unwrap();
+        let first = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut record = [0; 3];
+            stream.read_exact(&mut record).await.unwrap();
+            record
+        });
+        let url: Url = format!("https://hooks.example:{}/secret", socket.port()).parse().unwrap();
+        let error = deliver(url, &[socket], "inc_1", &json!({})).await.unwrap_err();
+        // A handshake, of TLS 1.0 or newer.
+        assert_eq!(first.await.unwrap()[..2], [0x16, 3]);
+        assert!(!error.to_string().contains("secret"), "{error}");
     }
 }
