@@ -120,7 +120,31 @@ impl Judge {
         self.connection
             .execute_batch(&format!("CREATE OR REPLACE TEMP TABLE _row ({columns})"))
             .and_then(|()| self.connection.prepare(&statement(&typed)).map(drop))
-            .map_err(|error| refused(Refusal::of(&error)))
+            .map_err(|error| refused(Refusal::of(&error)))?;
+        if ty == Type::Int { self.whole(&expression) } else { Ok(()) }
+    }
+
+    /// Refuses what an int would be rounded from. The table `_row` has the columns.
+    fn whole(&self, expression: &Expression) -> Result<(), Mistake> {
+        let describe =
+            format!("SELECT column_type FROM (DESCRIBE SELECT {} AS value FROM _row)", expression.compiled());
+        let ty: String = match self.connection.query_row(&describe, [], |row| row.get(0)) {
+            Ok(ty) => ty,
+            Err(_) => return Ok(()),
+        };
+        let fraction = ty.starts_with("DECIMAL(") && !ty.ends_with(",0)");
+        if !(fraction || ty == "DOUBLE" || ty == "FLOAT") {
+            return Ok(());
+        }
+        Err(Mistake {
+            code: 481,
+            message: format!("this gives a {ty}, which an int would be rounded from"),
+            help: Some(
+                "say how: `CAST(floor(…) AS BIGINT)`, `CAST(round(…) AS BIGINT)`; or declare `type: float`"
+                    .to_owned(),
+            ),
+            at: None,
+        })
     }
 
     /// A query with `${{ }}` is judged when the step runs: only then it is known.

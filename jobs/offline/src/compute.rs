@@ -129,7 +129,7 @@ impl Lake {
         let rows = scan.rows(&rows::source_schema(source), "true");
         let keys = view.keys();
         let (typed_keys, key_columns) = (typed_keys(view), list(&keys));
-        let finite = sql::finite(floats(view));
+        let sound = sql::sound(computed_by_sql(view));
         let features = Fails::ALL.map(features);
         let computed = move |rows: &str, fails: Fails| {
             let holes = [
@@ -137,7 +137,7 @@ impl Lake {
                 ("keys", &typed_keys),
                 ("key_columns", &key_columns),
                 ("features", fails.of(&features)),
-                ("finite", &finite),
+                ("sound", &sound),
             ];
             fill(include_str!("../queries/compute/rows.sql"), &holes)
         };
@@ -232,7 +232,7 @@ impl Lake {
     pub async fn derive(&self, view: &View, moments: &Moments, stamp: Stamp) -> Result<Computed, Error> {
         let features = Fails::ALL.map(|fails| features(view, present, fails));
         let (keys, created_at) = (list(&view.keys()), sql::instant(stamp.created_at));
-        let finite = sql::finite(floats(view));
+        let sound = sql::sound(computed_by_sql(view));
         let statement = move |moments: &str, fails: Fails| {
             let holes = [
                 ("moments", moments),
@@ -240,7 +240,7 @@ impl Lake {
                 ("created_at", &created_at),
                 ("seq", &stamp.seq.to_string()),
                 ("features", fails.of(&features)),
-                ("finite", &finite),
+                ("sound", &sound),
             ];
             fill(include_str!("../queries/compute/derived.sql"), &holes)
         };
@@ -277,12 +277,15 @@ fn living(rule: &Rule) -> Option<String> {
     Some(format!("(CASE WHEN NOT {DELETED} THEN {} END)", expression(rule)?))
 }
 
-/// Features that SQL may make something of that is no finite number.
-fn floats(view: &View) -> impl Iterator<Item = &String> {
-    let float = |(name, feature): (_, &Feature)| {
-        (feature.ty == Type::Float && matches!(feature.rule, Rule::Last(_) | Rule::Sql(_))).then_some(name)
-    };
-    view.definition.features.iter().filter_map(float)
+/// Features that SQL may make something of that is no value. What a column holds was judged when it came; floats of old
+/// rows were not.
+fn computed_by_sql(view: &View) -> impl Iterator<Item = (&str, Type)> {
+    let features = view.definition.features.iter().filter(|(_, feature)| match feature.rule {
+        Rule::Sql(_) => true,
+        Rule::Last(_) => feature.ty == Type::Float,
+        Rule::Age | Rule::Window { .. } | Rule::Python => false,
+    });
+    features.map(|(name, feature)| (name.as_str(), feature.ty))
 }
 
 /// The same where there is anything to compute from.

@@ -74,11 +74,11 @@ impl Lake {
         let rows = format!("SELECT * FROM answer WHERE {complete} ORDER BY label_ts, {}, _seq", list(&keys));
         let left_out = format!("SELECT count(*) FROM answer WHERE NOT ({complete})");
         let schema = labels_schema(request);
-        let finite = sql::finite((label.ty == Type::Float).then_some(&label.name));
+        let sound = sql::sound([("label_ts", Type::Timestamp), (&label.name, label.ty)]);
         let (doing, limit) = (format!("reading label {}", label.name), self.duck.rows_limit());
         self.duck
             .run_declared(doing.clone(), move |session| {
-                let table = format!("CREATE TEMP TABLE answer AS SELECT {finite} FROM ({statement})");
+                let table = format!("CREATE TEMP TABLE answer AS SELECT {sound} FROM ({statement})");
                 session.within(limit, || session.execute(&table)).map_err(|failure| match failure {
                     Failure::Duck(error) if session.overdue(&error) => Error::TooLong { doing, limit }.into(),
                     other => other,

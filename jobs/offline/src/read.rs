@@ -4,7 +4,10 @@ mod query;
 
 use std::{ffi::OsStr, path::Path, sync::Arc};
 
-use arrow::{array::RecordBatch, datatypes::Schema};
+use arrow::{
+    array::RecordBatch,
+    datatypes::{Schema, SchemaRef},
+};
 use indexmap::IndexMap;
 use tidemill_core::Time;
 use tidemill_rows::{CREATED_AT, SEQ, VALID_AT, field, source_schema};
@@ -12,7 +15,7 @@ use tidemill_spec::Value;
 
 use crate::{
     CommitRange, Error, Lake, LakeOptions, PitRequest, Table, Version, View,
-    duck::Duck,
+    duck::{Duck, Failure, Session},
     foreign, label, manifest,
     sql::{self, quoted},
 };
@@ -54,16 +57,49 @@ impl Lake {
     /// Rows of a table in the order `(keys it is sorted by, valid_at, created_at, seq)`; of tables without these
     /// columns, in the files' order. One batch; without columns if nothing was ever published.
     pub async fn read(&self, read: &Read) -> Result<RecordBatch, Error> {
-        let scan = self.scan(&read.table, read.commits).await?;
-        let Some(rows) = scan.any_rows() else { return Ok(nothing()) };
-        let keys = manifest::keys(&self.pool, &read.table).await?.unwrap_or_default();
-        let read = read.clone();
+        let Some(statement) = self.statement(read).await? else { return Ok(nothing()) };
+        self.duck
+            .run(format!("reading {}", read.table), move |session| session.query(&statement(session)?))
+            .await
+    }
+
+    /// The rows of [`read`](Self::read) given to `take` batch by batch: they are never all in memory. `take` gets one batch
+    /// at least. Returns how many rows there are.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), or `take` fails.
+    pub async fn read_each(
+        &self,
+        read: &Read,
+        mut take: impl FnMut(&RecordBatch) -> Result<(), Error> + Send + 'static,
+    ) -> Result<u64, Error> {
+        let Some(statement) = self.statement(read).await? else { return take(&nothing()).map(|()| 0) };
         self.duck
             .run(format!("reading {}", read.table), move |session| {
-                let columns = session.columns(&rows)?;
-                session.query(&statement(&read, &rows, &keys, &columns))
+                let mut count = 0;
+                let open = |schema: &SchemaRef| {
+                    take(&RecordBatch::new_empty(schema.clone()))?;
+                    Ok(take)
+                };
+                session.stream(&statement(session)?, open, |take, batch| {
+                    count += batch.num_rows() as u64;
+                    Ok(take(&batch)?)
+                })?;
+                Ok(count)
             })
             .await
+    }
+
+    /// What makes the statement of a read; none if nothing was ever published.
+    async fn statement(
+        &self,
+        read: &Read,
+    ) -> Result<Option<impl FnOnce(&Session) -> Result<String, Failure> + Send + 'static>, Error> {
+        let scan = self.scan(&read.table, read.commits).await?;
+        let Some(rows) = scan.any_rows() else { return Ok(None) };
+        let keys = manifest::keys(&self.pool, &read.table).await?.unwrap_or_default();
+        let read = read.clone();
+        Ok(Some(move |session: &Session| Ok(statement(&read, &rows, &keys, &session.columns(&rows)?))))
     }
 
     /// Stored rows of one entity in a view's table as of a version, oldest first, at most the `last` ones.

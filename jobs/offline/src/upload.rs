@@ -266,10 +266,8 @@ fn statement(input: &ChunkInput, source: &Source, types: &HashMap<String, String
     let list = |of: &dyn Fn(&str, &Column) -> String| {
         columns().map(|(name, column)| of(name, column)).collect::<Vec<_>>().join(",\n    ")
     };
-    let (text, input_of) =
-        (|name: &str| format!("_text.{}", quoted(name)), |name: &str| format!("_input.{}", quoted(name)));
     let timestamps = columns().filter(|(_, column)| column.ty == Type::Timestamp);
-    let naive = timestamps.map(|(name, _)| naive(&text(name), &quoted(name)));
+    let naive = timestamps.map(|(name, _)| naive(&read(name), &quoted(name)));
     let firsts =
         list(&|name, _| format!("CASE WHEN {} IS NOT NULL THEN {} END", fault(name), sql::text(name)));
     include_str!("../queries/upload/digest.sql")
@@ -279,10 +277,15 @@ fn statement(input: &ChunkInput, source: &Source, types: &HashMap<String, String
         .join("\n")
         .replace("{input}", &input_sql(input, source, types))
         .replace(
-            "{typed}",
+            "{texts}",
             &list(&|name, column| {
-                format!("{} AS {}", typed(&text_of(&input_of(name), column.ty), column.ty), quoted(name))
+                let text = quoted(name);
+                format!("{text} AS {}, {} AS {}", raw(name), text_of(&text, column.ty), read(name))
             }),
+        )
+        .replace(
+            "{typed}",
+            &list(&|name, column| format!("{} AS {}", typed(&read(name), column.ty), quoted(name))),
         )
         .replace(
             "{faults}",
@@ -305,7 +308,7 @@ fn statement(input: &ChunkInput, source: &Source, types: &HashMap<String, String
         .replace("{naive}", &naive.fold("false".to_owned(), |all, one| all + " OR " + &one))
         .replace("{first}", &format!("coalesce({firsts}, NULL)"))
         .replace("{reasons}", &list(&|name, _| fault(name)))
-        .replace("{raw}", &list(&|name, _| format!("{}, {}", sql::text(name), text(name))))
+        .replace("{raw}", &list(&|name, _| format!("{}, {}", sql::text(name), raw(name))))
 }
 
 /// Every column of the source as text, with its place in the file.
@@ -328,7 +331,7 @@ fn input_sql(input: &ChunkInput, source: &Source, types: &HashMap<String, String
 
 /// What is wrong with a column of a row, as text; null: nothing.
 fn judged(name: &str, column: &Column, source: &Source) -> String {
-    let (text, value) = (text_of(&format!("_text.{}", quoted(name)), column.ty), quoted(name));
+    let (text, value) = (read(name), quoted(name));
     let words = |words: &str| sql::text(&format!("`{name}` {words}"));
     let mut cases = Vec::new();
     if column.ty == Type::String {
@@ -362,6 +365,16 @@ fn judged(name: &str, column: &Column, source: &Source) -> String {
         }
     }
     if cases.is_empty() { "NULL::VARCHAR".to_owned() } else { format!("CASE {} END", cases.join(" ")) }
+}
+
+/// A column as it was written.
+fn raw(name: &str) -> String {
+    quoted(&format!("_raw {name}"))
+}
+
+/// A column as the text that is read as a value.
+fn read(name: &str) -> String {
+    quoted(&format!("_text {name}"))
 }
 
 fn fault(name: &str) -> String {

@@ -1,6 +1,4 @@
-//! Step `export`: a table to a file.
-
-use std::path::Path;
+//! Step `export`: a table to a file, batch by batch.
 
 use serde_json::json;
 use tidemill_core::{JobError, Kind};
@@ -31,16 +29,10 @@ impl Job for ExportJob {
     const KIND: Kind = EXPORT;
 
     async fn run(&self, args: &Export, cx: &mut Context<Moment>) -> Result<Outcome, JobError> {
-        let mut target = Target::new(&args.path)?;
+        let target = Target::new(&args.path)?;
         let moment = moment::fixed(&self.deps.lake, cx).await?;
-        let rows = tables::read(&self.deps, &args.table, moment).await?;
-        let count = rows.num_rows();
-        let path = args.path.clone();
-        let written = tokio::task::spawn_blocking(move || {
-            target.write(&rows).map_err(|error| tables::unwritten(Path::new(&path), error))?;
-            target.finish()
-        });
-        written.await.map_err(JobError::retry)??;
-        Ok(Outcome::Completed(json!({ "rows": count, "path": args.path })))
+        let rows = tables::read(&self.deps, &args.table, moment, target.taker()).await?;
+        target.finish()?;
+        Ok(Outcome::Completed(json!({ "rows": rows, "path": args.path })))
     }
 }

@@ -1,11 +1,8 @@
 //! Step `sql`: a query over the lake; its rows are counted, the first is an output, all go to a file if named. They
 //! are never all in memory.
 
-use std::sync::{Arc, Mutex};
-
-use arrow::array::RecordBatch;
 use serde_json::{Value as Json, json};
-use tidemill_core::{Fault, JobError, Kind};
+use tidemill_core::{JobError, Kind};
 use tidemill_runtime::{Context, Job, Outcome};
 use tidemill_spec::steps::{SQL, Sql};
 
@@ -33,19 +30,10 @@ impl Job for SqlJob {
     const KIND: Kind = SQL;
 
     async fn run(&self, args: &Sql, cx: &mut Context<Moment>) -> Result<Outcome, JobError> {
-        let target = args.path.as_deref().map(Target::new).transpose()?;
+        let target = args.path.as_deref().map_or_else(|| Ok(Target::nowhere()), Target::new)?;
         let moment = moment::fixed(&self.deps.lake, cx).await?;
-        let target = Arc::new(Mutex::new(target));
-        let filled = Arc::clone(&target);
-        let take = move |rows: &RecordBatch| match filled.lock().as_deref_mut() {
-            Ok(Some(target)) => Ok(target.write(rows)?),
-            _ => Ok(()),
-        };
-        let queried = tables::query(&self.deps, &args.query, moment, take).await?;
-        let target = target.lock().map_err(|error| JobError::Retry(Fault::new(error.to_string())))?.take();
-        if let Some(target) = target {
-            target.finish()?;
-        }
+        let queried = tables::query(&self.deps, &args.query, moment, target.taker()).await?;
+        target.finish()?;
         let first = queried.first.map_or(Json::Null, |row| json!(row));
         Ok(Outcome::Completed(json!({ "rows": queried.rows, "first": first })))
     }

@@ -1,11 +1,16 @@
 //! Tables of the lake and datasets by name, and files that people read.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use arrow::array::RecordBatch;
 use tempfile::NamedTempFile;
 use tidemill_catalog::DatasetPartRef;
-use tidemill_core::{Cause, Fault, JobError, Time};
+use tidemill_core::{Fault, JobError, Time};
 use tidemill_offline::{Filter, Lake, Queried, Read, Table, View};
 use tidemill_rows::{
     VALID_AT,
@@ -15,14 +20,24 @@ use tidemill_spec::ViewKind;
 
 use crate::{Deps, moment::Moment};
 
-/// A whole table as of a moment: `source/NAME`, `view/NAME` (its current version; of a window view the values at the
-/// moment, a row an entity), `dead/NAME`, `predictions/MODEL` or `dataset/ID`.
-pub(crate) async fn read(deps: &Deps, name: &str, moment: Moment) -> Result<RecordBatch, JobError> {
+/// A whole table as of a moment, given to `take` batch by batch: `source/NAME`, `view/NAME` (its current version; of a window
+/// view the values at the moment, a row an entity), `dead/NAME`, `predictions/MODEL` or `dataset/ID`. Returns how many rows
+/// there are.
+pub(crate) async fn read(
+    deps: &Deps,
+    name: &str,
+    moment: Moment,
+    mut take: impl FnMut(&RecordBatch) -> Result<(), tidemill_offline::Error> + Send + 'static,
+) -> Result<u64, JobError> {
     if let Some(text) = name.strip_prefix("dataset/") {
         let part: DatasetPartRef = text.parse().map_err(JobError::discard)?;
         let (_, part) = deps.catalog.dataset_part(part).await?;
-        let bytes = deps.blobs.get_at(&part.path).await?;
-        return tidemill_rows::parquet::read(bytes).map_err(JobError::discard);
+        let path = deps.blobs.fetch(&part.path).await?;
+        let read = move || {
+            let file = File::open(path).map_err(tidemill_rows::Error::from)?;
+            tidemill_rows::parquet::read_each(file, take)
+        };
+        return Ok(tokio::task::spawn_blocking(read).await.map_err(JobError::retry)??);
     }
     let Moment { version, at } = moment;
     let table = match name.strip_prefix("view/") {
@@ -32,7 +47,9 @@ pub(crate) async fn read(deps: &Deps, name: &str, moment: Moment) -> Result<Reco
             let view = View::new(&objects, &current.definition, current.version);
             let view = view.ok_or_else(|| unknown(name))?;
             if view.kind() == ViewKind::Windows {
-                return Ok(deps.lake.windows_at(&view, version, at).await?);
+                let values = deps.lake.windows_at(&view, version, at).await?;
+                take(&values)?;
+                return Ok(values.num_rows() as u64);
             }
             view.table()
         }
@@ -46,7 +63,7 @@ pub(crate) async fn read(deps: &Deps, name: &str, moment: Moment) -> Result<Reco
     let tick = chrono::TimeDelta::microseconds(1);
     let between = counted.then(|| (VALID_AT.to_owned(), Time::MIN_UTC, at + tick));
     let filter = Filter { between, ..Filter::default() };
-    Ok(deps.lake.read(&Read { filter, ..Read::all(table, version) }).await?)
+    Ok(deps.lake.read_each(&Read { filter, ..Read::all(table, version) }, take).await?)
 }
 
 /// Runs a query over the lake as of a moment; sources and current views go by their names. `take` gets its rows batch by
@@ -66,8 +83,10 @@ pub(crate) async fn query(
     Ok(lake.sql(query, &objects, &views, (moment.version, moment.at), take).await?)
 }
 
-/// A local file that is being written, Parquet or CSV by its ending. It appears whole; a repeat replaces it.
-pub(crate) struct Target {
+/// A local file that is being written, Parquet or CSV by its ending, or nowhere. It appears whole; a repeat replaces it.
+pub(crate) struct Target(Arc<Mutex<Option<Output>>>);
+
+struct Output {
     path: PathBuf,
     format: Format,
     partial: Option<Writer<NamedTempFile>>,
@@ -89,38 +108,59 @@ impl Target {
                 return Err(JobError::Discard(Fault::coded(324, message)));
             }
         };
-        Ok(Self { path, format, partial: None })
+        Ok(Self(Arc::new(Mutex::new(Some(Output { path, format, partial: None })))))
     }
 
-    /// Appends rows; the first ones, which may be none, say which columns there are.
-    pub(crate) fn write(&mut self, rows: &RecordBatch) -> Result<(), tidemill_rows::Error> {
-        if self.partial.is_none() {
-            let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            let folder = folder.unwrap_or(Path::new("."));
-            std::fs::create_dir_all(folder)?;
-            let file = NamedTempFile::new_in(folder)?;
-            self.partial = Some(Writer::open(self.format, file, &rows.schema())?);
+    /// Rows that nobody wants.
+    pub(crate) fn nowhere() -> Self {
+        Self(Arc::default())
+    }
+
+    /// Appends rows as they come; the first ones, which may be none, say which columns there are.
+    pub(crate) fn taker(
+        &self,
+    ) -> impl FnMut(&RecordBatch) -> Result<(), tidemill_offline::Error> + Send + use<> {
+        let output = Arc::clone(&self.0);
+        move |rows| match output.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            Some(output) => Ok(output.write(rows)?),
+            None => Ok(()),
         }
-        self.partial.as_mut().map_or(Ok(()), |partial| partial.write(rows))
     }
 
     /// Puts the file in its place.
     pub(crate) fn finish(self) -> Result<(), JobError> {
-        let Some(partial) = self.partial else { return Ok(()) };
-        let written =
-            partial.finish().and_then(|file| Ok(file.persist(&self.path).map_err(|error| error.error)?));
-        written.map(drop).map_err(|error| unwritten(&self.path, error))
+        let output = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        output.map_or(Ok(()), |output| Ok(output.finish().map_err(tidemill_offline::Error::from)?))
     }
 }
 
-/// A disk that is full may have room later; a folder that is none stays none.
-pub(crate) fn unwritten(path: &Path, error: tidemill_rows::Error) -> JobError {
-    match error {
-        tidemill_rows::Error::Io(error) => {
-            let fault = Fault::new(format!("`{}` can't be written: {error}", path.display()));
-            Cause::of_io(&error).verdict(fault)
+impl Output {
+    fn write(&mut self, rows: &RecordBatch) -> Result<(), tidemill_rows::Error> {
+        if self.partial.is_none() {
+            let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            let folder = folder.unwrap_or(Path::new("."));
+            let file = std::fs::create_dir_all(folder).and_then(|()| NamedTempFile::new_in(folder));
+            let file = file.map_err(|error| self.unwritten(error))?;
+            self.partial = Some(Writer::open(self.format, file, &rows.schema())?);
         }
-        other => JobError::discard(other),
+        let written = self.partial.as_mut().map_or(Ok(()), |partial| partial.write(rows));
+        written.map_err(|error| match error {
+            tidemill_rows::Error::Io(error) => self.unwritten(error),
+            other => other,
+        })
+    }
+
+    fn finish(mut self) -> Result<(), tidemill_rows::Error> {
+        let Some(partial) = self.partial.take() else { return Ok(()) };
+        let file = partial.finish()?;
+        file.persist(&self.path).map_err(|error| self.unwritten(error.error))?;
+        Ok(())
+    }
+
+    /// With the path, which the system doesn't say.
+    fn unwritten(&self, error: io::Error) -> tidemill_rows::Error {
+        let message = format!("`{}` can't be written: {error}", self.path.display());
+        tidemill_rows::Error::Io(io::Error::new(error.kind(), message))
     }
 }
 
@@ -144,8 +184,8 @@ mod tests {
     }
 
     fn written(path: &Path) -> Result<(), JobError> {
-        let mut target = Target::new(&path.to_string_lossy())?;
-        target.write(&rows()).unwrap();
+        let target = Target::new(&path.to_string_lossy())?;
+        target.taker()(&rows())?;
         target.finish()
     }
 

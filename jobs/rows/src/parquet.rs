@@ -76,6 +76,27 @@ pub fn read(bytes: Bytes) -> Result<RecordBatch, Error> {
     Ok(concat_batches(&schema, &batches)?)
 }
 
+/// The rows of a Parquet file given to `take` batch by batch, after a batch without rows that says the columns. Returns how
+/// many rows there are.
+///
+/// # Errors
+/// Not a Parquet file, or `take` fails.
+pub fn read_each<E: From<Error>>(
+    file: File,
+    mut take: impl FnMut(&RecordBatch) -> Result<(), E>,
+) -> Result<u64, E> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).and_then(|builder| builder.build());
+    let reader = reader.map_err(Error::from)?;
+    take(&RecordBatch::new_empty(arrow::array::RecordBatchReader::schema(&reader)))?;
+    let mut count = 0;
+    for batch in reader {
+        let batch = batch.map_err(Error::from)?;
+        count += batch.num_rows() as u64;
+        take(&batch)?;
+    }
+    Ok(count)
+}
+
 /// The columns of a Parquet file, from its footer alone.
 ///
 /// # Errors

@@ -1,9 +1,9 @@
 -- Rows of a derived view.
 -- In:    {moments} (keys, valid_at, the inputs' features as of then, `_gone`: none of them has anything any more);
---        {finite}: all columns, floats that are no finite number as null
+--        {sound}: all columns, null for what is no value
 -- Grain: one row for each moment
 -- Out:   {keys}, {features}, valid_at, created_at, seq, deleted
-SELECT {finite}
+SELECT {sound}
 FROM (
     SELECT {keys}, {features} valid_at, {created_at} AS created_at, {seq}::BIGINT AS seq, _gone AS deleted
     FROM {moments}

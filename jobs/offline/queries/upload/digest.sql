@@ -4,22 +4,29 @@
 -- Output: the source's columns typed, `_row`, `_line`, `_event`, `_available`, `_created`, `_deleted`,
 --   `_naive` (a timestamp without a zone was read as UTC), `_column` (the first that is bad; null: none is),
 --   `_reason` (of all that are bad) and `_raw` (a bad row as JSON).
-WITH _input AS (
+-- Each step is materialised: inlined, the expressions of a step would be written out at each use in the next one, and a
+-- file of some dozen columns would take minutes to plan.
+WITH _input AS MATERIALIZED (
     {input}
 ),
-typed AS (
-    SELECT _input AS _text, {typed}
+-- Each column as it was written, and as the text that is read.
+_read AS MATERIALIZED (
+    SELECT _row, _line, {texts}
     FROM _input
 ),
+typed AS MATERIALIZED (
+    SELECT *, {typed}
+    FROM _read
+),
 -- What is wrong with each column, if anything.
-judged AS (
+judged AS MATERIALIZED (
     SELECT *, {faults}
     FROM typed
 )
 SELECT
     {columns},
-    _text._row AS _row,
-    _text._line AS _line,
+    _row,
+    _line,
     {event} AS _event,
     {available} AS _available,
     {created} AS _created,

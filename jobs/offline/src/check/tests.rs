@@ -53,6 +53,19 @@ fn columns_may_be_named_like_words_of_sql() {
 }
 
 #[test]
+fn an_int_is_never_rounded_in_silence() {
+    for sql in ["price * qty", "qty / 2", "floor(price)", "qty * 1.5"] {
+        let shown = shown(&feature("int", sql));
+        assert!(shown.contains("TM0481"), "{sql}: {shown}");
+    }
+    for sql in
+        ["qty // 2", "CAST(floor(price) AS BIGINT)", "qty * 2", "length(order)", "(qty > 1)::INT", "NULL"]
+    {
+        assert_eq!(shown(&feature("int", sql)), "", "{sql}");
+    }
+}
+
+#[test]
 fn what_is_not_the_same_when_it_is_computed_again_is_refused() {
     for sql in [
         "age(at)",

@@ -133,6 +133,50 @@ fn instants_keep_their_moment_whatever_the_offset() {
 }
 
 #[test]
+fn what_is_nearly_an_instant_or_a_day_is_none() {
+    let times = [
+        "2024-05-20T10:00:599",
+        "2024-05-20T10:001",
+        "2024-05-20T10:0030Z",
+        "2024-05-20T10:00:00.",
+        "2024-05-20T10:00+99:99",
+        "2024-05-20T10:00+0260",
+        "2024-05-20T10:00+02:",
+        "0000-12-31T23:59:59Z",
+        "0001-01-01T00:00:00+01:00",
+        "9999-12-31T23:59:59-01:00",
+    ];
+    assert_eq!(check("timestamp", &times).1.len(), times.len());
+    let (rows, dead, _) = check("timestamp", &["2024-05-20T10:00:30.123456789+23:59"]);
+    assert_eq!((rows, dead), (vec!["2024-05-19T10:01:30.123456Z".to_owned()], vec![]));
+    let (rows, dead, _) = check("date", &["0000-01-01", "0001-01-01", "9999-12-31"]);
+    assert_eq!((rows.len(), dead), (2, vec!["`value` should be date, but is `0000-01-01`".to_owned()]));
+}
+
+/// What a column needs to be read grows with the columns, not with their square: some hundred are common.
+#[test]
+fn a_file_of_three_hundred_columns_is_read() {
+    let names: Vec<String> = (0..300).map(|number| format!("c{number}")).collect();
+    let types = ["float", "int", "timestamp", "bool", "date", "string"];
+    let typed = names.iter().zip(types.iter().cycle());
+    let mut columns: serde_json::Map<String, serde_json::Value> =
+        typed.map(|(name, ty)| (name.clone(), serde_json::json!({ "type": ty, "nullable": true }))).collect();
+    columns.insert("at".to_owned(), serde_json::json!({ "type": "timestamp" }));
+    let source = source(serde_json::json!({
+        "name": "s", "meta": {}, "event_time": "at", "available_time": "at", "columns": columns,
+    }));
+    let at = [Some("2013-06-01"); 3];
+    let mut cells: Vec<(&str, &[Option<&str>])> =
+        names.iter().map(|name| (name.as_str(), &[Some("1"), None, Some("1.5 m")][..])).collect();
+    cells.push(("at", &at));
+    let stamp = Stamp { created_at: Time::UNIX_EPOCH, ordinal: 1 };
+    let digest = digest(&connection(), ChunkInput::Text(text(&cells)), &source, stamp).unwrap();
+    // The date `1` and the number `1.5 m` are none.
+    assert_eq!((digest.rows.num_rows(), digest.dead.len()), (1, 2));
+    assert_eq!(digest.dead[1].reason.matches("should be").count(), 250);
+}
+
+#[test]
 fn every_fault_of_a_row_is_told_with_its_place_and_the_row_itself() {
     let source = source(serde_json::json!({
         "name": "s", "meta": {}, "event_time": "at", "available_time": "at",

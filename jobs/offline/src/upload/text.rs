@@ -3,6 +3,8 @@
 
 use tidemill_spec::Type;
 
+use crate::sql::in_calendar;
+
 /// Words for nothing, where it isn't text that is wanted.
 const NULL_WORDS: &str = "'', 'null', 'none', 'na', 'n/a', '\\n'";
 
@@ -78,17 +80,13 @@ pub(crate) fn typed(text: &str, ty: Type) -> String {
             "CASE WHEN lower({text}) IN ('true', '1', '1.0') THEN true WHEN lower({text}) IN ('false', '0', '0.0') THEN false END"
         ),
         Type::Date => format!(
-            "CASE WHEN regexp_full_match({text}, '\\d{{4}}-\\d\\d-\\d\\d([T ]00:00(:00(\\.0*)?)?)?(Z|\\+00(:?00)?)?') THEN TRY_CAST(left({text}, 10) AS DATE) END"
+            "CASE WHEN regexp_full_match({text}, '\\d{{4}}-\\d\\d-\\d\\d([T ]00:00(:00(\\.0*)?)?)?(Z|\\+00(:?00)?)?') AND NOT starts_with({text}, '0000') THEN TRY_CAST(left({text}, 10) AS DATE) END"
         ),
-        Type::Timestamp => in_calendar(&timestamp(text)),
+        Type::Timestamp => {
+            let moment = timestamp(text);
+            format!("CASE WHEN {} THEN {moment} END", in_calendar(&moment, ty))
+        }
     }
-}
-
-/// A moment in UTC if its year has four digits; null beyond, where no arithmetic with it would be safe.
-fn in_calendar(moment: &str) -> String {
-    format!(
-        "CASE WHEN {moment} BETWEEN TIMESTAMPTZ '0001-01-01 00:00:00+00' AND TIMESTAMPTZ '9999-12-31 23:59:59.999999+00' THEN {moment} END"
-    )
 }
 
 /// Groups of what a timestamp is written in.
@@ -99,19 +97,22 @@ const SIGN: u8 = 7;
 const HOURS: u8 = 8;
 const MINUTES: u8 = 9;
 
+/// Characters of a time down to the microsecond; finer digits go.
+const MICROSECOND: usize = "00:00:00.000000".len();
+
 /// A part of a timestamp's text; empty where there is none.
 fn part(text: &str, group: u8) -> String {
     format!(
-        "regexp_extract(trim({text}), '^(\\d{{4}}-\\d\\d-\\d\\d)([T ](\\d\\d:\\d\\d(:\\d\\d(\\.\\d{{1,6}})?)?)\\d*)?\\s*(Z|UTC|([+-])(\\d\\d):?(\\d\\d)?)?$', {group})"
+        "regexp_extract(trim({text}), '^(\\d{{4}}-\\d\\d-\\d\\d)([T ](\\d\\d:\\d\\d(:\\d\\d(\\.\\d+)?)?))?\\s*(Z|UTC|([+-])([01]\\d|2[0-3])(?::?([0-5]\\d))?)?$', {group})"
     )
 }
 
-/// The moment as written, less its offset; so that no session's zone has a say. Digits below a microsecond go.
+/// The moment as written, less its offset; so that no session's zone has a say.
 fn timestamp(text: &str) -> String {
     let part = |group: u8| part(text, group);
     let number = |group: u8| format!("coalesce(TRY_CAST(nullif({}, '') AS BIGINT), 0)", part(group));
     format!(
-        "CAST(TRY_CAST({date} || ' ' || CASE length({time}) WHEN 0 THEN '00:00:00' WHEN 5 THEN {time} || ':00' ELSE {time} END AS TIMESTAMP)
+        "CAST(TRY_CAST({date} || ' ' || CASE length({time}) WHEN 0 THEN '00:00:00' WHEN 5 THEN {time} || ':00' ELSE left({time}, {MICROSECOND}) END AS TIMESTAMP)
           - CASE {sign} WHEN '-' THEN -1 ELSE 1 END * to_minutes({hours} * 60 + {minutes}) AS TIMESTAMP) AT TIME ZONE 'UTC'",
         date = part(DATE),
         time = part(TIME),

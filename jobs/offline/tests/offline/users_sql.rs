@@ -60,13 +60,20 @@ async fn a_column_may_be_named_like_a_word_of_sql() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_finite_number_is_null() {
+async fn what_no_value_is_becomes_null() {
     let world = World::new().await;
     let (orders, of) = over_orders(vec![
         ("rate", Type::Float, "clicks / views"),
         ("high", Type::Bool, "clicks / views > 0.5"),
         ("huge", Type::Float, "exp(clicks * 1000)"),
         ("nan", Type::Float, "'nan'::DOUBLE"),
+        ("day", Type::Date, "DATE '2020-01-01' + CAST(clicks * 4000000 AS INTEGER)"),
+        (
+            "then",
+            Type::Timestamp,
+            "TIMESTAMPTZ '2020-01-01 00:00:00+00' - to_days(CAST(clicks * 800000 AS INTEGER))",
+        ),
+        ("text", Type::String, "chr(CAST(clicks AS INTEGER) % 3) || order"),
     ]);
     let rows = [order(1, "a", 1, 2), order(2, "b", 3, 0), order(3, "c", 0, 0)];
     let version = world.append(&orders, "one", &rows).await;
@@ -76,6 +83,12 @@ async fn what_is_no_finite_number_is_null() {
     assert_eq!(column(&rows, "high"), [Value::Bool(false), Value::Null, Value::Null]);
     assert_eq!(column(&rows, "huge"), [Value::Null, Value::Null, Value::Float(1.0)]);
     assert_eq!(column(&rows, "nan"), [Value::Null, Value::Null, Value::Null]);
+    // Beyond the years 1 to 9999, and text with NUL.
+    assert_eq!(column(&rows, "day")[..2], [Value::Null, Value::Null]);
+    assert_eq!(column(&rows, "day")[2].to_string(), "2020-01-01");
+    assert_eq!(column(&rows, "then")[..2], [Value::Null, Value::Null]);
+    assert_eq!(column(&rows, "then")[2].to_string(), "2020-01-01T00:00:00Z");
+    assert_eq!(column(&rows, "text"), [Value::String("\u{1}a".into()), Value::Null, Value::Null]);
     assert!(computed.refused.is_none());
 }
 
