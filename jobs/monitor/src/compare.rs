@@ -79,7 +79,7 @@ fn compare_tables(reference: &Table, current: &Table, columns: &[String]) -> Res
     let columns = if columns.is_empty() { &all } else { columns };
     let compared = columns.iter().map(|column| {
         if !all.contains(column) {
-            named(&reference.rows, column, "neither side")?;
+            named(&reference.rows, column, "both tables")?;
         }
         let [before, now] = [reference, current]
             .map(|table| table.rows.column_by_name(column).map(|array| Given { array, words: table.words }));
@@ -111,7 +111,7 @@ mod tests {
         let page = report.to_html();
         assert!(page.contains("<svg") && page.len() < 300_000);
 
-        assert_eq!(refused(&reference, &current, &["y"]).await, (902, "its columns are x, k".to_owned()));
+        assert_eq!(refused(&reference, &current, &["y"]).await, (902, "columns are x, k".to_owned()));
     }
 
     async fn refused(reference: &Path, current: &Path, columns: &[&str]) -> (u16, String) {

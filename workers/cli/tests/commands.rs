@@ -212,7 +212,7 @@ fn a_project_with_pipes_and_links_out_is_refused_at_once() {
         let ended = tidemill(&shop, &[command]);
         assert_eq!(ended.exit, Some(1), "{}", ended.err);
         assert!(
-            ended.err.contains("`zero.yaml` is a link out of the project, to /dev/zero"),
+            ended.err.contains("`zero.yaml` is a link to a file outside the project, /dev/zero"),
             "{}",
             ended.err
         );
