@@ -62,14 +62,14 @@ impl Error {
     pub fn fault(&self) -> Fault {
         let message = self.to_string();
         match self {
-            Self::Folder { .. } => Fault::coded(820, message).hint("save the model with tidemill.models.save(…)"),
-            Self::Golden { .. } => {
-                Fault::coded(821, message).hint("use the library versions of the training in the workers, or train again")
+            Self::Folder { .. } => {
+                Fault::coded(820, message).hint("save the model with tidemill.models.save(…)")
             }
+            Self::Golden { .. } => Fault::coded(821, message)
+                .hint("use the library versions of the training in the workers, or train again"),
             Self::Rows { .. } => Fault::coded(822, message),
-            Self::Overloaded { .. } => {
-                Fault::coded(823, message).hint("raise `scale: { min: … }` of the model, or start more `tidemill serve`")
-            }
+            Self::Overloaded { .. } => Fault::coded(823, message)
+                .hint("raise `scale: { min: … }` of the model, or start more `tidemill serve`"),
             Self::Deadline => Fault::coded(824, message),
             Self::Down { .. } => Fault::coded(836, message).hint("try again; /readyz says what is missing"),
             Self::Python(error) => error.fault(),

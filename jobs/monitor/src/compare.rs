@@ -150,8 +150,8 @@ mod tests {
         assert_eq!(
             told,
             [
-                ("x", "the other side has a number, here `a` is no number".to_owned()),
-                ("l", "the other side has a number, here `[1]` is no number".to_owned()),
+                ("x", "the other side has a number, here `a` is not a number".to_owned()),
+                ("l", "the other side has a number, here `[1]` is not a number".to_owned()),
                 ("gone", "the column is missing: the reference has it".to_owned()),
                 ("y", String::new()),
                 ("new", "the column is new: the reference has it not".to_owned()),
@@ -184,7 +184,7 @@ mod tests {
         for before in [&csv, &parquet] {
             let report = compare_files(before, &broken, &[]).await.unwrap();
             let [defect] = &report.columns[0].defects[..] else { panic!("one defect") };
-            assert_eq!(defect.to_string(), "`abc` is no number in row 25001");
+            assert_eq!(defect.to_string(), "`abc` is not a number in row 25001");
             assert_eq!(report.columns[0].null_rate_current, Some(0.0));
         }
     }

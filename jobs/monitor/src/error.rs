@@ -93,7 +93,7 @@ impl Error {
         let message = self.to_string();
         match self {
             Self::Unknown { known, .. } if known.is_empty() => {
-                Fault::coded(901, message).hint("declare it in YAML, then: tidemill apply")
+                Fault::coded(901, message).hint("apply the project that declares it: tidemill apply")
             }
             Self::Unknown { known, .. } => {
                 Fault::coded(901, message).hint(format!("there are: {}", known.join(", ")))

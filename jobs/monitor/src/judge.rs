@@ -209,9 +209,10 @@ fn judged(
         || (rows < ROWS_MIN).then(|| format!("{side} has {rows} rows; the check needs at least {ROWS_MIN}"));
     let (value, note) = match figure {
         _ if rows == 0 => (None, few()),
-        Ok(value) => {
-            (value, few().or_else(|| value.is_none().then(|| "there are no values to compute it from".into())))
-        }
+        Ok(value) => (
+            value,
+            few().or_else(|| value.is_none().then(|| "there are no values to compute it from".into())),
+        ),
         Err(note) => (None, Some(note)),
     };
     let status = judge(value, rows, warn, limit);
@@ -229,8 +230,12 @@ fn auc_drop(facts: &Facts, label: &str) -> Result<Option<f64>, String> {
     match &facts.label {
         Some(trained) if trained != label => Err(format!("the version predicts `{trained}`, not `{label}`")),
         _ if facts.learnt => Err("the version was trained or evaluated on rows of this window".to_owned()),
-        _ if facts.auc_reference.is_none() => Err("no AUC on a holdout was recorded when the version was registered".to_owned()),
-        _ if facts.auc.is_none() => Err("the window's labels are all of one class, or are not bools".to_owned()),
+        _ if facts.auc_reference.is_none() => {
+            Err("no AUC on a holdout was recorded when the version was registered".to_owned())
+        }
+        _ if facts.auc.is_none() => {
+            Err("the window's labels are all of one class, or are not bools".to_owned())
+        }
         _ => Ok(facts.auc_reference.zip(facts.auc).map(|(before, now)| before - now)),
     }
 }
@@ -270,7 +275,10 @@ fn volume(facts: &Facts, min: u64) -> CheckResult {
         _ if rows >= min => (Verdict::Ok, None),
         Some(label) => {
             let due = facts.due.to_rfc3339();
-            (Verdict::Insufficient, Some(format!("labels `{label}` of the window may still arrive until {due}")))
+            (
+                Verdict::Insufficient,
+                Some(format!("labels `{label}` of the window may still arrive until {due}")),
+            )
         }
         None => (Verdict::Fail, (rows == 0).then(|| "the window has no rows".to_owned())),
     };

@@ -51,7 +51,7 @@ impl StoredOtherwise {
     pub fn told(&self, source: &Source) -> Vec<String> {
         let name = &source.name;
         let remedy = format!(
-            "views, labels and datasets go on with what is stored; to mend it, declare the source under a new name and upload its files to that one (`{name}` keeps its rows)"
+            "views, labels and datasets use the stored values; to fix it, declare the source under a new name and upload its files to that one (`{name}` keeps its rows)"
         );
         let times = [
             (

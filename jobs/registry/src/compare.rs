@@ -58,7 +58,10 @@ impl Job for CompareJob {
 async fn model_of(catalog: &Catalog, dataset: DatasetPartRef) -> Result<String, Error> {
     let (dataset, _) = catalog.dataset_part(dataset).await?;
     let none = || {
-        Error::Metric(format!("dataset {} was not built from a model's inputs; add `model: NAME` to the step", dataset.id))
+        Error::Metric(format!(
+            "dataset {} was not built from a model's inputs; add `model: NAME` to the step",
+            dataset.id
+        ))
     };
     dataset.model.clone().ok_or_else(none)
 }
@@ -104,7 +107,9 @@ fn figure(metric: &str, evaluation: &Evaluation) -> Result<f64, Error> {
         "auc" if evaluation.accuracy.is_some() => "an output of two classes, and labels of both",
         _ => "labels of both classes",
     };
-    value.ok_or_else(|| Error::Metric(format!("{metric} can't be computed on {}: it needs {needs}", evaluation.dataset)))
+    value.ok_or_else(|| {
+        Error::Metric(format!("{metric} can't be computed on {}: it needs {needs}", evaluation.dataset))
+    })
 }
 
 #[cfg(test)]
@@ -139,7 +144,10 @@ mod tests {
     #[test]
     fn a_holdout_of_one_class_has_no_auc() {
         let error = outputs("auc", &evaluation(2, None, Some(0.5)), None).unwrap_err();
-        assert_eq!(error.to_string(), "auc can't be computed on dst_1.holdout: it needs labels of both classes");
+        assert_eq!(
+            error.to_string(),
+            "auc can't be computed on dst_1.holdout: it needs labels of both classes"
+        );
         assert!(outputs("f1", &evaluation(2, None, None), None).is_err());
         let error = outputs("accuracy", &evaluation(2, Some(0.7), Some(0.5)), None).unwrap_err();
         assert_eq!(

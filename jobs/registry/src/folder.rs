@@ -34,17 +34,18 @@ struct MlColumn {
 /// # Errors
 /// No such file, no flavor, no signature, or other columns than `signature` has.
 pub fn check_mlmodel(folder: &Path, signature: &Signature) -> Result<(), String> {
-    let text =
-        std::fs::read_to_string(folder.join("MLmodel")).map_err(|error| format!("MLmodel can't be read: {error}"))?;
-    let model: MlModel = serde_saphyr::from_str(&text).map_err(|error| format!("MLmodel can't be read: {error}"))?;
+    let text = std::fs::read_to_string(folder.join("MLmodel"))
+        .map_err(|error| format!("MLmodel can't be read: {error}"))?;
+    let model: MlModel =
+        serde_saphyr::from_str(&text).map_err(|error| format!("MLmodel can't be read: {error}"))?;
     if model.flavors.is_empty() {
         return Err("MLmodel has no flavor".to_owned());
     }
     let Some(declared) = model.signature else {
         return Err("MLmodel has no signature".to_owned());
     };
-    let columns: Vec<MlColumn> =
-        serde_json::from_str(&declared.inputs).map_err(|error| format!("the signature in MLmodel can't be read: {error}"))?;
+    let columns: Vec<MlColumn> = serde_json::from_str(&declared.inputs)
+        .map_err(|error| format!("the signature in MLmodel can't be read: {error}"))?;
     let names = columns.iter().map(|column| column.name.as_str());
     if !names.eq(signature.columns.iter().map(|column| column.name.as_str())) {
         return Err("MLmodel and tidemill.json list different columns".to_owned());
@@ -74,7 +75,10 @@ fn check_columns(signature: &Signature, wanted: &IndexMap<String, Type>) -> Resu
         match wanted.get(&column.name) {
             None => return Err(format!("column `{}` is not declared by the model", column.name)),
             Some(ty) if *ty != column.ty => {
-                return Err(format!("column `{}` is {}, but the model declares {ty}", column.name, column.ty));
+                return Err(format!(
+                    "column `{}` is {}, but the model declares {ty}",
+                    column.name, column.ty
+                ));
             }
             Some(_) => {}
         }
@@ -115,12 +119,17 @@ fn same<'a, T: PartialEq + fmt::Display + 'a>(
     let wanted: Vec<_> = wanted.iter().map(|(name, ty)| (name.as_str(), ty)).collect();
     let difference = has.iter().zip(&wanted).enumerate().find(|(_, (has, wanted))| has != wanted);
     if let Some((index, ((name, ty), (wanted_name, wanted_ty)))) = difference {
-        return Err(format!("{what} {} is `{name}` ({ty}), but the model declares `{wanted_name}` ({wanted_ty})", index + 1));
+        return Err(format!(
+            "{what} {} is `{name}` ({ty}), but the model declares `{wanted_name}` ({wanted_ty})",
+            index + 1
+        ));
     }
     match has.len().cmp(&wanted.len()) {
         std::cmp::Ordering::Equal => Ok(()),
         std::cmp::Ordering::Less => Err(format!("{what} `{}` is missing", wanted[has.len()].0)),
-        std::cmp::Ordering::Greater => Err(format!("{what} `{}` is not declared by the model", has[wanted.len()].0)),
+        std::cmp::Ordering::Greater => {
+            Err(format!("{what} `{}` is not declared by the model", has[wanted.len()].0))
+        }
     }
 }
 
@@ -170,7 +179,10 @@ mod tests {
         // Rows are made by name.
         assert_eq!(check(&[("hour", Type::Int), ("carrier", Type::String)]), Ok(()));
         for (has, message) in [
-            (vec![("carrier", Type::String), ("hour", Type::Float)], "column `hour` is float, but the model declares int"),
+            (
+                vec![("carrier", Type::String), ("hour", Type::Float)],
+                "column `hour` is float, but the model declares int",
+            ),
             (vec![("carrier", Type::String)], "column `hour` is missing"),
             (
                 vec![("carrier", Type::String), ("hour", Type::Int), ("late", Type::Bool)],

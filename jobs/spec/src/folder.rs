@@ -278,7 +278,8 @@ mod tests {
         assert_eq!(refused[0], ("gone.py", "is a broken link"));
         assert_eq!(refused[1], ("pipe.py", "is not a regular file"));
         assert!(
-            refused[2].0 == "secret.py" && refused[2].1.starts_with("is a link to a file outside the project, /")
+            refused[2].0 == "secret.py"
+                && refused[2].1.starts_with("is a link to a file outside the project, /")
         );
         assert!(refused[3].0 == "shared" && refused[3].1.starts_with("is a link to a folder, /"));
         assert_eq!(refused[4].0, "zero.yaml");

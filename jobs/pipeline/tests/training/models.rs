@@ -195,7 +195,7 @@ async fn an_artifact_that_is_not_what_the_model_declares_is_refused() {
             "a model that fails where serving may find nothing",
             &|folder| fails_on_nulls(folder),
             "TM0870",
-            "model `buyer` fails where pages is null, and an unknown entity has no value of it",
+            "model `buyer` fails where pages is null, and an unknown entity has no value for it",
         ),
     ];
     for (what, spoil, code, told) in cases {

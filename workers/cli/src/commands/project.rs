@@ -167,7 +167,7 @@ fn summary(changed: &[Value]) -> String {
         .filter(|(count, _)| *count > 0)
         .map(|(count, kind)| format!("{count} {kind}"))
         .collect::<Vec<_>>();
-    if said.is_empty() { "values are computed anew".to_owned() } else { said.join(", ") }
+    if said.is_empty() { "values are recomputed".to_owned() } else { said.join(", ") }
 }
 
 fn load(args: &ProjectArgs) -> Result<Loaded, Failure> {
