@@ -54,7 +54,7 @@ fn next(folder: &Path) -> String {
     format!(
         "next:
   cd {}
-  tidemill dev                                    # in a terminal of its own
+  tidemill dev                                    # in a second terminal
   tidemill check && tidemill apply
   tidemill sources upload orders data/orders.csv
   tidemill features get --entity customer_id=101",
