@@ -110,7 +110,9 @@ impl Error {
             Self::Ahead { .. } => Fault::coded(907, message)
                 .hint("choose a window that has begun, or move a replay clock forward: tidemill clock set TIME"),
             Self::NoReference(_) => {
-                Fault::coded(903, message).hint("promote a version that was trained on a dataset of Tidemill, or give the monitor a range as `reference`")
+                Fault::coded(903, message).hint(
+                    "promote a version that was trained on a dataset of Tidemill, or give the monitor a range as `reference`",
+                )
             }
             Self::Window(_) => Fault::coded(904, message)
                 .hint("write a month (2013-09), a day (2013-09-01), or FROM..TO with two days or instants"),
@@ -119,7 +121,8 @@ impl Error {
             Self::Address(_) => Fault::coded(985, message).hint(
                 "correct the `url` of the notifier, or list its host in TIDEMILL_WEBHOOKS__ALLOW where the workers start",
             ),
-            Self::Delivery(_) => Fault::coded(906, message).hint("when the receiver answers again: tidemill retry --failed --since 24h"),
+            Self::Delivery(_) => Fault::coded(906, message)
+                .hint("when the receiver answers again: tidemill retry --failed --since 24h"),
             Self::Lake(error) => error.fault(),
             Self::Registry(error) => error.fault(),
             Self::Training(error) => error.fault(),
