@@ -64,7 +64,9 @@ def test_a_booster_s_classes_are_in_the_order_it_learnt_them_in(iris: Any, tmp_p
     model = lightgbm.LGBMClassifier(n_estimators=5, verbose=-1).fit(frame, species)
     models.save(tmp_path, model, frame, outputs=CLASS)
     assert np.array_equal(rows_of(predicted(tmp_path, frame), "species"), model.predict_proba(frame))
-    with pytest.raises(models.ModelError, match="in the order setosa, versicolor, virginica: declare them so"):
+    with pytest.raises(
+        models.ModelError, match="in the order setosa, versicolor, virginica: declare them in this order"
+    ):
         models.save(tmp_path, model, frame, outputs={"species": {"type": "class", "classes": SPECIES[::-1]}})
 
 
