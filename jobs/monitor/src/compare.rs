@@ -150,11 +150,11 @@ mod tests {
         assert_eq!(
             told,
             [
-                ("x", "the other side has a number, here `a` is not a number".to_owned()),
-                ("l", "the other side has a number, here `[1]` is not a number".to_owned()),
+                ("x", "the other side has a number, but here `a` is not a number".to_owned()),
+                ("l", "the other side has a number, but here `[1]` is not a number".to_owned()),
                 ("gone", "the column is missing: the reference has it".to_owned()),
                 ("y", String::new()),
-                ("new", "the column is new: the reference has it not".to_owned()),
+                ("new", "the column is new: the reference does not have it".to_owned()),
             ]
         );
         assert!(report.columns[3].psi.is_some() && report.columns[0].psi.is_none());

@@ -263,7 +263,7 @@ fn header(fields: &[Option<Cow<'_, str>>], table: &mut TextTable) -> Result<(), 
             return Err(unreadable(&why, Some("put commas between the fields")));
         }
         if table.columns.insert(name.clone(), (StringBuilder::new(), false)).is_some() {
-            return Err(unreadable(&format!("column `{name}` is there twice"), None));
+            return Err(unreadable(&format!("column `{name}` occurs twice"), None));
         }
     }
     Ok(())
