@@ -10,7 +10,7 @@ use tidemill_core::{Cause, Fault, JobError};
 pub enum Error {
     /// The place can't be one.
     #[error(
-        "`{url}` is not a place for objects ({reason}); use file:///ABSOLUTE/FOLDER or s3://BUCKET/PREFIX"
+        "`{url}` is not the URL of an object store ({reason}); use file:///ABSOLUTE/FOLDER or s3://BUCKET/PREFIX"
     )]
     Url {
         /// What was given.
@@ -27,13 +27,13 @@ pub enum Error {
         reason: String,
     },
     /// Nothing is there.
-    #[error("object `{path}` is not there")]
+    #[error("object `{path}` does not exist")]
     Missing {
         /// Where.
         path: String,
     },
     /// The bytes have another hash than their name.
-    #[error("object `{path}` is corrupt: its bytes are not those that were put")]
+    #[error("object `{path}` is corrupt: its bytes differ from those that were stored")]
     Corrupt {
         /// Where.
         path: String,

@@ -95,8 +95,10 @@ fn list_files(folder: &Path) -> io::Result<Vec<(String, BlobRef)>> {
     while let Some((current, prefix)) = waiting.pop() {
         for entry in fs::read_dir(&current)? {
             let entry = entry?;
-            let name =
-                entry.file_name().into_string().map_err(|_| io::Error::other("a name is not UTF-8"))?;
+            let name = entry
+                .file_name()
+                .into_string()
+                .map_err(|_| io::Error::other("the name of a file is not UTF-8"))?;
             let path = format!("{prefix}{name}");
             let kind = entry.file_type()?;
             if kind.is_dir() {

@@ -20,7 +20,9 @@ impl<'de> Deserialize<'de> for Code {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let digits = text.strip_prefix("TM").and_then(|digits| digits.parse().ok());
-        digits.map(Self).ok_or_else(|| de::Error::custom(format!("`{text}` is no code: TM and four digits")))
+        digits
+            .map(Self)
+            .ok_or_else(|| de::Error::custom(format!("`{text}` is not a code: TM and four digits")))
     }
 }
 

@@ -13,7 +13,7 @@ impl Exposed {
     /// What a person is told.
     pub fn fault(&self) -> Fault {
         Fault::coded(165, self.to_string())
-            .hint("listen on 127.0.0.1; or, behind a network of your own that lets nobody else in, start it with --insecure")
+            .hint("listen on 127.0.0.1, or start it with --insecure if the network keeps others out")
     }
 }
 

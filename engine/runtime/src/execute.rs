@@ -186,5 +186,5 @@ async fn elapsed(timeout: Option<Duration>) -> Fault {
     let Some(timeout) = timeout else { return std::future::pending().await };
     tokio::time::sleep(timeout).await;
     Fault::coded(1003, format!("the attempt took longer than its timeout of {timeout:?}"))
-        .hint("raise `timeout`, or save checkpoints so that the next attempt goes on from them")
+        .hint("raise `timeout`, or save checkpoints so that the next attempt continues from them")
 }

@@ -75,10 +75,10 @@ fn ending(error: JobError, facts: &Facts) -> Ending {
         }
         JobError::Retry(fault) | JobError::Died(fault) if facts.interrupted => {
             let delay = AFTER_RESTART.mul_f64(1.0 + facts.chance);
-            Ending::Snooze(delay, format!("the database was started again: {}", fault.message))
+            Ending::Snooze(delay, format!("the database was restarted: {}", fault.message))
         }
         JobError::Died(fault) if facts.progressed && facts.waited < PROGRESS_MAX => {
-            Ending::Snooze(pause(0, facts.chance), format!("goes on from a new checkpoint: {fault}"))
+            Ending::Snooze(pause(0, facts.chance), format!("continues from a new checkpoint: {fault}"))
         }
         JobError::Retry(fault) | JobError::Died(fault) | JobError::Conflict(fault) => {
             let elapsed = (facts.now - facts.first_started_at).to_std().unwrap_or(Duration::ZERO);
@@ -144,7 +144,7 @@ mod tests {
             panic!("it comes again");
         };
         assert_eq!(delay, AFTER_RESTART);
-        assert_eq!(reason, "the database was started again: connection reset");
+        assert_eq!(reason, "the database was restarted: connection reset");
         let own = conclude(Err(JobError::Discard(Fault::new("bad args"))), None, &last);
         assert!(matches!(own, Ended::Settle(Ending::Discard(_))));
     }

@@ -118,7 +118,7 @@ async fn failed_last(
     let failed = deps.catalog.store().failed_last(&features_concurrency_key(view), kind).await?;
     Ok(failed.map(|(run, fault)| {
         let mend = fault.hint.as_ref().map(|hint| format!("{hint}; ")).unwrap_or_default();
-        let hint = format!("{mend}tidemill logs {run}; when what it says is mended: tidemill retry {run}");
+        let hint = format!("{mend}see why: tidemill logs {run}; when that is fixed: tidemill retry {run}");
         FailedUpdate { view: view.to_owned(), what, run, fault: fault.hint(hint) }
     }))
 }

@@ -17,7 +17,7 @@ pub enum Error {
         message: String,
     },
     /// A golden row predicted something else than was recorded.
-    #[error("golden row {row}: `{output}` is {got}, recorded was {expected}")]
+    #[error("golden row {row}: `{output}` is {got}, but {expected} was recorded when the model was saved")]
     Golden {
         /// Which, from 0.
         row: usize,
@@ -35,7 +35,7 @@ pub enum Error {
         message: String,
     },
     /// More requests wait than the queue takes.
-    #[error("{waiting} predictions are waiting already")]
+    #[error("the model's queue is full: {waiting} predictions are waiting")]
     Overloaded {
         /// The queue's bound.
         waiting: usize,
@@ -62,14 +62,14 @@ impl Error {
     pub fn fault(&self) -> Fault {
         let message = self.to_string();
         match self {
-            Self::Folder { .. } => Fault::coded(820, message).hint("write it with tidemill.models.save(…)"),
-            Self::Golden { .. } => {
-                Fault::coded(821, message).hint("library versions differ from training's? train again")
+            Self::Folder { .. } => {
+                Fault::coded(820, message).hint("save the model with tidemill.models.save(…)")
             }
+            Self::Golden { .. } => Fault::coded(821, message)
+                .hint("use the library versions of the training in the workers, or train again"),
             Self::Rows { .. } => Fault::coded(822, message),
-            Self::Overloaded { .. } => {
-                Fault::coded(823, message).hint("raise the model's `scale: { min: … }`")
-            }
+            Self::Overloaded { .. } => Fault::coded(823, message)
+                .hint("raise `scale: { min: … }` of the model, or start more `tidemill serve`"),
             Self::Deadline => Fault::coded(824, message),
             Self::Down { .. } => Fault::coded(836, message).hint("try again; /readyz says what is missing"),
             Self::Python(error) => error.fault(),

@@ -135,7 +135,7 @@ fn check_limits(claim: &FileClaim, limits: &Limits) -> Result<(), Error> {
     if claim.size_bytes > limits.file_bytes {
         let max = limits.file_bytes;
         return Err(Error::Limit(format!(
-            "the file has {} bytes, at most {max} are taken",
+            "the file has {} bytes, but at most {max} are accepted",
             claim.size_bytes
         )));
     }

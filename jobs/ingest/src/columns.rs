@@ -23,7 +23,7 @@ pub(crate) fn check_header(header: &[String], source: &Source) -> Result<(), Err
     let export = is_export(header, source);
     for (place, name) in header.iter().enumerate() {
         if header[..place].contains(name) {
-            wrong.push(format!("column `{name}` is there twice"));
+            wrong.push(format!("column `{name}` occurs twice"));
         } else if !(source.columns.contains_key(name) || export && OWN_COLUMNS.contains(&name.as_str())) {
             wrong.push(unknown(name, source));
         }

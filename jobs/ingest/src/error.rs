@@ -33,7 +33,7 @@ pub enum Error {
         reason: String,
     },
     /// No such format.
-    #[error("`{0}` is not a format of files")]
+    #[error("`{0}` is not a file format")]
     UnknownFormat(String),
     /// More than is allowed.
     #[error("{0}")]
@@ -90,13 +90,13 @@ impl Error {
             }),
             Self::Unreadable { .. } => {
                 Fault::coded(503, message).hint(
-                    "a CSV begins with a line of column names; if it is of another format: --format csv|parquet|jsonl",
+                    "a CSV begins with a line of column names; if the file has another format, name it: --format csv|parquet|jsonl",
                 )
             }
             Self::UnknownFormat(_) => Fault::coded(503, message).hint("formats are csv, parquet and jsonl"),
             Self::Limit(_) | Self::LongRow { .. } => Fault::coded(504, message).hint("split the file"),
             Self::Mismatch(_) => Fault::coded(505, message).hint("upload the file again; it starts over"),
-            Self::NoFile(_) => Fault::coded(506, message).hint("paths are those of the worker's machine"),
+            Self::NoFile(_) => Fault::coded(506, message).hint("the worker looks for the path on its own machine"),
             _ => return None,
         })
     }

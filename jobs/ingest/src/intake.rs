@@ -275,7 +275,7 @@ impl Ingest {
         let rows = self.lake.dead_letters(source, limit).await?;
         let of_upload = |(upload, letter): (String, DeadRow)| match upload.parse() {
             Ok(upload) => Ok((upload, letter)),
-            Err(_) => Err(Error::Mismatch(format!("`{upload}` in the dead letters is no upload"))),
+            Err(_) => Err(Error::Mismatch(format!("`{upload}` in the dead letters is not an upload"))),
         };
         rows.into_iter().map(of_upload).collect()
     }

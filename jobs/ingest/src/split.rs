@@ -92,7 +92,7 @@ fn csv_cells<'a>(row: &'a [u8], width: usize, places: &[Option<usize>]) -> Resul
 /// Cells in the source's order. A key that isn't there is null.
 fn json_cells<'a>(row: &[u8], source: &Source) -> Result<Cells<'a>, Unsplit> {
     let unsplit = |reason: String| Unsplit { column: None, reason };
-    let mut cells = text::json_fields(row).map_err(|why| unsplit(format!("is no JSON object: {why}")))?;
+    let mut cells = text::json_fields(row).map_err(|why| unsplit(format!("is not a JSON object: {why}")))?;
     let own = is_export(cells.keys(), source);
     let unknown =
         |name: &&String| !(source.columns.contains_key(*name) || own && OWN_COLUMNS.contains(&name.as_str()));

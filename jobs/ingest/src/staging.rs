@@ -54,7 +54,7 @@ impl Staging {
         if size != claim.size_bytes || found != claim.sha256 {
             self.clear(claim).await?;
             return Err(Error::Mismatch(format!(
-                "the bytes that arrived are {size} with SHA-256 {found}, announced were {} with {}",
+                "{size} bytes with SHA-256 {found} arrived, but {} with {} were announced",
                 claim.size_bytes, claim.sha256
             )));
         }

@@ -88,7 +88,7 @@ fn live_view(
         let current = kept.iter().filter(of_view).find(|version| version.state == ViewState::Current);
         return Err(match (trained_on, current) {
             (Some(number), Some(current)) => format!(
-                "it was trained on view `{name}` version {number}, which has not been kept up to date since version {} took its place",
+                "it was trained on view `{name}` version {number}, which has not been kept up to date since version {} replaced it",
                 current.version
             ),
             _ => format!("view `{name}` is not declared any more"),

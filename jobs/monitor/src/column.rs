@@ -142,7 +142,7 @@ pub(crate) fn compare_given(
             let (kind, note) = if before.is_some() {
                 (DefectKind::Missing, "the column is missing: the reference has it")
             } else {
-                (DefectKind::New, "the column is new: the reference has it not")
+                (DefectKind::New, "the column is new: the reference does not have it")
             };
             return Ok(unfit(column, rows, kind, Side::Current, note.to_owned()));
         }
@@ -253,7 +253,7 @@ fn scale(reference: &Values, current: &Values) -> Result<Scale, (DefectKind, Sid
             return Err((
                 DefectKind::OtherKind,
                 side,
-                format!("the other side has a {}, here {}", before.as_str(), values.note),
+                format!("the other side has a {}, but here {}", before.as_str(), values.note),
             ));
         }
     }

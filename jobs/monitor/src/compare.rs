@@ -79,7 +79,7 @@ fn compare_tables(reference: &Table, current: &Table, columns: &[String]) -> Res
     let columns = if columns.is_empty() { &all } else { columns };
     let compared = columns.iter().map(|column| {
         if !all.contains(column) {
-            named(&reference.rows, column, "neither side")?;
+            named(&reference.rows, column, "both tables")?;
         }
         let [before, now] = [reference, current]
             .map(|table| table.rows.column_by_name(column).map(|array| Given { array, words: table.words }));
@@ -111,7 +111,7 @@ mod tests {
         let page = report.to_html();
         assert!(page.contains("<svg") && page.len() < 300_000);
 
-        assert_eq!(refused(&reference, &current, &["y"]).await, (902, "its columns are x, k".to_owned()));
+        assert_eq!(refused(&reference, &current, &["y"]).await, (902, "columns are x, k".to_owned()));
     }
 
     async fn refused(reference: &Path, current: &Path, columns: &[&str]) -> (u16, String) {
@@ -150,11 +150,11 @@ mod tests {
         assert_eq!(
             told,
             [
-                ("x", "the other side has a number, here `a` is no number".to_owned()),
-                ("l", "the other side has a number, here `[1]` is no number".to_owned()),
+                ("x", "the other side has a number, but here `a` is not a number".to_owned()),
+                ("l", "the other side has a number, but here `[1]` is not a number".to_owned()),
                 ("gone", "the column is missing: the reference has it".to_owned()),
                 ("y", String::new()),
-                ("new", "the column is new: the reference has it not".to_owned()),
+                ("new", "the column is new: the reference does not have it".to_owned()),
             ]
         );
         assert!(report.columns[3].psi.is_some() && report.columns[0].psi.is_none());
@@ -184,7 +184,7 @@ mod tests {
         for before in [&csv, &parquet] {
             let report = compare_files(before, &broken, &[]).await.unwrap();
             let [defect] = &report.columns[0].defects[..] else { panic!("one defect") };
-            assert_eq!(defect.to_string(), "`abc` is no number in row 25001");
+            assert_eq!(defect.to_string(), "`abc` is not a number in row 25001");
             assert_eq!(report.columns[0].null_rate_current, Some(0.0));
         }
     }

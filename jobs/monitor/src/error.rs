@@ -18,7 +18,7 @@ pub enum Error {
         known: Vec<String>,
     },
     /// A side lacks a column.
-    #[error("{side} has no column `{column}`")]
+    #[error("column `{column}` is missing in {side}")]
     MissingColumn {
         /// Which.
         column: String,
@@ -28,7 +28,7 @@ pub enum Error {
         known: Vec<String>,
     },
     /// Two tables have no column of one name.
-    #[error("the two have no column in common")]
+    #[error("the reference and the current table have no column in common")]
     NothingShared {
         /// The reference's columns.
         reference: Vec<String>,
@@ -42,10 +42,10 @@ pub enum Error {
     #[error("{0}")]
     NoReference(String),
     /// The text names no window, or an empty one.
-    #[error("`{0}` is no window")]
+    #[error("`{0}` is not a window")]
     Window(String),
     /// The window lies in the data clock's future.
-    #[error("the window begins at {from}, and the data clock shows {now}")]
+    #[error("the window begins at {from}, but the data clock shows only {now}")]
     Ahead {
         /// The window's first instant.
         from: Time,
@@ -93,33 +93,36 @@ impl Error {
         let message = self.to_string();
         match self {
             Self::Unknown { known, .. } if known.is_empty() => {
-                Fault::coded(901, message).hint("tidemill apply")
+                Fault::coded(901, message).hint("apply the project that declares it: tidemill apply")
             }
             Self::Unknown { known, .. } => {
                 Fault::coded(901, message).hint(format!("there are: {}", known.join(", ")))
             }
             Self::MissingColumn { known, .. } => {
-                Fault::coded(902, message).hint(format!("its columns are {}", known.join(", ")))
+                Fault::coded(902, message).hint(format!("columns are {}", known.join(", ")))
             }
             Self::NothingShared { reference, current } => Fault::coded(902, message).hint(format!(
-                "the reference has {}; the other has {}",
+                "the reference has {}; the current table has {}",
                 reference.join(", "),
                 current.join(", ")
             )),
             Self::MissingFile(_) => Fault::coded(909, message).hint("check the path"),
             Self::Ahead { .. } => Fault::coded(907, message)
-                .hint("scan a window that has begun, or move a replay clock: tidemill clock set TIME"),
+                .hint("choose a window that has begun, or move a replay clock forward: tidemill clock set TIME"),
             Self::NoReference(_) => {
-                Fault::coded(903, message).hint("promote a version that was trained on a dataset built here")
+                Fault::coded(903, message).hint(
+                    "promote a version that was trained on a dataset of Tidemill, or give the monitor a range as `reference`",
+                )
             }
             Self::Window(_) => Fault::coded(904, message)
-                .hint("a month (2013-09), a day (2013-09-01), or FROM..TO of two days or instants"),
+                .hint("write a month (2013-09), a day (2013-09-01), or FROM..TO with two days or instants"),
             Self::Secret(name) => Fault::coded(905, message)
-                .hint(format!("set the variable TIDEMILL_SECRETS__{name} for the workers")),
+                .hint(format!("set the variable TIDEMILL_SECRETS__{name} where the workers start, then restart them")),
             Self::Address(_) => Fault::coded(985, message).hint(
-                "correct the notifier, or allow the address: TIDEMILL_WEBHOOKS__ALLOW, for the workers",
+                "correct the `url` of the notifier, or list its host in TIDEMILL_WEBHOOKS__ALLOW where the workers start",
             ),
-            Self::Delivery(_) => Fault::coded(906, message).hint("tidemill retry --failed --since 24h"),
+            Self::Delivery(_) => Fault::coded(906, message)
+                .hint("when the receiver answers again: tidemill retry --failed --since 24h"),
             Self::Lake(error) => error.fault(),
             Self::Registry(error) => error.fault(),
             Self::Training(error) => error.fault(),

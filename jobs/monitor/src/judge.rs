@@ -206,12 +206,13 @@ fn judged(
     (warn, limit): (Option<f64>, f64),
 ) -> CheckResult {
     let few =
-        || (rows < ROWS_MIN).then(|| format!("{side} has {rows} rows; fewer than {ROWS_MIN} say nothing"));
+        || (rows < ROWS_MIN).then(|| format!("{side} has {rows} rows; the check needs at least {ROWS_MIN}"));
     let (value, note) = match figure {
         _ if rows == 0 => (None, few()),
-        Ok(value) => {
-            (value, few().or_else(|| value.is_none().then(|| "there is nothing to tell it from".into())))
-        }
+        Ok(value) => (
+            value,
+            few().or_else(|| value.is_none().then(|| "there are no values to compute it from".into())),
+        ),
         Err(note) => (None, Some(note)),
     };
     let status = judge(value, rows, warn, limit);
@@ -227,10 +228,14 @@ fn mean_change(facts: &Facts, label: &str) -> Result<Option<f64>, String> {
 /// Below the AUC of the holdout; negative where the window's is better.
 fn auc_drop(facts: &Facts, label: &str) -> Result<Option<f64>, String> {
     match &facts.label {
-        Some(trained) if trained != label => Err(format!("the version predicts `{trained}`")),
-        _ if facts.learnt => Err("the version was trained or tried on rows of this window".to_owned()),
-        _ if facts.auc_reference.is_none() => Err("its dataset has no holdout, or no AUC on it".to_owned()),
-        _ if facts.auc.is_none() => Err("the window's labels are all alike, or not bools".to_owned()),
+        Some(trained) if trained != label => Err(format!("the version predicts `{trained}`, not `{label}`")),
+        _ if facts.learnt => Err("the version was trained or evaluated on rows of this window".to_owned()),
+        _ if facts.auc_reference.is_none() => {
+            Err("no AUC on a holdout was recorded when the version was registered".to_owned())
+        }
+        _ if facts.auc.is_none() => {
+            Err("the window's labels are all of one class, or are not bools".to_owned())
+        }
         _ => Ok(facts.auc_reference.zip(facts.auc).map(|(before, now)| before - now)),
     }
 }
@@ -257,7 +262,7 @@ fn freshness(facts: &Facts, object: &str, limit: f64) -> CheckResult {
         warn: None,
         limit,
         status: age.map_or(Verdict::Fail, |age| at_most(age, None, limit)),
-        note: age.is_none().then(|| "there is no row".to_owned()),
+        note: age.is_none().then(|| "there are no rows".to_owned()),
     }
 }
 
@@ -270,9 +275,12 @@ fn volume(facts: &Facts, min: u64) -> CheckResult {
         _ if rows >= min => (Verdict::Ok, None),
         Some(label) => {
             let due = facts.due.to_rfc3339();
-            (Verdict::Insufficient, Some(format!("labels `{label}` of the window may come until {due}")))
+            (
+                Verdict::Insufficient,
+                Some(format!("labels `{label}` of the window may still arrive until {due}")),
+            )
         }
-        None => (Verdict::Fail, (rows == 0).then(|| "there is no row in the window".to_owned())),
+        None => (Verdict::Fail, (rows == 0).then(|| "the window has no rows".to_owned())),
     };
     CheckResult {
         check: "volume".to_owned(),
@@ -364,7 +372,7 @@ mod tests {
         assert!(results[0].value.unwrap() > 0.25 && columns.len() == 1);
         assert_eq!(
             results[0].note.as_deref(),
-            Some("the reference has 150 rows; fewer than 200 say nothing")
+            Some("the reference has 150 rows; the check needs at least 200")
         );
     }
 
@@ -387,7 +395,7 @@ mod tests {
     fn a_check_of_another_label_than_the_version_predicts_is_told() {
         let check = [Check::Auc { label: "gone".into(), max_drop: 0.1 }];
         let (results, _) = judge_all(&check, &facts(table(1000, 0.0, 4)));
-        assert_eq!(results[0].note.as_deref(), Some("the version predicts `late`"));
+        assert_eq!(results[0].note.as_deref(), Some("the version predicts `late`, not `gone`"));
         assert_eq!(results[0].status, Verdict::Insufficient);
     }
 

@@ -64,13 +64,13 @@ pub(crate) fn page_of(scan: &Scan, monitor: &Monitor, columns: &[ColumnReport]) 
             }
             @if !scan.complete {
                 p class="foot" {
-                    "Not all of this window could be known yet"
+                    "This window is not complete yet"
                     @if !scan.awaited.is_empty() { ": rows of " (scan.awaited.join(", ")) " may still arrive" }
                     ". The next tick scans it again."
                 }
             }
             @if !scan.version_served {
-                p class="foot" { "No version was champion in this window; the first that became it stands in." }
+                p class="foot" { "No version was champion in this window, so the first champion is used." }
             }
             h2 { "Checks" }
             (checks(&scan.results))

@@ -41,9 +41,9 @@ impl Kind {
 
     fn noun(self) -> &'static str {
         match self {
-            Self::Number => "number",
-            Self::Date => "date",
-            Self::Timestamp => "timestamp",
+            Self::Number => "a number",
+            Self::Date => "a date",
+            Self::Timestamp => "a timestamp",
             Self::Bool => "true or false",
             Self::Text => "text",
         }
@@ -88,7 +88,7 @@ pub(crate) fn read(words: &StringArray, kind: Kind) -> Values {
     let wrong: Vec<usize> = (0..words.len())
         .filter(|row| array.is_null(*row) && !blank(words.is_valid(*row).then(|| words.value(*row))))
         .collect();
-    let note = wrong.first().map(|row| format!("`{}` is no {}", short(words.value(*row)), kind.noun()));
+    let note = wrong.first().map(|row| format!("`{}` is not {}", short(words.value(*row)), kind.noun()));
     Values { array, wrong, note: note.unwrap_or_default() }
 }
 
@@ -155,6 +155,6 @@ mod tests {
         assert_eq!((floats.value(0), floats.value(1), floats.value(2)), (0.1, 1e5, f64::NEG_INFINITY));
         assert!(floats.value(3).is_nan());
         assert_eq!(values.wrong, [4, 6]);
-        assert_eq!(values.note, "`1e999` is no number");
+        assert_eq!(values.note, "`1e999` is not a number");
     }
 }

@@ -74,17 +74,17 @@ impl Error {
                         Fault::coded(681, message()).hint("give one of them another name: `AS NAME`")
                     }
                     tidemill_rows::Error::OutOfRange { column, .. } => Fault::coded(681, message()).hint(format!(
-                        "ints have 64 bits: `CAST({column} AS DOUBLE) AS {column}`, or AS VARCHAR for every digit"
+                        "ints have 64 bits: `CAST({column} AS DOUBLE) AS {column}`, or AS VARCHAR to keep every digit"
                     )),
                     tidemill_rows::Error::UnknownType { column, cast, .. } => {
                         Fault::coded(681, message()).hint(format!("convert it: `{cast} AS {column}`"))
                     }
                     _ => Fault { code: Some(Code(609)), ..Fault::from_error(self) }
-                        .hint("leave the column out, or give it a type that is declared or that the format holds"),
+                        .hint("leave the column out, or convert it to a declared type or to one that the format can hold"),
                 }
             }
             Self::TooLong { .. } => Fault::coded(680, self.to_string())
-                .hint("make it cheaper, or part it into smaller ones; `tidemill explain TM0680` says how"),
+                .hint("make the query cheaper, or split it; `tidemill explain TM0680` says how"),
             _ => Fault::from_error(self),
         }
     }

@@ -36,7 +36,7 @@ pub(crate) async fn read<T: Send + 'static>(
     });
     read.await.map_err(|error| match error {
         Error::Query { source, .. } if is_files_fault(&source) => unreadable(format, path, &words(&source)),
-        Error::Interrupted(ended) if ended.is_panic() => unreadable(format, path, "it makes no sense"),
+        Error::Interrupted(ended) if ended.is_panic() => unreadable(format, path, "its content is not valid"),
         other => other,
     })
 }

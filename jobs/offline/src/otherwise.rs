@@ -51,27 +51,17 @@ impl StoredOtherwise {
     pub fn told(&self, source: &Source) -> Vec<String> {
         let name = &source.name;
         let remedy = format!(
-            "views, labels and datasets go on with what is stored; to mend it, declare the source under a new name and upload its files to that one (`{name}` keeps its rows)"
+            "views, labels and datasets use the stored values; to fix it, declare the source under a new name and upload its files to that one (`{name}` keeps its rows)"
         );
         let times = [
-            (
-                self.available,
-                "count from another moment than",
-                "available_time",
-                Some(&source.available_time),
-            ),
-            (
-                self.created,
-                "were recorded at another moment than",
-                "created_time",
-                source.created_time.as_ref(),
-            ),
-            (self.deleted, "are tombstones, or are not, against what", "deleted", source.deleted.as_ref()),
+            (self.available, "count from another moment", "available_time", Some(&source.available_time)),
+            (self.created, "were recorded at another moment", "created_time", source.created_time.as_ref()),
+            (self.deleted, "do not follow it", "deleted", source.deleted.as_ref()),
         ];
         let times = times.into_iter().filter(|(rows, ..)| *rows > 0).map(|(rows, what, field, column)| {
             let declared = column.map_or_else(|| "none".to_owned(), Clone::clone);
             format!(
-                "source `{name}`: {rows} of {} rows {what} `{field}: {declared}` says, since they came in before that was declared; {remedy}",
+                "source `{name}`: {rows} of {} rows were uploaded before `{field}: {declared}` was declared and {what}; {remedy}",
                 self.rows
             )
         });
@@ -79,7 +69,7 @@ impl StoredOtherwise {
             let StoredColumn { name: column, ty, converted, lost, example } = column;
             let example = example.as_ref().map(|text| format!(", such as `{text}`,")).unwrap_or_default();
             format!(
-                "source `{name}`: column `{column}` is declared {ty} now; of the rows that came in before, {converted} are read as {ty}, and {lost} can't be{example} and are null in every view, label and dataset"
+                "source `{name}`: column `{column}` is now declared {ty}; of the rows uploaded before, {converted} are read as {ty}; {lost} can't be read as {ty}{example} and are null in every view, label and dataset"
             )
         });
         times.chain(columns).collect()

@@ -92,7 +92,7 @@ impl Parsed {
                 let message = "`?` and `$1` are parameters, and nothing gives them a value";
                 Err(Refusal::new(message, text.find(['?', '$'])))
             }
-            (None, _) => Err(Refusal::new("there is no query in it", None)),
+            (None, _) => Err(Refusal::new("it has no query", None)),
             (Some(_), Some(_)) => {
                 Err(Refusal::new("these are several statements; a query is one", text.find(';')))
             }
@@ -183,8 +183,8 @@ mod tests {
             ("SELEC 1 FROM x", "syntax error at or near \"SELEC\"", Some(0)),
             ("SELECT 1; SELECT 2", "these are several statements; a query is one", Some(8)),
             ("SELECT ?", "`?` and `$1` are parameters, and nothing gives them a value", Some(7)),
-            ("", "there is no query in it", None),
-            ("-- nothing", "there is no query in it", None),
+            ("", "it has no query", None),
+            ("-- nothing", "it has no query", None),
             ("DROP TABLE x", "it changes something; a query is one SELECT", None),
         ] {
             let refusal = parse(text).unwrap_err();

@@ -335,7 +335,7 @@ fn judged(name: &str, column: &Column, source: &Source) -> String {
     let words = |words: &str| sql::text(&format!("`{name}` {words}"));
     let mut cases = Vec::new();
     if column.ty == Type::String {
-        let reason = words("is no text: it holds a NUL character, or bytes that are not UTF-8");
+        let reason = words("is not valid text: it holds a NUL character, or bytes that are not UTF-8");
         cases.push(format!("WHEN {} THEN {reason}", no_text(&text)));
     }
     if column.ty == Type::Float {

@@ -32,7 +32,7 @@ pub enum PyError {
         message: String,
     },
     /// It used more memory than allowed.
-    #[error("user code used more than its {} MiB of memory", limit_bytes >> 20)]
+    #[error("user code used more memory than its limit of {} MiB", limit_bytes >> 20)]
     Memory {
         /// The limit.
         limit_bytes: u64,
@@ -40,7 +40,7 @@ pub enum PyError {
         traceback: String,
     },
     /// It took longer than allowed and was killed.
-    #[error("user code took longer than its {} s and was killed", limit.as_secs_f64())]
+    #[error("user code took longer than its limit of {} s and was killed", limit.as_secs_f64())]
     Time {
         /// The limit.
         limit: Duration,
@@ -83,7 +83,7 @@ pub enum PyError {
     #[error(transparent)]
     Stopped(#[from] JobError),
     /// The socket failed, or a frame could not be read.
-    #[error("talking to the Python process failed")]
+    #[error("communication with the Python process failed")]
     Io(#[from] std::io::Error),
     /// Rows could not be encoded or decoded.
     #[error("rows could not be exchanged with Python")]
@@ -100,7 +100,7 @@ impl PyError {
         match self {
             Self::Raised { traceback, .. } => fault(701, traceback),
             Self::Memory { traceback, .. } => fault(702, traceback)
-                .hint("a step's limit is its `resources: { memory: … }`, a view's function has 2 GiB"),
+                .hint("the limit of a step is its `resources: { memory: … }`; the limit of a view's function is 2 GiB"),
             Self::Time { .. } => fault(703, "").hint("the limit is the `timeout` of the step or view"),
             Self::GaveUp { source, .. } => source.fault(),
             Self::Died { output, .. } => fault(704, output),

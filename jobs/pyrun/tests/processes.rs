@@ -342,7 +342,8 @@ async fn what_user_code_raises_is_text_whatever_it_says() {
     let error = pool.run_step(call("raises_nul", out.path()), &mut heard).await.unwrap_err();
     assert!(error.to_string().starts_with("ValueError: a\u{fffd}b \u{fffd} at functions.py:"), "{error}");
     let error = pool.run_step(call("returns_an_object", out.path()), &mut heard).await.unwrap_err();
-    let told = "returned what can't be kept: object is not JSON; write it as text, or to a file in `out`";
+    let told =
+        "returned a value that can't be stored: object is not JSON; write it as text, or to a file in `out`";
     assert_eq!(error.to_string(), told);
     assert!(matches!(JobError::from(error), JobError::Discard(_)), "it would be the same again");
 }

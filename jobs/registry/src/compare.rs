@@ -58,7 +58,10 @@ impl Job for CompareJob {
 async fn model_of(catalog: &Catalog, dataset: DatasetPartRef) -> Result<String, Error> {
     let (dataset, _) = catalog.dataset_part(dataset).await?;
     let none = || {
-        Error::Metric(format!("dataset {} was not built from a model's inputs: name the model", dataset.id))
+        Error::Metric(format!(
+            "dataset {} was not built from a model's inputs; add `model: NAME` to the step",
+            dataset.id
+        ))
     };
     dataset.model.clone().ok_or_else(none)
 }
@@ -95,16 +98,18 @@ fn figure(metric: &str, evaluation: &Evaluation) -> Result<f64, Error> {
         "accuracy" => evaluation.accuracy,
         _ => {
             return Err(Error::Metric(format!(
-                "`{metric}` is not supported yet; metrics are auc, log_loss and accuracy"
+                "metric `{metric}` is not supported yet; use auc, log_loss or accuracy"
             )));
         }
     };
     let needs = match metric {
-        "accuracy" => "an output that is a class, and labels",
+        "accuracy" => "a class output, and labels",
         "auc" if evaluation.accuracy.is_some() => "an output of two classes, and labels of both",
         _ => "labels of both classes",
     };
-    value.ok_or_else(|| Error::Metric(format!("{metric} needs {needs}; {} has not", evaluation.dataset)))
+    value.ok_or_else(|| {
+        Error::Metric(format!("{metric} can't be computed on {}: it needs {needs}", evaluation.dataset))
+    })
 }
 
 #[cfg(test)]
@@ -139,18 +144,21 @@ mod tests {
     #[test]
     fn a_holdout_of_one_class_has_no_auc() {
         let error = outputs("auc", &evaluation(2, None, Some(0.5)), None).unwrap_err();
-        assert_eq!(error.to_string(), "auc needs labels of both classes; dst_1.holdout has not");
+        assert_eq!(
+            error.to_string(),
+            "auc can't be computed on dst_1.holdout: it needs labels of both classes"
+        );
         assert!(outputs("f1", &evaluation(2, None, None), None).is_err());
         let error = outputs("accuracy", &evaluation(2, Some(0.7), Some(0.5)), None).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "accuracy needs an output that is a class, and labels; dst_1.holdout has not"
+            "accuracy can't be computed on dst_1.holdout: it needs a class output, and labels"
         );
         let class = Evaluation { accuracy: Some(0.9), ..evaluation(2, None, Some(0.5)) };
         let error = outputs("auc", &class, None).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "auc needs an output of two classes, and labels of both; dst_1.holdout has not"
+            "auc can't be computed on dst_1.holdout: it needs an output of two classes, and labels of both"
         );
         assert_eq!(outputs("accuracy", &class, None).unwrap()["candidate"], 0.9);
     }

@@ -56,7 +56,7 @@ pub enum Error {
         mismatch: String,
     },
     /// Features may have no value, and the model fails where they have none.
-    #[error("model `{model}` fails where {} is null, and an unknown entity has no value of it", .columns.join(" or "))]
+    #[error("model `{model}` fails where {} is null, and an unknown entity has no value for it", .columns.join(" or "))]
     FailsOnNulls {
         /// The model.
         model: String,
@@ -64,7 +64,7 @@ pub enum Error {
         columns: Vec<String>,
     },
     /// The place is none that a folder is kept at.
-    #[error("`{artifact}` is not an artifact that a step left")]
+    #[error("`{artifact}` is not an artifact that a step produced")]
     NoArtifact {
         /// What was given.
         artifact: String,
@@ -122,19 +122,19 @@ impl Error {
                 Fault::coded(802, self.to_string()).hint("tidemill models list")
             }
             Self::NothingToRollBack { .. } => Fault::coded(803, self.to_string())
-                .hint("to take the alias away: tidemill models rollback MODEL --remove"),
+                .hint("to remove the alias: tidemill models rollback MODEL --remove"),
             Self::NotServable { .. } => Fault::coded(865, self.to_string())
-                .hint("train a version anew: it reads the views as they are declared now"),
+                .hint("train a new version: it reads the views as they are declared now"),
             Self::Mismatch { .. } => {
                 Fault::coded(804, self.to_string()).hint("train on a dataset built from the model's inputs")
             }
             Self::FailsOnNulls { .. } => Fault::coded(870, self.to_string()).hint(
-                "declare `on_missing: fail` on the model, so that such a row is refused by itself; or a `default` on each of the features; or train a model that takes nulls",
+                "declare `on_missing: fail` on the model, so that only such rows are refused; or a `default` on each of the features; or train a model that takes nulls",
             ),
             Self::NoArtifact { known, .. } => {
                 let known = match known.as_slice() {
-                    [] => "no step of this run has left one".to_owned(),
-                    known => format!("steps of this run left {}", known.join(", ")),
+                    [] => "no step of this run has produced one".to_owned(),
+                    known => format!("steps of this run produced {}", known.join(", ")),
                 };
                 Fault::coded(860, self.to_string())
                     .hint(format!("write `artifact: ${{{{ steps.NAME.outputs.artifact }}}}`; {known}"))
@@ -167,11 +167,11 @@ fn unusable_hint(error: &tidemill_pyrun::PyError) -> &'static str {
     use tidemill_pyrun::PyError as E;
     match error {
         E::Time { .. } => {
-            "a model must load, and predict its golden rows, within that time: train it again, smaller"
+            "a model must load and predict its golden rows within that time: train a smaller one"
         }
-        E::Memory { .. } => "a model may use 2 GiB: train it again, smaller",
+        E::Memory { .. } => "a model may use at most 2 GiB: train a smaller one",
         _ => {
-            "see that tidemill.models.predictors.load(FOLDER) works with the libraries of the workers, \
+            "check that tidemill.models.predictors.load(FOLDER) works with the workers' libraries, \
               then train again"
         }
     }

@@ -102,7 +102,9 @@ fn classes_of(
         let place = classes.iter().position(|class| class == word);
         let unknown = || {
             let classes = classes.join(", ");
-            Error::Metric(format!("label `{label}` has `{word}`, which is no class of `{output}`: {classes}"))
+            Error::Metric(format!(
+                "label `{label}` has `{word}`, which is not a class of `{output}`: {classes}"
+            ))
         };
         place.map(Some).ok_or_else(unknown)
     };
@@ -212,7 +214,7 @@ mod tests {
             figures(&predicted(&classes, &rows), "m", outputs, ("kind", &labels)).unwrap_err().to_string()
         };
         let unknown = told(&outputs(&classes), text(&[Some("x")]));
-        assert_eq!(unknown, "label `kind` has `x`, which is no class of `kind`: a, b");
+        assert_eq!(unknown, "label `kind` has `x`, which is not a class of `kind`: a, b");
         let floats: ArrayRef = Arc::new(Float64Array::from(vec![1.0]));
         assert_eq!(
             told(&outputs(&classes), floats),
@@ -223,7 +225,7 @@ mod tests {
         let numbers: ArrayRef = Arc::new(Int64Array::from(vec![7]));
         assert_eq!(
             told(&outputs(&classes), numbers),
-            "label `kind` has `7`, which is no class of `kind`: a, b"
+            "label `kind` has `7`, which is not a class of `kind`: a, b"
         );
     }
 }

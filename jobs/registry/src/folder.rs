@@ -34,20 +34,21 @@ struct MlColumn {
 /// # Errors
 /// No such file, no flavor, no signature, or other columns than `signature` has.
 pub fn check_mlmodel(folder: &Path, signature: &Signature) -> Result<(), String> {
-    let text =
-        std::fs::read_to_string(folder.join("MLmodel")).map_err(|error| format!("MLmodel: {error}"))?;
-    let model: MlModel = serde_saphyr::from_str(&text).map_err(|error| format!("MLmodel: {error}"))?;
+    let text = std::fs::read_to_string(folder.join("MLmodel"))
+        .map_err(|error| format!("MLmodel can't be read: {error}"))?;
+    let model: MlModel =
+        serde_saphyr::from_str(&text).map_err(|error| format!("MLmodel can't be read: {error}"))?;
     if model.flavors.is_empty() {
-        return Err("MLmodel names no flavor".to_owned());
+        return Err("MLmodel has no flavor".to_owned());
     }
     let Some(declared) = model.signature else {
         return Err("MLmodel has no signature".to_owned());
     };
-    let columns: Vec<MlColumn> =
-        serde_json::from_str(&declared.inputs).map_err(|error| format!("signature of MLmodel: {error}"))?;
+    let columns: Vec<MlColumn> = serde_json::from_str(&declared.inputs)
+        .map_err(|error| format!("the signature in MLmodel can't be read: {error}"))?;
     let names = columns.iter().map(|column| column.name.as_str());
     if !names.eq(signature.columns.iter().map(|column| column.name.as_str())) {
-        return Err("MLmodel and tidemill.json name other columns".to_owned());
+        return Err("MLmodel and tidemill.json list different columns".to_owned());
     }
     Ok(())
 }
@@ -63,7 +64,7 @@ pub fn check_signature(
     outputs: &IndexMap<String, OutputType>,
 ) -> Result<(), String> {
     if signature.flavor != runtime {
-        return Err(format!("its flavor is {}, the model's runtime is {runtime}", signature.flavor));
+        return Err(format!("its flavor is {}, but the model declares runtime {runtime}", signature.flavor));
     }
     check_columns(signature, columns)?;
     same("output", signature.outputs.iter().map(|(name, ty)| (name.as_str(), ty)), outputs)
@@ -72,9 +73,12 @@ pub fn check_signature(
 fn check_columns(signature: &Signature, wanted: &IndexMap<String, Type>) -> Result<(), String> {
     for column in &signature.columns {
         match wanted.get(&column.name) {
-            None => return Err(format!("column `{}` is not the model's", column.name)),
+            None => return Err(format!("column `{}` is not declared by the model", column.name)),
             Some(ty) if *ty != column.ty => {
-                return Err(format!("column `{}` is {}, wanted {ty}", column.name, column.ty));
+                return Err(format!(
+                    "column `{}` is {}, but the model declares {ty}",
+                    column.name, column.ty
+                ));
             }
             Some(_) => {}
         }
@@ -115,12 +119,17 @@ fn same<'a, T: PartialEq + fmt::Display + 'a>(
     let wanted: Vec<_> = wanted.iter().map(|(name, ty)| (name.as_str(), ty)).collect();
     let difference = has.iter().zip(&wanted).enumerate().find(|(_, (has, wanted))| has != wanted);
     if let Some((index, ((name, ty), (wanted_name, wanted_ty)))) = difference {
-        return Err(format!("{what} {} is `{name}` ({ty}), wanted `{wanted_name}` ({wanted_ty})", index + 1));
+        return Err(format!(
+            "{what} {} is `{name}` ({ty}), but the model declares `{wanted_name}` ({wanted_ty})",
+            index + 1
+        ));
     }
     match has.len().cmp(&wanted.len()) {
         std::cmp::Ordering::Equal => Ok(()),
         std::cmp::Ordering::Less => Err(format!("{what} `{}` is missing", wanted[has.len()].0)),
-        std::cmp::Ordering::Greater => Err(format!("{what} `{}` is not the model's", has[wanted.len()].0)),
+        std::cmp::Ordering::Greater => {
+            Err(format!("{what} `{}` is not declared by the model", has[wanted.len()].0))
+        }
     }
 }
 
@@ -156,7 +165,7 @@ mod tests {
         let has = Signature { flavor: "sklearn".into(), columns: Vec::new(), outputs, no_nulls: Vec::new() };
         let check = |wanted| check_signature(&has, "sklearn", &IndexMap::new(), &wanted);
         assert_eq!(check(class(&["a", "b"])), Ok(()));
-        let told = "output 1 is `p` (class of a, b), wanted `p` (class of b, a)";
+        let told = "output 1 is `p` (class of a, b), but the model declares `p` (class of b, a)";
         assert_eq!(check(class(&["b", "a"])).unwrap_err(), told);
     }
 
@@ -170,11 +179,14 @@ mod tests {
         // Rows are made by name.
         assert_eq!(check(&[("hour", Type::Int), ("carrier", Type::String)]), Ok(()));
         for (has, message) in [
-            (vec![("carrier", Type::String), ("hour", Type::Float)], "column `hour` is float, wanted int"),
+            (
+                vec![("carrier", Type::String), ("hour", Type::Float)],
+                "column `hour` is float, but the model declares int",
+            ),
             (vec![("carrier", Type::String)], "column `hour` is missing"),
             (
                 vec![("carrier", Type::String), ("hour", Type::Int), ("late", Type::Bool)],
-                "column `late` is not the model's",
+                "column `late` is not declared by the model",
             ),
         ] {
             assert_eq!(check(&has).unwrap_err(), message);
@@ -192,11 +204,11 @@ mod tests {
         let inputs = r#"signature: { inputs: '[{"name": "hour", "type": "long"}]', outputs: '[]' }"#;
         assert_eq!(check(&format!("flavors: {{ lightgbm: {{ data: model.txt }} }}\n{inputs}\n")), Ok(()));
         assert_eq!(check("flavors: { lightgbm: {} }\n").unwrap_err(), "MLmodel has no signature");
-        assert_eq!(check(&format!("{inputs}\n")).unwrap_err(), "MLmodel names no flavor");
+        assert_eq!(check(&format!("{inputs}\n")).unwrap_err(), "MLmodel has no flavor");
         assert_eq!(
             check(&format!("flavors: {{ lightgbm: {{}} }}\n{}\n", inputs.replace("hour", "day")))
                 .unwrap_err(),
-            "MLmodel and tidemill.json name other columns"
+            "MLmodel and tidemill.json list different columns"
         );
     }
 }

@@ -76,7 +76,7 @@ impl Job for PredictJob {
             named_version(catalog, &args.model, Some(fixed.version.unsigned_abs()), &args.alias).await?;
         let (rows, not_finite) = self.predict(&version, dataset, fixed.created_at).await?;
         if not_finite > 0 {
-            cx.log(format!("{not_finite} predictions are no finite numbers: they are kept as null"));
+            cx.log(format!("{not_finite} predictions are not finite numbers: they are kept as null"));
         }
 
         let table = Table::predictions(&args.model);

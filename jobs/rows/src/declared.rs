@@ -132,7 +132,7 @@ mod tests {
         let sum = decimal(vec![i128::from(i64::MAX), -3], 38, 0);
         assert_eq!(given("s", sum).unwrap(), r#"[{"s":9223372036854775807},{"s":-3}]"#);
         let error = given("s", decimal(vec![1, i128::from(i64::MAX) + 1], 38, 0)).unwrap_err();
-        assert_eq!(error, "column `s` holds 9223372036854775808, which is no int");
+        assert_eq!(error, "column `s` holds 9223372036854775808, which is not an int");
         assert!(given("u", Arc::new(UInt64Array::from(vec![u64::MAX]))).is_err());
     }
 

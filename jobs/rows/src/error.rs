@@ -5,7 +5,7 @@ use tidemill_spec::Type;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A value of another type than its column's.
-    #[error("column `{column}` is {expected}, but a value of it is {got}")]
+    #[error("column `{column}` is {expected}, but one of its values is {got}")]
     WrongType {
         /// The column.
         column: String,
@@ -18,7 +18,7 @@ pub enum Error {
     #[error("column `{0}` is missing")]
     MissingColumn(String),
     /// An Arrow type that none of the six types stands for.
-    #[error("column `{column}` has the type {arrow}, which no declared type stands for")]
+    #[error("column `{column}` has the type {arrow}, which is none of the types that can be declared")]
     UnknownType {
         /// The column.
         column: String,
@@ -28,13 +28,13 @@ pub enum Error {
         cast: String,
     },
     /// Bytes that aren't an Arrow IPC stream, or one that announces what did not come.
-    #[error("not a whole Arrow stream: {0}")]
+    #[error("not a complete Arrow stream: {0}")]
     Stream(String),
     /// Two columns of one name.
     #[error("two columns are named `{0}`")]
     DoubleColumn(String),
     /// A whole number that doesn't fit 64 bits.
-    #[error("column `{column}` holds {value}, which is no int")]
+    #[error("column `{column}` holds {value}, which is not an int")]
     OutOfRange {
         /// The column.
         column: String,

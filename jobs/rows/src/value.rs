@@ -138,6 +138,6 @@ mod tests {
     #[test]
     fn a_value_of_another_type_names_its_column() {
         let error = array("hour", Type::Int, &[Value::Bool(true)]).unwrap_err();
-        assert_eq!(error.to_string(), "column `hour` is int, but a value of it is Bool(true)");
+        assert_eq!(error.to_string(), "column `hour` is int, but one of its values is Bool(true)");
     }
 }

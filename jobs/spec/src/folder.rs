@@ -82,7 +82,7 @@ pub(crate) fn sent(files: Vec<SourceFile>) -> Folder {
     };
     for file in files {
         let wrong = wrong_path(&file.path)
-            .or_else(|| within_file(&file.path).then_some("is below a path that is a file itself"));
+            .or_else(|| within_file(&file.path).then_some("is below a path that is a file"));
         match wrong {
             None => found.files.push(file),
             Some(why) => found.refuse(&file.path, why, "name it FOLDER/NAME.yaml or FOLDER/NAME.py"),
@@ -102,7 +102,7 @@ impl Folder {
         let files = std::mem::take(&mut self.files);
         if files.len() > FILES_MAX || all > ALL_BYTES_MAX {
             let why = format!(
-                "and {} more are {} MiB; a project is at most {FILES_MAX} files of {} MiB",
+                "and {} more files have {} MiB; a project has at most {FILES_MAX} files and {} MiB",
                 files.len() - 1,
                 all >> 20,
                 ALL_BYTES_MAX >> 20
@@ -122,7 +122,7 @@ impl Folder {
     }
 }
 
-const DATA: &str = "data belongs into files that are uploaded, not into the project's folder";
+const DATA: &str = "move data out of the project's folder and upload it: tidemill sources upload SOURCE FILE";
 
 fn bytes_max(path: &str) -> usize {
     if is_yaml(path) { YAML_BYTES_MAX } else { PYTHON_BYTES_MAX }
@@ -135,10 +135,10 @@ pub fn wrong_path(path: &str) -> Option<&'static str> {
         return Some("is not a path inside the project");
     }
     if path.len() > PATH_BYTES_MAX || names.clone().any(|name| name.as_os_str().len() > NAME_BYTES_MAX) {
-        return Some("is longer than file systems take");
+        return Some("has more than 1,024 bytes, or a name in it more than 255");
     }
     if path.ends_with('/') || path.contains(|letter: char| letter.is_control() || letter == '\\') {
-        return Some("is not a name that every file system takes");
+        return Some("ends in `/`, or has a backslash or a control character");
     }
     (!is_wanted(path)).then_some("is neither YAML nor Python")
 }
@@ -174,7 +174,7 @@ impl Walk<'_> {
 
     /// A link to a file of the project is that file; any other would bring in what isn't the project's.
     fn link(&mut self, path: &str) {
-        const HELP: &str = "put the file itself there, or give the link a name that begins with a dot";
+        const HELP: &str = "replace the link with the file, or give it a name that begins with a dot";
         match fs::canonicalize(self.root.join(path)) {
             Ok(target) if target.is_dir() => {
                 self.found.refuse(path, format!("is a link to a folder, {}", target.display()), HELP);
@@ -185,11 +185,11 @@ impl Walk<'_> {
             Ok(target) => {
                 self.found.refuse(
                     path,
-                    format!("is a link out of the project, to {}", target.display()),
+                    format!("is a link to a file outside the project, {}", target.display()),
                     HELP,
                 );
             }
-            Err(_) => self.found.refuse(path, "is a link that leads nowhere", HELP),
+            Err(_) => self.found.refuse(path, "is a broken link", HELP),
         }
     }
 
@@ -199,7 +199,7 @@ impl Walk<'_> {
             Err(why) => self.found.refuse(
                 path,
                 why,
-                "save it as UTF-8 that you may read, or move it out of the project's folder",
+                "save it as UTF-8 text that you may read, or move it out of the project's folder",
             ),
         }
     }
@@ -275,10 +275,11 @@ mod tests {
         let mut refused: Vec<_> =
             found.refused.iter().map(|refused| (&refused.path[..], &refused.why[..])).collect();
         refused.sort_unstable();
-        assert_eq!(refused[0], ("gone.py", "is a link that leads nowhere"));
+        assert_eq!(refused[0], ("gone.py", "is a broken link"));
         assert_eq!(refused[1], ("pipe.py", "is not a regular file"));
         assert!(
-            refused[2].0 == "secret.py" && refused[2].1.starts_with("is a link out of the project, to /")
+            refused[2].0 == "secret.py"
+                && refused[2].1.starts_with("is a link to a file outside the project, /")
         );
         assert!(refused[3].0 == "shared" && refused[3].1.starts_with("is a link to a folder, /"));
         assert_eq!(refused[4].0, "zero.yaml");

@@ -16,7 +16,7 @@ pub enum Error {
         known: Vec<String>,
     },
     /// The label and the model are asked of different entities.
-    #[error("label `{label}` is asked of entity `{label_entity}`, model `{model}` of `{model_entity}`")]
+    #[error("label `{label}` belongs to entity `{label_entity}`, but model `{model}` to `{model_entity}`")]
     OtherEntity {
         /// The label.
         label: String,
@@ -29,7 +29,7 @@ pub enum Error {
     },
     /// A key of a view is neither a column of the labels nor a feature of another view.
     #[error(
-        "key `{key}` of view `{view}` is neither a column of the labels nor a feature of a view that is read"
+        "key `{key}` of view `{view}` is neither a column of the labels nor a feature of a view in the inputs"
     )]
     UnresolvedKey {
         /// The view.
@@ -38,7 +38,7 @@ pub enum Error {
         key: String,
     },
     /// Two inputs give a column of the same name.
-    #[error("column `{0}` would come twice")]
+    #[error("two columns of the dataset would be named `{0}`")]
     DoubleColumn(String),
     /// The same view or feature is asked for twice.
     #[error("`{0}` is named twice")]
@@ -74,7 +74,7 @@ pub enum Error {
         label: String,
     },
     /// The views did not reach the lake's head in time.
-    #[error("{} did not reach the lake's head in time", .0.join(", "))]
+    #[error("{} did not catch up with the lake in time", .0.join(", "))]
     Behind(Vec<String>),
     /// A view is behind, and the update that it waits for has failed for good.
     #[error("view `{view}` is behind, and its update failed: {}", fault.message)]
@@ -126,7 +126,7 @@ impl Error {
                 Fault::coded(810, message).hint(format!("there are: {}", known.join(", ")))
             }
             Self::OtherEntity { .. } => {
-                Fault::coded(811, message).hint("name a label and a model of one entity")
+                Fault::coded(811, message).hint("name a label and a model of the same entity")
             }
             Self::UnresolvedKey { .. } => Fault::coded(812, message)
                 .hint("add the view that has it to the inputs, or the column to the labels"),
@@ -135,20 +135,19 @@ impl Error {
             }
             Self::NamedTwice(_) => Fault::coded(813, message).hint("name each view or feature once"),
             Self::MissingColumn { purpose, .. } => {
-                Fault::coded(814, message).hint(format!("it is {purpose}"))
+                Fault::coded(814, message).hint(format!("the column is {purpose}"))
             }
             Self::EmptyRange(_) => Fault::coded(815, message).hint("check `from`, `to` and `holdout`"),
             Self::EmptyPart { .. } => {
                 Fault::coded(815, message).hint("choose an earlier `from`, or a shorter `holdout`")
             }
-            Self::NoRows { .. } => {
-                Fault::coded(816, message).hint("labels mature by the data clock: tidemill clock show")
-            }
+            Self::NoRows { .. } => Fault::coded(816, message)
+                .hint("labels mature on the data clock; see what it shows: tidemill clock show"),
             Self::Behind(_) => Fault::coded(817, message).hint("tidemill features list"),
             Self::UpdateFailed { run, fault, .. } => Fault {
                 detail: fault.detail.clone(),
                 ..Fault::coded(818, message)
-                    .hint(format!("tidemill logs {run}; when what it says is mended: tidemill retry {run}"))
+                    .hint(format!("see why: tidemill logs {run}; when that is fixed: tidemill retry {run}"))
             },
             Self::Lake(error) => error.fault(),
             _ => Fault::from_error(self),

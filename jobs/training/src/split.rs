@@ -41,8 +41,8 @@ pub(crate) fn split(rows: &RecordBatch, holdout: Option<Duration>) -> Result<Spl
     };
     let (happened, matured) = (times(rows, EVENT_TIME)?, times(rows, MATURED_AT)?);
     let newest = happened.iter().flatten().max().and_then(Time::from_timestamp_micros);
-    let newest =
-        newest.ok_or(Error::MissingColumn { column: EVENT_TIME.to_owned(), purpose: "when it happened" })?;
+    let newest = newest
+        .ok_or(Error::MissingColumn { column: EVENT_TIME.to_owned(), purpose: "the time of the event" })?;
     let from = newest.checked_sub_signed(TimeDelta::from_std(length).unwrap_or(TimeDelta::MAX));
     let from = from.unwrap_or(Time::MIN_UTC);
     let inside = |time: Option<i64>| time.is_some_and(|time| time >= from.timestamp_micros());

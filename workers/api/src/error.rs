@@ -46,9 +46,9 @@ impl ApiError {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message");
         Self::internal(
-            Fault::coded(185, "the server met a bug of its own while it answered")
+            Fault::coded(185, "a bug in the server stopped this request")
                 .detail(text)
-                .hint("the server's log has its place; other requests are answered"),
+                .hint("the server's log has the place of the panic; other requests are answered"),
         )
     }
 
@@ -65,7 +65,7 @@ impl ApiError {
             None if known.is_empty() => format!("no {noun} is declared yet: tidemill apply"),
             None if known.len() > NAMED_MAX => {
                 let near = nearest(name, known.clone(), NAMED_MAX).join(", ");
-                format!("there are {}; those with the nearest names are {near}", known.len())
+                format!("there are {}; the nearest names are {near}", known.len())
             }
             None => format!("there are {}", known.join(", ")),
         };
@@ -103,7 +103,9 @@ impl ApiError {
         tracing::warn!(error = %fault, "a request can't be answered now");
         fault.code = fault.code.or(Some(Code(119)));
         fault.hint = fault.hint.or_else(|| {
-            Some("a server behind this one does not answer; see that it runs, then try again".to_owned())
+            Some(
+                "a server that this one needs does not answer; check that it runs, then try again".to_owned(),
+            )
         });
         Self { status: StatusCode::SERVICE_UNAVAILABLE, fault: Box::new(fault) }
     }

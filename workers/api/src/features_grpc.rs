@@ -85,7 +85,7 @@ fn known_at(request: &GetHistoricalFeaturesRequest) -> Result<Option<KnownAt>, A
     if let Some(given) = request.known_at_time {
         let nanos = u32::try_from(given.nanos).ok();
         let time = nanos.and_then(|nanos| DateTime::from_timestamp(given.seconds, nanos));
-        let wrong = || Fault::coded(112, format!("`known_at_time` is no instant: {given:?}"));
+        let wrong = || Fault::coded(112, format!("`known_at_time` is not a time: {given:?}"));
         let time =
             time.filter(|time| *time <= tidemill_core::LATEST).ok_or_else(|| ApiError::invalid(wrong()));
         return Ok(Some(KnownAt::Time(time?)));

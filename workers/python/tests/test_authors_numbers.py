@@ -198,7 +198,9 @@ def test_a_saved_model_is_proven_on_the_frame_by_the_author_s_object(frame: pd.D
         def predict(self, rows: pd.DataFrame) -> Any:
             return np.full(len(rows), 0.75 if self.fitted else 0.25)
 
-    with pytest.raises(models.ModelError, match=r"row 0 of the frame: the model says 0\.75 .* would be served 0\.25"):
+    with pytest.raises(
+        models.ModelError, match=r"row 0 of the frame: the model in memory predicts 0\.75 .* but the saved one 0\.25"
+    ):
         models.save(tmp_path, Forgetful(), frame, outputs=OUTPUTS)
     assert not (tmp_path / folder.GOLDEN).exists()
 

@@ -54,7 +54,7 @@ def test_the_declared_order_is_the_order(iris: Any, tmp_path: Path) -> None:
     got = rows_of(predicted(tmp_path, frame), "species")
     assert np.allclose(got, model.predict_proba(frame)[:, ::-1], atol=1e-12)
     with pytest.raises(
-        models.ModelError, match="knows the classes setosa, versicolor, virginica; declared are a, b, c"
+        models.ModelError, match="classes are setosa, versicolor, virginica; the declared classes are a, b, c"
     ):
         models.save(tmp_path, model, frame, outputs={"species": {"type": "class", "classes": ["a", "b", "c"]}})
 
@@ -64,7 +64,9 @@ def test_a_booster_s_classes_are_in_the_order_it_learnt_them_in(iris: Any, tmp_p
     model = lightgbm.LGBMClassifier(n_estimators=5, verbose=-1).fit(frame, species)
     models.save(tmp_path, model, frame, outputs=CLASS)
     assert np.array_equal(rows_of(predicted(tmp_path, frame), "species"), model.predict_proba(frame))
-    with pytest.raises(models.ModelError, match="in the order setosa, versicolor, virginica: declare them so"):
+    with pytest.raises(
+        models.ModelError, match="in the order setosa, versicolor, virginica: declare them in this order"
+    ):
         models.save(tmp_path, model, frame, outputs={"species": {"type": "class", "classes": SPECIES[::-1]}})
 
 
@@ -102,14 +104,14 @@ def test_several_outputs_share_an_array_or_have_names() -> None:
 @pytest.mark.parametrize(
     ("raw", "outputs", "told"),
     [
-        ([[0.5, 0.5]], CLASS, r"the model gives 2 columns, declared are species \(3\)"),
+        ([[0.5, 0.5]], CLASS, r"the model gives 2 columns; the declared outputs are species \(3\)"),
         ([[0.5, 0.5, 0.4]], CLASS, "`species`, row 0: its probabilities add up to 1.4, not to 1"),
-        ([[0.5, 0.7, -0.2]], CLASS, "`species`, row 0: -0.2 is no probability"),
-        ([[0.5, np.nan, 0.5]], CLASS, "`species`, row 0: nan is no probability"),
+        ([[0.5, 0.7, -0.2]], CLASS, "`species`, row 0: -0.2 is not a probability"),
+        ([[0.5, np.nan, 0.5]], CLASS, "`species`, row 0: nan is not a probability"),
         ({"species": [[0.5, 0.5]]}, CLASS, "`species`: expected 1 x 3 probabilities, one for each class, got 1 x 2"),
-        ({"species": ["setosa"]}, CLASS, "`species`: expected 1 x 3 floats, got rows of other things"),
+        ({"species": ["setosa"]}, CLASS, "`species`: expected 1 x 3 floats, got values of another type or shape"),
         ({"species": [None]}, CLASS, "`species`: expected 1 x 3 probabilities, one for each class, got 1"),
-        ([[1.0, np.inf]], PLACE, "`place`, row 0: a vector's floats are finite, inf is not"),
+        ([[1.0, np.inf]], PLACE, "`place`, row 0: inf is not finite"),
         ({"place": [[1.0]]}, PLACE, "`place`: expected 1 x 2 floats, got 1 x 1"),
     ],
 )

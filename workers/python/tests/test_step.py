@@ -30,7 +30,7 @@ def test_what_is_given_to_a_context_is_json_or_refused() -> None:
         to_json({(1, 2): "pair"})
     endless: list[Any] = []
     endless.append(endless)
-    with pytest.raises(ValueError, match="more than 100 deep"):
+    with pytest.raises(ValueError, match="more than 100 levels deep"):
         to_json(endless)
 
 

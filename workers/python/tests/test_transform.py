@@ -86,7 +86,7 @@ def test_a_row_that_ends_python_fails_alone() -> None:
 def test_what_was_not_declared_is_told() -> None:
     cases: list[tuple[Any, str]] = [
         (None, "returned NoneType, expected a dict of y"),
-        ({"z": 1}, "returned without `y`, undeclared `z`; declared are y"),
+        ({"z": 1}, "returned without `y`, undeclared `z`; the declared names are y"),
         ({"y": "text"}, "returned 'text' as `y`, expected int"),
         ({"y": 1.5}, "returned 1.5 as `y`, expected int"),
         ({"y": True}, "returned True as `y`, expected int"),

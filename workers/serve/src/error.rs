@@ -79,7 +79,7 @@ pub enum Error {
         limit_bytes: usize,
     },
     /// The model declares `on_missing: fail`, and features have no value.
-    #[error("entity {entity}: no value of {}", .columns.join(", "))]
+    #[error("entity {entity}: no value for {}", .columns.join(", "))]
     Missing {
         /// Which entity of the request, from 0.
         entity: usize,
@@ -106,7 +106,7 @@ pub enum Error {
         view: String,
     },
     /// Redis has lost all values of a view; they are written again from the lake.
-    #[error("Redis has lost the values of view `{view}` version {version}; they are written again")]
+    #[error("Redis has lost the values of view `{view}` version {version}; they are being written again")]
     ValuesLost {
         /// The view.
         view: String,
@@ -167,10 +167,10 @@ impl Error {
             Self::Columns { .. } => (832, "give exactly these columns"),
             Self::WrongType { .. } => (
                 833,
-                "text of digits is an int, `tidemill explain TM0833` says what else is taken; nothing is converted in silence",
+                "send the declared type; an int may be text of digits. `tidemill explain TM0833` lists what is accepted",
             ),
             Self::Malformed(_) | Self::NoSuchCall(_) | Self::WrongMethod { .. } => (834, BODY),
-            Self::TooLarge { .. } => (834, "ask for fewer entities at a time"),
+            Self::TooLarge { .. } => (834, "send fewer entities in each request"),
             Self::Missing { .. } => {
                 (835, "declare a `default` on the feature, or `on_missing: allow` on the model")
             }
@@ -180,7 +180,7 @@ impl Error {
             Self::Inference(error) => return error.fault(),
             Self::Failed { code, .. } => {
                 return Fault { code: *code, ..Fault::from_error(self) }
-                    .hint("the log of `serve` has the whole error under this request");
+                    .hint("the log of `serve` has the full error under this request id");
             }
             Self::Unusable { .. } => {
                 (866, "a prediction must be a finite number; the log of `serve` has the request")
@@ -235,5 +235,5 @@ impl Error {
 }
 
 fn live(known: &[String]) -> String {
-    if known.is_empty() { String::new() } else { format!("; there is {}", known.join(", ")) }
+    if known.is_empty() { String::new() } else { format!("; known: {}", known.join(", ")) }
 }

@@ -136,7 +136,7 @@ fn silent(seen: &Seen, loaded: &Loaded) -> Option<String> {
     let lost = loaded.live.views.iter().find(|(_, view)| view.filled && !held.holds(&view.view));
     lost.map(|(name, view)| {
         format!(
-            "Redis has lost the values of view `{name}` version {}; they are written again",
+            "Redis has lost the values of view `{name}` version {}; they are being written again",
             view.view.version()
         )
     })

@@ -104,8 +104,8 @@ async fn rows_that_hang_eat_memory_or_kill_become_dead_letters_and_the_others_ar
         reasons,
         [
             "the Python process ended: exit code 7",
-            "user code used more than its 2048 MiB of memory",
-            "user code took longer than its 1 s and was killed",
+            "user code used more memory than its limit of 2048 MiB",
+            "user code took longer than its limit of 1 s and was killed",
         ]
     );
     let log = world.log().await;

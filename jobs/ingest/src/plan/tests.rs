@@ -89,7 +89,7 @@ fn columns_that_differ_are_told_all_at_once() {
     };
     assert_eq!(
         told("a,a,att\n", Format::Csv),
-        "the file's columns are not those of source `s`: column `a` is there twice; \
+        "the file's columns are not those of source `s`: column `a` occurs twice; \
          column `att` is unknown, did you mean `at`?; column `at` is missing"
     );
     assert_eq!(

@@ -380,7 +380,12 @@ async fn what_no_column_can_hold_is_refused_with_its_place_by_every_format() {
         ("2", "1e400", "\"x\"", "`f` is not a finite number: 1e400"),
         ("9223372036854775808", "1", "\"x\"", "`id` should be int, but is `9223372036854775808`"),
         ("1.5", "1", "\"x\"", "`id` should be int, but is `1.5`"),
-        ("5", "1", "\"a\0b\"", "`s` is no text: it holds a NUL character, or bytes that are not UTF-8"),
+        (
+            "5",
+            "1",
+            "\"a\0b\"",
+            "`s` is not valid text: it holds a NUL character, or bytes that are not UTF-8",
+        ),
     ];
     let mut csv = "id,f,s,at\n0,nan,x,2024-05-02\n".to_owned();
     let mut jsonl = format!("{{\"id\": 0, \"f\": \"NaN\", \"s\": \"x\", \"at\": \"{at}\"}}\n");

@@ -127,7 +127,8 @@ async fn each_window_is_judged_by_the_version_that_was_champion_in_it() {
         assert_eq!((scan.version, scan.version_served), (Some(version), then), "from {from}");
         // A version is no judge of days that it was tried on.
         let auc = scan.results.iter().find(|result| result.check == "auc").unwrap();
-        let learnt = auc.note.as_deref() == Some("the version was trained or tried on rows of this window");
+        let learnt =
+            auc.note.as_deref() == Some("the version was trained or evaluated on rows of this window");
         assert_eq!((learnt, auc.status == Verdict::Insufficient), (!then, !then), "from {from}: {auc:#?}");
     }
 }

@@ -90,13 +90,13 @@ impl Functions {
             return over_rows(message, "for an aggregate declare a window: `sum: COLUMN, window: 7d`");
         }
         if UNBOUNDED.contains(&name.as_str()) || wide(call) {
-            let message = format!("what `{name}` makes has no bound");
+            let message = format!("the result of `{name}` has no size limit");
             return over_rows(message, "a value of one row is not larger than 64 KiB");
         }
         if repeatable && !consistent {
             let message =
-                format!("`{name}` gives another answer each time, so a retry would not repeat its work");
-            let help = "take a time of the row; for the age of a value declare `age: true`";
+                format!("`{name}` gives another result each time, so a retry would not repeat its work");
+            let help = "use a time column of the row; for the age of a value declare `age: true`";
             return Err((480, message, help.to_owned()));
         }
         Ok(())

@@ -263,7 +263,7 @@ fn header(fields: &[Option<Cow<'_, str>>], table: &mut TextTable) -> Result<(), 
             return Err(unreadable(&why, Some("put commas between the fields")));
         }
         if table.columns.insert(name.clone(), (StringBuilder::new(), false)).is_some() {
-            return Err(unreadable(&format!("column `{name}` is there twice"), None));
+            return Err(unreadable(&format!("column `{name}` occurs twice"), None));
         }
     }
     Ok(())
@@ -280,7 +280,7 @@ fn json_table(bytes: &[u8]) -> Result<TextTable, Error> {
             continue;
         }
         let fields = json_fields(content)
-            .map_err(|why| unreadable(&format!("line {line} is no JSON object: {why}"), None))?;
+            .map_err(|why| unreadable(&format!("line {line} is not a JSON object: {why}"), None))?;
         for name in fields.keys().filter(|name| !table.columns.contains_key(*name)).collect::<Vec<_>>() {
             // Rows before have nothing of it.
             let mut texts = StringBuilder::new();

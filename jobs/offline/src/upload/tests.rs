@@ -98,7 +98,7 @@ fn what_is_no_finite_number_is_missing_or_refused() {
 fn text_without_an_end_of_its_own_is_refused() {
     let (rows, dead, _) = check("string", &["a\0b", "ab"]);
     assert_eq!(rows, ["ab"]);
-    assert_eq!(dead, ["`value` is no text: it holds a NUL character, or bytes that are not UTF-8"]);
+    assert_eq!(dead, ["`value` is not valid text: it holds a NUL character, or bytes that are not UTF-8"]);
 }
 
 #[test]

@@ -55,7 +55,7 @@ async fn a_column_of_another_type_is_read_as_the_declared_one_and_what_cannot_be
     let [column] = &stored.columns[..] else { panic!("{stored:?}") };
     assert_eq!((column.name.as_str(), column.converted, column.lost), ("x", 2, 2));
     assert_eq!((stored.rows, stored.available, column.example.as_deref()), (5, 0, Some("1.5")));
-    assert!(stored.told(&now)[0].contains("column `x` is declared int now"), "{:?}", stored.told(&now));
+    assert!(stored.told(&now)[0].contains("column `x` is now declared int"), "{:?}", stored.told(&now));
     assert!(world.lake.stored_otherwise(&then, version).await.unwrap().told(&then).len() == 1);
 
     let sums = sum_of_x(&now);

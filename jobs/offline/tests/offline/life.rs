@@ -306,12 +306,12 @@ async fn a_file_of_labels_that_cannot_be_split_says_why() {
             "its header `k;label_ts` is one field, which looks like several between semicolons",
         ),
         ("c.csv", "k,label_ts\n1,2024-05-02\n2,2024-05-02,x\n", "line 3 has 3 fields, the header has 2"),
-        ("d.csv", "k,k\n1,2\n", "column `k` is there twice"),
+        ("d.csv", "k,k\n1,2\n", "column `k` occurs twice"),
         ("e.csv", "k,n\n\"1,2\n", "line 2: quotes are not in order"),
         (
             "f.jsonl",
             "{\"k\": 1}\n[1]\n",
-            "line 2 is no JSON object: invalid type: sequence, expected a map at character 0",
+            "line 2 is not a JSON object: invalid type: sequence, expected a map at character 0",
         ),
         ("g.jsonl", "\n", "it is empty"),
     ] {

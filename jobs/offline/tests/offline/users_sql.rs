@@ -196,7 +196,7 @@ async fn a_query_is_refused_with_its_line_and_not_repeated() {
         (
             "SELECT 9223372036854775807::HUGEINT + 1 AS s",
             "TM0681",
-            "column `s` holds 9223372036854775808, which is no int",
+            "column `s` holds 9223372036854775808, which is not an int",
             "",
         ),
     ] {

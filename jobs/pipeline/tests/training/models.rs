@@ -137,7 +137,7 @@ async fn a_class_and_a_vector_go_the_whole_way() {
     });
     let fault = world.job("model.compare", &args).await.unwrap_err();
     let told = format!(
-        "auc needs an output of two classes, and labels of both; {} has not",
+        "auc can't be computed on {}: it needs an output of two classes, and labels of both",
         holdout.as_str().unwrap()
     );
     assert_eq!((fault.code.unwrap().to_string().as_str(), fault.message), ("TM0805", told));
@@ -195,7 +195,7 @@ async fn an_artifact_that_is_not_what_the_model_declares_is_refused() {
             "a model that fails where serving may find nothing",
             &|folder| fails_on_nulls(folder),
             "TM0870",
-            "model `buyer` fails where pages is null, and an unknown entity has no value of it",
+            "model `buyer` fails where pages is null, and an unknown entity has no value for it",
         ),
     ];
     for (what, spoil, code, told) in cases {

@@ -112,7 +112,10 @@ async fn only_what_a_step_left_is_registered() {
         let page = world.run("adopt", &[("artifact", json!(artifact))]).await;
         let step = only_step(&page);
         let fault = step.fault.as_ref().unwrap();
-        assert_eq!(fault.to_string(), format!("[TM0860] `{artifact}` is not an artifact that a step left"));
+        assert_eq!(
+            fault.to_string(),
+            format!("[TM0860] `{artifact}` is not an artifact that a step produced")
+        );
         assert_eq!(step.attempts.len(), 1);
     }
     assert!(world.catalog.model_versions(None).await.unwrap().is_empty());

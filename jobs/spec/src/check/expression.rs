@@ -55,9 +55,9 @@ pub(super) fn sql(world: &World<'_>, at: &At<'_>, text: &str, row: &Row<'_>, ty:
 
 /// The moment of asking is another each time; where that is welcome, `now()` says it.
 fn unrepeatable(at: &At<'_>, word: &str) {
-    let message = format!("`{word}` gives another answer each time, so a retry would not repeat its work");
+    let message = format!("`{word}` gives another result each time, so a retry would not repeat its work");
     at.error_within(480, message, "", at.word(word))
-        .help("take a time of the row; for the age of a value declare `age: true`");
+        .help("use a time column of the row; for the age of a value declare `age: true`");
 }
 
 fn unknown(at: &At<'_>, row: &Row<'_>, column: &str) {

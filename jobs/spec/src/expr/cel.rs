@@ -158,7 +158,7 @@ pub(crate) fn compile(expression: &str) -> Result<Program, InvalidCel> {
         .map_err(|(message, offset)| InvalidCel { offset: Some(offset), ..invalid(expression, message) })?;
     let program = parse(expression)?;
     if names::loops(program.expression()) > LOOPS_MAX {
-        let message = format!("it has more than {LOOPS_MAX} loops within each other");
+        let message = format!("it has more than {LOOPS_MAX} nested loops");
         return Err(invalid(expression, message));
     }
     Ok(program)

@@ -127,7 +127,7 @@ fn classes(at: &At<'_>) -> Option<Vec<String>> {
             ));
         } else if let Some(other) = classes.iter().find(|other| other.to_lowercase() == class.to_lowercase())
         {
-            item.error(209, format!("class `{class}` is there already, as `{other}`"))
+            item.error(209, format!("class `{class}` is listed already, as `{other}`"))
                 .help("each class has a column of its name in tables, where capitals make no difference");
         }
         classes.push(class);

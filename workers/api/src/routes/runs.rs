@@ -76,8 +76,8 @@ pub(super) async fn start(State(api): State<Api>, headers: HeaderMap, Body(body)
     let key = headers.get(idempotency::HEADER).and_then(|key| key.to_str().ok()).map(str::to_owned);
     let day = match body.date {
         Some(date) if !within_reach(date) => {
-            let fault = Fault::coded(112, format!("no run stands for {date}"));
-            return Err(ApiError::invalid(fault.hint("days are of the years 1 to 9999")));
+            let fault = Fault::coded(112, format!("a run can't have the date {date}"));
+            return Err(ApiError::invalid(fault.hint("use a day in the years 1 to 9999")));
         }
         Some(date) => Day::Date(date),
         None => Day::At(api.now().await?),

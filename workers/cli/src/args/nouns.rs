@@ -8,32 +8,32 @@ use super::{EntityArgs, Write};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Runs {
-    /// Newest first
+    /// List runs, newest first
     List {
-        /// Only in this state
+        /// Only runs in this state
         #[arg(long)]
         state: Option<String>,
-        /// Only of this pipeline, or kind of job
+        /// Only runs of this pipeline, or this kind of job
         #[arg(long)]
         pipeline: Option<String>,
-        /// Jobs of the platform itself too
+        /// Include jobs of the platform itself
         #[arg(long)]
         all: bool,
-        /// Only those that ended within this time, e.g. 24h
+        /// Only runs that ended within this time, e.g. 24h
         #[arg(long, value_name = "AGE")]
         since: Option<String>,
-        /// At most so many
+        /// The maximum number of runs
         #[arg(long, default_value_t = 20)]
         limit: u32,
     },
-    /// One run: steps, attempts, outputs, errors
+    /// Show the steps, attempts, outputs and errors of a run
     Show {
-        /// The run
+        /// The id of the run
         run: String,
     },
-    /// Stop one
+    /// Cancel a run
     Cancel {
-        /// The run
+        /// The id of the run
         run: String,
         #[command(flatten)]
         write: Write,
@@ -42,23 +42,23 @@ pub(crate) enum Runs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Schedules {
-    /// All of them, with their next ticks
+    /// List schedules with their next ticks
     List,
-    /// Hold one
+    /// Pause a schedule
     Pause {
-        /// The schedule: pipeline/NAME or monitor/NAME, or NAME where that is enough
+        /// The schedule: pipeline/NAME or monitor/NAME, or NAME if only one has it
         name: String,
         #[command(flatten)]
         write: Write,
     },
-    /// Let it go on: says which of the ticks that passed meanwhile fire
+    /// Resume a schedule and show which of the missed ticks fire
     Resume {
-        /// The schedule
+        /// The schedule: pipeline/NAME or monitor/NAME, or NAME if only one has it
         name: String,
-        /// Fire none of the ticks that passed while it was paused
+        /// Fire none of the ticks that were missed during the pause
         #[arg(long)]
         skip_missed: bool,
-        /// Only say what would fire
+        /// Only show which ticks would fire
         #[arg(long)]
         dry_run: bool,
         #[command(flatten)]
@@ -68,55 +68,55 @@ pub(crate) enum Schedules {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Queue {
-    /// Jobs by kind and state
+    /// Count jobs by kind and state
     Stats,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Workers {
-    /// All of them
+    /// List worker processes
     List,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Sources {
-    /// All of them
+    /// List sources
     List,
-    /// One: columns, rows, uploads
+    /// Show the columns, rows and uploads of a source
     Show {
-        /// The source
+        /// The name of the source
         source: String,
     },
-    /// Send a file
+    /// Upload files to a source
     Upload {
-        /// The source
+        /// The name of the source
         source: String,
-        /// The files: CSV, Parquet or JSONL
+        /// The files, in CSV, Parquet or JSONL
         #[arg(required = true)]
         files: Vec<PathBuf>,
-        /// How the files are written: csv, parquet or jsonl; default: as their names say
+        /// The format of the files: csv, parquet or jsonl; default: from the ends of their names
         #[arg(long)]
         format: Option<String>,
-        /// Ingest it again though it was ingested before
+        /// Ingest a file again even if it was ingested before
         #[arg(long)]
         force: bool,
-        /// Return as soon as it is accepted
+        /// Return as soon as the files are accepted
         #[arg(long)]
         no_wait: bool,
     },
-    /// Rows that were not accepted, with reason and position
+    /// Show rows that were rejected, with reason and position
     DeadLetters {
-        /// The source
+        /// The name of the source
         source: String,
-        /// At most so many
+        /// The maximum number of rows
         #[arg(long, default_value_t = 20)]
         limit: u32,
     },
-    /// Read dead letters again after the source was corrected
+    /// Read dead letters again, after the source was corrected
     Replay {
-        /// The source
+        /// The name of the source
         source: String,
-        /// Return as soon as it is accepted
+        /// Return as soon as the replay is accepted
         #[arg(long)]
         no_wait: bool,
         #[command(flatten)]
@@ -126,57 +126,57 @@ pub(crate) enum Sources {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Features {
-    /// All feature views
+    /// List feature views
     List,
-    /// One view: features, versions, freshness
+    /// Show the features, versions and freshness of a view
     Show {
-        /// The view
+        /// The name of the view
         view: String,
     },
-    /// Values of one entity
+    /// Read the feature values of an entity
     Get {
-        /// The views; default: all of the entity
+        /// A view; default: all views of the entity
         #[arg(long = "view")]
         views: Vec<String>,
         #[command(flatten)]
         entity: EntityArgs,
-        /// As of this moment, from the lake; default: now, from Redis
+        /// Read values as of this moment, from the lake; default: now, from Redis
         #[arg(long)]
         at: Option<String>,
-        /// Only what was known then: an instant, or `label`
+        /// Use only rows that were accepted by this moment: an instant, or `label` for the moment of --at
         #[arg(long, requires = "at")]
         known_at: Option<String>,
     },
-    /// All values one entity ever had
+    /// Show every value that an entity ever had
     History {
-        /// The view
+        /// The name of the view
         view: String,
         #[command(flatten)]
         entity: EntityArgs,
-        /// At most so many
+        /// The maximum number of rows
         #[arg(long, default_value_t = 20)]
         limit: u32,
     },
-    /// Compare online with offline, entity by entity
+    /// Compare online values with offline values, entity by entity
     Parity {
-        /// The view
+        /// The name of the view
         view: String,
     },
-    /// Compute a view anew into a new version and switch
+    /// Recompute a view into a new version, then switch to it
     Backfill {
-        /// The view
+        /// The name of the view
         view: String,
-        /// Wait for its end
+        /// Wait until the backfill ends
         #[arg(long)]
         wait: bool,
         #[command(flatten)]
         write: Write,
     },
-    /// Write the online values again from the lake
+    /// Rewrite a view's online values from the lake
     RebuildOnline {
-        /// The view
+        /// The name of the view
         view: String,
-        /// Wait for its end
+        /// Wait until the rebuild ends
         #[arg(long)]
         wait: bool,
         #[command(flatten)]
@@ -186,28 +186,28 @@ pub(crate) enum Features {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Datasets {
-    /// Newest first
+    /// List datasets, newest first
     List,
-    /// One: rows, versions, leak report
+    /// Show the rows, versions and leak report of a dataset
     Show {
-        /// The dataset
+        /// The id of the dataset
         dataset: String,
     },
-    /// Join features to labels, as of each label's own moment
+    /// Join features to labels, as of the moment of each label
     Build {
-        /// A file of key columns and `label_ts`: Parquet, CSV or JSONL
+        /// A file with key columns and `label_ts`: Parquet, CSV or JSONL
         #[arg(long)]
         labels: PathBuf,
-        /// A model, or views: `view` or `view:feature`
+        /// A model, or views: VIEW or VIEW:FEATURE, separated by commas
         #[arg(long, required = true, value_delimiter = ',')]
         inputs: Vec<String>,
-        /// Only what was known then: an instant, or `label` for each row's own moment
+        /// Use only rows that were accepted by this moment: an instant, or `label` for each row's own moment
         #[arg(long)]
         known_at: Option<String>,
-        /// Where the result goes; its ending is its format: .parquet, .csv or .jsonl
+        /// The file to write; its name ends in .parquet, .csv or .jsonl, which sets the format
         #[arg(long)]
         out: PathBuf,
-        /// Write over a file that is there
+        /// Overwrite the file if it exists
         #[arg(long)]
         force: bool,
     },
@@ -215,33 +215,33 @@ pub(crate) enum Datasets {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Models {
-    /// All of them, with their champions
+    /// List models with their champions
     List,
-    /// One: versions, metrics, latencies
+    /// Show the versions, metrics and latencies of a model
     Show {
-        /// The model
+        /// The name of the model
         model: String,
     },
-    /// Give a version an alias, e.g. champion
+    /// Point an alias, e.g. champion, at a version
     Promote {
-        /// The model
+        /// The name of the model
         model: String,
-        /// The version
+        /// The number of the version
         version: u32,
-        /// The alias
+        /// The alias to move
         #[arg(long, default_value = "champion")]
         alias: String,
         #[command(flatten)]
         write: Write,
     },
-    /// Give the alias back to the version before; one that named only one version is taken away
+    /// Point an alias back at its previous version; an alias without one is removed
     Rollback {
-        /// The model
+        /// The name of the model
         model: String,
-        /// The alias
+        /// The alias to move
         #[arg(long, default_value = "champion")]
         alias: String,
-        /// Take the alias away: nothing answers under it any more
+        /// Remove the alias; requests that name it then fail
         #[arg(long)]
         remove: bool,
         #[command(flatten)]
@@ -251,54 +251,54 @@ pub(crate) enum Models {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Monitors {
-    /// All of them, with their last scans
+    /// List monitors with their last scans
     List,
-    /// One: its scans, incidents and figures
+    /// Show the scans, incidents and figures of a monitor
     Show {
-        /// The monitor
+        /// The name of the monitor
         monitor: String,
-        /// Write the page of a scanned window
+        /// Write the report of a scanned window as an HTML page
         #[arg(long)]
         html: Option<PathBuf>,
-        /// Write over a page that is there
+        /// Overwrite the page if it exists
         #[arg(long, requires = "html")]
         force: bool,
-        /// Which window; default: the newest
+        /// The window to report; default: the newest
         #[arg(long, requires = "html")]
         window: Option<String>,
     },
-    /// Scan one window now
+    /// Scan a window now
     Run {
-        /// The monitor
+        /// The name of the monitor
         monitor: String,
-        /// A month (2013-09), a day (2013-09-01), or FROM..TO
+        /// The window: a month (2013-09), a day (2013-09-01), or FROM..TO
         #[arg(long)]
         window: String,
-        /// Return as soon as it is accepted
+        /// Return as soon as the scan is accepted
         #[arg(long, conflicts_with = "html")]
         no_wait: bool,
-        /// Write its page, with histograms
+        /// Write the report, with histograms, as an HTML page
         #[arg(long)]
         html: Option<PathBuf>,
-        /// Write over a page that is there
+        /// Overwrite the page if it exists
         #[arg(long, requires = "html")]
         force: bool,
         #[command(flatten)]
         write: Write,
     },
-    /// The figures of a monitor for two files
+    /// Compare two files by the same figures as a monitor
     Compare {
-        /// The reference
+        /// The reference file
         reference: PathBuf,
-        /// What is compared with it
+        /// The file to compare with the reference
         current: PathBuf,
-        /// Columns; default: all that both have
+        /// The columns to compare, separated by commas; default: all
         #[arg(long, value_delimiter = ',')]
         columns: Vec<String>,
-        /// Write a self-contained page
+        /// Write a self-contained HTML page
         #[arg(long)]
         html: Option<PathBuf>,
-        /// Write over a page that is there
+        /// Overwrite the page if it exists
         #[arg(long, requires = "html")]
         force: bool,
     },
@@ -306,17 +306,17 @@ pub(crate) enum Monitors {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Alerts {
-    /// Newest first
+    /// List incidents, newest first
     List,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Clock {
-    /// What it shows
+    /// Show the data clock
     Show,
     /// Move a replay clock forward
     Set {
-        /// The instant, e.g. 2013-07-01T00:00:00-04:00
+        /// The new time, e.g. 2013-07-01T00:00:00-04:00
         time: String,
         #[command(flatten)]
         write: Write,

@@ -44,7 +44,7 @@ pub(crate) async fn demo(_global: &Global, args: DemoArgs) -> Done {
         project: args.project,
         flights: args.flights.or_else(default_flights).ok_or_else(|| {
             Failure::usage(
-                "the flights of 2013 are not here",
+                "the flight data of 2013 was not found",
                 "run scripts/demo, which fetches them, or name --flights",
             )
         })?,

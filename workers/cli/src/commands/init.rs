@@ -26,7 +26,7 @@ pub(crate) fn init(global: &Global, args: &InitArgs) -> Done {
         return Err(Failure::usage(format!("{} is a file", folder.display()), "name a new folder"));
     }
     if folder.exists() && fs::read_dir(folder)?.next().is_some() {
-        let message = format!("{} is there already and not empty", folder.display());
+        let message = format!("{} already exists and is not empty", folder.display());
         return Err(Failure::usage(message, "name a new folder"));
     }
     // `.` and `..` have a name only once they are resolved.
@@ -54,7 +54,7 @@ fn next(folder: &Path) -> String {
     format!(
         "next:
   cd {}
-  tidemill dev                                    # in a terminal of its own
+  tidemill dev                                    # in a second terminal
   tidemill check && tidemill apply
   tidemill sources upload orders data/orders.csv
   tidemill features get --entity customer_id=101",
@@ -99,7 +99,7 @@ mod tests {
             assert!(loaded.diagnostics.is_empty(), "{folder}: {:?}", loaded.diagnostics);
             assert!(
                 init(&global, &InitArgs { folder: target }).is_err(),
-                "what is there is not written over"
+                "existing files are not overwritten"
             );
         }
     }

@@ -185,14 +185,16 @@ fn show_scan(scan: &Value) -> String {
         (Value::Bool(false), awaited) if scan["awaited"].as_array().is_some_and(|list| !list.is_empty()) => {
             format!(", rows of {awaited} may still arrive: the next tick scans it again")
         }
-        (Value::Bool(false), _) => ", not all of it known yet: the next tick scans it again".to_owned(),
+        (Value::Bool(false), _) => ", not complete yet: the next tick scans it again".to_owned(),
         _ => String::new(),
     };
     let version = match (scan["version"].as_i64(), &scan["version_served"]) {
         (Some(version), Value::Bool(false)) => {
-            format!(", judged by version {version}: none was champion in the window, and it was the first")
+            format!(
+                ", judged by version {version}: no version was champion in the window, so the first champion is used"
+            )
         }
-        (Some(version), _) => format!(", judged by version {version}, the champion then"),
+        (Some(version), _) => format!(", judged by version {version}, the champion in the window"),
         _ => String::new(),
     };
     format!(

@@ -149,7 +149,9 @@ fn change(row: &Value) -> String {
         _ => format!("  = {object}  v{version}"),
     };
     let line = match row["building"].as_i64() {
-        Some(rows) => format!("{line}  its values change: rows v{rows} are being filled, then switched to"),
+        Some(rows) => format!(
+            "{line}  its values change: rows v{rows} are being computed and will replace the old ones"
+        ),
         None => line,
     };
     let warnings = row["warnings"].as_array().into_iter().flatten();
@@ -167,7 +169,7 @@ fn summary(changed: &[Value]) -> String {
         .filter(|(count, _)| *count > 0)
         .map(|(count, kind)| format!("{count} {kind}"))
         .collect::<Vec<_>>();
-    if said.is_empty() { "values are computed anew".to_owned() } else { said.join(", ") }
+    if said.is_empty() { "values are recomputed".to_owned() } else { said.join(", ") }
 }
 
 fn load(args: &ProjectArgs) -> Result<Loaded, Failure> {
@@ -229,8 +231,8 @@ mod tests {
         insta::assert_snapshot!(format!("{lines}\n{}", summary(&rows)), @r"
           + source/a
             warning: 3 rows
-          ~ view/b  v3 → v4  its values change: rows v3 are being filled, then switched to
-          = view/c  v1  its values change: rows v2 are being filled, then switched to
+          ~ view/b  v3 → v4  its values change: rows v3 are being computed and will replace the old ones
+          = view/c  v1  its values change: rows v2 are being computed and will replace the old ones
           - monitor/d  its versions and rows stay
           + label/e  v2, declared again
           ~ code  models/late.py, util.py: steps that start from now on run it, retries too

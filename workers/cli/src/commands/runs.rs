@@ -43,7 +43,7 @@ pub(crate) async fn start(session: &Session, args: RunArgs) -> Done {
     let started = session.client.post("/v1/runs", &body).await?;
     let run = plain(&started["id"]);
     if started["existed"] == true {
-        session.say("this key has started the run before");
+        session.say("this idempotency key has started the run before");
     }
     if !args.wait {
         output::object(session.format, &started, "/id", |_| run.clone())?;
@@ -187,11 +187,11 @@ fn code_of(retried: &Value) -> String {
         _ if changed.is_empty() => String::new(),
         Some("pinned") => {
             format!(
-                "\n  with the code of then; changed since: {changed} (--code current runs the code of now)"
+                "\n  with the code from the start of the run; changed since: {changed} (--code current runs the code in force now)"
             )
         }
         _ => format!(
-            "\n  with the code of now; changed since: {changed} (--code pinned runs the code of then)"
+            "\n  with the code in force now; changed since the start of the run: {changed} (--code pinned runs the earlier code)"
         ),
     }
 }
@@ -250,11 +250,11 @@ mod tests {
         assert_eq!(retried(json!({ "used": "current", "changed": [] }), (1, 1)), "");
         assert_eq!(
             retried(json!({ "used": "current", "changed": ["models/late.py"] }), (1, 1)),
-            "\n  with the code of now; changed since: models/late.py (--code pinned runs the code of then)"
+            "\n  with the code in force now; changed since the start of the run: models/late.py (--code pinned runs the earlier code)"
         );
         assert_eq!(
             retried(json!({ "used": "pinned", "changed": ["a.py", "b.py"] }), (1, 2)),
-            "\n  with the code of then; changed since: a.py, b.py (--code current runs the code of now)\
+            "\n  with the code from the start of the run; changed since: a.py, b.py (--code current runs the code in force now)\
              \n  steps as version 1 of the pipeline declares them; version 2 is for new runs: tidemill run PIPELINE"
         );
     }

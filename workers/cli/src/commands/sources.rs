@@ -202,7 +202,7 @@ fn format_of(file: &Path) -> Result<String, Failure> {
         Some("parquet") => Ok("parquet".to_owned()),
         Some("jsonl" | "ndjson") => Ok("jsonl".to_owned()),
         _ => Err(Failure::usage(
-            format!("{}: the format can't be told from the name", file.display()),
+            format!("{}: the name does not say the format", file.display()),
             "name the file .csv, .parquet or .jsonl, or say --format csv",
         )),
     }

@@ -86,7 +86,7 @@ def plain(value: Any, changed: list[str] | None = None, place: str = "", depth: 
     """
     told: list[str] = [] if changed is None else changed
     if depth > DEPTH_MAX:
-        raise ValueError(f"lists and maps within each other more than {DEPTH_MAX} deep")
+        raise ValueError(f"lists and maps nested more than {DEPTH_MAX} levels deep")
     if missing(value):
         return None
     if isinstance(value, bool):

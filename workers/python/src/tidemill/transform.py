@@ -122,7 +122,7 @@ def _names(got: Any, out: Columns) -> None:
     extra = [name for name in got if name not in out]
     if missing or extra:
         told = [f"without `{name}`" for name in missing] + [f"undeclared `{name}`" for name in extra]
-        raise ReturnedError(f"returned {', '.join(told)}; declared are {', '.join(out)}")
+        raise ReturnedError(f"returned {', '.join(told)}; the declared names are {', '.join(out)}")
 
 
 def _failure(row: int, error: BaseException) -> Failure:

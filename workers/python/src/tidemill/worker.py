@@ -198,7 +198,7 @@ def _outputs(returned: Any) -> dict[str, Any] | None:
             raise ValueError(f"more than {OUTPUTS_BYTES_MAX >> 20} MiB of JSON; write it to a file in `out`")
         return outputs  # type: ignore[no-any-return]
     except (TypeError, ValueError, RecursionError) as error:
-        raise ReturnedError(f"returned what can't be kept: {error}") from None
+        raise ReturnedError(f"returned a value that can't be stored: {error}") from None
 
 
 def _cut(text: str, longest: int) -> str:

@@ -148,7 +148,7 @@ async fn an_unknown_entity_is_absent_and_its_features_null() {
     soon(async || world.rest("late", body.clone()).await.0 != 200).await;
     let (status, reply) = world.rest("late", body.clone()).await;
     assert_eq!((status, &reply["error"]["code"]), (422, &json!("TM0835")));
-    assert_eq!(reply["error"]["message"], "entity 0: no value of hour, distance");
+    assert_eq!(reply["error"]["message"], "entity 0: no value for hour, distance");
 
     // Among others it costs itself alone, at both doors.
     let mut among = vec![entities()[0].clone(); 49];
@@ -159,7 +159,7 @@ async fn an_unknown_entity_is_absent_and_its_features_null() {
     let without: Vec<usize> = (0..50).filter(|entity| predictions[*entity]["outputs"].is_null()).collect();
     assert_eq!((predictions.len(), without), (50, vec![30]));
     assert_eq!(predictions[30]["error"]["code"], "TM0835");
-    assert_eq!(predictions[30]["error"]["message"], "entity 30: no value of hour, distance");
+    assert_eq!(predictions[30]["error"]["message"], "entity 30: no value for hour, distance");
     assert_eq!(predictions[0]["outputs"], predictions[49]["outputs"]);
     assert!(predictions[0]["error"].is_null());
     let mut asked = request("late", "UA", 1.0);
@@ -180,21 +180,21 @@ async fn each_mistake_is_told() {
             json!({"entities": entities()}),
             404,
             "TM0830",
-            "unknown model `early`; there is late".to_owned(),
+            "unknown model `early`; known: late".to_owned(),
         ),
         (
             "late",
             json!({"entities": entities(), "version": 9}),
             404,
             "TM0831",
-            "model `late` has no live version 9; there is 1".to_owned(),
+            "model `late` has no live version 9; known: 1".to_owned(),
         ),
         (
             "late",
             json!({"entities": entities(), "alias": "x"}),
             404,
             "TM0831",
-            "model `late` has no alias `x`; there is champion".to_owned(),
+            "model `late` has no alias `x`; known: champion".to_owned(),
         ),
         (
             "late",
@@ -248,10 +248,10 @@ async fn each_mistake_is_told() {
     let mut client = world.predictor().await;
     let error = client.predict(request("early", "UA", 1.0)).await.unwrap_err();
     assert_eq!(error.code(), Code::NotFound);
-    assert_eq!(error.message(), "[TM0830] unknown model `early`; there is late\nhint: tidemill models list");
+    assert_eq!(error.message(), "[TM0830] unknown model `early`; known: late\nhint: tidemill models list");
     let reason = Reason {
         code: "TM0830".to_owned(),
-        message: "unknown model `early`; there is late".to_owned(),
+        message: "unknown model `early`; known: late".to_owned(),
         detail: None,
         hint: Some("tidemill models list".to_owned()),
     };

@@ -89,7 +89,7 @@ def as_outputs(raw: Any, outputs: Mapping[str, OutputType], rows: int) -> pa.Tab
     if len(outputs) == 1 and array.shape[1] == 1 and _two_classes(outputs):
         array = np.hstack([1 - array, array])
     if array.shape[1] != sum(widths):
-        raise ModelError(f"the model gives {array.shape[1]} columns, declared are {_declared(outputs)}")
+        raise ModelError(f"the model gives {array.shape[1]} columns; the declared outputs are {_declared(outputs)}")
     ends = np.cumsum(widths)
     parts = [array[:, end - width : end] for end, width in zip(ends, widths, strict=True)]
     return pa.table(
@@ -110,7 +110,7 @@ def in_declared_order(array: Any, known: Sequence[Any], outputs: Mapping[str, Ou
         return np.asarray(array)[:, [names.index(name) for name in classes]]
     if names == [str(place) for place in range(len(classes))]:
         return array
-    raise ModelError(f"the model knows the classes {', '.join(names)}; declared are {', '.join(classes)}")
+    raise ModelError(f"the model's classes are {', '.join(names)}; the declared classes are {', '.join(classes)}")
 
 
 def _output(name: str, values: Any, output: OutputType, rows: int) -> pa.Array:
@@ -144,7 +144,7 @@ def _matrix(name: str, values: Any, output: OutputType, rows: int) -> Matrix:
         matrix = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
         raise ModelError(
-            f"output `{name}`: expected {rows} x {width(output)} floats, got rows of other things"
+            f"output `{name}`: expected {rows} x {width(output)} floats, got values of another type or shape"
         ) from None
     if matrix.shape != (rows, width(output)):
         what = "probabilities, one for each class" if output["type"] == "class" else "floats"  # type: ignore[index]
@@ -157,7 +157,7 @@ def _probabilities(name: str, matrix: Matrix) -> Matrix:
     outside = ~((matrix >= -_ROUNDING) & (matrix <= 1 + _ROUNDING))  # NaN is outside too
     if outside.any():
         row, column = np.argwhere(outside)[0]
-        raise ModelError(f"output `{name}`, row {row}: {matrix[row, column]:g} is no probability")
+        raise ModelError(f"output `{name}`, row {row}: {matrix[row, column]:g} is not a probability")
     sums = matrix.sum(axis=1)
     wrong = np.abs(sums - 1) > _SUM_TOLERANCE
     if wrong.any():
@@ -169,7 +169,7 @@ def _probabilities(name: str, matrix: Matrix) -> Matrix:
 def _finite(name: str, matrix: Matrix) -> Matrix:
     if not np.isfinite(matrix).all():
         row, column = np.argwhere(~np.isfinite(matrix))[0]
-        raise ModelError(f"output `{name}`, row {row}: a vector's floats are finite, {matrix[row, column]:g} is not")
+        raise ModelError(f"output `{name}`, row {row}: {matrix[row, column]:g} is not finite")
     return matrix
 
 

@@ -43,7 +43,7 @@ def in_own_order(names: Sequence[str] | None, columns: Sequence[str]) -> list[st
     parts = [f"missing: {', '.join(lacking)}" if lacking else "", f"too many: {', '.join(more)}" if more else ""]
     told = "; ".join(part for part in parts if part)
     raise ModelError(
-        f"the model was trained on {', '.join(names)}, and is given {', '.join(columns)} ({told}); "
+        f"the model was trained on {', '.join(names)}, but is given {', '.join(columns)} ({told}); "
         "train on the declared columns by their names, and give no others"
     )
 
@@ -91,7 +91,7 @@ def xgboost_rounds(booster: Any) -> tuple[int, int]:
     if "scikit_learn" in told:
         return (0, best)
     raise ModelError(
-        f"the booster stopped early, and it isn't said whether the best {best} of its {rounds} rounds are to answer "
+        f"the booster stopped early; it is not declared whether to predict with the best {best} of its {rounds} rounds "
         f"or all: keep `booster[: booster.best_iteration + 1]` for the best, or call "
         f"`booster.set_attr(best_iteration=None)` for all"
     )

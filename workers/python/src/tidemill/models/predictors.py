@@ -78,7 +78,7 @@ def flavor_of(model: Any) -> str:
         return library
     if hasattr(model, "predict"):
         return "python"
-    raise ModelError(f"{type(model).__name__} is no model: it has no `predict`")
+    raise ModelError(f"{type(model).__name__} is not a model: it has no `predict`")
 
 
 def check_order(flavor: str, model: Any, outputs: Mapping[str, OutputType]) -> None:
@@ -88,7 +88,7 @@ def check_order(flavor: str, model: Any, outputs: Mapping[str, OutputType]) -> N
         places = np.arange(len(known)).reshape(1, -1)
         if not np.array_equal(in_declared_order(places, known, outputs), places):
             names = ", ".join(str(name) for name in known)
-            raise ModelError(f"the model learnt its classes in the order {names}: declare them so")
+            raise ModelError(f"the model learnt its classes in the order {names}: declare them in this order")
 
 
 def write(flavor: str, model: Any, out: Path) -> str:

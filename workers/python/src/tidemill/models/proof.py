@@ -85,7 +85,8 @@ def _compare(signature: Signature, said: pa.Table, served: pa.Table, places: lis
             if not _same(author, folder, tolerance):
                 place = "of a row with nulls" if places is None else f"of row {places[index]} of the frame"
                 raise ModelError(
-                    f"{place}: the model says {author} for `{name}`, and would be served {folder}; nothing was kept. "
+                    f"{place}: the model in memory predicts {author} for `{name}`, but the saved one {folder}; "
+                    "nothing was saved. "
                     "Was the frame changed after training, or does the model keep something that its file doesn't?"
                 )
 
