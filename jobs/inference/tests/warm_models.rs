@@ -262,7 +262,7 @@ async fn requests_that_share_a_call_with_one_that_hangs_are_answered_in_their_ti
     let mut options = options(&folder);
     options.python.processes = 1;
     let pool = ModelPool::load(options).await.unwrap();
-    let ask = |value| pool.predict(distance(pool.signature(), value), Duration::from_secs(20));
+    let ask = |value| pool.predict(distance(pool.signature(), value), Duration::from_secs(40));
     // The first one occupies the process, so that the others wait and are taken together.
     let (slow, hung, other) = tokio::join!(ask(999.0), ask(888.0), ask(100.0));
     assert_eq!(probabilities(&slow.unwrap()), [0.999]);

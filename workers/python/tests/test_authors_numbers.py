@@ -290,3 +290,15 @@ def test_a_frame_in_another_order_is_put_in_the_model_s(frame: pd.DataFrame, tmp
     model = LogisticRegression(max_iter=1000).fit(own, label(frame))
     models.save(tmp_path, model, frame, outputs=OUTPUTS)
     assert np.allclose(served(tmp_path, frame), model.predict_proba(own)[:, 1], atol=1e-12)
+
+
+def test_categories_that_xgboost_has_cut_are_refused(frame: pd.DataFrame, tmp_path: Path) -> None:
+    for towns in (["Bergen", "Oslo", "Ålesund"], ["Oslo", "日本"]):
+        own = frame.assign(town=pd.Categorical(np.resize(towns, len(frame)), categories=towns))
+        data = xgboost.DMatrix(own, label(own), enable_categorical=True)
+        booster = xgboost.train({"objective": "binary:logistic"}, data, 3)
+        booster.save_model(tmp_path / "model.ubj")
+        with pytest.raises(models.ModelError, match="cut the categories of `town`"):
+            left(tmp_path, own, {**INPUTS, "town": "string"})
+        with pytest.raises(models.ModelError, match="cut the categories of `town`"):
+            models.save(tmp_path / "saved", booster, own)

@@ -113,8 +113,23 @@ def _xgboost_categories(booster: Any) -> dict[str, list[str]]:
         told = booster.get_categories(export_to_arrow=True).to_arrow()
     except xgboost.core.XGBoostError:  # a linear booster has none
         return {}
-    kept = {name: values.to_pylist() for name, values in told if values is not None}
+    kept = {name: _whole(name, values) for name, values in told if values is not None}
     return {name: values for name, values in kept.items() if _text(values)}
+
+
+def _whole(name: str, values: Any) -> list[Any]:
+    """One column's categories, as Arrow. XGBoost keeps as many bytes of them as they have characters, so of text that is
+    not ASCII the ends are lost, and no value would be found again."""
+    try:
+        words: list[Any] = values.to_pylist()
+    except UnicodeDecodeError:
+        words = ["\ufffd"]
+    if all(not isinstance(word, str) or word.isascii() for word in words):
+        return words
+    raise ModelError(
+        f"XGBoost has cut the categories of `{name}`, for some of them are not ASCII: replace them by ASCII text or by "
+        "ints before training, in the feature itself, so that serving gets the same"
+    )
 
 
 def _text(values: Sequence[Any]) -> bool:
