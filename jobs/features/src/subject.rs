@@ -1,7 +1,7 @@
 //! A version of a view with everything it is computed from and read by.
 
 use indexmap::IndexMap;
-use tidemill_catalog::{Catalog, ViewVersion};
+use tidemill_catalog::{Catalog, ViewState, ViewVersion};
 use tidemill_core::Time;
 use tidemill_offline::{Commit, Lake, Table, View};
 use tidemill_online::OnlineView;
@@ -53,12 +53,19 @@ impl Subject {
         Self::of(&deps.catalog, &objects, version).await
     }
 
-    /// The versions that updates keep up to date: the current one, and older ones that live models read.
+    /// The versions that updates keep up to date: the current one, and older ones that live models read. One of these that
+    /// can't be computed from what is declared now is left alone; the live set says so of the models that read it.
     pub(crate) async fn maintained(deps: &Deps, view: &str) -> Result<Vec<Self>, Error> {
         let objects = deps.catalog.objects().await?;
         let mut subjects = Vec::new();
         for version in tidemill_live::maintained_versions(&deps.catalog, Some(view)).await? {
-            subjects.push(Self::of(&deps.catalog, &objects, version).await?);
+            let current = version.state == ViewState::Current;
+            match Self::of(&deps.catalog, &objects, version).await {
+                Err(Error::Catalog(error)) => return Err(error.into()),
+                Err(error) if current => return Err(error),
+                Err(_) => {}
+                Ok(subject) => subjects.push(subject),
+            }
         }
         Ok(subjects)
     }

@@ -1,5 +1,7 @@
 //! Jobs of features as others wish for them: in the transaction that makes them necessary.
 
+use std::collections::BTreeSet;
+
 use tidemill_catalog::{Catalog, Change, ChangeKind};
 use tidemill_core::{DataClock, Time};
 use tidemill_offline::{CommitRange, Filter, Read};
@@ -68,6 +70,26 @@ pub fn updates_of_source(objects: &Objects, source: &str) -> Vec<NewJob> {
 /// Updates that the data clock makes necessary when it is moved: rows that waited for their time may go to Redis.
 pub async fn clock_moved(catalog: &Catalog) -> Result<Vec<NewJob>, Error> {
     Ok(catalog.current_views().await?.iter().map(|version| update_new(&version.view)).collect())
+}
+
+/// Updates of views that live models read and the project has no more, where their inputs have new rows: nobody else asks.
+pub async fn behind_in_lake(deps: &Deps) -> Result<Vec<NewJob>, Error> {
+    let (objects, head) = (deps.catalog.objects().await?, deps.lake.head().await?);
+    let mut behind = BTreeSet::new();
+    for version in tidemill_live::maintained_versions(&deps.catalog, None).await? {
+        if objects.views.contains_key(&version.view) {
+            continue;
+        }
+        let Ok(subject) = Subject::of(&deps.catalog, &objects, version).await else { continue };
+        let position = deps.catalog.position(subject.name(), subject.version.version).await?;
+        let new = CommitRange { after: position.map_or(0, |position| position.lake_version), upto: head };
+        for table in subject.input_tables() {
+            if !deps.lake.commits(&table, new).await?.is_empty() {
+                behind.insert(subject.name().to_owned());
+            }
+        }
+    }
+    Ok(behind.iter().map(|view| update_new(view)).collect())
 }
 
 /// Rebuilds of the views that Redis holds less of than has been written: it came back empty or older.

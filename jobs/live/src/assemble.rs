@@ -100,7 +100,7 @@ fn live_view(
     });
     let online = online.ok_or_else(|| {
         format!(
-            "view `{name}` version {} can't be computed: its source or entity is not declared any more",
+            "view `{name}` version {} can't be computed: its source, a column of it, or its entity is not declared any more",
             version.version
         )
     })?;

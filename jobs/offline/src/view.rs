@@ -19,11 +19,15 @@ pub struct View {
 }
 
 impl View {
-    /// The definition `definition` at `version`, its entity and source as declared in `objects`; `None` if
-    /// one of these is not declared.
+    /// The definition `definition` at `version`, its entity and source as declared in `objects`; `None` if one of these, or a
+    /// column that it reads, is not declared any more.
     pub fn new(objects: &Objects, definition: &FeatureView, version: i32) -> Option<Self> {
         let source = match &definition.input {
-            ViewInput::Source(name) => Some(objects.sources.get(name)?.clone()),
+            ViewInput::Source(name) => {
+                let source = objects.sources.get(name)?;
+                let is = |column: &str| source.columns.keys().any(|name| name.eq_ignore_ascii_case(column));
+                definition.columns().iter().all(|column| is(column)).then(|| Some(source.clone()))?
+            }
             ViewInput::Views(_) => None,
         };
         let entity = objects.entities.get(&definition.entity)?.clone();
@@ -90,5 +94,51 @@ impl CommitRange {
     /// Everything as of a version.
     pub fn upto(version: Version) -> Self {
         Self { after: 0, upto: version }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidemill_spec::{LoadOptions, diagnostic::SourceFile, load_files};
+
+    use super::*;
+
+    const PROJECT: &str = "
+apiVersion: tidemill/v1
+kind: Project
+name: shop
+---
+apiVersion: tidemill/v1
+kind: Entity
+name: user
+keys: { user_id: int }
+---
+apiVersion: tidemill/v1
+kind: Source
+name: events
+columns: { user_id: int, at: timestamp, price: float, Qty: int }
+event_time: at
+---
+apiVersion: tidemill/v1
+kind: FeatureView
+name: v
+entity: user
+source: events
+features: { cost: { type: float, sql: price * qty }, price: float }
+";
+
+    #[test]
+    fn a_version_that_reads_a_column_which_is_gone_is_none() {
+        let objects = |text: &str| {
+            let file = SourceFile { path: "tidemill.yaml".to_owned(), text: text.to_owned() };
+            let loaded = load_files(vec![file], &LoadOptions::default());
+            assert!(!loaded.failed(), "{:#?}", loaded.diagnostics);
+            loaded.objects
+        };
+        let then = objects(PROJECT);
+        assert!(View::new(&then, &then.views["v"], 1).is_some());
+        let now = objects(&PROJECT.replace("price", "amount"));
+        assert!(View::new(&now, &then.views["v"], 1).is_none());
+        assert!(View::new(&now, &now.views["v"], 2).is_some());
     }
 }

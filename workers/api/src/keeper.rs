@@ -49,6 +49,9 @@ async fn keep_stores(api: &Api) {
         look_every(LOOK_AT_REDIS, api, "Redis", || async {
             Ok(tidemill_features::behind_in_redis(&api.features).await?)
         }),
+        look_every(LOOK_AT_REDIS, api, "views of models", || async {
+            Ok(tidemill_features::behind_in_lake(&api.features).await?)
+        }),
         look_every(LOOK_AT_LAKE, api, "the lake", || async {
             Ok(tidemill_upkeep::compactions(&api.stores.lake).await?)
         }),

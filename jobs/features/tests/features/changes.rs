@@ -1,9 +1,14 @@
 //! What is declared changes while values are served; and rows at the limits of the calendar.
 
-use tidemill_features::{freshness, update_new, wishes_of_changes};
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+use tidemill_catalog::ModelVersion;
+use tidemill_features::{behind_in_lake, freshness, update_new, wishes_of_changes};
+use tidemill_offline::{Read, Table};
 use tidemill_online::Status;
 use tidemill_rows::Row;
-use tidemill_spec::Value;
+use tidemill_spec::{Hydration, Type, Value};
 use tidemill_testkit::run_until_idle;
 
 use crate::world::{PROJECT, World, at, departure};
@@ -143,4 +148,56 @@ async fn an_update_that_failed_is_named_with_its_remedy_and_nothing_behind_is_fr
     let waiting = world.got("newest", "JFK").await;
     assert_eq!((waiting.features.status, waiting.backlog.unwrap().commits), (Status::Stale, 1));
     assert_eq!(waiting.features.valid_at, Some(at(590)));
+}
+
+/// A version of a model that reads the first version of a view.
+fn model_over(view: &str) -> ModelVersion {
+    ModelVersion {
+        model: "late".to_owned(),
+        version: 0,
+        artifact: "artifacts/1".to_owned(),
+        runtime: "lightgbm".to_owned(),
+        keys: IndexMap::new(),
+        hydration: Hydration { rounds: Vec::new(), columns: IndexMap::new() },
+        request: IndexMap::new(),
+        outputs: IndexMap::from([("probability".to_owned(), Type::Float.into())]),
+        fail_on_missing: false,
+        processes: 1,
+        categories: IndexMap::new(),
+        view_versions: BTreeMap::from([(view.to_owned(), 1)]),
+        leak_allowed: Vec::new(),
+        dataset: None,
+        params: serde_json::Map::new(),
+        run: None,
+        code_hash: None,
+    }
+}
+
+#[tokio::test]
+async fn what_a_live_model_reads_is_kept_up_to_date_when_the_project_has_it_no_more() {
+    let mut world = World::new().await;
+    world.depart(&[departure("JFK", 1, 590, 10.0)]).await;
+    world.drain().await;
+    let store = world.deps.catalog.store().clone();
+    let mut tx = store.begin().await.unwrap();
+    world.deps.catalog.insert_model_version(&mut tx, "job", &model_over("newest")).await.unwrap();
+    tx.commit().await.unwrap();
+
+    let (before, rest) =
+        PROJECT.split_once("---\napiVersion: tidemill/v1\nkind: FeatureView\nname: newest").unwrap();
+    let (_, after) = rest.split_once("---\n").unwrap();
+    world.apply(&format!("{before}---\n{after}"), &[]).await;
+    world.depart(&[departure("JFK", 2, 595, 20.0)]).await;
+    world.drain().await;
+    let rows = async || {
+        let head = world.deps.lake.head().await.unwrap();
+        world.deps.lake.read(&Read::all(Table::view("newest", 1), head)).await.unwrap().num_rows()
+    };
+    assert_eq!(rows().await, 1, "its source's commits ask for declared views");
+    let wishes = behind_in_lake(&world.deps).await.unwrap();
+    assert_eq!(wishes.len(), 1);
+    world.enqueue(wishes).await;
+    world.drain().await;
+    assert_eq!(rows().await, 2);
+    assert_eq!(behind_in_lake(&world.deps).await.unwrap().len(), 0);
 }

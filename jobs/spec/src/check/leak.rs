@@ -5,9 +5,7 @@
 //! serves as another's `known_at` is itself known only then.
 
 use super::World;
-use crate::{
-    FeatureView, ObjectKind, Rule, Source, ViewInput, diagnostic::Leak, expr::sql, yaml::fields::At,
-};
+use crate::{FeatureView, ObjectKind, Source, ViewInput, diagnostic::Leak, yaml::fields::At};
 
 /// Reports every leak, as a warning where it is allowed; returns the views that leak.
 pub(super) fn leaks(world: &World<'_>, allow: bool) -> Vec<String> {
@@ -80,10 +78,5 @@ fn columns_read(view: &FeatureView, source: &Source) -> Vec<String> {
     if view.python.is_some() {
         return source.columns.keys().cloned().collect();
     }
-    let read = |rule: &Rule| match rule {
-        Rule::Last(column) | Rule::Window { column: Some(column), .. } => vec![column.clone()],
-        Rule::Sql(expression) => sql::columns(expression).unwrap_or_default(),
-        Rule::Age | Rule::Window { column: None, .. } | Rule::Python => Vec::new(),
-    };
-    view.features.values().flat_map(|feature| read(&feature.rule)).collect()
+    view.columns()
 }

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use super::{ObjectKind, ObjectRef, Objects, hydrate};
 use crate::{
     Check, FeatureView, Hydration, Input, Label, Model, Monitor, MonitorTarget, OnlineFeatures, Pipeline,
-    Rule, Type, ViewInput, ViewKind,
+    Rule, Type, ViewInput, ViewKind, expr::sql,
 };
 
 impl FeatureView {
@@ -21,6 +21,16 @@ impl FeatureView {
     /// it is declared.
     pub fn call_limit(&self) -> Duration {
         self.timeout.unwrap_or(if self.batch { Duration::from_mins(1) } else { Duration::from_secs(10) })
+    }
+
+    /// Columns of its rows that its rules name, as they name them. A Python function is given whole rows, and names none.
+    pub fn columns(&self) -> Vec<String> {
+        let named = |rule: &Rule| match rule {
+            Rule::Last(column) | Rule::Window { column: Some(column), .. } => vec![column.clone()],
+            Rule::Sql(expression) => sql::columns(expression).unwrap_or_default(),
+            Rule::Age | Rule::Window { column: None, .. } | Rule::Python => Vec::new(),
+        };
+        self.features.values().flat_map(|feature| named(&feature.rule)).collect()
     }
 
     /// How it is computed.
