@@ -25,8 +25,8 @@ impl View {
         let source = match &definition.input {
             ViewInput::Source(name) => {
                 let source = objects.sources.get(name)?;
-                let is = |column: &str| source.columns.keys().any(|name| name.eq_ignore_ascii_case(column));
-                definition.columns().iter().all(|column| is(column)).then(|| Some(source.clone()))?
+                let is = |column: &String| source.columns.contains_key(column);
+                definition.columns().iter().all(is).then(|| Some(source.clone()))?
             }
             ViewInput::Views(_) => None,
         };
@@ -116,7 +116,7 @@ keys: { user_id: int }
 apiVersion: tidemill/v1
 kind: Source
 name: events
-columns: { user_id: int, at: timestamp, price: float, Qty: int }
+columns: { user_id: int, at: timestamp, price: float, qty: int }
 event_time: at
 ---
 apiVersion: tidemill/v1
@@ -124,7 +124,7 @@ kind: FeatureView
 name: v
 entity: user
 source: events
-features: { cost: { type: float, sql: price * qty }, price: float }
+features: { cost: { type: float, sql: price * QTY }, price: float }
 ";
 
     #[test]

@@ -50,8 +50,11 @@ pub async fn promote(
 /// then as [`promote`].
 ///
 /// # Errors
-/// [`Error::NothingToRollBack`], or Postgres can't be reached.
+/// [`Error::NothingToRollBack`], [`Error::NotServable`], or Postgres can't be reached; the alias hasn't moved then.
 pub async fn rollback(catalog: &Catalog, online: &Online, model: &str, alias: &str) -> Result<Moved, Error> {
+    if let Some(version) = catalog.model_alias(model, alias).await?.and_then(|alias| alias.previous) {
+        servable(catalog, model, version).await?;
+    }
     let mut tx = catalog.store().begin().await?;
     let version = catalog.rollback_model(&mut tx, model, alias).await?;
     if version.is_none() && catalog.remove_alias(&mut tx, model, alias, true).await?.is_none() {

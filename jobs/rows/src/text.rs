@@ -5,9 +5,13 @@
 
 pub mod frame;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use indexmap::IndexMap;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, MapAccess, Visitor},
+};
 use serde_json::value::RawValue;
 
 /// What some editors put before the first line of a file.
@@ -58,15 +62,42 @@ pub struct Cell {
     pub quoted: bool,
 }
 
-/// The fields of a line that is a JSON object, in its order; null ones are none. Of a key that is there twice the last
-/// counts.
+/// The fields of a line that is a JSON object, in its order; null ones are none.
 ///
 /// # Errors
 /// What keeps it from being one, with the place in the line.
 pub fn json_fields(line: &[u8]) -> Result<IndexMap<String, Option<Cell>>, String> {
     let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
-    let fields: IndexMap<String, &RawValue> = serde_json::from_slice(line).map_err(|error| told(&error))?;
+    let Fields(fields) = serde_json::from_slice(line).map_err(|error| told(&error))?;
     fields.into_iter().map(|(name, raw)| Ok((name, cell(raw.get())?))).collect()
+}
+
+/// An object's fields, each there once: of two nobody says which is meant.
+struct Fields<'l>(IndexMap<String, &'l RawValue>);
+
+impl<'l> Deserialize<'l> for Fields<'l> {
+    fn deserialize<D: Deserializer<'l>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Once;
+        impl<'l> Visitor<'l> for Once {
+            type Value = Fields<'l>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'l>>(self, mut map: A) -> Result<Fields<'l>, A::Error> {
+                let mut fields = IndexMap::new();
+                while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
+                    if fields.contains_key(&name) {
+                        return Err(A::Error::custom(format!("`{name}` is there twice")));
+                    }
+                    fields.insert(name, value);
+                }
+                Ok(Fields(fields))
+            }
+        }
+        deserializer.deserialize_map(Once)
+    }
 }
 
 fn cell(raw: &str) -> Result<Option<Cell>, String> {
@@ -116,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_line_of_json_keeps_what_is_written() {
-        let line = br#"{"f": 0.1000000000000000055511151231257827, "i": 123456789012345678901, "t": "a\u0000\"\n", "n": null, "l": [1, {"a b": "c \" d"}], "b": true, "f": 1e400}"#;
+        let line = br#"{"f": 0.1000000000000000055511151231257827, "i": 123456789012345678901, "t": "a\u0000\"\n", "n": null, "l": [1, {"a b": "c \" d"}], "b": true, "h": 1e400}"#;
         let fields = json_fields(line).unwrap();
         let texts: Vec<_> = fields
             .iter()
@@ -125,15 +156,20 @@ mod tests {
         assert_eq!(
             texts,
             [
-                ("f", Some(("1e400", false))),
+                ("f", Some(("0.1000000000000000055511151231257827", false))),
                 ("i", Some(("123456789012345678901", false))),
                 ("t", Some(("a\0\"\n", true))),
                 ("n", None),
                 ("l", Some((r#"[1,{"a b":"c \" d"}]"#, false))),
                 ("b", Some(("true", false))),
+                ("h", Some(("1e400", false))),
             ]
         );
-        assert_eq!(json_fields(b"[1]").unwrap_err(), "invalid type: sequence, expected a map at character 0");
+        assert_eq!(
+            json_fields(b"[1]").unwrap_err(),
+            "invalid type: sequence, expected an object at character 0"
+        );
+        assert_eq!(json_fields(br#"{"a": 1, "a": 2}"#).unwrap_err(), "`a` is there twice at character 12");
         assert!(json_fields(br#"{"a": 1} x"#).unwrap_err().contains("trailing characters at character 10"));
     }
 }

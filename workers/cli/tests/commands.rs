@@ -168,6 +168,24 @@ fn every_refusal_names_the_server_that_refused() {
 }
 
 #[test]
+fn an_upload_that_nobody_takes_ends_after_its_timeout() {
+    // Connections wait in its queue.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let home = tempfile::tempdir().unwrap();
+    fs::write(home.path().join("rows.csv"), "a\n1\n").unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_tidemill"))
+        .args(["--timeout", "1s", "sources", "upload", "rides", "rows.csv"])
+        .current_dir(home.path())
+        .env("TIDEMILL_SERVER__LISTEN", "127.0.0.1:1")
+        .env("TIDEMILL_GATEWAY__LISTEN", silent.local_addr().unwrap().to_string())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(75), "{said}");
+    assert!(said.contains("did not take the file in time") && said.contains("repeat the command"), "{said}");
+}
+
+#[test]
 fn a_result_has_the_format_of_its_ending_and_writes_over_nothing() {
     let home = tempfile::tempdir().unwrap();
     let (labels, there) = ("customer_id,label_ts\n1,2024-05-01\n", "mine");

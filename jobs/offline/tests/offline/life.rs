@@ -311,7 +311,7 @@ async fn a_file_of_labels_that_cannot_be_split_says_why() {
         (
             "f.jsonl",
             "{\"k\": 1}\n[1]\n",
-            "line 2 is not a JSON object: invalid type: sequence, expected a map at character 0",
+            "line 2 is not a JSON object: invalid type: sequence, expected an object at character 0",
         ),
         ("g.jsonl", "\n", "it is empty"),
     ] {

@@ -2,7 +2,7 @@
 
 mod page;
 
-use std::{io::Read as _, path::Path};
+use std::{io::Read as _, path::Path, time::Duration};
 
 use futures::stream;
 use serde_json::{Value, json};
@@ -11,16 +11,17 @@ use tidemill_core::Fault;
 use tidemill_proto::{
     Reason,
     ingest::v1::{
-        GetUploadRequest, UploadOpen, UploadRequest, ingest_service_client::IngestServiceClient,
-        upload_request::Part,
+        GetUploadRequest, UploadOpen, UploadRequest, UploadResponse,
+        ingest_service_client::IngestServiceClient, upload_request::Part,
     },
 };
+use tokio::time::timeout;
 
 use super::{Session, watch::wait_for};
 use crate::{
     args::Sources,
     client::segment,
-    failure::{Done, FAILED, Failure, UNREACHABLE, USAGE},
+    failure::{Done, FAILED, Failure, TIMED_OUT, UNREACHABLE, USAGE},
     output::{self, count, fields, instant, plain, text},
 };
 
@@ -111,28 +112,13 @@ struct Sending<'a> {
 
 /// Sends one file and, unless told otherwise, waits until its rows are visible.
 async fn upload(session: &Session, sending: &Sending<'_>, file: &Path) -> Result<Value, Failure> {
-    let Sending { source, force, .. } = *sending;
-    let (sha256, size_bytes) = identity(file)?;
-    let format = sending.format.map_or_else(|| format_of(file), |format| Ok(format.to_owned()))?;
+    let source = sending.source;
     let gateway = session.gateway().await?;
-    let mut client = IngestServiceClient::connect(gateway.clone()).await.map_err(|_| {
-        let fault = Fault::coded(102, format!("no gateway answers at {gateway}"));
-        Failure::new(UNREACHABLE, fault.hint("start one with `tidemill dev` or `tidemill gateway`"))
+    let sent = timeout(session.wait.unwrap_or(Duration::MAX), send(&gateway, sending, file));
+    let reply = sent.await.unwrap_or_else(|_| {
+        let fault = Fault::coded(103, format!("{gateway} did not take the file in time"));
+        Err(Failure::new(TIMED_OUT, fault.hint("what has arrived is kept: repeat the command to go on")))
     })?;
-    let asked = GetUploadRequest { source: source.to_owned(), sha256: sha256.clone() };
-    let known = client.get_upload(asked).await.map_err(|status| refused(&status, &gateway))?.into_inner();
-    let offset = if force { 0 } else { known.received_bytes.min(size_bytes) };
-    let open = UploadOpen {
-        source: source.to_owned(),
-        format,
-        sha256,
-        size_bytes,
-        offset,
-        file_name: file.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        force,
-    };
-    let sent = client.upload(stream::iter(messages(file, open)?)).await;
-    let reply = sent.map_err(|status| refused(&status, &gateway))?.into_inner();
     let mut shown = json!({
         "upload_id": reply.upload_id, "run_id": reply.run_id, "duplicate": reply.duplicate,
         "file": file.display().to_string(),
@@ -151,6 +137,31 @@ async fn upload(session: &Session, sending: &Sending<'_>, file: &Path) -> Result
         }
     }
     Ok(shown)
+}
+
+/// Sends what the gateway doesn't have of a file.
+async fn send(gateway: &str, sending: &Sending<'_>, file: &Path) -> Result<UploadResponse, Failure> {
+    let Sending { source, force, .. } = *sending;
+    let (sha256, size_bytes) = identity(file)?;
+    let format = sending.format.map_or_else(|| format_of(file), |format| Ok(format.to_owned()))?;
+    let mut client = IngestServiceClient::connect(gateway.to_owned()).await.map_err(|_| {
+        let fault = Fault::coded(102, format!("no gateway answers at {gateway}"));
+        Failure::new(UNREACHABLE, fault.hint("start one with `tidemill dev` or `tidemill gateway`"))
+    })?;
+    let asked = GetUploadRequest { source: source.to_owned(), sha256: sha256.clone() };
+    let known = client.get_upload(asked).await.map_err(|status| refused(&status, gateway))?.into_inner();
+    let offset = if force { 0 } else { known.received_bytes.min(size_bytes) };
+    let open = UploadOpen {
+        source: source.to_owned(),
+        format,
+        sha256,
+        size_bytes,
+        offset,
+        file_name: file.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        force,
+    };
+    let sent = client.upload(stream::iter(messages(file, open)?)).await;
+    Ok(sent.map_err(|status| refused(&status, gateway))?.into_inner())
 }
 
 /// The opening, then the bytes from its offset on, read as they are sent.
