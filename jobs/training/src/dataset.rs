@@ -87,7 +87,7 @@ impl Job for DatasetJob {
             return Err(Error::NoRows { label: label.name.clone() }.into());
         }
         cx.log(format!(
-            "{} labels have matured by {}; {} left out",
+            "{} labels have matured by {}; {} rows are left out: their label is null, or its SQL fails on them",
             labels.rows.num_rows(),
             fixed.clock,
             labels.left_out

@@ -1,7 +1,7 @@
 -- Label rows that have matured.
 -- In:    {rows}: source rows; {clock}: the data clock; {newest}: keeps the newest row of each unique key
 -- Grain: one row for each source row that counts
--- Out:   {keys}, label_ts, event_time, matured_at, the answer as {answer}; nulls are the caller's to leave out
+-- Out:   {keys}, label_ts, event_time, matured_at, the answer as {answer}; nulls, also of what fails, are the caller's to leave out
 -- Ties:  the newest by (valid_at, created_at, seq) of those that have matured
 WITH counting AS (
     SELECT *
@@ -11,10 +11,10 @@ WITH counting AS (
 )
 SELECT
     {keys},
-    CAST({asked_at} AS TIMESTAMPTZ) AS label_ts,
+    TRY(CAST({asked_at} AS TIMESTAMPTZ)) AS label_ts,
     {event_time} AS event_time,
     valid_at AS matured_at,
-    CAST({sql} AS {type}) AS {answer},
+    TRY(CAST({sql} AS {type})) AS {answer},
     seq AS _seq
 FROM counting
 WHERE NOT deleted

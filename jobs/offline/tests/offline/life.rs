@@ -256,6 +256,16 @@ async fn labels_are_the_newest_matured_rows_of_each_key() {
     };
     assert_eq!(rows_of(&labels.rows).unwrap(), [expected("b", 11, false), expected("a", 12, true)]);
     assert_eq!(labels.left_out, 1, "the unknown answer");
+
+    // A row on which the label's SQL fails costs itself.
+    let label = Label {
+        sql: "CAST(CASE WHEN k = 'a' THEN k ELSE '1' END AS INTEGER) = 1".to_owned(),
+        ..request.label
+    };
+    let labels = world.lake.labels(&LabelRequest { label, ..request }).await.unwrap();
+    let rows = rows_of(&labels.rows).unwrap();
+    assert_eq!(rows.iter().map(|row| row["k"].clone()).collect::<Vec<_>>(), [text("unknown"), text("b")]);
+    assert_eq!(labels.left_out, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
