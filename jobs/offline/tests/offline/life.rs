@@ -264,7 +264,7 @@ async fn labels_are_the_newest_matured_rows_of_each_key() {
     };
     let labels = world.lake.labels(&LabelRequest { label, ..request }).await.unwrap();
     let rows = rows_of(&labels.rows).unwrap();
-    assert_eq!(rows.iter().map(|row| row["k"].clone()).collect::<Vec<_>>(), [text("unknown"), text("b")]);
+    assert_eq!(rows.iter().map(|row| row["k"].clone()).collect::<Vec<_>>(), [text("b"), text("unknown")]);
     assert_eq!(labels.left_out, 1);
 }
 
