@@ -39,6 +39,10 @@ class Frame(NamedTuple):
     body: bytes
 
 
+class Closed(BaseException):
+    """The other side is gone. No error of user code is one, and user code has no handler for it."""
+
+
 class Channel:
     """One end of the socket."""
 
@@ -47,16 +51,19 @@ class Channel:
         self._sending = threading.Lock()
 
     def send(self, header: dict[str, Any], rows: pa.Table | pa.RecordBatch | None = None) -> None:
-        """Sends one frame. User code may print from several threads: frames never mix."""
+        """Sends one frame; `Closed` if nobody hears it. User code may print from several threads: frames never mix."""
         head = to_json(header)
         body = b"" if rows is None else encode(rows)
         if len(head) > HEADER_BYTES_MAX:
             raise ValueError(f"{len(head) >> 20} MiB of JSON; at most {HEADER_BYTES_MAX >> 20} MiB at a time")
         with self._sending:
-            self._socket.sendall(_LENGTHS.pack(len(head), len(body)) + head + body)
+            try:
+                self._socket.sendall(_LENGTHS.pack(len(head), len(body)) + head + body)
+            except OSError as error:
+                raise Closed from error
 
     def receive(self) -> Frame:
-        """Waits for one frame; `EOFError` once the other side is gone."""
+        """Waits for one frame; `Closed` once the other side is gone."""
         head_size, body_size = _LENGTHS.unpack(self._exactly(_LENGTHS.size))
         return Frame(json.loads(self._exactly(head_size)), bytes(self._exactly(body_size)))
 
@@ -64,9 +71,12 @@ class Channel:
         read = bytearray(size)
         view = memoryview(read)
         while view:
-            count = self._socket.recv_into(view)
+            try:
+                count = self._socket.recv_into(view)
+            except OSError as error:
+                raise Closed from error
             if count == 0:
-                raise EOFError
+                raise Closed
             view = view[count:]
         return read
 

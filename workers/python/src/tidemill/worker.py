@@ -27,7 +27,7 @@ import pyarrow as pa
 from tidemill import errors, transform
 from tidemill.errors import EntryError, ReturnedError, headline, traceback_of
 from tidemill.models import ModelError, bare, predictors
-from tidemill.protocol import PROTOCOL, Channel, Frame, decode, to_json
+from tidemill.protocol import PROTOCOL, Channel, Closed, Frame, decode, to_json
 from tidemill.step import Context, Dataset, kept
 
 OUTPUTS_BYTES_MAX = 16 << 20
@@ -62,7 +62,7 @@ def main() -> None:
     try:
         while True:
             worker.serve(channel.receive())
-    except (EOFError, OSError):
+    except Closed:
         return
 
 
@@ -85,7 +85,7 @@ class Worker:
         """Answers one request: `done`, or `raised` with why not."""
         try:
             self._requests[frame.header["type"]](frame)
-        except (EOFError, BrokenPipeError):
+        except Closed:
             raise
         except BaseException as error:
             kind = _kind_of(error)

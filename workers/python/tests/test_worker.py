@@ -1,0 +1,70 @@
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tidemill
+from tidemill.protocol import Channel
+
+SOURCE = str(Path(tidemill.__file__).parents[1])
+
+Ask = Callable[[str], dict[str, Any]]
+"""Runs a step of the given body, and gives the last thing that the worker says of it."""
+
+
+@pytest.fixture
+def ask(tmp_path: Path) -> Iterator[Ask]:
+    """A worker like Tidemill's, which stays for one step after the other."""
+    ours, theirs = socket.socketpair()
+    ours.settimeout(60)
+    command = [sys.executable, "-P", "-m", "tidemill.guard", "--code", str(tmp_path)]
+    with (tmp_path / "log").open("wb") as log:
+        worker = subprocess.Popen(
+            command, stdin=theirs, stdout=log, stderr=log, env={"PYTHONPATH": SOURCE, "PYTHONDONTWRITEBYTECODE": "1"}
+        )
+    theirs.close()
+    channel = Channel(ours)
+    assert channel.receive().header["type"] == "hello"
+    asked = 0
+
+    def ask(body: str) -> dict[str, Any]:
+        nonlocal asked
+        asked += 1
+        lines = "\n".join(f"    {line}" for line in body.splitlines())
+        (tmp_path / f"step{asked}.py").write_text(f"import os, pickle\n\n\ndef f(ctx, dataset, out):\n{lines}\n")
+        head = {"params": {}, "dataset": None, "out": str(tmp_path), "checkpoint": None}
+        channel.send({"type": "step", "entry": f"step{asked}:f", **head})
+        while True:
+            said = channel.receive().header
+            if said["type"] in ("done", "raised"):
+                return said
+            if said["type"] != "log":
+                channel.send({"type": "ack"})
+
+    yield ask
+    ours.close()
+    worker.wait(60)
+
+
+def log(tmp_path: Path) -> str:
+    return (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ('return pickle.loads(b"")', "EOFError: Ran out of input at step1.py:5"),
+        ("return input()", "EOFError: EOF when reading a line at step1.py:5"),
+        ("raise BrokenPipeError(32, 'Broken pipe')", "BrokenPipeError: [Errno 32] Broken pipe at step1.py:5"),
+        ("raise ConnectionResetError('theirs')", "ConnectionResetError: theirs at step1.py:5"),
+    ],
+)
+def test_what_user_code_raises_is_never_the_end_of_our_channel(ask: Ask, body: str, message: str) -> None:
+    said = ask(body)
+    assert (said["type"], said.get("kind"), said.get("message")) == ("raised", "raised", message)
+    assert 'File "step1.py", line 5, in f' in said["traceback"]
+    assert ask("return {'again': 1}")["outputs"] == {"again": 1}
