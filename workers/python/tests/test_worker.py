@@ -24,7 +24,11 @@ def ask(tmp_path: Path) -> Iterator[Ask]:
     command = [sys.executable, "-P", "-m", "tidemill.guard", "--code", str(tmp_path)]
     with (tmp_path / "log").open("wb") as log:
         worker = subprocess.Popen(
-            command, stdin=theirs, stdout=log, stderr=log, env={"PYTHONPATH": SOURCE, "PYTHONDONTWRITEBYTECODE": "1"}
+            command,
+            stdin=theirs.fileno(),
+            stdout=log,
+            stderr=log,
+            env={"PYTHONPATH": SOURCE, "PYTHONDONTWRITEBYTECODE": "1"},
         )
     theirs.close()
     channel = Channel(ours)
@@ -36,7 +40,7 @@ def ask(tmp_path: Path) -> Iterator[Ask]:
         asked += 1
         lines = "\n".join(f"    {line}" for line in body.splitlines())
         (tmp_path / f"step{asked}.py").write_text(f"import os, pickle\n\n\ndef f(ctx, dataset, out):\n{lines}\n")
-        head = {"params": {}, "dataset": None, "out": str(tmp_path), "checkpoint": None}
+        head: dict[str, Any] = {"params": {}, "dataset": None, "out": str(tmp_path), "checkpoint": None}
         channel.send({"type": "step", "entry": f"step{asked}:f", **head})
         while True:
             said = channel.receive().header
@@ -48,10 +52,6 @@ def ask(tmp_path: Path) -> Iterator[Ask]:
     yield ask
     ours.close()
     worker.wait(60)
-
-
-def log(tmp_path: Path) -> str:
-    return (tmp_path / "log").read_text()
 
 
 @pytest.mark.parametrize(
@@ -68,3 +68,37 @@ def test_what_user_code_raises_is_never_the_end_of_our_channel(ask: Ask, body: s
     assert (said["type"], said.get("kind"), said.get("message")) == ("raised", "raised", message)
     assert 'File "step1.py", line 5, in f' in said["traceback"]
     assert ask("return {'again': 1}")["outputs"] == {"again": 1}
+
+
+FORKS = """
+if os.fork() == 0:
+    {child}
+os.wait()
+return {{"who": "parent"}}
+""".strip()
+
+
+@pytest.mark.parametrize(
+    ("child", "told"),
+    [
+        ("return {'who': 'child'}", ""),
+        ("raise ValueError('in the child')", 'File "step1.py", line 6, in f'),
+        ("raise SystemExit(3)", ""),
+    ],
+)
+def test_a_child_never_answers_in_our_place(ask: Ask, tmp_path: Path, child: str, told: str) -> None:
+    said = ask(FORKS.format(child=child))
+    assert (said["type"], said.get("outputs")) == ("done", {"who": "parent"})
+    assert ask("return {'again': 1}")["outputs"] == {"again": 1}
+    log = (tmp_path / "log").read_text()
+    assert told in log
+    assert bool(told) == bool(log)
+
+
+def test_what_a_child_ends_with_is_its_parents_to_see(ask: Ask, tmp_path: Path) -> None:
+    ends = ["return {}", "raise ValueError('no')", "raise SystemExit", "raise SystemExit(3)", "raise SystemExit('why')"]
+    body = ["print('before', end=' ')", "codes = []"]
+    for end in ends:
+        body += ["if os.fork() == 0:", f"    {end}", "codes.append(os.waitstatus_to_exitcode(os.wait()[1]))"]
+    assert ask("\n".join([*body, "return {'codes': codes}"]))["outputs"] == {"codes": [0, 1, 0, 3, 1]}
+    assert (tmp_path / "log").read_text().count("before") == 1

@@ -20,7 +20,7 @@ import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import pyarrow as pa
 
@@ -29,6 +29,9 @@ from tidemill.errors import EntryError, ReturnedError, headline, traceback_of
 from tidemill.models import ModelError, bare, predictors
 from tidemill.protocol import PROTOCOL, Channel, Closed, Frame, decode, to_json
 from tidemill.step import Context, Dataset, kept
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 OUTPUTS_BYTES_MAX = 16 << 20
 """Outputs of a step are read by the steps after it, and shown to people."""
@@ -127,26 +130,53 @@ class Worker:
         self._channel.send({"type": "done", "outputs": outputs})
 
     def _load_model(self, frame: Frame) -> None:
-        self._model = predictors.load(Path(frame.header["folder"]))
+        self._model = _here(predictors.load)(Path(frame.header["folder"]))
         _flush()
         self._channel.send({"type": "done"})
 
     def _predict(self, frame: Frame) -> None:
         if self._model is None:
             raise EntryError("no model is loaded")
-        predicted = self._model.predict(decode(frame.body))
+        predicted = _here(self._model.predict)(decode(frame.body))
         _flush()
         self._channel.send({"type": "done"}, predicted)
 
     def _entry(self, entry: str) -> Callable[..., Any]:
         if entry not in self._entries:
-            self._entries[entry] = load_entry(entry)
+            self._entries[entry] = _here(_here(load_entry)(entry))
         return self._entries[entry]
 
     def _durably(self, event: dict[str, Any]) -> None:
         _flush()
         self._channel.send(event)
         self._channel.receive()
+
+
+def _here(function: Callable[P, R]) -> Callable[P, R]:
+    """The function. A child that it forks ends where it comes back: it must not go on, or answer, in our place."""
+
+    def called(*arguments: P.args, **named: P.kwargs) -> R:
+        own = os.getpid()
+        try:
+            returned = function(*arguments, **named)
+        except BaseException as error:
+            if os.getpid() != own:
+                os._exit(_status_of(error))
+            raise
+        if os.getpid() != own:
+            os._exit(0)
+        return returned
+
+    return called
+
+
+def _status_of(error: BaseException) -> int:
+    """The exit code of a child that ends by an exception, which is written to the log as Python writes it."""
+    if isinstance(error, SystemExit) and (error.code is None or isinstance(error.code, int)):
+        return (error.code or 0) & 0xFF
+    # Not by way of `sys.stderr`: what that holds is its parent's.
+    os.write(2, f"{traceback_of(error)}\n".encode(errors="backslashreplace"))
+    return 1
 
 
 def load_entry(entry: str) -> Callable[..., Any]:
