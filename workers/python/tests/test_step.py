@@ -148,3 +148,53 @@ def test_a_frame_of_ours_is_not_the_authors_line() -> None:
         ctx.checkpoint({"booster": object()})
     assert "at tests/test_step.py:" in headline(caught.value)
     assert "protocol.py" not in traceback_of(caught.value)
+
+
+def test_of_a_group_its_parts_are_told() -> None:
+    def fold(number: int) -> None:
+        raise ValueError(f"fold {number} has no rows")
+
+    def train() -> None:
+        raised: list[Exception] = []
+        for number in range(12):
+            try:
+                fold(number)
+            except ValueError as error:
+                raised.append(error)
+        raise ExceptionGroup("training failed", [ExceptionGroup("folds", raised), KeyError("tailnum")])
+
+    with pytest.raises(ExceptionGroup) as caught:
+        train()
+    said = headline(caught.value)
+    expected = (
+        "ExceptionGroup: training failed (2 sub-exceptions): ExceptionGroup: folds (12 sub-exceptions): "
+        "ValueError: fold 0 has no rows at tests/test_step.py:"
+    )
+    assert said.startswith(expected)
+    told = traceback_of(caught.value)
+    assert "in train\n" in told
+    assert "in fold\n" in told
+    assert "part 2 of 12:\n\n" in told
+    assert "ValueError: fold 1 has no rows" in told
+    assert told.endswith("part 2 of 2:\n\n  KeyError: 'tailnum'")
+
+
+def test_an_exception_that_cannot_speak_or_has_no_end_is_told() -> None:
+    class MuteError(Exception):
+        def __str__(self) -> str:
+            raise ValueError("not a word")
+
+        __repr__ = __str__
+
+    said = MuteError()
+    assert headline(said) == "MuteError: (its text can't be read: ValueError)"
+    assert traceback_of(said).endswith("MuteError: <exception str() failed>")
+    circle = ValueError("its own cause")
+    circle.__cause__ = circle
+    assert traceback_of(circle) == "ValueError: its own cause"
+    last = ValueError("0")
+    for number in range(1, 5000):
+        further = ValueError(str(number))
+        further.__cause__ = last
+        last = further
+    assert traceback_of(last).endswith("ValueError: 4999")

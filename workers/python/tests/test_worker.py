@@ -102,3 +102,11 @@ def test_what_a_child_ends_with_is_its_parents_to_see(ask: Ask, tmp_path: Path) 
         body += ["if os.fork() == 0:", f"    {end}", "codes.append(os.waitstatus_to_exitcode(os.wait()[1]))"]
     assert ask("\n".join([*body, "return {'codes': codes}"]))["outputs"] == {"codes": [0, 1, 0, 3, 1]}
     assert (tmp_path / "log").read_text().count("before") == 1
+
+
+def test_an_exception_that_cannot_speak_costs_no_process(ask: Ask) -> None:
+    mute = "class Mute(Exception):\n    def __str__(self):\n        raise ValueError\nraise Mute"
+    said = ask(mute)
+    message = "Mute: (its text can't be read: ValueError) at step1.py:8"
+    assert (said["type"], said.get("kind"), said.get("message")) == ("raised", "raised", message)
+    assert ask("return {'again': 1}")["outputs"] == {"again": 1}

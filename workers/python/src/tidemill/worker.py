@@ -25,7 +25,7 @@ from typing import Any, ParamSpec, TypeVar
 import pyarrow as pa
 
 from tidemill import errors, transform
-from tidemill.errors import EntryError, ReturnedError, headline, traceback_of
+from tidemill.errors import EntryError, ReturnedError, headline, text_of, traceback_of
 from tidemill.models import ModelError, bare, predictors
 from tidemill.protocol import PROTOCOL, Channel, Closed, Frame, decode, to_json
 from tidemill.step import Context, Dataset, kept
@@ -92,7 +92,7 @@ class Worker:
             raise
         except BaseException as error:
             kind = _kind_of(error)
-            message = str(error) if kind in ("entry", "returned") else headline(error)
+            message = text_of(error) if kind in ("entry", "returned") else headline(error)
             cause = error.__cause__ if kind == "entry" and error.__cause__ else error
             _flush()
             told = {"message": _cut(message, _MESSAGE_MAX), "traceback": _cut(traceback_of(cause), _TRACEBACK_MAX)}
