@@ -470,7 +470,7 @@ async fn a_row_whose_process_was_killed_once_is_asked_about_again() {
 /// A project whose files have names of Python's own modules.
 fn project_with_taken_names() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["calendar", "queue", "random", "tidemill", "types"] {
+    for name in ["calendar", "queue", "random", "test", "tidemill", "types"] {
         std::fs::write(folder.path().join(format!("{name}.py")), "raise RuntimeError('not this one')")
             .unwrap();
     }
@@ -486,10 +486,14 @@ async fn a_project_does_not_replace_modules_of_python_or_ours() {
     let rows = numbers(vec![Some(1.0)]);
     let result = run(&pool, "mine:f", Mode::Row, &rows).await.unwrap();
     assert_eq!((failed(&result), ys(&result.rows)), (vec![], vec![Some(1.0)]));
-    let error = run(&pool, "random:f", Mode::Row, &rows).await.unwrap_err().to_string();
-    let expected = "cannot load `random:f`: `random` is the name of a module of Python or Tidemill: \
-                    rename the project's `random`";
-    assert_eq!(error, expected);
+    for (name, whose) in
+        [("random", "Python"), ("test", "Python"), ("code", "Python"), ("tidemill", "Tidemill")]
+    {
+        let error = run(&pool, &format!("{name}:f"), Mode::Row, &rows).await.unwrap_err().to_string();
+        let expected =
+            format!("cannot load `{name}:f`: module `{name}` is {whose}'s own; rename the project's file");
+        assert_eq!(error, expected);
+    }
 }
 
 /// Run by the test below in a process of its own, in another folder.

@@ -36,8 +36,8 @@ R = TypeVar("R")
 OUTPUTS_BYTES_MAX = 16 << 20
 """Outputs of a step are read by the steps after it, and shown to people."""
 
-_TAKEN = sys.stdlib_module_names | {"tidemill"}
-"""A project's module of such a name is never found: `import` gives the other one."""
+_TAKEN = dict.fromkeys([*sys.stdlib_module_names, "test"], "Python") | {"tidemill": "Tidemill"}
+"""Whose each name is. A project's module of such a name is never found: `import` gives the other one."""
 
 _MESSAGE_MAX = 2_000
 _TRACEBACK_MAX = 50_000
@@ -184,7 +184,7 @@ def load_entry(entry: str) -> Callable[..., Any]:
     module_name, _, name = entry.partition(":")
     package = module_name.partition(".")[0]
     if package in _TAKEN:
-        raise EntryError(f"`{package}` is the name of a module of Python or Tidemill: rename the project's `{package}`")
+        raise EntryError(f"module `{package}` is {_TAKEN[package]}'s own; rename the project's file")
     try:
         module = importlib.import_module(module_name)
     except Exception as error:
