@@ -110,3 +110,24 @@ def test_an_exception_that_cannot_speak_costs_no_process(ask: Ask) -> None:
     message = "Mute: (its text can't be read: ValueError) at step1.py:8"
     assert (said["type"], said.get("kind"), said.get("message")) == ("raised", "raised", message)
     assert ask("return {'again': 1}")["outputs"] == {"again": 1}
+
+
+def test_what_a_step_returns_costs_no_training(ask: Ask, tmp_path: Path) -> None:
+    cases = [
+        ("return [1, 0.5]", {"result": [1, 0.5]}),
+        ("return 0.5", {"result": 0.5}),
+        ("import decimal\nreturn {'auc': decimal.Decimal('0.5'), (1, 2): {3}}", {"auc": 0.5, "(1, 2)": [3]}),
+        ("return {'bytes': b'x'}", {"bytes": "b'x'"}),
+        ("import types\nreturn types.MappingProxyType({'a': 1})", {"a": 1}),
+        ("return None", None),
+    ]
+    for body, outputs in cases:
+        said = ask(body)
+        assert (said["type"], said.get("outputs")) == ("done", outputs)
+    assert (tmp_path / "log").read_text().splitlines() == [
+        "warning: the function returned a list, not a dict; kept as outputs.result",
+        "warning: the function returned a float, not a dict; kept as outputs.result",
+        "warning: outputs.bytes is a bytes; kept as text",
+    ]
+    said = ask("return {'text': 'x' * (17 << 20)}")
+    assert said["message"] == "returned more than 16 MiB of JSON; write it to a file in `out`"

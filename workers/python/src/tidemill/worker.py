@@ -18,7 +18,7 @@ import resource
 import socket
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -217,18 +217,16 @@ def _flush() -> None:
 
 
 def _outputs(returned: Any) -> dict[str, Any] | None:
-    """What a step's function returned, as it is kept."""
+    """What a step's function returned, as it is kept; what has no names is named `result`."""
     if returned is None:
         return None
-    if not isinstance(returned, dict):
-        raise ReturnedError(f"returned {type(returned).__name__}, expected a dict or nothing")
-    try:
-        outputs = kept("outputs", returned)
-        if len(to_json(outputs)) > OUTPUTS_BYTES_MAX:
-            raise ValueError(f"more than {OUTPUTS_BYTES_MAX >> 20} MiB of JSON; write it to a file in `out`")
-        return outputs  # type: ignore[no-any-return]
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ReturnedError(f"returned what can't be kept: {error}") from None
+    if not isinstance(returned, Mapping):
+        print(f"warning: the function returned a {type(returned).__name__}, not a dict; kept as outputs.result")
+        returned = {"result": returned}
+    outputs: dict[str, Any] = kept("outputs", returned)
+    if len(to_json(outputs)) > OUTPUTS_BYTES_MAX:
+        raise ReturnedError(f"returned more than {OUTPUTS_BYTES_MAX >> 20} MiB of JSON; write it to a file in `out`")
+    return outputs
 
 
 def _cut(text: str, longest: int) -> str:
