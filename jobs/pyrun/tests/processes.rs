@@ -341,11 +341,53 @@ async fn what_user_code_raises_is_text_whatever_it_says() {
     let pool = PyPool::start(options());
     let error = pool.run_step(call("raises_nul", out.path()), &mut heard).await.unwrap_err();
     assert!(error.to_string().starts_with("ValueError: a\u{fffd}b \u{fffd} at functions.py:"), "{error}");
-    let error = pool.run_step(call("returns_an_object", out.path()), &mut heard).await.unwrap_err();
-    let told =
-        "returned a value that can't be stored: object is not JSON; write it as text, or to a file in `out`";
-    assert_eq!(error.to_string(), told);
+    let error = pool.run_step(call("returns_too_much", out.path()), &mut heard).await.unwrap_err();
+    assert_eq!(error.to_string(), "returned more than 16 MiB of JSON; write it to a file in `out`");
     assert!(matches!(JobError::from(error), JobError::Discard(_)), "it would be the same again");
+}
+
+#[tokio::test]
+async fn what_has_no_place_in_json_costs_no_training_and_is_told() {
+    let out = tempfile::tempdir().unwrap();
+    let (pool, mut heard) = (PyPool::start(options()), Heard::default());
+    let result = pool.run_step(call("returns_objects", out.path()), &mut heard).await.unwrap();
+    let outputs =
+        json!({ "auc": 0.5, "day": "2013-06-01", "seen": ["AA", "UA"], "(1, AA)": 2, "model": "Ellipsis" });
+    assert_eq!(result.outputs, outputs);
+    let result = pool.run_step(call("returns_a_list", out.path()), &mut heard).await.unwrap();
+    assert_eq!(result.outputs, json!({ "result": [0.5, 0.75] }));
+    let expected = [
+        "warning: outputs.model is a ellipsis; kept as text",
+        "warning: the function returned a list, not a dict; kept as outputs.result",
+    ];
+    assert_eq!(heard.lines(), expected);
+}
+
+#[tokio::test]
+async fn what_raises_as_a_closed_channel_would_is_told_as_anything_else() {
+    let out = tempfile::tempdir().unwrap();
+    let pool = PyPool::start(options());
+    for (entry, message) in [
+        ("reads_a_cut_pickle", "EOFError: Ran out of input at functions.py:"),
+        ("writes_to_a_closed_pipe", "BrokenPipeError: [Errno 32] Broken pipe at functions.py:"),
+    ] {
+        let error = pool.run_step(call(entry, out.path()), &mut Heard::default()).await.unwrap_err();
+        let PyError::Raised { traceback, .. } = &error else { panic!("{error:?}") };
+        assert!(traceback.contains(&format!("in {entry}")), "{traceback}");
+        assert!(error.to_string().starts_with(message), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_forked_child_never_answers_in_its_parents_place() {
+    let out = tempfile::tempdir().unwrap();
+    let (pool, mut heard) = (PyPool::start(options()), Heard::default());
+    let result = pool.run_step(call("forks", out.path()), &mut heard).await.unwrap();
+    assert_eq!(result.outputs, json!({ "who": "parent" }));
+    assert_eq!(heard.lines().last(), Some(&"ValueError: in the child"));
+    let rows = numbers(vec![Some(1.0), Some(3.0), Some(5.0)]);
+    let result = run(&pool, "functions:forks_for_each_row", Mode::Row, &rows).await.unwrap();
+    assert_eq!((failed(&result), ys(&result.rows)), (vec![], vec![Some(2.0), Some(6.0), Some(10.0)]));
 }
 
 #[tokio::test]
@@ -471,7 +513,7 @@ async fn a_row_whose_process_was_killed_once_is_asked_about_again() {
 /// A project whose files have names of Python's own modules.
 fn project_with_taken_names() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["calendar", "queue", "random", "tidemill", "types"] {
+    for name in ["calendar", "queue", "random", "test", "tidemill", "types"] {
         std::fs::write(folder.path().join(format!("{name}.py")), "raise RuntimeError('not this one')")
             .unwrap();
     }
@@ -487,10 +529,14 @@ async fn a_project_does_not_replace_modules_of_python_or_ours() {
     let rows = numbers(vec![Some(1.0)]);
     let result = run(&pool, "mine:f", Mode::Row, &rows).await.unwrap();
     assert_eq!((failed(&result), ys(&result.rows)), (vec![], vec![Some(1.0)]));
-    let error = run(&pool, "random:f", Mode::Row, &rows).await.unwrap_err().to_string();
-    let expected = "cannot load `random:f`: `random` is the name of a module of Python or Tidemill: \
-                    rename the project's `random`";
-    assert_eq!(error, expected);
+    for (name, whose) in
+        [("random", "Python"), ("test", "Python"), ("code", "Python"), ("tidemill", "Tidemill")]
+    {
+        let error = run(&pool, &format!("{name}:f"), Mode::Row, &rows).await.unwrap_err().to_string();
+        let expected =
+            format!("cannot load `{name}:f`: module `{name}` is {whose}'s own; rename the project's file");
+        assert_eq!(error, expected);
+    }
 }
 
 /// Run by the test below in a process of its own, in another folder.

@@ -1,12 +1,15 @@
 """User code of the tests: what people write, and what goes wrong with it."""
 
 import ctypes
+import datetime
 import faulthandler
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import time
+from decimal import Decimal
 from pathlib import Path
 
 
@@ -146,8 +149,44 @@ def raises_nul(ctx, dataset, out):
     raise ValueError("a\0b \ud800")
 
 
-def returns_an_object(ctx, dataset, out):
-    return {"model": object()}
+def returns_too_much(ctx, dataset, out):
+    return {"text": "x" * (17 << 20)}
+
+
+def returns_objects(ctx, dataset, out):
+    day = datetime.date(2013, 6, 1)
+    return {"auc": Decimal("0.5"), "day": day, "seen": {"UA", "AA"}, (1, "AA"): 2, "model": ...}
+
+
+def returns_a_list(ctx, dataset, out):
+    return [0.5, 0.75]
+
+
+def reads_a_cut_pickle(ctx, dataset, out):
+    return pickle.loads(b"")
+
+
+def writes_to_a_closed_pipe(ctx, dataset, out):
+    reading, writing = os.pipe()
+    os.close(reading)
+    os.write(writing, b"nobody reads this")
+
+
+def forks(ctx, dataset, out):
+    for end in ("returns", "raises"):
+        if os.fork() == 0:
+            if end == "raises":
+                raise ValueError("in the child")
+            return {"who": "child"}
+        os.wait()
+    return {"who": "parent"}
+
+
+def forks_for_each_row(row):
+    if os.fork() == 0:
+        return {"y": -1.0}
+    os.wait()
+    return double(row)
 
 
 def failing_step(ctx, dataset, out):

@@ -21,10 +21,10 @@ _TOLD_MAX = 10
 
 
 class Context:
-    """The step that is running. What is given to it must be JSON: numpy's values are, a model's text is.
+    """The step that is running. What is given to it is kept as JSON, as `tidemill.protocol.plain` says.
 
     What JSON can't hold is replaced, with a warning in the log: a number that is not finite is kept as null, a
-    character that is none as U+FFFD.
+    character that is none as U+FFFD, and what has no plain meaning, such as a model, as the beginning of its `repr`.
     """
 
     def __init__(self, params: Mapping[str, Any], last_checkpoint: Any, send: Send) -> None:
@@ -35,9 +35,12 @@ class Context:
         self._send = send
 
     def checkpoint(self, value: Any) -> None:
-        """Saves `value` durably; should this attempt die, the next one finds it in `last_checkpoint`."""
-        self._send({"type": "checkpoint", "value": kept("checkpoint", value)})
-        self.last_checkpoint = value
+        """Saves `value` durably; should this attempt die, the next one finds it in `last_checkpoint`.
+
+        What is kept is there at once: a model is text, so write it to a file in `out`, or checkpoint its own text.
+        """
+        self.last_checkpoint = kept("checkpoint", value)
+        self._send({"type": "checkpoint", "value": self.last_checkpoint})
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Keeps settings with the run, by name; a later value replaces an earlier one."""
@@ -45,7 +48,8 @@ class Context:
 
     def log_metrics(self, metrics: Mapping[str, float]) -> None:
         """Keeps figures with the run, by name; a later value replaces an earlier one."""
-        self._send({"type": "metrics", "values": kept("metrics", {name: _figure(metrics[name]) for name in metrics})})
+        figures = {name: _figure(value) for name, value in metrics.items()}
+        self._send({"type": "metrics", "values": kept("metrics", figures)})
 
 
 def kept(what: str, value: Any) -> Any:
@@ -59,11 +63,14 @@ def kept(what: str, value: Any) -> Any:
     return result
 
 
-def _figure(value: Any) -> float | None:
+def _figure(value: Any) -> Any:
+    """A number where it is one; `kept` says what becomes of anything else."""
     try:
         return None if missing(value) else float(value)
     except OverflowError:
         return math.inf
+    except Exception:
+        return value
 
 
 class Dataset:

@@ -18,23 +18,26 @@ import resource
 import socket
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import pyarrow as pa
 
 from tidemill import errors, transform
-from tidemill.errors import EntryError, ReturnedError, headline, traceback_of
+from tidemill.errors import EntryError, ReturnedError, headline, text_of, traceback_of
 from tidemill.models import ModelError, bare, predictors
-from tidemill.protocol import PROTOCOL, Channel, Frame, decode, to_json
+from tidemill.protocol import PROTOCOL, Channel, Closed, Frame, decode, to_json
 from tidemill.step import Context, Dataset, kept
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 OUTPUTS_BYTES_MAX = 16 << 20
 """Outputs of a step are read by the steps after it, and shown to people."""
 
-_TAKEN = sys.stdlib_module_names | {"tidemill"}
-"""A project's module of such a name is never found: `import` gives the other one."""
+_TAKEN = dict.fromkeys([*sys.stdlib_module_names, "test"], "Python") | {"tidemill": "Tidemill"}
+"""Whose each name is. A project's module of such a name is never found: `import` gives the other one."""
 
 _MESSAGE_MAX = 2_000
 _TRACEBACK_MAX = 50_000
@@ -62,7 +65,7 @@ def main() -> None:
     try:
         while True:
             worker.serve(channel.receive())
-    except (EOFError, OSError):
+    except Closed:
         return
 
 
@@ -85,11 +88,11 @@ class Worker:
         """Answers one request: `done`, or `raised` with why not."""
         try:
             self._requests[frame.header["type"]](frame)
-        except (EOFError, BrokenPipeError):
+        except Closed:
             raise
         except BaseException as error:
             kind = _kind_of(error)
-            message = str(error) if kind in ("entry", "returned") else headline(error)
+            message = text_of(error) if kind in ("entry", "returned") else headline(error)
             cause = error.__cause__ if kind == "entry" and error.__cause__ else error
             _flush()
             told = {"message": _cut(message, _MESSAGE_MAX), "traceback": _cut(traceback_of(cause), _TRACEBACK_MAX)}
@@ -127,20 +130,20 @@ class Worker:
         self._channel.send({"type": "done", "outputs": outputs})
 
     def _load_model(self, frame: Frame) -> None:
-        self._model = predictors.load(Path(frame.header["folder"]))
+        self._model = _here(predictors.load)(Path(frame.header["folder"]))
         _flush()
         self._channel.send({"type": "done"})
 
     def _predict(self, frame: Frame) -> None:
         if self._model is None:
             raise EntryError("no model is loaded")
-        predicted = self._model.predict(decode(frame.body))
+        predicted = _here(self._model.predict)(decode(frame.body))
         _flush()
         self._channel.send({"type": "done"}, predicted)
 
     def _entry(self, entry: str) -> Callable[..., Any]:
         if entry not in self._entries:
-            self._entries[entry] = load_entry(entry)
+            self._entries[entry] = _here(_here(load_entry)(entry))
         return self._entries[entry]
 
     def _durably(self, event: dict[str, Any]) -> None:
@@ -149,12 +152,39 @@ class Worker:
         self._channel.receive()
 
 
+def _here(function: Callable[P, R]) -> Callable[P, R]:
+    """The function. A child that it forks ends where it comes back: it must not go on, or answer, in our place."""
+
+    def called(*arguments: P.args, **named: P.kwargs) -> R:
+        own = os.getpid()
+        try:
+            returned = function(*arguments, **named)
+        except BaseException as error:
+            if os.getpid() != own:
+                os._exit(_status_of(error))
+            raise
+        if os.getpid() != own:
+            os._exit(0)
+        return returned
+
+    return called
+
+
+def _status_of(error: BaseException) -> int:
+    """The exit code of a child that ends by an exception, which is written to the log as Python writes it."""
+    if isinstance(error, SystemExit) and (error.code is None or isinstance(error.code, int)):
+        return (error.code or 0) & 0xFF
+    # Not by way of `sys.stderr`: what that holds is its parent's.
+    os.write(2, f"{traceback_of(error)}\n".encode(errors="backslashreplace"))
+    return 1
+
+
 def load_entry(entry: str) -> Callable[..., Any]:
     """The function that `module:function` names."""
     module_name, _, name = entry.partition(":")
     package = module_name.partition(".")[0]
     if package in _TAKEN:
-        raise EntryError(f"`{package}` is the name of a module of Python or Tidemill: rename the project's `{package}`")
+        raise EntryError(f"module `{package}` is {_TAKEN[package]}'s own; rename the project's file")
     try:
         module = importlib.import_module(module_name)
     except Exception as error:
@@ -187,18 +217,16 @@ def _flush() -> None:
 
 
 def _outputs(returned: Any) -> dict[str, Any] | None:
-    """What a step's function returned, as it is kept."""
+    """What a step's function returned, as it is kept; what has no names is named `result`."""
     if returned is None:
         return None
-    if not isinstance(returned, dict):
-        raise ReturnedError(f"returned {type(returned).__name__}, expected a dict or nothing")
-    try:
-        outputs = kept("outputs", returned)
-        if len(to_json(outputs)) > OUTPUTS_BYTES_MAX:
-            raise ValueError(f"more than {OUTPUTS_BYTES_MAX >> 20} MiB of JSON; write it to a file in `out`")
-        return outputs  # type: ignore[no-any-return]
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ReturnedError(f"returned a value that can't be stored: {error}") from None
+    if not isinstance(returned, Mapping):
+        print(f"warning: the function returned a {type(returned).__name__}, not a dict; kept as outputs.result")
+        returned = {"result": returned}
+    outputs: dict[str, Any] = kept("outputs", returned)
+    if len(to_json(outputs)) > OUTPUTS_BYTES_MAX:
+        raise ReturnedError(f"returned more than {OUTPUTS_BYTES_MAX >> 20} MiB of JSON; write it to a file in `out`")
+    return outputs
 
 
 def _cut(text: str, longest: int) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from tidemill.errors import text_of
 from tidemill.models.outputs import ModelError, OutputType, as_outputs, classes_of, in_declared_order
 from tidemill.models.own import booster_of, check_classes, in_own_order, names_of, xgboost_rounds
 
@@ -82,8 +83,8 @@ def asked(author: Author, frame: pd.DataFrame) -> pa.Table:
         raise
     except Exception as error:
         raise ModelError(
-            f"the model fails on the rows that it is saved with: {type(error).__name__}: {error}; give `save` the "
-            "frame that it was trained on"
+            f"the model fails on the rows that it is saved with: {type(error).__name__}: {text_of(error)}; give "
+            "`save` the frame that it was trained on"
         ) from error
 
 
