@@ -118,8 +118,11 @@ def _xgboost_categories(booster: Any) -> dict[str, list[str]]:
 
 
 def _whole(name: str, values: Any) -> list[Any]:
-    """One column's categories, as Arrow. XGBoost keeps as many bytes of them as they have characters, so of text that is
-    not ASCII the ends are lost, and no value would be found again."""
+    """One column's categories.
+
+    XGBoost keeps as many bytes of them as they have characters: of text that is not ASCII the ends are lost, and no
+    value would be found again.
+    """
     try:
         words: list[Any] = values.to_pylist()
     except UnicodeDecodeError:
