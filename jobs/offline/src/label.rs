@@ -6,7 +6,7 @@ use arrow::{
     array::RecordBatch,
     datatypes::{Field, Schema, SchemaRef},
 };
-use tidemill_core::Time;
+use tidemill_core::{Fault, Time};
 use tidemill_rows::{field, source_schema};
 use tidemill_spec::{Entity, Label, Source, Type, expr::sql::compiled};
 
@@ -75,6 +75,7 @@ impl Lake {
         let left_out = format!("SELECT count(*) FROM answer WHERE NOT ({complete})");
         let schema = labels_schema(request);
         let sound = sql::sound([("label_ts", Type::Timestamp), (&label.name, label.ty)]);
+        let name = label.name.clone();
         let (doing, limit) = (format!("reading label {}", label.name), self.duck.rows_limit());
         self.duck
             .run_declared(doing.clone(), move |session| {
@@ -83,10 +84,21 @@ impl Lake {
                     Failure::Duck(error) if session.overdue(&error) => Error::TooLong { doing, limit }.into(),
                     other => other,
                 })?;
+                let late = session.count("SELECT count(*) FROM answer WHERE label_ts > matured_at")?;
+                if late > 0 {
+                    return Err(asked_too_late(&name, late).into());
+                }
                 Ok(Labels { rows: session.query_as(&rows, &schema)?, left_out: session.count(&left_out)? })
             })
             .await
     }
+}
+
+/// Features as of a moment after the answer was known could hold the answer.
+fn asked_too_late(label: &str, rows: i64) -> Error {
+    let message = format!("{rows} rows of label `{label}` are asked for after their answer is known");
+    let hint = "make `asked_at` a moment that is not after the source's `available_time`";
+    Error::Invalid(Fault::coded(413, message).hint(hint))
 }
 
 fn labels_schema(request: &LabelRequest) -> SchemaRef {

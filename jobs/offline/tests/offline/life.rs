@@ -257,6 +257,13 @@ async fn labels_are_the_newest_matured_rows_of_each_key() {
     assert_eq!(rows_of(&labels.rows).unwrap(), [expected("b", 11, false), expected("a", 12, true)]);
     assert_eq!(labels.left_out, 1, "the unknown answer");
 
+    let late = Label { asked_at: "happened_at + INTERVAL 2 SECOND".to_owned(), ..request.label.clone() };
+    let error = world.lake.labels(&LabelRequest { label: late, ..request.clone() }).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "[TM0413] 3 rows of label `late` are asked for after their answer is known"
+    );
+
     // A row on which the label's SQL fails costs itself.
     let label = Label {
         sql: "CAST(CASE WHEN k = 'a' THEN k ELSE '1' END AS INTEGER) = 1".to_owned(),
