@@ -11,7 +11,10 @@ use super::{
 use crate::{
     DeclaredSql, ObjectKind, Rule, SqlRole, Step, Type,
     parse::view::entry,
-    steps::schema::{Arg, LATER, STEPS, step_kind},
+    steps::{
+        schema::{Arg, LATER, STEPS, step_kind},
+        unwritable,
+    },
     yaml::{Data, fields::At},
 };
 
@@ -62,6 +65,11 @@ fn value(world: &World<'_>, at: &At<'_>, arg: Arg, table: Option<&str>) {
         Arg::Object(kind) => refer(world, at, kind),
         Arg::Inputs => inputs(world, at),
         Arg::Text => drop(at.text()),
+        Arg::File => {
+            if let Some((message, help)) = at.text().as_deref().and_then(unwritable) {
+                at.error(324, message).help(help);
+            }
+        }
         Arg::Query => {
             if let Some(text) = at.text() {
                 world.sql.borrow_mut().push(DeclaredSql::new(at, &text, SqlRole::Query));
