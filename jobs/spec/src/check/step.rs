@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use super::{
     World,
     expression::{self, Row},
-    python,
+    names, python,
 };
 use crate::{
     DeclaredSql, ObjectKind, Rule, SqlRole, Step, Type,
@@ -54,6 +54,9 @@ pub(super) fn with(world: &World<'_>, step: &Step, at: &At<'_>) {
         }
     }
     fields.finish();
+    if step.uses == "dataset.build" {
+        names::dataset(world, &at.find(&["with"]));
+    }
 }
 
 /// `table`: the one that the step is about, if any.
