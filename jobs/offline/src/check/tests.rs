@@ -60,6 +60,7 @@ fn what_is_not_the_same_when_it_is_computed_again_is_refused() {
         "current_date",
         "uuidv7()",
         "random()",
+        "main.random()",
         "now()",
         "today()",
         "ago(INTERVAL 1 DAY)",
@@ -88,6 +89,59 @@ fn what_is_not_the_same_when_it_is_computed_again_is_refused() {
     assert_eq!(shown(check), "");
 }
 
+/// DuckDB's parser makes calls of these, and says of some where their function is.
+#[test]
+fn literals_and_operators_of_duckdb_are_expressions_over_one_row() {
+    for sql in [
+        "list_sum([qty, 2])",
+        "[qty, 2][1]",
+        "[qty, 2, 3][1:2]",
+        "ARRAY[qty, 2]",
+        "array_value(qty, 2)",
+        "{'a': qty, 'b': 2}",
+        "ROW(qty, 2)",
+        "(qty, 2)",
+        "MAP {'a': qty}",
+        "MAP {'a': qty}['a']",
+        "qty IN (1, 2)",
+        "qty NOT IN (1, 2)",
+        "qty BETWEEN 1 AND 2",
+        "order LIKE 'a%' ESCAPE '!'",
+        "order ILIKE 'a%'",
+        "order SIMILAR TO 'a.*'",
+        "order NOT SIMILAR TO 'a.*'",
+        "order ~ 'a.*'",
+        "order[1]",
+        "order[1:2]",
+        "order || 'a'",
+        "substring(order FROM 2 FOR 3)",
+        "position('a' IN order)",
+        "trim(BOTH 'a' FROM order)",
+        "extract(year FROM at)",
+        "at AT TIME ZONE 'America/New_York'",
+        "at + INTERVAL (qty) DAY",
+        "INTERVAL '1' DAY",
+        "DATE '2024-01-01'",
+        "CASE qty WHEN 1 THEN 2 ELSE 3 END",
+        "coalesce(qty, 1)",
+        "nullif(qty, 1)",
+        "qty IS DISTINCT FROM 1",
+        "qty IS NOT NULL",
+        "qty // 2",
+        "-qty",
+        "qty << 1",
+        "order::JSON -> 'a'",
+        "order::JSON ->> '$.a'",
+        "CAST(order AS INTEGER[])[1]",
+        "order COLLATE NOCASE",
+        "qty::VARCHAR",
+        "TRY_CAST(order AS INT)",
+        "greatest(qty, 1)",
+    ] {
+        assert_eq!(shown(&feature("string", sql)), "", "{sql}");
+    }
+}
+
 #[test]
 fn what_is_no_expression_over_one_row_is_refused_with_its_place() {
     for (sql, caret) in [
@@ -106,6 +160,8 @@ fn what_is_no_expression_over_one_row_is_refused_with_its_place() {
         ("repeat(order, 2) || range(5)", 20),
         ("printf('%2000000000d', qty)", 0),
         ("system.main.random()", 0),
+        ("main.sum(price)", 0),
+        ("main.repeat(order, 2) || main.range(5)", 25),
         ("max(price) OVER ()", 0),
     ] {
         let shown = shown(&feature("float", sql));
