@@ -1,5 +1,5 @@
 use tidemill_spec::{
-    LoadOptions,
+    LoadOptions, Loaded,
     diagnostic::{SourceFile, render},
     load_files,
 };
@@ -23,10 +23,14 @@ columns: { user_id: int, at: timestamp, order: string, price: float, qty: int }
 event_time: at
 ";
 
-fn shown(yaml: &str) -> String {
+fn load(yaml: &str) -> Loaded {
     let file = |path: &str, text: &str| SourceFile { path: path.to_owned(), text: text.to_owned() };
     let files = vec![file("tidemill.yaml", BASE), file("case.yaml", yaml)];
-    let mut loaded = load_files(files, &LoadOptions::default());
+    load_files(files, &LoadOptions::default())
+}
+
+fn shown(yaml: &str) -> String {
+    let mut loaded = load(yaml);
     prepare(&mut loaded).unwrap();
     render(&loaded.diagnostics, &loaded.files, false)
 }
@@ -229,5 +233,39 @@ fn a_query_is_prepared_over_the_declared_tables() {
      8│      query: DROP TABLE events
       │             ^^^^^^^^^^^^^^^^^
       = path: steps.s.with.query     = more: tidemill explain TM0380
+    "#);
+}
+
+#[test]
+fn a_table_that_cannot_be_made_hides_no_other_mistake() {
+    // What is declared twice is said where it is declared, and the rest goes on.
+    let doubled = "apiVersion: tidemill/v1\nkind: FeatureView\nname: doubled\nentity: user\nsource: events\nfeatures:\n  user_id: int\n  seq: { type: int, last: qty }\n---\n";
+    let codes = |text: &str| {
+        let found = text.match_indices("error[").map(|(at, _)| text[at + 6..at + 12].to_owned());
+        found.collect::<Vec<_>>()
+    };
+    assert_eq!(
+        codes(&shown(&format!("{doubled}{}", feature("int", "nosuch(qty)")))),
+        ["TM0316", "TM0209", "TM0380"]
+    );
+
+    // What nobody foresaw is a mistake of the object.
+    let mut loaded = load(&feature("int", "nosuch(qty)"));
+    let column = loaded.objects.sources["events"].columns["at"].clone();
+    loaded.objects.sources["events"].columns.insert("AT".to_owned(), column);
+    prepare(&mut loaded).unwrap();
+    insta::assert_snapshot!(render(&loaded.diagnostics, &loaded.files, false), @r#"
+    error[TM0380]: DuckDB can't compute this: scalar Function with name nosuch does not exist
+      ┌─ case.yaml:7:25
+     7│  f: { type: int, sql: "nosuch(qty)" }
+      │                        ^
+      = fix: Did you mean "cosh"?
+      = path: features.f.sql     = more: tidemill explain TM0380
+
+    error[TM0380]: DuckDB can't make a table of source `events`: column with name AT already exists
+      ┌─ tidemill.yaml:13:7
+    13│name: events
+      │      ^^^^^^
+      = more: tidemill explain TM0380
     "#);
 }
