@@ -4,15 +4,16 @@
 
 mod functions;
 
-use std::{fmt::Write as _, io, path::Path};
+use std::{io, path::Path};
 
 use arrow::datatypes::{Schema, SchemaRef};
 use duckdb::Connection;
 use indexmap::IndexMap;
+use tidemill_core::Code;
 use tidemill_rows::{VALID_AT, field, source_schema, type_of, view_schema};
 use tidemill_spec::{
-    DeclaredSql, Diagnostic, Entity, FeatureView, LoadOptions, Loaded, Objects, SqlRole, Type, ViewKind,
-    diagnostic::SourceFile, expr::sql::Expression, load_with,
+    DeclaredSql, Diagnostic, Entity, FeatureView, LoadOptions, Loaded, ObjectKind, ObjectRef, Objects,
+    Severity, Source, SqlRole, Type, ViewKind, diagnostic::SourceFile, expr::sql::Expression, load_with,
 };
 
 use crate::{
@@ -43,8 +44,9 @@ fn prepare(loaded: &mut Loaded) -> Result<(), duckdb::Error> {
     if loaded.sql.is_empty() {
         return Ok(());
     }
-    let judge = Judge::open(&loaded.objects)?;
-    let found = loaded.sql.iter().filter_map(|sql| judge.mistake(sql, &loaded.files)).collect();
+    let judge = Judge::open()?;
+    let mut found = judge.tables(loaded);
+    found.extend(loaded.sql.iter().filter_map(|sql| judge.mistake(sql, &loaded.files)));
     loaded.add(found);
     Ok(())
 }
@@ -65,15 +67,34 @@ struct Mistake {
 }
 
 impl Judge {
-    fn open(objects: &Objects) -> Result<Self, duckdb::Error> {
+    fn open() -> Result<Self, duckdb::Error> {
         let connection = Connection::open_in_memory()?;
         let functions = Functions::read(&connection)?;
         connection.execute_batch(duck::LIMITS)?;
-        connection.execute_batch(&tables(objects))?;
         connection.execute_batch(
-            "SET TimeZone = 'UTC'; SET errors_as_json = true; SET enable_external_access = false",
+            "CREATE SCHEMA source; CREATE SCHEMA \"view\"; CREATE SCHEMA dead; CREATE SCHEMA predictions; \
+             SET TimeZone = 'UTC'; SET errors_as_json = true; SET enable_external_access = false",
         )?;
         Ok(Self { connection, functions })
+    }
+
+    /// Makes every table that a query may name. What DuckDB doesn't take is a mistake of its object.
+    fn tables(&self, loaded: &Loaded) -> Vec<Diagnostic> {
+        let mistake = |(object, statements): (ObjectRef, String)| {
+            let error = self.connection.execute_batch(&statements).err()?;
+            let Refusal { message, rest, .. } = Refusal::of(&error);
+            let place = loaded.places.iter().find(|(declared, _)| *declared == object);
+            Some(Diagnostic {
+                code: Code(380),
+                severity: Severity::Error,
+                message: format!("DuckDB can't make a table of {} `{}`: {message}", object.kind, object.name),
+                labels: place.map(|(_, place)| place.clone()).into_iter().collect(),
+                help: rest,
+                path: String::new(),
+                leak: None,
+            })
+        };
+        tables(&loaded.objects).into_iter().filter_map(mistake).collect()
     }
 
     fn mistake(&self, sql: &DeclaredSql, files: &[SourceFile]) -> Option<Diagnostic> {
@@ -169,41 +190,41 @@ impl Judge {
     }
 }
 
-/// Statements that make every table that a query may name, as [`crate::Lake::sql`] names them.
-fn tables(objects: &Objects) -> String {
-    let mut script = String::from(
-        "CREATE SCHEMA source; CREATE SCHEMA \"view\"; CREATE SCHEMA dead; CREATE SCHEMA predictions;\n",
-    );
-    let mut add = |schema: &str, name: &str, columns: &SchemaRef| {
-        let columns = columns.fields().iter().map(|field| {
-            let ty = type_of(field.data_type()).map_or("VARCHAR", Type::duckdb);
-            format!("{} {ty}", quoted(field.name()))
-        });
-        let columns = columns.collect::<Vec<_>>().join(", ");
-        let _ = writeln!(script, "CREATE TABLE {}.{} ({columns});", quoted(schema), quoted(name));
-        if schema != "dead" {
-            let _ = writeln!(
-                script,
-                "CREATE VIEW IF NOT EXISTS {name} AS FROM {}.{name};",
-                quoted(schema),
-                name = quoted(name)
-            );
-        }
-    };
+/// For each object statements that make its tables, as [`crate::Lake::sql`] names them.
+fn tables(objects: &Objects) -> Vec<(ObjectRef, String)> {
     let letters = crate::upload::dead_schema();
-    for (name, source) in &objects.sources {
-        add("source", name, &source_schema(source));
-        add("dead", name, &letters);
-    }
-    for (name, view) in &objects.views {
-        let Some(entity) = objects.entities.get(&view.entity) else { continue };
+    let source = |(name, source): (&String, &Source)| {
+        let tables = table("source", name, &source_schema(source)) + &table("dead", name, &letters);
+        (ObjectRef::new(ObjectKind::Source, name), tables + &bare("source", name))
+    };
+    let view = |(name, view): (&String, &FeatureView)| {
+        let entity = objects.entities.get(&view.entity)?;
         let columns = match view.kind() {
             ViewKind::Windows => values_schema(view, entity),
             _ => view_schema(view, entity),
         };
-        add("view", name, &columns);
-    }
-    script
+        let tables = table("view", name, &columns) + &bare("view", name);
+        Some((ObjectRef::new(ObjectKind::View, name), tables))
+    };
+    objects.sources.iter().map(source).chain(objects.views.iter().filter_map(view)).collect()
+}
+
+/// A column that is there twice was reported where it is declared.
+fn table(schema: &str, name: &str, columns: &SchemaRef) -> String {
+    let columns: IndexMap<&str, Type> = columns
+        .fields()
+        .iter()
+        .map(|field| (field.name().as_str(), type_of(field.data_type()).unwrap_or(Type::String)))
+        .collect();
+    let columns = columns.iter().map(|(name, ty)| format!("{} {}", quoted(name), ty.duckdb()));
+    let columns = columns.collect::<Vec<_>>().join(", ");
+    format!("CREATE TABLE {}.{} ({columns});\n", quoted(schema), quoted(name))
+}
+
+/// Sources and views also go by their names alone.
+fn bare(schema: &str, name: &str) -> String {
+    let name = quoted(name);
+    format!("CREATE VIEW IF NOT EXISTS {name} AS FROM {}.{name};\n", quoted(schema))
 }
 
 /// What a query sees of a window view: its values at a moment, a row for each entity.

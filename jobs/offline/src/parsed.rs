@@ -23,8 +23,9 @@ pub(crate) struct Parsed(Json);
 pub(crate) struct Call {
     /// Its name in lower case.
     pub(crate) name: String,
-    /// Where it was told to look for it; empty for everywhere.
-    pub(crate) schema: String,
+    /// Where it was told to look for it, catalog and schema; empty for everywhere. DuckDB's parser says `main` of the
+    /// functions that it makes of `[x]`, `x[1]`, `MAP {}`, `a IN (…)` and the like, so that says nothing.
+    pub(crate) place: String,
     /// How many arguments it gets.
     pub(crate) arguments: usize,
     /// Its first argument, where that is written out.
@@ -118,10 +119,16 @@ impl Parsed {
         visit(&self.0, &mut |node| {
             if matches!(node["class"].as_str(), Some("FUNCTION" | "WINDOW")) && node["is_operator"] != true {
                 let arguments = node["children"].as_array();
+                let word = |of: &str| node[of].as_str().unwrap_or_default().to_lowercase();
+                let place = match (word("catalog"), word("schema")) {
+                    (catalog, schema) if catalog.is_empty() && schema == "main" => String::new(),
+                    (catalog, schema) if catalog.is_empty() => schema,
+                    (catalog, schema) => format!("{catalog}.{schema}"),
+                };
                 let first = arguments.and_then(|all| all.first()).map(|first| &first["value"]["value"]);
                 found.push(Call {
-                    name: node["function_name"].as_str().unwrap_or_default().to_lowercase(),
-                    schema: node["schema"].as_str().unwrap_or_default().to_lowercase(),
+                    name: word("function_name"),
+                    place,
                     arguments: arguments.map_or(0, Vec::len),
                     first: first.and_then(Json::as_str).map(str::to_owned),
                     at: node["query_location"].as_u64().and_then(|at| usize::try_from(at).ok()),

@@ -16,7 +16,7 @@ use tidemill_rows::{
     VALID_AT,
     out::{Format, Writer},
 };
-use tidemill_spec::ViewKind;
+use tidemill_spec::{ViewKind, steps::unwritable};
 
 use crate::{Deps, moment::Moment};
 
@@ -95,19 +95,12 @@ struct Output {
 impl Target {
     /// Where rows shall go.
     pub(crate) fn new(path: &str) -> Result<Self, JobError> {
-        if path.contains("://") {
-            let message = format!("`{path}`: writing to an object store is not supported yet");
-            return Err(JobError::Discard(Fault::coded(324, message).hint("name a local path")));
+        if let Some((message, hint)) = unwritable(path) {
+            return Err(JobError::Discard(Fault::coded(324, message).hint(hint)));
         }
         let path = PathBuf::from(path);
-        let format = match path.extension().and_then(|extension| extension.to_str()) {
-            Some("parquet") => Format::Parquet,
-            Some("csv") => Format::Csv,
-            _ => {
-                let message = format!("`{}` ends neither in .parquet nor in .csv", path.display());
-                return Err(JobError::Discard(Fault::coded(324, message)));
-            }
-        };
+        let csv = path.extension().is_some_and(|ending| ending == "csv");
+        let format = if csv { Format::Csv } else { Format::Parquet };
         Ok(Self(Arc::new(Mutex::new(Some(Output { path, format, partial: None })))))
     }
 

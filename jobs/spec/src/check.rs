@@ -6,6 +6,7 @@ mod expression;
 mod leak;
 mod model;
 mod monitor;
+pub(crate) mod names;
 mod pipeline;
 mod python;
 mod source;

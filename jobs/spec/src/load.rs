@@ -3,7 +3,7 @@
 use std::{io, path::Path};
 
 use crate::{
-    DeclaredSql, ObjectKind, Objects, check,
+    DeclaredSql, ObjectKind, ObjectRef, Objects, check,
     diagnostic::{Diagnostic, Place, Report, Severity, SourceFile, in_order},
     folder::{self, Folder, Refused, is_yaml},
     parse::{self, Document},
@@ -24,6 +24,8 @@ pub struct Loaded {
     pub files: Vec<SourceFile>,
     /// SQL that is right as far as can be told without DuckDB.
     pub sql: Vec<DeclaredSql>,
+    /// Where each object was declared: its name.
+    pub places: Vec<(ObjectRef, Place)>,
 }
 
 impl Loaded {
@@ -91,7 +93,8 @@ fn read(folder: Folder, options: &LoadOptions) -> Loaded {
     }
     doubles(&documents, &report);
     let sql = check::all(&mut objects, &documents, &files, options.allow_leaks, &report);
-    Loaded { objects, diagnostics: report.finish(), files, sql }
+    let places = documents.iter().map(|document| (document.object(), document.place(""))).collect();
+    Loaded { objects, diagnostics: report.finish(), files, sql, places }
 }
 
 fn document(file: &str, root: Node, objects: &mut Objects, report: &Report) -> Option<Document> {
@@ -141,14 +144,10 @@ fn doubles(documents: &[Document], report: &Report) {
                 && (other.name == document.name || document.kind == ObjectKind::Project)
         };
         let Some(first) = documents[..index].iter().find(same) else { continue };
-        let place = |document: &Document, said| {
-            let span = document.root.get("name").map_or(document.root.span, |entry| entry.value.span);
-            Place::new(&document.file, span, said)
-        };
         let message = match document.kind {
             ObjectKind::Project => "there is a second project".to_owned(),
             kind => format!("{kind} `{}` is declared twice", document.name),
         };
-        report.error(302, message).place(place(document, "again here")).place(place(first, "first here"));
+        report.error(302, message).place(document.place("again here")).place(first.place("first here"));
     }
 }

@@ -11,7 +11,8 @@ mod source;
 pub(crate) mod view;
 
 use crate::{
-    Meta, ObjectKind, Objects,
+    Meta, ObjectKind, ObjectRef, Objects,
+    diagnostic::Place,
     yaml::{
         Node,
         fields::{At, Fields},
@@ -42,6 +43,18 @@ pub(crate) struct Document {
     pub name: String,
     /// Whether anything in it was wrong: then what it lacks is no mistake of others.
     pub broken: bool,
+}
+
+impl Document {
+    pub(crate) fn object(&self) -> ObjectRef {
+        ObjectRef::new(self.kind, &self.name)
+    }
+
+    /// Where its name stands.
+    pub(crate) fn place(&self, said: &str) -> Place {
+        let span = self.root.get("name").map_or(self.root.span, |entry| entry.value.span);
+        Place::new(&self.file, span, said)
+    }
 }
 
 /// Reads one document into `objects`. `None` where not even kind and name can be told.

@@ -4,7 +4,7 @@
 
 pub(crate) mod schema;
 
-use std::{fmt, time::Duration};
+use std::{fmt, path::Path, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use tidemill_core::{Kind, Time};
@@ -187,7 +187,7 @@ pub struct Ingest {
 pub struct Export {
     /// `source/NAME`, `view/NAME`, `predictions/MODEL` or `dataset/ID`.
     pub table: String,
-    /// A path, or `s3://bucket/key`.
+    /// A local path.
     pub path: String,
 }
 
@@ -200,6 +200,17 @@ pub struct Sql {
     /// Where its rows are written, Parquet or CSV; default: nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+}
+
+/// What is wrong with a path that a step shall write rows to, and how to mend it; `None`: it can be written.
+pub fn unwritable(path: &str) -> Option<(String, &'static str)> {
+    if path.contains("://") {
+        let message = format!("`{path}`: writing to an object store is not supported yet");
+        return Some((message, "name a local path"));
+    }
+    let ending = Path::new(path).extension().and_then(|ending| ending.to_str());
+    let message = || format!("`{path}` ends neither in .parquet nor in .csv");
+    (!matches!(ending, Some("parquet" | "csv"))).then(|| (message(), "name a file with one of these endings"))
 }
 
 /// Fails the run where a condition over a table does not hold for all rows. Outputs: `rows`, `failed`.

@@ -58,6 +58,14 @@ impl Node {
         }
     }
 
+    /// What was written, where it is neither a list nor a map.
+    pub(crate) fn text(&self) -> Option<&str> {
+        match &self.data {
+            Data::Scalar { text, .. } => Some(text),
+            Data::List(_) | Data::Map(_) => None,
+        }
+    }
+
     /// Whether nothing was written.
     pub(crate) fn is_null(&self) -> bool {
         matches!(&self.data, Data::Scalar { text, plain: true } if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))

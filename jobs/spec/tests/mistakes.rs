@@ -16,7 +16,7 @@ fn folder(name: &str) -> std::path::PathBuf {
 }
 
 fn base() -> Vec<SourceFile> {
-    ["tidemill.yaml", "objects.yaml", "code/churn.py"]
+    ["tidemill.yaml", "objects.yaml", "shop/churn.py"]
         .map(|path| SourceFile {
             path: path.into(),
             text: fs::read_to_string(folder("base").join(path)).unwrap(),

@@ -78,10 +78,10 @@ impl Functions {
         call: &Call,
         repeatable: bool,
     ) -> Result<(), Objection> {
-        let Call { name, schema, .. } = call;
+        let Call { name, place, .. } = call;
         let over_rows = |message: String, help: &str| Err((307, message, help.to_owned()));
-        if !schema.is_empty() {
-            let message = format!("`{schema}.{name}` names where a function is");
+        if !place.is_empty() {
+            let message = format!("`{place}.{name}` names where a function is");
             return over_rows(message, "functions go by their names alone");
         }
         let (scalar, consistent) = self.nature(connection, call);

@@ -1,5 +1,5 @@
 use tidemill_spec::{
-    LoadOptions,
+    LoadOptions, Loaded,
     diagnostic::{SourceFile, render},
     load_files,
 };
@@ -23,10 +23,14 @@ columns: { user_id: int, at: timestamp, order: string, price: float, qty: int }
 event_time: at
 ";
 
-fn shown(yaml: &str) -> String {
+fn load(yaml: &str) -> Loaded {
     let file = |path: &str, text: &str| SourceFile { path: path.to_owned(), text: text.to_owned() };
     let files = vec![file("tidemill.yaml", BASE), file("case.yaml", yaml)];
-    let mut loaded = load_files(files, &LoadOptions::default());
+    load_files(files, &LoadOptions::default())
+}
+
+fn shown(yaml: &str) -> String {
+    let mut loaded = load(yaml);
     prepare(&mut loaded).unwrap();
     render(&loaded.diagnostics, &loaded.files, false)
 }
@@ -73,6 +77,7 @@ fn what_is_not_the_same_when_it_is_computed_again_is_refused() {
         "current_date",
         "uuidv7()",
         "random()",
+        "main.random()",
         "now()",
         "today()",
         "ago(INTERVAL 1 DAY)",
@@ -101,6 +106,59 @@ fn what_is_not_the_same_when_it_is_computed_again_is_refused() {
     assert_eq!(shown(check), "");
 }
 
+/// DuckDB's parser makes calls of these, and says of some where their function is.
+#[test]
+fn literals_and_operators_of_duckdb_are_expressions_over_one_row() {
+    for sql in [
+        "list_sum([qty, 2])",
+        "[qty, 2][1]",
+        "[qty, 2, 3][1:2]",
+        "ARRAY[qty, 2]",
+        "array_value(qty, 2)",
+        "{'a': qty, 'b': 2}",
+        "ROW(qty, 2)",
+        "(qty, 2)",
+        "MAP {'a': qty}",
+        "MAP {'a': qty}['a']",
+        "qty IN (1, 2)",
+        "qty NOT IN (1, 2)",
+        "qty BETWEEN 1 AND 2",
+        "order LIKE 'a%' ESCAPE '!'",
+        "order ILIKE 'a%'",
+        "order SIMILAR TO 'a.*'",
+        "order NOT SIMILAR TO 'a.*'",
+        "order ~ 'a.*'",
+        "order[1]",
+        "order[1:2]",
+        "order || 'a'",
+        "substring(order FROM 2 FOR 3)",
+        "position('a' IN order)",
+        "trim(BOTH 'a' FROM order)",
+        "extract(year FROM at)",
+        "at AT TIME ZONE 'America/New_York'",
+        "at + INTERVAL (qty) DAY",
+        "INTERVAL '1' DAY",
+        "DATE '2024-01-01'",
+        "CASE qty WHEN 1 THEN 2 ELSE 3 END",
+        "coalesce(qty, 1)",
+        "nullif(qty, 1)",
+        "qty IS DISTINCT FROM 1",
+        "qty IS NOT NULL",
+        "qty // 2",
+        "-qty",
+        "qty << 1",
+        "order::JSON -> 'a'",
+        "order::JSON ->> '$.a'",
+        "CAST(order AS INTEGER[])[1]",
+        "order COLLATE NOCASE",
+        "qty::VARCHAR",
+        "TRY_CAST(order AS INT)",
+        "greatest(qty, 1)",
+    ] {
+        assert_eq!(shown(&feature("string", sql)), "", "{sql}");
+    }
+}
+
 #[test]
 fn what_is_no_expression_over_one_row_is_refused_with_its_place() {
     for (sql, caret) in [
@@ -119,6 +177,8 @@ fn what_is_no_expression_over_one_row_is_refused_with_its_place() {
         ("repeat(order, 2) || range(5)", 20),
         ("printf('%2000000000d', qty)", 0),
         ("system.main.random()", 0),
+        ("main.sum(price)", 0),
+        ("main.repeat(order, 2) || main.range(5)", 25),
         ("max(price) OVER ()", 0),
     ] {
         let shown = shown(&feature("float", sql));
@@ -186,5 +246,39 @@ fn a_query_is_prepared_over_the_declared_tables() {
      8│      query: DROP TABLE events
       │             ^^^^^^^^^^^^^^^^^
       = path: steps.s.with.query     = more: tidemill explain TM0380
+    "#);
+}
+
+#[test]
+fn a_table_that_cannot_be_made_hides_no_other_mistake() {
+    // What is declared twice is said where it is declared, and the rest goes on.
+    let doubled = "apiVersion: tidemill/v1\nkind: FeatureView\nname: doubled\nentity: user\nsource: events\nfeatures:\n  user_id: int\n  seq: { type: int, last: qty }\n---\n";
+    let codes = |text: &str| {
+        let found = text.match_indices("error[").map(|(at, _)| text[at + 6..at + 12].to_owned());
+        found.collect::<Vec<_>>()
+    };
+    assert_eq!(
+        codes(&shown(&format!("{doubled}{}", feature("int", "nosuch(qty)")))),
+        ["TM0316", "TM0209", "TM0380"]
+    );
+
+    // What nobody foresaw is a mistake of the object.
+    let mut loaded = load(&feature("int", "nosuch(qty)"));
+    let column = loaded.objects.sources["events"].columns["at"].clone();
+    loaded.objects.sources["events"].columns.insert("AT".to_owned(), column);
+    prepare(&mut loaded).unwrap();
+    insta::assert_snapshot!(render(&loaded.diagnostics, &loaded.files, false), @r#"
+    error[TM0380]: DuckDB can't compute this: scalar Function with name nosuch does not exist
+      ┌─ case.yaml:7:25
+     7│  f: { type: int, sql: "nosuch(qty)" }
+      │                        ^
+      = fix: Did you mean "cosh"?
+      = path: features.f.sql     = more: tidemill explain TM0380
+
+    error[TM0380]: DuckDB can't make a table of source `events`: column with name AT already exists
+      ┌─ tidemill.yaml:13:7
+    13│name: events
+      │      ^^^^^^
+      = more: tidemill explain TM0380
     "#);
 }

@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 
-use super::{World, expression};
+use super::{World, expression, names};
 use crate::{
     Input, KeyOrigin, Model, ObjectKind, ObjectRef, Type,
     objects::{Unresolved, hydrate},
@@ -13,6 +13,7 @@ pub(super) fn label(world: &World<'_>, name: &str, at: &At<'_>) {
     let Some(label) = world.objects.labels.get(name) else { return };
     let entity = at.find(&["entity"]);
     world.refer(&entity, ObjectKind::Entity, &label.entity);
+    names::label(world, &at.find(&["name"]), label);
     if !world.refer(&at.find(&["source"]), ObjectKind::Source, &label.source) {
         return;
     }

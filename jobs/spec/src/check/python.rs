@@ -3,9 +3,21 @@
 use super::World;
 use crate::yaml::fields::At;
 
+/// `sys.stdlib_module_names` of Python 3.11, the oldest that is supported.
+const STDLIB: &str = include_str!("python/stdlib.txt");
+
 /// `module:function` must be a file of the project that defines the function at its top level.
 pub(super) fn entry(world: &World<'_>, at: &At<'_>, entry: &str) {
     let Some((module, function)) = entry.split_once(':') else { return };
+    let package = module.split('.').next().unwrap_or(module);
+    if taken(package) {
+        let message = format!(
+            "`{package}` is the name of a module of Python or Tidemill, which is found before the project's"
+        );
+        at.error_within(306, message, "", at.word(&package.to_lowercase()))
+            .help(format!("rename the project's `{package}`, e.g. `my_{package}`, here too"));
+        return;
+    }
     let path = format!("{}.py", module.replace('.', "/"));
     let package = format!("{}/__init__.py", module.replace('.', "/"));
     let Some(file) = world.files.iter().find(|file| file.path == path || file.path == package) else {
@@ -22,6 +34,14 @@ pub(super) fn entry(world: &World<'_>, at: &At<'_>, entry: &str) {
     if !defined.contains(&function) {
         at.unknown(306, format!("`{}` defines no function `{function}`", file.path), function, defined);
     }
+}
+
+/// Whether `import` of a name gives another module than the project's. Files of such names may be there: a project is
+/// more than its entries.
+fn taken(package: &str) -> bool {
+    // Python's tests are none of its listed modules, and these are imported before the project can be.
+    ["test", "__main__", "pyarrow", "tidemill"].contains(&package)
+        || STDLIB.split_whitespace().any(|module| module == package)
 }
 
 fn module_of(path: &str) -> Option<String> {

@@ -6,12 +6,15 @@ use indexmap::IndexMap;
 use super::{
     World,
     expression::{self, Row},
-    python,
+    names, python,
 };
 use crate::{
     DeclaredSql, ObjectKind, Rule, SqlRole, Step, Type,
     parse::view::entry,
-    steps::schema::{Arg, LATER, STEPS, step_kind},
+    steps::{
+        schema::{Arg, LATER, STEPS, step_kind},
+        unwritable,
+    },
     yaml::{Data, fields::At},
 };
 
@@ -51,6 +54,9 @@ pub(super) fn with(world: &World<'_>, step: &Step, at: &At<'_>) {
         }
     }
     fields.finish();
+    if step.uses == "dataset.build" {
+        names::dataset(world, &at.find(&["with"]));
+    }
 }
 
 /// `table`: the one that the step is about, if any.
@@ -62,6 +68,11 @@ fn value(world: &World<'_>, at: &At<'_>, arg: Arg, table: Option<&str>) {
         Arg::Object(kind) => refer(world, at, kind),
         Arg::Inputs => inputs(world, at),
         Arg::Text => drop(at.text()),
+        Arg::File => {
+            if let Some((message, help)) = at.text().as_deref().and_then(unwritable) {
+                at.error(324, message).help(help);
+            }
+        }
         Arg::Query => {
             if let Some(text) = at.text() {
                 world.sql.borrow_mut().push(DeclaredSql::new(at, &text, SqlRole::Query));

@@ -5,7 +5,7 @@ use indexmap::IndexMap;
 use super::{
     World,
     expression::{self, Row},
-    python,
+    names, python,
 };
 use crate::{
     Feature, FeatureView, ObjectKind, ObjectRef, OnlineFeatures, Rule, Type, ViewInput,
@@ -17,7 +17,7 @@ pub(super) fn view(world: &World<'_>, name: &str, at: &At<'_>) {
     let Some(view) = world.objects.views.get(name) else { return };
     world.refer(&at.find(&["entity"]), ObjectKind::Entity, &view.entity);
     kinds(view, at);
-    names(world, view, at);
+    named(world, view, at);
     match &view.input {
         ViewInput::Source(source) => over_source(world, view, source, at),
         ViewInput::Views(inputs) => over_views(world, view, inputs, at),
@@ -45,19 +45,11 @@ fn kinds(view: &FeatureView, at: &At<'_>) {
     }
 }
 
-const SYSTEM: [&str; 4] = ["valid_at", "created_at", "seq", "deleted"];
-
-fn names(world: &World<'_>, view: &FeatureView, at: &At<'_>) {
+fn named(world: &World<'_>, view: &FeatureView, at: &At<'_>) {
     let keys = world.objects.entities.get(&view.entity).map(|entity| &entity.keys);
-    for name in view.features.keys() {
+    for (name, declared) in &view.features {
         let feature = at.find(&["features", name]);
-        if SYSTEM.contains(&name.as_str()) {
-            feature.key_error(
-                209,
-                format!("feature `{name}` would clash with a column of Tidemill's own"),
-                "",
-            );
-        }
+        names::feature(&feature, &view.name, name, declared);
         if keys.is_some_and(|keys| keys.contains_key(name)) {
             feature
                 .key_error(

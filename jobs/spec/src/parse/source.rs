@@ -5,6 +5,7 @@ use tidemill_core::DataClock;
 
 use crate::{
     Clock, Column, Entity, Meta, Project, Source, Type,
+    check::names::{OF_TABLES, taken},
     yaml::{
         Data,
         fields::{At, Fields},
@@ -38,6 +39,10 @@ pub(super) fn entity(fields: &mut Fields<'_>, name: String, meta: Meta) -> Optio
     let at = fields.need("keys")?;
     let mut keys = IndexMap::new();
     for (key, at) in at.named_entries()? {
+        if let Some(whose) = taken(&key) {
+            at.key_error(209, format!("key `{key}` would clash: {whose} has a column of that name"), "")
+                .help(format!("rename it, e.g. `{name}_{key}`"));
+        }
         match at.ty() {
             Some(Type::Float) => {
                 at.error(209, format!("key `{key}` cannot be a float"))
@@ -79,11 +84,8 @@ pub(super) fn source(fields: &mut Fields<'_>, name: String, meta: Meta) -> Sourc
     }
 }
 
-/// Names that every lake table has already.
-const SYSTEM_COLUMNS: [&str; 4] = ["valid_at", "created_at", "seq", "deleted"];
-
 fn column(at: &At<'_>, name: &str) -> Option<Column> {
-    if SYSTEM_COLUMNS.contains(&name) {
+    if OF_TABLES.contains(&name) {
         at.key_error(209, format!("column `{name}` would clash with a column of Tidemill's own"), "")
             .help("rename it in the file and here");
     }

@@ -11,6 +11,8 @@ pub(crate) enum Arg {
     Inputs,
     /// Any text.
     Text,
+    /// A file that rows are written to.
+    File,
     /// A query over the lake.
     Query,
     /// SQL conditions over a row of the step's `table`.
@@ -128,13 +130,13 @@ pub(crate) const STEPS: [StepKind; 12] = [
     },
     StepKind {
         name: "export",
-        args: &[("table", Arg::Table, true), ("path", Arg::Text, true)],
+        args: &[("table", Arg::Table, true), ("path", Arg::File, true)],
         outputs: &["rows"],
         open: false,
     },
     StepKind {
         name: "sql",
-        args: &[("query", Arg::Query, true), ("path", Arg::Text, false)],
+        args: &[("query", Arg::Query, true), ("path", Arg::File, false)],
         outputs: &["rows", "first"],
         open: false,
     },
@@ -171,7 +173,7 @@ mod tests {
 
     fn sample(arg: Arg) -> Json {
         match arg {
-            Arg::Object(_) | Arg::Inputs | Arg::Text | Arg::Query | Arg::Table => json!("x"),
+            Arg::Object(_) | Arg::Inputs | Arg::Text | Arg::File | Arg::Query | Arg::Table => json!("x"),
             Arg::Entry => json!("m:f"),
             Arg::Conditions => json!(["x"]),
             Arg::Time | Arg::KnownAt => json!("2013-06-01T00:00:00Z"),
