@@ -60,10 +60,10 @@ fn tolerable(rows: i64, failed: i64, tolerance: f64) -> bool {
     failed as f64 <= tolerance * rows as f64
 }
 
-/// Counts all rows, rows that fail any condition, and rows that fail each. A condition that is null fails.
+/// Counts all rows, rows that fail any condition, and rows that fail each. A condition that is null, or that can't be computed from a row, fails it.
 fn statement(table: &str, conditions: &[String]) -> String {
     let fails = |condition: &str| format!("count(*) FILTER (WHERE NOT coalesce({condition}, false))");
-    let conditions: Vec<String> = conditions.iter().map(|condition| compiled(condition)).collect();
+    let conditions: Vec<String> = conditions.iter().map(|condition| format!("TRY{}", compiled(condition))).collect();
     let all = if conditions.is_empty() { "true".to_owned() } else { conditions.join(" AND ") };
     let each = conditions.iter().enumerate();
     let each: String =
@@ -77,13 +77,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_null_condition_fails_its_row() {
+    fn a_condition_that_is_null_or_cannot_be_computed_fails_its_row() {
         assert_eq!(
             statement("source/weather", &["temp < 120".to_owned(), "wind_speed >= 0".to_owned()]),
             "SELECT count(*) AS rows, \
-             count(*) FILTER (WHERE NOT coalesce((\"temp\" < 120) AND (\"wind_speed\" >= 0), false)) AS failed, \
-             count(*) FILTER (WHERE NOT coalesce((\"temp\" < 120), false)) AS failed_0, \
-             count(*) FILTER (WHERE NOT coalesce((\"wind_speed\" >= 0), false)) AS failed_1 \
+             count(*) FILTER (WHERE NOT coalesce(TRY(\"temp\" < 120) AND TRY(\"wind_speed\" >= 0), false)) AS failed, \
+             count(*) FILTER (WHERE NOT coalesce(TRY(\"temp\" < 120), false)) AS failed_0, \
+             count(*) FILTER (WHERE NOT coalesce(TRY(\"wind_speed\" >= 0), false)) AS failed_1 \
              FROM \"source\".\"weather\""
         );
     }
