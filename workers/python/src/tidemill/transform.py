@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from tidemill import types
 from tidemill.errors import ReturnedError, headline, traceback_of
+from tidemill.protocol import shown
 
 Function = Callable[..., Any]
 Columns = Mapping[str, str]
@@ -89,8 +90,9 @@ def _checked(result: Any, out: Columns) -> dict[str, Any]:
     for name, ty in out.items():
         try:
             types.column([result[name]], ty)
-        except (pa.ArrowException, TypeError, ValueError, OverflowError):
-            raise ReturnedError(f"returned {result[name]!r} as `{name}`, expected {ty}") from None
+        except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+            expected = str(error) if isinstance(error, types.UnfitError) else f"expected {ty}"
+            raise ReturnedError(f"returned {shown(result[name])} as `{name}`, {expected}") from None
     return {name: result[name] for name in out}
 
 
@@ -112,7 +114,9 @@ def _batch(result: Any, rows: int, out: Columns) -> pa.Table:
 
 def _cast(values: pa.ChunkedArray, name: str, ty: str) -> pa.ChunkedArray:
     try:
-        return values.cast(types.ARROW[ty])
+        return types.fit(values, ty)
+    except types.UnfitError as error:
+        raise ReturnedError(f"returned {values.type} as `{name}`, {error}") from None
     except pa.ArrowException as error:
         raise ReturnedError(f"returned {values.type} as `{name}`, expected {ty}: {error}") from None
 
