@@ -1,4 +1,6 @@
+import datetime as dt
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -146,3 +148,18 @@ def test_text_is_no_number_even_where_it_looks_like_one(said: list[Any]) -> None
 def test_numbers_of_any_kind_are_floats_and_none_is_nan() -> None:
     said = {"p": pd.Series([1, np.float32(0.5), None], dtype=object)}
     assert str(as_outputs(said, {"p": "float"}, 3)["p"].to_pylist()) == "[1.0, 0.5, nan]"
+
+
+def test_an_output_is_not_taken_for_one_of_another_kind() -> None:
+    moment = dt.datetime(2024, 5, 1, tzinfo=dt.UTC)
+    for given in (np.array(["2024-05-01"], "datetime64[ns]"), [moment], pa.chunked_array([pa.array([moment])])):
+        assert as_outputs({"at": given}, {"at": "timestamp"}, 1).to_pydict() == {"at": [moment]}
+    cases: list[tuple[Any, str, str]] = [
+        (np.array([1714521600]), "timestamp", "output `v`: expected timestamp: a datetime, got 1714521600"),
+        (pa.chunked_array([[1]]), "timestamp", "output `v`: expected timestamp: a datetime, got int64"),
+        ([1.5], "int", "output `v`: expected int, got 1.5"),
+        (["a\0"], "string", "output `v`: expected string: text without a NUL character, got string"),
+    ]
+    for given, ty, message in cases:
+        with pytest.raises(ModelError, match=re.escape(message)):
+            as_outputs({"v": given}, {"v": ty}, 1)

@@ -43,6 +43,40 @@ def test_a_row_that_raises_fails_alone() -> None:
     assert "tidemill/transform.py" not in failure.traceback
 
 
+def test_what_a_library_raises_beside_exceptions_is_its_rows() -> None:
+    class Panic(BaseException):
+        pass
+
+    def picky(row: dict[str, Any]) -> dict[str, Any]:
+        if row["n"] == 3:
+            raise Panic("not three")
+        return row
+
+    table = pa.table({"n": list(range(5))})
+    result = transform.run(picky, "row", table, {"n": "int"})
+    assert result.rows.column("n").to_pylist() == [0, 1, 2, None, 4]
+    assert [failure.row for failure in result.failures] == [3]
+
+    def picky_batch(table: pa.Table) -> pa.Table:
+        return pa.Table.from_pylist([picky(row) for row in table.to_pylist()])
+
+    result = transform.run(picky_batch, "batch", table, {"n": "int"})
+    assert result.rows.column("n").to_pylist() == [0, 1, 2, None, 4]
+
+
+def test_a_frame_that_was_sorted_is_matched_by_its_index() -> None:
+    def ranked(table: pa.Table) -> pd.DataFrame:
+        frame = table.to_pandas().sort_values("n", ascending=False)
+        frame["y"] = frame["n"] * 10
+        return frame[["y"]]
+
+    table = pa.table({"n": [3, 1, 2]})
+    assert transform.run(ranked, "batch", table, {"y": "int"}).rows.column("y").to_pylist() == [30, 10, 20]
+    # An index of another meaning says nothing of the order.
+    named = transform.run(lambda table: table.to_pandas().set_index(pd.Index([9, 8, 7])), "batch", table, {"n": "int"})
+    assert named.rows.column("n").to_pylist() == [3, 1, 2]
+
+
 def test_a_batch_that_raises_is_bisected() -> None:
     def strict(table: pa.Table) -> pa.Table:
         if table.column("n").to_pylist().count(3):
@@ -111,6 +145,131 @@ def test_days_and_instants_travel_as_themselves() -> None:
 
     result = transform.run(same, "row", table, {"day": "date", "at": "timestamp"})
     assert result.rows == table
+
+
+UTC_PLUS_2 = dt.timezone(dt.timedelta(hours=2))
+DAY = "a date, or a datetime at midnight without a zone"
+YEARS = "a time of the years 1 to 9999 in UTC"
+
+
+def test_no_value_is_taken_for_one_of_another_kind() -> None:
+    early, noon = dt.datetime(1, 1, 1, tzinfo=UTC_PLUS_2), dt.datetime(2024, 5, 1, 12)
+    aware, late = pd.Timestamp("2024-05-01T00:00Z"), np.datetime64("12024-05-01")
+    cases: list[tuple[str, Any, str]] = [
+        ("timestamp", 1714521600, "1714521600 as `v`, expected timestamp: a datetime"),
+        ("timestamp", 1714521600.5, "1714521600.5 as `v`, expected timestamp: a datetime"),
+        ("timestamp", np.int64(5), "np.int64(5) as `v`, expected timestamp: a datetime"),
+        ("timestamp", "2024-05-01", "'2024-05-01' as `v`, expected timestamp: a datetime"),
+        ("timestamp", True, "True as `v`, expected timestamp: a datetime"),
+        ("date", 19844, f"19844 as `v`, expected date: {DAY}"),
+        ("date", np.int64(5), f"np.int64(5) as `v`, expected date: {DAY}"),
+        ("date", noon, f"{noon!r} as `v`, expected date: {DAY}"),
+        ("date", aware, f"{aware!r} as `v`, expected date: {DAY}"),
+        ("int", True, "True as `v`, expected int"),
+        ("int", np.bool_(True), "np.True_ as `v`, expected int"),
+        ("int", np.float32(1.5), "np.float32(1.5) as `v`, expected int"),
+        ("float", True, "True as `v`, expected float"),
+        ("float", "1.5", "'1.5' as `v`, expected float"),
+        ("bool", 1, "1 as `v`, expected bool"),
+        ("bool", "true", "'true' as `v`, expected bool"),
+        ("string", 1, "1 as `v`, expected string"),
+        ("string", b"a", "b'a' as `v`, expected string"),
+        ("string", "a\0b", "'a\\x00b' as `v`, expected string: text without a NUL character"),
+        ("string", "a\ud800", "'a\\ud800' as `v`, expected string"),
+        ("timestamp", early, f"{early!r} as `v`, expected timestamp: {YEARS}"),
+        ("timestamp", late, f"{late!r} as `v`, expected timestamp: a datetime"),
+    ]
+    rows = pa.table({"n": [0, 1, 2]})
+    for ty, given, message in cases:
+        result = transform.run(lambda row, v=given: {"v": v if row["n"] == 1 else None}, "row", rows, {"v": ty})
+        assert [(f.row, f.message, f.returned) for f in result.failures] == [(1, f"returned {message}", True)], message
+        assert result.rows == pa.table({"v": pa.nulls(3, types.ARROW[ty])})
+
+
+def test_what_is_of_the_kind_is_taken() -> None:
+    moment = dt.datetime(2024, 5, 1, tzinfo=dt.UTC)
+    last = dt.datetime.max.replace(tzinfo=dt.UTC)
+    cases: list[tuple[str, Any, Any]] = [
+        ("timestamp", moment.replace(tzinfo=None), moment),
+        ("timestamp", dt.datetime(2024, 5, 1, 2, tzinfo=UTC_PLUS_2), moment),
+        ("timestamp", pd.Timestamp("2024-05-01T00:00:00.000000001"), moment),
+        ("timestamp", np.datetime64("2024-05-01T00:00:00.000000001"), moment),
+        ("timestamp", dt.date(2024, 5, 1), moment),
+        ("timestamp", dt.datetime.min, dt.datetime.min.replace(tzinfo=dt.UTC)),
+        ("timestamp", last, last),
+        ("timestamp", pd.NaT, None),
+        ("timestamp", np.datetime64("NaT"), None),
+        ("date", moment.replace(tzinfo=None), dt.date(2024, 5, 1)),
+        ("date", np.datetime64("2024-05-01"), dt.date(2024, 5, 1)),
+        ("date", dt.date.max, dt.date.max),
+        ("float", 1, 1.0),
+        ("float", np.float32(0.5), 0.5),
+        ("int", np.int8(5), 5),
+        ("bool", np.bool_(True), True),
+        ("string", pd.NA, None),
+    ]
+    for ty, given, expected in cases:
+        result = transform.run(lambda _, v=given: {"v": v}, "row", pa.table({"n": [1]}), {"v": ty})
+        assert (result.failures, result.rows.column("v").to_pylist()) == ([], [expected]), given
+
+
+def test_of_a_table_no_column_is_taken_for_one_of_another_kind() -> None:
+    moment = dt.datetime(2024, 5, 1)
+    seconds = pa.timestamp("s")
+    cases: list[tuple[str, Any, str]] = [
+        ("timestamp", pa.array([1714521600]), "int64 as `v`, expected timestamp: a datetime"),
+        ("timestamp", pa.array([1.5]), "double as `v`, expected timestamp: a datetime"),
+        ("timestamp", pa.array(["2024-05-01T00:00:00Z"]), "string as `v`, expected timestamp: a datetime"),
+        ("date", pa.array([19844], pa.int32()), f"int32 as `v`, expected date: {DAY}"),
+        ("date", pa.array([moment.replace(hour=13)]), f"timestamp[us] as `v`, expected date: {DAY}"),
+        ("date", pa.array([moment], types.ARROW["timestamp"]), f"timestamp[us, tz=UTC] as `v`, expected date: {DAY}"),
+        ("date", pa.array([3_000_000], pa.int32()).cast(pa.date32()), f"date32[day] as `v`, expected date: {YEARS}"),
+        (
+            "timestamp",
+            pa.array([-(10**11)]).cast(seconds),
+            f"timestamp[s] as `v`, expected timestamp: {YEARS}",
+        ),
+        ("int", pa.array([True]), "bool as `v`, expected int"),
+        ("int", pa.array(["1"]), "string as `v`, expected int"),
+        ("float", pa.array([True]), "bool as `v`, expected float"),
+        ("float", pa.array(["1.5"]), "string as `v`, expected float"),
+        ("bool", pa.array([1]), "int64 as `v`, expected bool"),
+        ("string", pa.array([1]), "int64 as `v`, expected string"),
+        ("string", pa.array([b"a"]), "binary as `v`, expected string"),
+        ("string", pa.array(["a\0b"]), "string as `v`, expected string: text without a NUL character"),
+    ]
+    rows = pa.table({"n": [0, 1, 2]})
+    for ty, given, message in cases:
+
+        def batch(table: pa.Table, given: Any = given) -> dict[str, Any]:
+            nothing = pa.scalar(None, given.type)
+            return {"v": pa.array([given[0] if n == 1 else nothing for n in table["n"].to_pylist()], given.type)}
+
+        result = transform.run(batch, "batch", rows, {"v": ty})
+        assert [(f.row, f.message, f.returned) for f in result.failures] == [(1, f"returned {message}", True)], message
+        assert result.rows == pa.table({"v": pa.nulls(3, types.ARROW[ty])})
+
+
+def test_of_a_table_what_is_of_the_kind_is_taken() -> None:
+    moment = dt.datetime(2024, 5, 1)
+    day, aware = moment.date(), moment.replace(tzinfo=dt.UTC)
+    cases: list[tuple[str, Any, list[Any]]] = [
+        ("timestamp", pd.to_datetime(["2024-05-01T00:00:00.000000001", None]), [aware, None]),
+        ("timestamp", pd.Series([aware, None]).dt.tz_convert("America/New_York"), [aware, None]),
+        ("timestamp", [day, None], [aware, None]),
+        ("date", pd.to_datetime(["2024-05-01", None]), [day, None]),
+        ("date", [day, None], [day, None]),
+        ("int", [1.0, np.nan], [1, None]),
+        ("float", [1, 2], [1.0, 2.0]),
+        ("string", pd.Categorical(["a", None]), ["a", None]),
+        ("string", [np.nan, np.nan], [None, None]),
+        ("bool", [True, None], [True, None]),
+        ("date", [None, None], [None, None]),
+    ]
+    for ty, given, expected in cases:
+        frame = pd.DataFrame({"v": given})
+        result = transform.run(lambda _, v=frame: v, "batch", pa.table({"n": [1, 2]}), {"v": ty})
+        assert (result.failures, result.rows.column("v").to_pylist()) == ([], expected), (ty, given)
 
 
 def test_pandas_sees_text_as_text_and_integers_as_integers() -> None:

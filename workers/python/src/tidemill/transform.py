@@ -6,14 +6,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from tidemill import types
 from tidemill.errors import ReturnedError, headline, traceback_of
+from tidemill.protocol import Closed, shown
 
 Function = Callable[..., Any]
 Columns = Mapping[str, str]
+
+_ENDS = (MemoryError, Closed, KeyboardInterrupt)
+"""Not a row's: the process ends. Anything else that is raised is, also what libraries derive from `BaseException`."""
 
 
 class Failure(NamedTuple):
@@ -53,9 +58,9 @@ def by_row(function: Function, table: pa.Table, out: Columns) -> Transformed:
     for index, row in enumerate(table.to_pylist()):
         try:
             result = _checked(function(row), out)
-        except MemoryError:  # the process's, not the row's: it ends
+        except _ENDS:
             raise
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             failures.append(_failure(index, error))
             result = dict.fromkeys(out)
         for name, value in result.items():
@@ -67,9 +72,9 @@ def by_batch(function: Function, table: pa.Table, out: Columns) -> Transformed:
     """Calls the function with the whole table; if that raises, with its halves, down to the rows at fault."""
     try:
         return Transformed(_batch(function(table), len(table), out))
-    except MemoryError:
+    except _ENDS:
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         if len(table) == 0:
             raise
         if len(table) == 1:
@@ -89,15 +94,16 @@ def _checked(result: Any, out: Columns) -> dict[str, Any]:
     for name, ty in out.items():
         try:
             types.column([result[name]], ty)
-        except (pa.ArrowException, TypeError, ValueError, OverflowError):
-            raise ReturnedError(f"returned {result[name]!r} as `{name}`, expected {ty}") from None
+        except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+            expected = str(error) if isinstance(error, types.UnfitError) else f"expected {ty}"
+            raise ReturnedError(f"returned {shown(result[name])} as `{name}`, {expected}") from None
     return {name: result[name] for name in out}
 
 
 def _batch(result: Any, rows: int, out: Columns) -> pa.Table:
     """The declared columns of a table's result, each of its type."""
     if isinstance(result, pd.DataFrame):
-        result = pa.Table.from_pandas(result, preserve_index=False)
+        result = pa.Table.from_pandas(_in_order(result), preserve_index=False)
     elif isinstance(result, pa.RecordBatch):
         result = pa.Table.from_batches([result])
     elif isinstance(result, Mapping):
@@ -110,9 +116,20 @@ def _batch(result: Any, rows: int, out: Columns) -> pa.Table:
     return _table({name: _cast(result.column(name), name, ty) for name, ty in out.items()})
 
 
+def _in_order(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows as they came, where the index still says which is which: after a sort they come in another order."""
+    places = frame.index
+    if places.is_monotonic_increasing or not pd.api.types.is_integer_dtype(places.dtype):
+        return frame
+    given = np.sort(places.to_numpy())
+    return frame.sort_index() if np.array_equal(given, np.arange(len(frame))) else frame
+
+
 def _cast(values: pa.ChunkedArray, name: str, ty: str) -> pa.ChunkedArray:
     try:
-        return values.cast(types.ARROW[ty])
+        return types.fit(values, ty)
+    except types.UnfitError as error:
+        raise ReturnedError(f"returned {values.type} as `{name}`, {error}") from None
     except pa.ArrowException as error:
         raise ReturnedError(f"returned {values.type} as `{name}`, expected {ty}: {error}") from None
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from tidemill.protocol import shown
 
 ARROW: dict[str, pa.DataType] = {
     "string": pa.string(),
@@ -18,12 +22,28 @@ ARROW: dict[str, pa.DataType] = {
 }
 """Arrow's type of each of ours."""
 
+_TAKEN = {
+    "string": ("string",),
+    "int": ("int", "float"),
+    "float": ("float", "int"),
+    "bool": ("bool",),
+    "date": ("date", "timestamp"),
+    "timestamp": ("timestamp", "date"),
+}
+"""Which of our types an Arrow column may be of; that no digit is lost is checked as well."""
+_WANTED = {"date": "a date, or a datetime at midnight without a zone", "timestamp": "a datetime"}
+_RANGES = {
+    "date": (dt.date.min, dt.date.max),
+    "timestamp": (dt.datetime.min.replace(tzinfo=dt.UTC), dt.datetime.max.replace(tzinfo=dt.UTC)),
+}
+"""The first and the last that are held."""
+
 
 def name_of(data_type: pa.DataType) -> str:
     """Our word for an Arrow type."""
     if pa.types.is_dictionary(data_type):
         return name_of(data_type.value_type)
-    if pa.types.is_string(data_type) or pa.types.is_large_string(data_type):
+    if pa.types.is_string(data_type) or pa.types.is_large_string(data_type) or pa.types.is_string_view(data_type):
         return "string"
     if pa.types.is_boolean(data_type):
         return "bool"
@@ -54,14 +74,87 @@ def to_pandas(table: pa.Table) -> pd.DataFrame:
     return frame
 
 
+class UnfitError(ValueError):
+    """What was given is none of a type; says what would be, where the type's name doesn't."""
+
+    def __init__(self, given: str, name: str, wanted: str = "") -> None:
+        wanted = wanted or _WANTED.get(name, "")
+        super().__init__(f"expected {name}: {wanted}" if wanted else f"expected {name}")
+        self.given = given
+
+
 def column(values: Any, name: str) -> pa.Array:
-    """Python values as one of our types: `None`, `pd.NA` and `pd.NaT` are null, NaN stays NaN."""
-    plain = [None if value is pd.NA or value is pd.NaT else value for value in values]
-    if name == "int" and any(isinstance(value, float) for value in plain):
-        raise pa.ArrowInvalid(f"expected int, got {next(v for v in plain if isinstance(v, float))!r}")
-    if name == "string" and any(value is not None and not isinstance(value, str) for value in plain):
-        raise pa.ArrowInvalid(f"expected string, got {next(v for v in plain if not isinstance(v, str))!r}")
-    return pa.array(plain, type=ARROW[name], from_pandas=False)
+    """Python values as one of our types: `None`, `pd.NA` and `pd.NaT` are null, NaN stays NaN.
+
+    No value is taken for one of another kind: a number is no instant, a truth no number.
+    """
+    plain = [_python(value, name) for value in values]
+    return _held(pa.array(plain, type=ARROW[name], from_pandas=False), name)
+
+
+def fit(values: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    """An Arrow column as one of our types, by the same rules.
+
+    Whole floats are ints, and naive midnights dates: pandas has no others where one is missing.
+    """
+    if values.null_count == len(values):
+        return pa.chunked_array([pa.nulls(len(values), ARROW[name])])
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    try:
+        given = name_of(values.type)
+    except TypeError:
+        given = None
+    if given not in _TAKEN[name]:
+        raise UnfitError(str(values.type), name)
+    if name == "date" and given == "timestamp":
+        _check_midnights(values)
+    return _held(values.cast(options=pc.CastOptions(ARROW[name], allow_time_truncate=True)), name)
+
+
+def _python(value: Any, name: str) -> Any:
+    if isinstance(value, np.datetime64):
+        value = value.astype("datetime64[us]").item()
+    if value is None or value is pd.NA or value is pd.NaT:
+        return None
+    if name == "timestamp" and type(value) is dt.date:
+        return dt.datetime.combine(value, dt.time())
+    if not _python_fits(value, name):
+        raise UnfitError(shown(value), name)
+    return value
+
+
+def _python_fits(value: Any, name: str) -> bool:
+    if name == "timestamp":
+        return isinstance(value, dt.datetime)
+    if name == "date" and isinstance(value, dt.datetime):
+        return value.tzinfo is None and value.time() == dt.time() and not getattr(value, "nanosecond", 0)
+    if name == "date":
+        return isinstance(value, dt.date)
+    if name == "string":
+        return isinstance(value, str)
+    if isinstance(value, bool | np.bool_):
+        return name == "bool"
+    return name != "int" or not isinstance(value, float | np.floating)
+
+
+def _check_midnights(values: pa.ChunkedArray) -> None:
+    if values.type.tz is None:
+        midnights = values.cast(ARROW["date"], safe=False).cast(values.type, safe=False)
+        if pc.all(pc.equal(values, midnights)).as_py():
+            return
+    raise UnfitError(str(values.type), "date")
+
+
+def _held(values: pa.Array | pa.ChunkedArray, name: str) -> pa.Array | pa.ChunkedArray:
+    """The column, if every door can hold its values: text has no NUL, and days and instants have four digits a year."""
+    if name == "string" and pc.any(pc.match_substring(values, "\0")).as_py():
+        raise UnfitError(str(values.type), name, "text without a NUL character")
+    if name in _RANGES:
+        first, last = (pa.scalar(end, ARROW[name]) for end in _RANGES[name])
+        if pc.any(pc.or_(pc.less(values, first), pc.greater(values, last))).as_py():
+            raise UnfitError(str(values.type), name, "a time of the years 1 to 9999 in UTC")
+    return values
 
 
 def finite(values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:

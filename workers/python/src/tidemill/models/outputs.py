@@ -118,13 +118,18 @@ def _output(name: str, values: Any, output: OutputType, rows: int) -> pa.Array:
         matrix = _matrix(name, values, output, rows)
         matrix = _probabilities(name, matrix) if output["type"] == "class" else _finite(name, matrix)
         return pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), width(output))
-    if isinstance(values, pa.ChunkedArray):
-        return values.cast(types.ARROW[output])
     if isinstance(values, np.ndarray):
         values = values.reshape(rows)
-    if output == "float":
+    if output == "float" and not isinstance(values, pa.ChunkedArray):
         return pa.array(_numbers(name, values), from_pandas=False)
-    return types.column(values.tolist() if hasattr(values, "tolist") else list(values), output)
+    try:
+        if isinstance(values, pa.ChunkedArray):
+            return types.fit(values, output)
+        if isinstance(values, np.ndarray) and values.dtype.kind == "M":
+            values = values.astype("datetime64[us]")  # Python has no finer ones
+        return types.column(values.tolist() if hasattr(values, "tolist") else list(values), output)
+    except types.UnfitError as error:
+        raise ModelError(f"output `{name}`: {error}, got {error.given}") from None
 
 
 def _numbers(name: str, values: Any) -> npt.NDArray[np.float64]:
