@@ -302,3 +302,10 @@ def test_categories_that_xgboost_has_cut_are_refused(frame: pd.DataFrame, tmp_pa
             left(tmp_path, own, {**INPUTS, "town": "string"})
         with pytest.raises(models.ModelError, match="cut the categories of `town`"):
             models.save(tmp_path / "saved", booster, own)
+
+
+def test_a_class_of_truths_is_declared_as_its_labels_are_written(frame: pd.DataFrame, tmp_path: Path) -> None:
+    model = LogisticRegression(max_iter=1000).fit(frame, label(frame).astype(bool))
+    models.save(tmp_path, model, frame, outputs={"late": {"type": "class", "classes": ["true", "false"]}})
+    said = predictors.load(tmp_path).predict(pa.Table.from_pandas(frame, preserve_index=False)).column("late")
+    assert np.allclose(np.stack(said.to_numpy()), model.predict_proba(frame)[:, ::-1])

@@ -100,12 +100,13 @@ def as_outputs(raw: Any, outputs: Mapping[str, OutputType], rows: int) -> pa.Tab
 def in_declared_order(array: Any, known: Sequence[Any], outputs: Mapping[str, OutputType]) -> Any:
     """Columns of probabilities in the order of the declared classes, where the model names its own.
 
-    Classes that are only numbered from 0 are taken as places in the declared list.
+    Classes that are only numbered from 0 are taken as places in the declared list; those of a bool are `true` and
+    `false`.
     """
     classes = classes_of(next(iter(outputs.values()))) if len(outputs) == 1 else None
     if classes is None:
         return array
-    names = [str(name) for name in known]
+    names = [str(name).lower() if isinstance(name, bool | np.bool_) else str(name) for name in known]
     if set(names) == set(classes):
         return np.asarray(array)[:, [names.index(name) for name in classes]]
     if names == [str(place) for place in range(len(classes))]:
