@@ -158,7 +158,7 @@ def test_an_output_is_not_taken_for_one_of_another_kind() -> None:
         (np.array([1714521600]), "timestamp", "output `v`: expected timestamp: a datetime, got 1714521600"),
         (pa.chunked_array([[1]]), "timestamp", "output `v`: expected timestamp: a datetime, got int64"),
         ([1.5], "int", "output `v`: expected int, got 1.5"),
-        (["a\0"], "string", "output `v`: expected string: text without a NUL character, got string"),
+        (["a\0"], "string", "output `v`: expected string: text without a NUL character, got 'a\\x00'"),
     ]
     for given, ty, message in cases:
         with pytest.raises(ModelError, match=re.escape(message)):

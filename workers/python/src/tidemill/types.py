@@ -32,6 +32,8 @@ _TAKEN = {
 }
 """Which of our types an Arrow column may be of; that no digit is lost is checked as well."""
 _WANTED = {"date": "a date, or a datetime at midnight without a zone", "timestamp": "a datetime"}
+_NO_NUL = "text without a NUL character"
+_YEARS = "a time of the years 1 to 9999 in UTC"
 _RANGES = {
     "date": (dt.date.min, dt.date.max),
     "timestamp": (dt.datetime.min.replace(tzinfo=dt.UTC), dt.datetime.max.replace(tzinfo=dt.UTC)),
@@ -88,8 +90,8 @@ def column(values: Any, name: str) -> pa.Array:
 
     No value is taken for one of another kind: a number is no instant, a truth no number.
     """
-    plain = [_python(value, name) for value in values]
-    return _held(pa.array(plain, type=ARROW[name], from_pandas=False), name)
+    # Checked in Python: Arrow's functions are slow on columns of one value, and each row of a transform is one.
+    return pa.array([_python(value, name) for value in values], type=ARROW[name], from_pandas=False)
 
 
 def fit(values: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
@@ -121,6 +123,10 @@ def _python(value: Any, name: str) -> Any:
         return dt.datetime.combine(value, dt.time())
     if not _python_fits(value, name):
         raise UnfitError(shown(value), name)
+    if name == "string" and "\0" in value:
+        raise UnfitError(shown(value), name, _NO_NUL)
+    if name == "timestamp" and not _in_years(value):
+        raise UnfitError(shown(value), name, _YEARS)
     return value
 
 
@@ -138,6 +144,15 @@ def _python_fits(value: Any, name: str) -> bool:
     return name != "int" or not isinstance(value, float | np.floating)
 
 
+def _in_years(value: dt.datetime) -> bool:
+    if 1 < value.year < 9999:
+        return True
+    try:
+        return 1 <= (value if value.tzinfo is None else value.astimezone(dt.UTC)).year <= 9999
+    except (OverflowError, ValueError):
+        return False
+
+
 def _check_midnights(values: pa.ChunkedArray) -> None:
     if values.type.tz is None:
         midnights = values.cast(ARROW["date"], safe=False).cast(values.type, safe=False)
@@ -146,14 +161,14 @@ def _check_midnights(values: pa.ChunkedArray) -> None:
     raise UnfitError(str(values.type), "date")
 
 
-def _held(values: pa.Array | pa.ChunkedArray, name: str) -> pa.Array | pa.ChunkedArray:
+def _held(values: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
     """The column, if every door can hold its values: text has no NUL, and days and instants have four digits a year."""
     if name == "string" and pc.any(pc.match_substring(values, "\0")).as_py():
-        raise UnfitError(str(values.type), name, "text without a NUL character")
+        raise UnfitError(str(values.type), name, _NO_NUL)
     if name in _RANGES:
         first, last = (pa.scalar(end, ARROW[name]) for end in _RANGES[name])
         if pc.any(pc.or_(pc.less(values, first), pc.greater(values, last))).as_py():
-            raise UnfitError(str(values.type), name, "a time of the years 1 to 9999 in UTC")
+            raise UnfitError(str(values.type), name, _YEARS)
     return values
 
 
