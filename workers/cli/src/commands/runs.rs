@@ -1,7 +1,9 @@
 //! Runs: start, list, show, follow, retry, cancel.
 
+mod next;
 mod page;
 
+pub(super) use next::next;
 pub(super) use page::mark;
 
 use std::io::{IsTerminal as _, Write as _};

@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tidemill_core::Fault;
 
-use super::{Session, runs::mark};
+use super::{
+    Session,
+    runs::{mark, next},
+};
 use crate::{
     client::segment,
     failure::{FAILED, Failure, INTERRUPTED, TIMED_OUT, UNREACHABLE},
@@ -107,7 +110,7 @@ fn ended_badly(page: &Value) -> Failure {
             fault.message
         );
     }
-    let next = format!("tidemill retry {run}   or   tidemill logs {run}");
+    let next = format!("{}   or   tidemill logs {run}", next(page));
     let hint = fault.hint.take().map_or_else(|| next.clone(), |hint| format!("{hint}\nthen: {next}"));
     Failure::new(FAILED, fault.hint(hint))
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::next::next;
 use crate::output::{instant, plain, seconds};
 
 /// The page of a run.
@@ -76,7 +77,7 @@ fn ending(page: &Value, steps: &[Value], lines: &mut Vec<String>) {
     }
     let failed = steps.iter().find(|step| step["state"] == "failed").map(|step| plain(&step["name"]));
     let logs = failed.map_or_else(String::new, |step| format!("   or   tidemill logs {id} --step {step}"));
-    lines.push(format!("  next: tidemill retry {id}{logs}"));
+    lines.push(format!("  next: {}{logs}", next(page)));
 }
 
 fn said(fault: &Value) -> String {
@@ -143,5 +144,17 @@ mod tests {
             ],
         });
         insta::assert_snapshot!(run(&page));
+    }
+
+    #[test]
+    fn what_a_step_declares_is_mended_by_applying_it_and_by_another_run() {
+        for (code, next) in [
+            ("TM0324", "  next: tidemill apply && tidemill run nightly"),
+            ("TM0704", "  next: tidemill retry run_1"),
+        ] {
+            let page =
+                json!({ "id": "run_1", "pipeline": "nightly", "state": "failed", "fault": { "code": code } });
+            assert_eq!(run(&page).lines().last(), Some(next), "{code}");
+        }
     }
 }
