@@ -60,10 +60,12 @@ fn tolerable(rows: i64, failed: i64, tolerance: f64) -> bool {
     failed as f64 <= tolerance * rows as f64
 }
 
-/// Counts all rows, rows that fail any condition, and rows that fail each. A condition that is null, or that can't be computed from a row, fails it.
+/// Counts all rows, rows that fail any condition, and rows that fail each. A condition that is null, or that can't be
+/// computed from a row, fails it.
 fn statement(table: &str, conditions: &[String]) -> String {
     let fails = |condition: &str| format!("count(*) FILTER (WHERE NOT coalesce({condition}, false))");
-    let conditions: Vec<String> = conditions.iter().map(|condition| format!("TRY{}", compiled(condition))).collect();
+    let conditions: Vec<String> =
+        conditions.iter().map(|condition| format!("TRY{}", compiled(condition))).collect();
     let all = if conditions.is_empty() { "true".to_owned() } else { conditions.join(" AND ") };
     let each = conditions.iter().enumerate();
     let each: String =
