@@ -59,7 +59,9 @@ pub(super) fn dataset(world: &World<'_>, with: &At<'_>) {
             for input in model.into_iter().flat_map(|model| &model.inputs) {
                 // Two inputs of one name are the model's own mistake.
                 if let Input::View { view, features } = input {
-                    features.iter().for_each(|name| unlike(world, &inputs, &whose, view, name));
+                    for name in features {
+                        unlike(world, &inputs, &whose, view, name);
+                    }
                 }
             }
         }
