@@ -19,7 +19,7 @@ use arrow::{
     compute,
     datatypes::{Field, FieldRef, Int64Type, Schema, TimestampMicrosecondType},
 };
-use tidemill_core::Time;
+use tidemill_core::{Fault, Time};
 use tidemill_rows::{self as rows, value::normal};
 use tidemill_spec::{Hydration, KeyOrigin, Type, ViewKind};
 
@@ -290,6 +290,19 @@ fn label_column<'a>(request: &'a PitRequest, name: &str) -> Result<&'a ArrayRef,
         .ok_or_else(|| Error::invalid(602, format!("the label rows have no column `{name}`")))
 }
 
+/// A feature whose column is there already, in the label rows or among the features of another view.
+fn double(view: &str, feature: &str, name: &str, of_labels: bool) -> Fault {
+    let (other, mend) = if of_labels {
+        ("a column of the label rows", "rename the label rows' column")
+    } else {
+        ("a feature of another view", "rename one of them and `tidemill apply`")
+    };
+    let message =
+        format!("two columns are named `{name}`: {other}, and feature `{feature}` of view `{view}`");
+    Fault::coded(603, message)
+        .hint(format!("{mend}, or leave the feature out: `--inputs {view}:FEATURE` names single ones"))
+}
+
 /// Label columns, then the features in the order they were asked for.
 fn assemble(request: &PitRequest, found: &[Found]) -> Result<RecordBatch, Error> {
     let schema = request.labels.schema();
@@ -300,7 +313,8 @@ fn assemble(request: &PitRequest, found: &[Found]) -> Result<RecordBatch, Error>
         let wanted = features.chain(read.found_at.iter().map(|name| (FOUND_AT, name)));
         for (feature, name) in wanted {
             if fields.iter().any(|field| field.name() == name) {
-                return Err(Error::invalid(603, format!("two columns are named `{name}`")));
+                let of_labels = request.labels.column_by_name(name).is_some();
+                return Err(Error::Invalid(double(read.view.name(), feature, name, of_labels)));
             }
             let Some((_, array)) = found.columns.iter().find(|(known, _)| known == feature) else { continue };
             fields.push(Arc::new(Field::new(name, array.data_type().clone(), true)));

@@ -85,7 +85,8 @@ pub fn read_each<E: From<Error>>(
     file: File,
     mut take: impl FnMut(&RecordBatch) -> Result<(), E>,
 ) -> Result<u64, E> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file).and_then(|builder| builder.build());
+    let reader =
+        ParquetRecordBatchReaderBuilder::try_new(file).and_then(ParquetRecordBatchReaderBuilder::build);
     let reader = reader.map_err(Error::from)?;
     take(&RecordBatch::new_empty(arrow::array::RecordBatchReader::schema(&reader)))?;
     let mut count = 0;

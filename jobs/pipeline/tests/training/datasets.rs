@@ -260,3 +260,19 @@ async fn a_file_of_labels_keeps_its_columns_and_order() {
         tidemill_training::build_from_labels(&deps, &file, &views, Some(KnownAt::Label)).await.unwrap();
     assert_eq!(by_view.rows, built.rows);
 }
+
+#[tokio::test]
+async fn a_column_of_a_file_that_is_called_as_a_feature_is_named_with_what_to_do() {
+    let world = World::new().await;
+    let file = world.home.path().join("labels.csv");
+    std::fs::write(&file, "visit,pages,label_ts\n1,2,2024-01-01T02:00:00Z\n").unwrap();
+    let views = DatasetInputs::Views(vec!["visit_pages".to_owned()]);
+    let refused = tidemill_training::build_from_labels(&training(&world), &file, &views, None)
+        .await
+        .unwrap_err()
+        .fault();
+    insta::assert_snapshot!(format!("{refused}\n{}", refused.hint.as_deref().unwrap_or_default()), @r"
+    [TM0603] two columns are named `pages`: a column of the label rows, and feature `pages` of view `visit_pages`
+    rename the label rows' column, or leave the feature out: `--inputs visit_pages:FEATURE` names single ones
+    ");
+}
