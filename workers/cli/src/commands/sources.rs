@@ -112,9 +112,19 @@ struct Sending<'a> {
 
 /// Sends one file and, unless told otherwise, waits until its rows are visible.
 async fn upload(session: &Session, sending: &Sending<'_>, file: &Path) -> Result<Value, Failure> {
-    let source = sending.source;
+    let Sending { source, force, .. } = *sending;
+    let (sha256, size_bytes) = identity(file)?;
+    let open = UploadOpen {
+        source: source.to_owned(),
+        format: sending.format.map_or_else(|| format_of(file), |format| Ok(format.to_owned()))?,
+        sha256,
+        size_bytes,
+        offset: 0,
+        file_name: file.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        force,
+    };
     let gateway = session.gateway().await?;
-    let sent = timeout(session.wait.unwrap_or(Duration::MAX), send(&gateway, sending, file));
+    let sent = timeout(session.wait.unwrap_or(Duration::MAX), send(&gateway, file, open));
     let reply = sent.await.unwrap_or_else(|_| {
         let fault = Fault::coded(103, format!("{gateway} did not take the file in time"));
         Err(Failure::new(TIMED_OUT, fault.hint("what has arrived is kept: repeat the command to go on")))
@@ -140,26 +150,15 @@ async fn upload(session: &Session, sending: &Sending<'_>, file: &Path) -> Result
 }
 
 /// Sends what the gateway doesn't have of a file.
-async fn send(gateway: &str, sending: &Sending<'_>, file: &Path) -> Result<UploadResponse, Failure> {
-    let Sending { source, force, .. } = *sending;
-    let (sha256, size_bytes) = identity(file)?;
-    let format = sending.format.map_or_else(|| format_of(file), |format| Ok(format.to_owned()))?;
+async fn send(gateway: &str, file: &Path, open: UploadOpen) -> Result<UploadResponse, Failure> {
     let mut client = IngestServiceClient::connect(gateway.to_owned()).await.map_err(|_| {
         let fault = Fault::coded(102, format!("no gateway answers at {gateway}"));
         Failure::new(UNREACHABLE, fault.hint("start one with `tidemill dev` or `tidemill gateway`"))
     })?;
-    let asked = GetUploadRequest { source: source.to_owned(), sha256: sha256.clone() };
+    let asked = GetUploadRequest { source: open.source.clone(), sha256: open.sha256.clone() };
     let known = client.get_upload(asked).await.map_err(|status| refused(&status, gateway))?.into_inner();
-    let offset = if force { 0 } else { known.received_bytes.min(size_bytes) };
-    let open = UploadOpen {
-        source: source.to_owned(),
-        format,
-        sha256,
-        size_bytes,
-        offset,
-        file_name: file.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        force,
-    };
+    let offset = if open.force { 0 } else { known.received_bytes.min(open.size_bytes) };
+    let open = UploadOpen { offset, ..open };
     let sent = client.upload(stream::iter(messages(file, open)?)).await;
     Ok(sent.map_err(|status| refused(&status, gateway))?.into_inner())
 }
