@@ -67,6 +67,7 @@ impl Error {
                     None => fault,
                 }
             }
+            Self::Rows(error @ tidemill_rows::Error::Io(_)) => Fault::from_error(error),
             Self::Rows(error) => {
                 let message = || error.to_string();
                 match error {

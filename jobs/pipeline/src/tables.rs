@@ -137,22 +137,26 @@ impl Output {
             self.partial = Some(Writer::open(self.format, file, &rows.schema())?);
         }
         let written = self.partial.as_mut().map_or(Ok(()), |partial| partial.write(rows));
-        written.map_err(|error| match error {
-            tidemill_rows::Error::Io(error) => self.unwritten(error),
-            other => other,
-        })
+        written.map_err(|error| self.named(error))
     }
 
     fn finish(mut self) -> Result<(), tidemill_rows::Error> {
         let Some(partial) = self.partial.take() else { return Ok(()) };
-        let file = partial.finish()?;
+        let file = partial.finish().map_err(|error| self.named(error))?;
         file.persist(&self.path).map_err(|error| self.unwritten(error.error))?;
         Ok(())
     }
 
+    fn named(&self, error: tidemill_rows::Error) -> tidemill_rows::Error {
+        match error {
+            tidemill_rows::Error::Io(error) => self.unwritten(error),
+            other => other,
+        }
+    }
+
     /// With the path, which the system doesn't say.
     fn unwritten(&self, error: io::Error) -> tidemill_rows::Error {
-        let message = format!("`{}` can't be written: {error}", self.path.display());
+        let message = format!("`{}`: {error}", self.path.display());
         tidemill_rows::Error::Io(io::Error::new(error.kind(), message))
     }
 }

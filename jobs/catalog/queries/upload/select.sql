@@ -5,7 +5,8 @@ SELECT
     upload.published_at, upload.rows, upload.dead_letters, upload.lake_version, upload.newest_event_at,
     upload.naive_timestamps,
     count(chunk.upload) AS chunks,
-    count(chunk.digest) AS chunks_done
+    -- What is published is done, whichever job digested it.
+    count(chunk.upload) FILTER (WHERE chunk.digest IS NOT NULL OR upload.published_at IS NOT NULL) AS chunks_done
 FROM catalog.upload
 LEFT JOIN catalog.chunk ON chunk.upload = upload.id
 WHERE ($1::uuid IS NULL OR upload.id = $1) AND ($2::text IS NULL OR upload.source = $2)
