@@ -169,7 +169,7 @@ mod tests {
             json_fields(b"[1]").unwrap_err(),
             "invalid type: sequence, expected an object at character 0"
         );
-        assert_eq!(json_fields(br#"{"a": 1, "a": 2}"#).unwrap_err(), "`a` is there twice at character 12");
+        assert_eq!(json_fields(br#"{"a": 1, "a": 2}"#).unwrap_err(), "`a` is there twice at character 16");
         assert!(json_fields(br#"{"a": 1} x"#).unwrap_err().contains("trailing characters at character 10"));
     }
 }

@@ -181,7 +181,7 @@ async fn an_artifact_that_is_not_what_the_model_declares_is_refused() {
                 fs::write(&file, rename(fs::read_to_string(&file).unwrap())).unwrap();
             },
             "TM0804",
-            "output 1 is `chance` (float), wanted `probability` (float)",
+            "output 1 is `chance` (float), but the model declares `probability` (float)",
         ),
         (
             "another model than the one that predicted the golden rows",

@@ -129,7 +129,7 @@ async fn a_model_file_that_breaks_or_hangs_fails_once_with_its_reason() {
     for (bytes, told) in [
         (&b"not a pickle"[..], "UnpicklingError"),
         // Calls `time.sleep(3600)` when it is loaded.
-        (b"ctime\nsleep\n(I3600\ntR.", "took longer than its 3 s"),
+        (b"ctime\nsleep\n(I3600\ntR.", "took longer than its limit of 3 s"),
         (b"cos\nabort\n(tR.", "signal 6 abort"),
     ] {
         let artifact = spoilt(&world, &good, bytes).await;
