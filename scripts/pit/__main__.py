@@ -137,6 +137,7 @@ def check(tidemill, rng, options):
             file,
             "--inputs",
             ",".join(asked),
+            "--force",
             "--out",
             out,
             *flag,
