@@ -43,16 +43,28 @@ class Known:
         return row.valid_at <= t and row.created_at <= limit
 
 
-def newest(rows, key, t, ttl, known):
-    """The newest row of a key, if it is neither deleted nor older than `ttl`, both ends included."""
+def last(rows, unique, key, t, ttl, known):
+    """The last row of an entity, if it is neither deleted nor older than `ttl`, both ends included.
+
+    Of rows that share `unique` the newest counts, if it is not deleted; it keeps the place of the first of them.
+    """
     if None in key:
         return None
-    found = None
-    for row in rows:
-        if row.key != key or not known.counts(row, t):
-            continue
-        if found is None or row.order > found.order:
-            found = row
+    rows = sorted(
+        (row for row in rows if known.counts(row, t)), key=lambda row: row.order
+    )
+    if unique:
+        places, events = {}, {}
+        for row in rows:
+            event = tuple(row.columns[name] for name in unique)
+            places.setdefault(event, row.order)
+            events[event] = row
+        living = [
+            event for event, row in events.items() if row.key == key and not row.deleted
+        ]
+        found = events[max(living, key=places.get)] if living else None
+    else:
+        found = next((row for row in reversed(rows) if row.key == key), None)
     if found is None or found.deleted:
         return None
     if ttl is not None and t - found.valid_at > ttl:
@@ -62,17 +74,18 @@ def newest(rows, key, t, ttl, known):
 
 @dataclass
 class LastView:
-    """The newest row's columns, or something computed from them."""
+    """The last row's columns, or something computed from them."""
 
     rows: list
     features: dict[str, Any]
     """By name: a function of the row and the moment."""
     ttl: int | None = None
+    unique: tuple = ()
     defaults: dict[str, Any] = field(default_factory=dict)
 
     def at(self, key, t, known):
         """All features at a moment."""
-        row = newest(self.rows, key, t, self.ttl, known)
+        row = last(self.rows, self.unique, key, t, self.ttl, known)
         if row is None:
             return {name: self.defaults.get(name) for name in self.features}
         return {name: rule(row, t) for name, rule in self.features.items()}

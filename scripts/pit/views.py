@@ -39,6 +39,7 @@ def views(data, ttl_shift):
             "age": lambda row, t: (t - row.valid_at) / MINUTE,
         },
         TTL + ttl_shift,
+        ("trip",),
         {"fare": -1.0},
     )
     trip_windows = WindowView(
