@@ -37,28 +37,28 @@ impl Staging {
     /// The whole file, as a local one whose hash was checked. When it is another file than was announced, all of it
     /// is forgotten.
     pub async fn assemble(&self, claim: &FileClaim) -> Result<NamedTempFile, Error> {
-        let mut file = NamedTempFile::new()?;
-        let mut hash = Sha256::new();
-        let mut size = 0;
+        let mut local = Local::new()?;
         for part in chain(&self.parts(claim).await?) {
             let bytes = self.blobs.get_at(&part.path).await?;
-            let fresh = &bytes[usize::try_from(size - part.start).unwrap_or(bytes.len()).min(bytes.len())..];
-            hash.update(fresh);
-            file.write_all(fresh)?;
-            size += fresh.len() as u64;
+            local.add(&bytes[usize::try_from(local.size - part.start).unwrap_or(bytes.len()).min(bytes.len())..])?;
         }
-        if size < claim.size_bytes {
-            return Err(Error::Mismatch(format!("{size} of {} bytes have arrived", claim.size_bytes)));
+        if local.size < claim.size_bytes {
+            return Err(Error::Mismatch(format!("{} of {} bytes have arrived", local.size, claim.size_bytes)));
         }
-        let found = hex(&hash.finalize());
-        if size != claim.size_bytes || found != claim.sha256 {
-            self.clear(claim).await?;
-            return Err(Error::Mismatch(format!(
-                "{size} bytes with SHA-256 {found} arrived, but {} with {} were announced",
-                claim.size_bytes, claim.sha256
-            )));
+        match local.checked(claim) {
+            Err(error @ Error::Mismatch(_)) => {
+                self.clear(claim).await?;
+                Err(error)
+            }
+            checked => checked,
         }
-        Ok(file)
+    }
+
+    /// A file that came in one piece, as a local one whose hash was checked: nothing of it is kept here.
+    pub fn whole(claim: &FileClaim, bytes: &[u8]) -> Result<NamedTempFile, Error> {
+        let mut local = Local::new()?;
+        local.add(bytes)?;
+        local.checked(claim)
     }
 
     /// Forgets what has arrived.
@@ -74,6 +74,38 @@ impl Staging {
             self.blobs.list(&prefix(claim)).await?.into_iter().filter_map(Part::of).collect();
         parts.sort_by_key(|part| (part.start, part.end));
         Ok(parts)
+    }
+}
+
+/// A local file that is put together.
+struct Local {
+    file: NamedTempFile,
+    hash: Sha256,
+    size: u64,
+}
+
+impl Local {
+    fn new() -> Result<Self, Error> {
+        Ok(Self { file: NamedTempFile::new()?, hash: Sha256::new(), size: 0 })
+    }
+
+    fn add(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.hash.update(bytes);
+        self.file.write_all(bytes)?;
+        self.size += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// The file, if it is the one that was announced.
+    fn checked(self, claim: &FileClaim) -> Result<NamedTempFile, Error> {
+        let found = hex(&self.hash.finalize());
+        if self.size == claim.size_bytes && found == claim.sha256 {
+            return Ok(self.file);
+        }
+        Err(Error::Mismatch(format!(
+            "{} bytes with SHA-256 {found} arrived, but {} with {} were announced",
+            self.size, claim.size_bytes, claim.sha256
+        )))
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
     fmt,
     path::Path,
     sync::{
-        Arc,
+        Arc, PoisonError,
         atomic::{AtomicBool, Ordering::SeqCst},
         mpsc::RecvTimeoutError,
     },
@@ -45,6 +45,8 @@ pub(crate) struct Duck {
     root: Arc<Mutex<Connection>>,
     permits: Arc<Semaphore>,
     options: LakeOptions,
+    // Between two pieces of work of the same sort.
+    kept: Arc<std::sync::Mutex<Vec<Connection>>>,
     // Where it spills; gone with the last handle.
     spill: Arc<TempDir>,
 }
@@ -66,6 +68,7 @@ impl Duck {
             root: Arc::new(Mutex::new(root)),
             permits: Arc::new(Semaphore::new(STATEMENTS)),
             options: options.clone(),
+            kept: Arc::default(),
         })
     }
 
@@ -76,7 +79,27 @@ impl Duck {
         work: impl FnOnce(&Session) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Error> {
         let connection = self.root.lock().await.try_clone();
-        self.on(connection, doing.into(), None, work).await
+        self.on(connection, doing.into(), None, |session| work(&session)).await
+    }
+
+    /// Runs `work` on a connection that is kept for the next, with its temporary tables and what it has prepared, unless
+    /// the work fails: small pieces of work of one sort would spend most of their time on planning the same again.
+    pub(crate) async fn run_kept<T: Send + 'static>(
+        &self,
+        doing: impl Into<String>,
+        work: impl FnOnce(&Session) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Error> {
+        let kept = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = kept().pop();
+        let connection = match idle {
+            Some(connection) => Ok(connection),
+            None => self.root.lock().await.try_clone(),
+        };
+        let work = |session: Session| Ok((work(&session)?, session.connection));
+        // Kept when nobody would interrupt it any more.
+        let (done, connection) = self.on(connection, doing.into(), None, work).await?;
+        kept().push(connection);
+        Ok(done)
     }
 
     /// Runs `work` with expressions of a user over rows, within [`LIMITS`].
@@ -88,7 +111,7 @@ impl Duck {
         let connection = self.root.lock().await.try_clone();
         self.on(connection, doing.into(), None, |session| {
             session.execute(LIMITS)?;
-            work(session)
+            work(&session)
         })
         .await
     }
@@ -103,7 +126,7 @@ impl Duck {
         let connection = start(&self.options, self.spill.path());
         self.on(connection, doing.into(), Some(limit), |session| {
             session.execute(LIMITS)?;
-            work(session)
+            work(&session)
         })
         .await
     }
@@ -118,7 +141,7 @@ impl Duck {
         connection: duckdb::Result<Connection>,
         doing: String,
         limit: Option<Duration>,
-        work: impl FnOnce(&Session) -> Result<T, Failure> + Send + 'static,
+        work: impl FnOnce(Session) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Error> {
         // Given back when nobody waits for the work any more, even where it has not noticed yet.
         let _permit = Arc::clone(&self.permits).acquire_owned().await;
@@ -138,7 +161,7 @@ impl Duck {
             let _done = done;
             // A division by zero is null, as a division by null is.
             session.execute("SET TimeZone = 'UTC'; SET ieee_floating_point_ops = false")?;
-            work(&session)
+            work(session)
         });
         let result = match limit {
             None => work.await,

@@ -23,7 +23,7 @@ use arrow::{
     datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimestampMicrosecondType},
     error::ArrowError,
 };
-use duckdb::{Connection, vtab::arrow::arrow_recordbatch_to_query_params};
+use duckdb::{Connection, Params, Statement};
 use tidemill_core::Time;
 use tidemill_rows::{CREATED_AT, DELETED, SEQ, VALID_AT, arrow_type};
 use tidemill_spec::{Column, Source, Type};
@@ -38,7 +38,7 @@ use text::{as_text, infinite, naive, nan, no_text, text_of, typed};
 /// What a chunk's rows are read from.
 #[derive(Clone, Debug)]
 pub enum ChunkInput {
-    /// Rows split from text: `_row` and `_line` (int64), then the source's columns (text), each present.
+    /// Rows split from text: `_row` and `_line` (int64), then the source's columns (text), each present, in its order.
     Text(RecordBatch),
     /// Rows of a Parquet file.
     Parquet {
@@ -104,23 +104,35 @@ pub fn digest(
     stamp: Stamp,
 ) -> Result<Digest, duckdb::Error> {
     let statement = statement(&input, source, &types_of(connection, &input)?);
-    let mut prepared = connection.prepare(&statement)?;
-    let batches: Vec<RecordBatch> = match input {
-        ChunkInput::Text(batch) => prepared.query_arrow(arrow_recordbatch_to_query_params(batch))?.collect(),
+    let judged = match input {
+        ChunkInput::Text(batch) => {
+            let table = text_table(source);
+            connection.execute_batch(&text_table_sql(source))?;
+            connection.appender(&table)?.append_record_batch(batch)?;
+            // A file of a few rows takes longer to plan than to read, and the next one has the same plan.
+            let judged = collect(&mut *connection.prepare_cached(&statement)?, [])?;
+            connection.execute_batch(&format!("TRUNCATE {table}"))?;
+            judged
+        }
         ChunkInput::Parquet { path, rows, .. } => {
-            prepared.query_arrow(duckdb::params![path.to_string_lossy(), rows.start, rows.end])?.collect()
+            let place = duckdb::params![path.to_string_lossy(), rows.start, rows.end];
+            collect(&mut connection.prepare(&statement)?, place)?
         }
     };
+    split(&judged, source, stamp).map_err(arrow_failed)
+}
+
+fn collect(prepared: &mut Statement<'_>, parameters: impl Params) -> Result<RecordBatch, duckdb::Error> {
+    let batches: Vec<RecordBatch> = prepared.query_arrow(parameters)?.collect();
     let schema = batches.first().map_or_else(|| prepared.schema(), RecordBatch::schema);
-    split(&compute::concat_batches(&schema, &batches).map_err(arrow_failed)?, source, stamp)
-        .map_err(arrow_failed)
+    compute::concat_batches(&schema, &batches).map_err(arrow_failed)
 }
 
 impl Lake {
     /// [`digest`] on a connection of the lake's.
     pub async fn digest(&self, input: ChunkInput, source: Source, stamp: Stamp) -> Result<Digest, Error> {
         let doing = format!("digesting a chunk for source `{}`", source.name);
-        self.duck.run(doing, move |session| Ok(digest(session.connection()?, input, &source, stamp)?)).await
+        self.duck.run_kept(doing, move |session| Ok(digest(session.connection()?, input, &source, stamp)?)).await
     }
 
     /// Dead letters of a source that are left, with their uploads: newest upload first, then in the file's order.
@@ -311,10 +323,25 @@ fn statement(input: &ChunkInput, source: &Source, types: &HashMap<String, String
         .replace("{raw}", &list(&|name, _| format!("{}, {}", sql::text(name), raw(name))))
 }
 
+/// The temporary table for rows of text: one for all sources with so many columns.
+fn text_table(source: &Source) -> String {
+    format!("text_of_{}", source.columns.len())
+}
+
+fn text_table_sql(source: &Source) -> String {
+    let columns: String = (0..source.columns.len()).map(|place| format!(", c{place} VARCHAR")).collect();
+    format!("CREATE TEMP TABLE IF NOT EXISTS {} (_row BIGINT, _line BIGINT{columns})", text_table(source))
+}
+
 /// Every column of the source as text, with its place in the file.
 fn input_sql(input: &ChunkInput, source: &Source, types: &HashMap<String, String>) -> String {
     match input {
-        ChunkInput::Text(_) => "SELECT * FROM arrow_rows(?, ?)".to_owned(),
+        ChunkInput::Text(_) => {
+            let names = source.columns.keys().enumerate();
+            let columns: String =
+                names.map(|(place, name)| format!(", c{place} AS {}", quoted(name))).collect();
+            format!("SELECT _row, _line{columns} FROM {}", text_table(source))
+        }
         ChunkInput::Parquet { header, .. } => {
             let mut sql = "SELECT file_row_number AS _row, NULL::BIGINT AS _line".to_owned();
             for name in source.columns.keys() {

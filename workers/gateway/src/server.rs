@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use anyhow::Context as _;
 use serde::Deserialize;
 use tidemill_core::check_bind;
-use tidemill_ingest::{Ingest, Staging};
+use tidemill_ingest::Ingest;
 use tidemill_proto::{DESCRIPTORS, DeadlineLayer, ingest::v1::ingest_service_server::IngestServiceServer};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -47,8 +47,7 @@ impl Server {
         check_bind(address, options.insecure)?;
         let listener =
             TcpListener::bind(address).await.with_context(|| format!("gRPC can't listen on {address}"))?;
-        let staging = Staging::new(ingest.blobs().clone());
-        Ok(Self { listener, door: Door { ingest, staging } })
+        Ok(Self { listener, door: Door::new(ingest) })
     }
 
     /// Where it listens.

@@ -1,7 +1,10 @@
 //! One upload: announced, staged while it streams, accepted when all of it is here.
 //!
 //! What arrived is kept when the caller goes away: parts are durable as they come, and the last one is written though
-//! nobody waits any more. A repeat goes on from there or starts over; either way the file is one ingest.
+//! nobody waits any more. A repeat goes on from there or starts over; either way the file is one ingest. A file that is
+//! here whole before a part is full needs no staging.
+
+use std::{sync::Arc, thread};
 
 use bytes::{Bytes, BytesMut};
 use tidemill_ingest::{Accepted, Error, FileClaim, Ingest, Staging, Start};
@@ -9,6 +12,7 @@ use tidemill_proto::ingest::v1::{
     GetUploadRequest, GetUploadResponse, UploadOpen, UploadRequest, UploadResponse,
     ingest_service_server::IngestService, upload_request::Part,
 };
+use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::status::{interrupted, malformed, status};
@@ -19,8 +23,11 @@ const PART_BYTES: usize = 4 << 20;
 /// Answers `IngestService`.
 #[derive(Clone, Debug)]
 pub(crate) struct Door {
-    pub(crate) ingest: Ingest,
-    pub(crate) staging: Staging,
+    ingest: Ingest,
+    staging: Staging,
+    // Files that are accepted at once: as many as there are cores, which that work needs. The others wait, so that files
+    // don't come in much faster than workers beside this process publish them.
+    turns: Arc<Semaphore>,
 }
 
 #[tonic::async_trait]
@@ -72,6 +79,12 @@ impl IngestService for Door {
 }
 
 impl Door {
+    pub(crate) fn new(ingest: Ingest) -> Self {
+        let staging = Staging::new(ingest.blobs().clone());
+        let turns = thread::available_parallelism().map_or(1, usize::from);
+        Self { ingest, staging, turns: Arc::new(Semaphore::new(turns)) }
+    }
+
     async fn take(&self, mut stream: Streaming<UploadRequest>) -> Result<Accepted, Status> {
         let Some(UploadRequest { part: Some(Part::Open(open)) }) = stream.message().await? else {
             return Err(malformed("the first message of an upload opens it"));
@@ -90,23 +103,29 @@ impl Door {
         if offset > received {
             return Err(fail(Error::Mismatch(format!("{received} bytes are here, not {offset}"))));
         }
-        self.stage(&claim, offset, &mut stream).await?;
-        let file = self.staging.assemble(&claim).await.map_err(fail)?;
-        let accepted = self.ingest.accept(&claim, file.path(), Start::Run).await;
+        let whole = self.receive(&claim, offset, &mut stream).await?;
+        let _turn = self.turns.acquire().await;
+        let file = match &whole {
+            Some(bytes) => Staging::whole(&claim, bytes),
+            None => self.staging.assemble(&claim).await,
+        };
+        let accepted = self.ingest.accept(&claim, file.map_err(fail)?.path(), Start::Run).await;
+        let staged = whole.is_none() || received > 0;
         // Also a file that was refused: what was staged of it is of no use.
-        if !matches!(&accepted, Err(error) if error.fault().is_none()) {
+        if staged && !matches!(&accepted, Err(error) if error.fault().is_none()) {
             self.staging.clear(&claim).await.map_err(fail)?;
         }
         accepted.map_err(fail)
     }
 
-    /// Keeps what comes until the stream ends, well or not.
-    async fn stage(
+    /// Takes what comes until the stream ends, well or not. A file that came whole in less than a part is given back; of
+    /// any other what came is staged.
+    async fn receive(
         &self,
         claim: &FileClaim,
         mut offset: u64,
         stream: &mut Streaming<UploadRequest>,
-    ) -> Result<(), Status> {
+    ) -> Result<Option<Bytes>, Status> {
         let fail = |error: Error| status(&error);
         let mut part = BytesMut::new();
         let ended = loop {
@@ -124,8 +143,11 @@ impl Door {
                 offset += self.keep(claim, offset, part.split().freeze()).await.map_err(fail)?;
             }
         };
+        if ended.is_ok() && offset == 0 && part.len() as u64 == claim.size_bytes {
+            return Ok(Some(part.freeze()));
+        }
         self.keep(claim, offset, part.freeze()).await.map_err(fail)?;
-        ended
+        ended.map(|()| None)
     }
 
     async fn keep(&self, claim: &FileClaim, offset: u64, part: Bytes) -> Result<u64, Error> {

@@ -5,8 +5,8 @@ use tidemill_spec::Type;
 
 use crate::sql::in_calendar;
 
-/// Words for nothing, where it isn't text that is wanted.
-const NULL_WORDS: &str = "'', 'null', 'none', 'na', 'n/a', '\\n'";
+/// Words for nothing, where it isn't text that is wanted. A list: DuckDB would plan `IN` as a join for each column.
+const NULL_WORDS: &str = "['', 'null', 'none', 'na', 'n/a', '\\n']";
 
 /// What stands in text that came as bytes which are no UTF-8. Text with a NUL character is never taken.
 const NO_TEXT: &str = "chr(0)";
@@ -41,7 +41,7 @@ pub(crate) fn text_of(text: &str, ty: Type) -> String {
     if ty == Type::String {
         return text.to_owned();
     }
-    format!("CASE WHEN lower(trim({text})) NOT IN ({NULL_WORDS}) THEN trim({text}) END")
+    format!("CASE WHEN NOT list_contains({NULL_WORDS}, lower(trim({text}))) THEN trim({text}) END")
 }
 
 /// Whether text is the name of a float that is no number.
@@ -61,7 +61,7 @@ pub(crate) fn no_text(text: &str) -> String {
 
 /// Whether text that was read as the timestamp `value` has no zone, and was taken for UTC.
 pub(crate) fn naive(text: &str, value: &str) -> String {
-    format!("coalesce({value} IS NOT NULL AND {} = '', false)", part(text, ZONE))
+    format!("coalesce({value} IS NOT NULL AND ({}).zone = '', false)", parts(text))
 }
 
 /// Text as a value of `ty`, null where it isn't one. Stricter than a cast, which would round 1.5 to an int.
@@ -82,42 +82,36 @@ pub(crate) fn typed(text: &str, ty: Type) -> String {
         Type::Date => format!(
             "CASE WHEN regexp_full_match({text}, '\\d{{4}}-\\d\\d-\\d\\d([T ]00:00(:00(\\.0*)?)?)?(Z|\\+00(:?00)?)?') AND NOT starts_with({text}, '0000') THEN TRY_CAST(left({text}, 10) AS DATE) END"
         ),
-        Type::Timestamp => {
-            let moment = timestamp(text);
-            format!("CASE WHEN {} THEN {moment} END", in_calendar(&moment, ty))
-        }
+        Type::Timestamp => format!(
+            "list_transform([{}], lambda moment: CASE WHEN {} THEN moment END)[1]",
+            timestamp(text),
+            in_calendar("moment", ty)
+        ),
     }
 }
 
-/// Groups of what a timestamp is written in.
-const DATE: u8 = 1;
-const TIME: u8 = 3;
-const ZONE: u8 = 6;
-const SIGN: u8 = 7;
-const HOURS: u8 = 8;
-const MINUTES: u8 = 9;
+/// What a timestamp is written in; its groups are [`PARTS`].
+const TIMESTAMP: &str = "^(\\d{4}-\\d\\d-\\d\\d)(?:[T ](\\d\\d:\\d\\d(?::\\d\\d(?:\\.\\d+)?)?))?\\s*(Z|UTC|([+-])([01]\\d|2[0-3])(?::?([0-5]\\d))?)?$";
+const PARTS: &str = "['date', 'time', 'zone', 'sign', 'hours', 'minutes']";
 
 /// Characters of a time down to the microsecond; finer digits go.
 const MICROSECOND: usize = "00:00:00.000000".len();
 
-/// A part of a timestamp's text; empty where there is none.
-fn part(text: &str, group: u8) -> String {
-    format!(
-        "regexp_extract(trim({text}), '^(\\d{{4}}-\\d\\d-\\d\\d)([T ](\\d\\d:\\d\\d(:\\d\\d(\\.\\d+)?)?))?\\s*(Z|UTC|([+-])([01]\\d|2[0-3])(?::?([0-5]\\d))?)?$', {group})"
-    )
+/// The parts of a timestamp's text, each empty where there is none.
+fn parts(text: &str) -> String {
+    format!("regexp_extract(trim({text}), '{TIMESTAMP}', {PARTS})")
 }
 
-/// The moment as written, less its offset; so that no session's zone has a say.
+/// The moment as written, less its offset; so that no session's zone has a say. The parts are bound to a name, for a
+/// pattern that is written out at each use is planned and searched each time.
 fn timestamp(text: &str) -> String {
-    let part = |group: u8| part(text, group);
-    let number = |group: u8| format!("coalesce(TRY_CAST(nullif({}, '') AS BIGINT), 0)", part(group));
+    let number = |part: &str| format!("coalesce(TRY_CAST(nullif(written.{part}, '') AS BIGINT), 0)");
     format!(
-        "CAST(TRY_CAST({date} || ' ' || CASE length({time}) WHEN 0 THEN '00:00:00' WHEN 5 THEN {time} || ':00' ELSE left({time}, {MICROSECOND}) END AS TIMESTAMP)
-          - CASE {sign} WHEN '-' THEN -1 ELSE 1 END * to_minutes({hours} * 60 + {minutes}) AS TIMESTAMP) AT TIME ZONE 'UTC'",
-        date = part(DATE),
-        time = part(TIME),
-        sign = part(SIGN),
-        hours = number(HOURS),
-        minutes = number(MINUTES),
+        "list_transform([{parts}], lambda written:
+          CAST(TRY_CAST(written.date || ' ' || CASE length(written.time) WHEN 0 THEN '00:00:00' WHEN 5 THEN written.time || ':00' ELSE left(written.time, {MICROSECOND}) END AS TIMESTAMP)
+          - CASE written.sign WHEN '-' THEN -1 ELSE 1 END * to_minutes({hours} * 60 + {minutes}) AS TIMESTAMP) AT TIME ZONE 'UTC')[1]",
+        parts = parts(text),
+        hours = number("hours"),
+        minutes = number("minutes"),
     )
 }
