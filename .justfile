@@ -18,7 +18,7 @@ demo *arguments:
 check:
     scripts/test
 
-# Run some parts of it: format lint arrows rust docs python pit demo
+# Run some parts of it: format lint arrows rust docs python pit doors demo
 part +names:
     scripts/test {{names}}
 
