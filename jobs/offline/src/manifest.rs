@@ -16,18 +16,14 @@ macro_rules! queries {
 
 queries! {
     LOCK_HEAD = "head/lock.sql",
-    ADVANCE_HEAD = "head/advance.sql",
-    FIND_COMMIT = "commit/find.sql",
-    INSERT_COMMIT = "commit/insert.sql",
+    PUBLISH = "commit/publish.sql",
     LIST_COMMITS = "commit/list.sql",
-    INSERT_FILES = "file/insert.sql",
     LIST_FILES = "file/list.sql",
     END_FILES = "file/end.sql",
     LIST_ENDED = "file/ended.sql",
     FORGET_FILES = "file/forget.sql",
     KNOWN_FILES = "file/known.sql",
     EXTEND_FILES = "file/extend.sql",
-    NAME_TABLE = "table/name.sql",
     TABLE_KEYS = "table/keys.sql",
     FRAGMENTED_TABLES = "table/fragmented.sql",
 }
@@ -60,41 +56,27 @@ pub(crate) async fn publish(
 ) -> Result<(Version, bool), Error> {
     let Publication { table, job_key, kind, files, commits } = publication;
     lock_head(connection).await?;
-    let earlier = sqlx::query_scalar::<_, Version>(FIND_COMMIT).bind(table.as_str()).bind(job_key);
-    if let Some(version) = earlier.fetch_optional(&mut *connection).await? {
-        return Ok((version, false));
-    }
     let keys = files.first().map(|file| file.keys.clone()).unwrap_or_default();
-    let named = sqlx::query_scalar(NAME_TABLE).bind(table.as_str()).bind(keys);
-    let table_id: i64 = named.fetch_one(&mut *connection).await?;
-    let version: Version = sqlx::query_scalar(ADVANCE_HEAD).fetch_one(&mut *connection).await?;
     let rows: i64 = if *kind == CommitKind::Append { files.iter().map(|file| file.rows).sum() } else { 0 };
-    sqlx::query(INSERT_COMMIT)
-        .bind(version)
-        .bind(table_id)
+    let of_file = |place: usize| commits.get(place).copied();
+    let least = |range: &Option<(Time, Time)>| range.map(|(least, _)| least);
+    let greatest = |range: &Option<(Time, Time)>| range.map(|(_, greatest)| greatest);
+    let published = sqlx::query_as(PUBLISH)
+        .bind(table.as_str())
+        .bind(keys)
         .bind(job_key)
         .bind(kind.as_str())
         .bind(rows)
-        .execute(&mut *connection)
-        .await?;
-    let of_file = |place: usize| commits.get(place).copied().unwrap_or((version, version));
-    let least = |range: &Option<(Time, Time)>| range.map(|(least, _)| least);
-    let greatest = |range: &Option<(Time, Time)>| range.map(|(_, greatest)| greatest);
-    sqlx::query(INSERT_FILES)
-        .bind(table_id)
-        .bind(version)
-        .bind((0..files.len()).map(|place| of_file(place).0).collect::<Vec<_>>())
-        .bind((0..files.len()).map(|place| of_file(place).1).collect::<Vec<_>>())
+        .bind((0..files.len()).map(|place| of_file(place).map(|(first, _)| first)).collect::<Vec<_>>())
+        .bind((0..files.len()).map(|place| of_file(place).map(|(_, last)| last)).collect::<Vec<_>>())
         .bind(files.iter().map(|file| file.path.clone()).collect::<Vec<_>>())
         .bind(files.iter().map(|file| file.rows).collect::<Vec<_>>())
         .bind(files.iter().map(|file| file.size_bytes).collect::<Vec<_>>())
         .bind(files.iter().map(|file| least(&file.valid_at)).collect::<Vec<_>>())
         .bind(files.iter().map(|file| greatest(&file.valid_at)).collect::<Vec<_>>())
         .bind(files.iter().map(|file| least(&file.created_at)).collect::<Vec<_>>())
-        .bind(files.iter().map(|file| greatest(&file.created_at)).collect::<Vec<_>>())
-        .execute(&mut *connection)
-        .await?;
-    Ok((version, true))
+        .bind(files.iter().map(|file| greatest(&file.created_at)).collect::<Vec<_>>());
+    Ok(published.fetch_one(connection).await?)
 }
 
 pub(crate) async fn end_files(

@@ -132,7 +132,9 @@ impl Lake {
     /// [`digest`] on a connection of the lake's.
     pub async fn digest(&self, input: ChunkInput, source: Source, stamp: Stamp) -> Result<Digest, Error> {
         let doing = format!("digesting a chunk for source `{}`", source.name);
-        self.duck.run_kept(doing, move |session| Ok(digest(session.connection()?, input, &source, stamp)?)).await
+        self.duck
+            .run_kept(doing, move |session| Ok(digest(session.connection()?, input, &source, stamp)?))
+            .await
     }
 
     /// Dead letters of a source that are left, with their uploads: newest upload first, then in the file's order.
