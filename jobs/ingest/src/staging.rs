@@ -40,10 +40,15 @@ impl Staging {
         let mut local = Local::new()?;
         for part in chain(&self.parts(claim).await?) {
             let bytes = self.blobs.get_at(&part.path).await?;
-            local.add(&bytes[usize::try_from(local.size - part.start).unwrap_or(bytes.len()).min(bytes.len())..])?;
+            local.add(
+                &bytes[usize::try_from(local.size - part.start).unwrap_or(bytes.len()).min(bytes.len())..],
+            )?;
         }
         if local.size < claim.size_bytes {
-            return Err(Error::Mismatch(format!("{} of {} bytes have arrived", local.size, claim.size_bytes)));
+            return Err(Error::Mismatch(format!(
+                "{} of {} bytes have arrived",
+                local.size, claim.size_bytes
+            )));
         }
         match local.checked(claim) {
             Err(error @ Error::Mismatch(_)) => {

@@ -173,7 +173,7 @@ impl Value {
                 Self::Float(float)
             }
             Type::Bool => Self::Bool(text.parse().map_err(|_| wrong())?),
-            Type::Date => Self::Date(text.parse().map_err(|_| wrong())?),
+            Type::Date => Self::Date(parse_day(text).ok_or_else(wrong)?),
             Type::Timestamp => Self::Timestamp(parse_time(text).ok_or_else(wrong)?),
         })
     }
@@ -187,14 +187,36 @@ const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 pub fn parse_time(text: &str) -> Option<Time> {
     let zoned = chrono::DateTime::parse_from_rfc3339(text).ok().map(|time| time.to_utc());
     let naive = || {
+        let shape = match text.len() {
+            10 => "0000-00-00",
+            16 => "0000-00-00 00:00",
+            _ => "0000-00-00 00:00:00",
+        };
+        has_shape(text.as_bytes().get(..shape.len())?, shape.as_bytes()).then_some(())?;
         ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"]
             .iter()
             .find_map(|format| chrono::NaiveDateTime::parse_from_str(text, format).ok())
-            .or_else(|| text.parse::<NaiveDate>().ok().and_then(|day| day.and_hms_opt(0, 0, 0)))
+            .or_else(|| parse_day(text).and_then(|day| day.and_hms_opt(0, 0, 0)))
             .map(|naive| naive.and_utc())
     };
     let time = zoned.or_else(naive).filter(|time| time.timestamp_subsec_nanos() < 1_000_000_000)?;
     Time::from_timestamp_micros(time.timestamp_micros()).filter(|time| (1..=9999).contains(&time.year()))
+}
+
+/// A day of the years 1 to 9999, as in files: `2024-05-02`.
+pub fn parse_day(text: &str) -> Option<NaiveDate> {
+    let day = has_shape(text.as_bytes(), b"0000-00-00").then(|| text.parse().ok())?;
+    day.filter(|day: &NaiveDate| (1..=9999).contains(&day.year()))
+}
+
+/// Whether text has digits where `shape` has zeros, and its other characters; a blank stands for any.
+fn has_shape(text: &[u8], shape: &[u8]) -> bool {
+    let fits = |(byte, like): (&u8, &u8)| match like {
+        b'0' => byte.is_ascii_digit(),
+        b' ' => true,
+        _ => byte == like,
+    };
+    text.len() == shape.len() && text.iter().zip(shape).all(fits)
 }
 
 fn shorten(text: &str) -> String {
@@ -340,5 +362,27 @@ mod tests {
         assert_eq!(micros("1970-01-01T00:00:00.0000019Z"), Some(1_000));
         assert_eq!(micros("1969-12-31T23:59:59.9999999Z"), Some(-1_000));
         assert_eq!(micros("2016-12-31T23:59:60Z"), None);
+    }
+
+    #[test]
+    fn a_day_and_an_instant_are_written_in_full_in_the_years_that_every_store_holds() {
+        let day = |text| Value::parse(text, Type::Date).map_err(|error| error.to_string());
+        assert_eq!(day("9999-12-31").unwrap().to_string(), "9999-12-31");
+        for text in ["+10000-01-01", "0000-12-31", "-0001-01-01", "2024-5-2", " 2024-05-02", "2024-05-02 "] {
+            assert_eq!(day(text), Err(format!("expected date, got `{text}`")));
+            assert_eq!(parse_time(text), None, "{text}");
+        }
+        for text in ["2024-05-02T5:03", "2024-5-2 05:03:00", "2024-05-02 05:03:7", "2024-05-02é"] {
+            assert_eq!(parse_time(text), None, "{text}");
+        }
+        let minutes = |text| parse_time(text).map(|time| time.to_rfc3339());
+        for text in [
+            "2024-05-02T05:03",
+            "2024-05-02 05:03:00",
+            "2024-05-02 05:03:00.000000",
+            "2024-05-02T07:03:00+02:00",
+        ] {
+            assert_eq!(minutes(text).as_deref(), Some("2024-05-02T05:03:00+00:00"), "{text}");
+        }
     }
 }

@@ -70,6 +70,7 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/v1/models", get(models::list))
         .route("/v1/models/{model}", get(models::show))
         .route("/v1/models/{model}/entity", get(models::entity))
+        .route("/v1/models/{model}/request", get(models::request))
         .route("/v1/models/{model}/promote", post(models::promote))
         .route("/v1/models/{model}/rollback", post(models::rollback))
         .route("/v1/monitors", get(monitors::list))

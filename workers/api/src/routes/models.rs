@@ -1,6 +1,6 @@
 //! Models: versions, aliases, figures, and who serves them.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use axum::extract::{Path, State};
 use serde::Deserialize;
@@ -21,6 +21,9 @@ use crate::{
 
 /// How long Redis is waited for.
 const REPLICAS_MAX: Duration = Duration::from_secs(2);
+
+/// What cures a value of another type than its column's.
+const ACCEPTED: &str = "`tidemill explain TM0833` lists what is accepted";
 
 /// `GET /v1/models`
 pub(super) async fn list(State(api): State<Api>) -> Answer {
@@ -185,6 +188,34 @@ pub(super) async fn entity(
     let given: Value = serde_json::from_str(&query.entity)
         .map_err(|error| ApiError::invalid(Fault::coded(116, format!("the entity is not JSON: {error}"))))?;
     one(entity::named(entity, &entity::keys(entity, &given)?))
+}
+
+#[derive(Deserialize)]
+pub(super) struct RequestOf {
+    /// JSON: an object of texts by column.
+    request: String,
+}
+
+/// `GET /v1/models/{model}/request`: request columns by name, typed as the model declares them. A column that it doesn't
+/// declare stays text: whoever predicts says so.
+pub(super) async fn request(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    Asked(query): Asked<RequestOf>,
+) -> Answer {
+    let objects = api.stores.catalog.objects().await?;
+    let model = known(&objects, &name)?;
+    let malformed =
+        |error| ApiError::invalid(Fault::coded(116, format!("the request columns are not texts: {error}")));
+    let given: BTreeMap<String, String> = serde_json::from_str(&query.request).map_err(malformed)?;
+    let typed = given.into_iter().map(|(column, text)| {
+        let Some(ty) = model.request.get(&column) else { return Ok((column, Value::from(text))) };
+        let value = tidemill_spec::Value::parse(&text, *ty).map_err(|error| {
+            ApiError::invalid(Fault::coded(833, format!("`{column}`: {error}")).hint(ACCEPTED))
+        })?;
+        Ok((column, value.to_json()))
+    });
+    one(typed.collect::<Result<Map<_, _>, ApiError>>()?)
 }
 
 fn known<'o>(objects: &'o Objects, name: &str) -> Result<&'o Model, ApiError> {

@@ -42,6 +42,7 @@ const ROUTES: [&str; 38] = [
     "/v1/models",
     "/v1/models/*",
     "/v1/models/*/entity",
+    "/v1/models/*/request",
     "/v1/models/*/promote",
     "/v1/models/*/rollback",
     "/v1/monitors/*",

@@ -24,11 +24,11 @@ pub(crate) async fn predict(session: &Session, args: PredictArgs) -> Done {
                 "write --request NAME=VALUE",
             ));
         };
-        request.insert(name.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| Value::from(value)));
+        request.insert(name.to_owned(), Value::from(value));
     }
     let mut body = json!({ "entities": [entity], "want_features": args.features });
     if !request.is_empty() {
-        body["request"] = json!([request]);
+        body["request"] = json!([columns(session, &args.model, request).await?]);
     }
     if let Some(version) = args.version {
         body["version"] = version.into();
@@ -45,6 +45,12 @@ pub(crate) async fn predict(session: &Session, args: PredictArgs) -> Done {
 async fn keys(session: &Session, args: &PredictArgs) -> Result<Value, Failure> {
     let query = [("entity", Some(entity::parse(&args.entity)?.to_string()))];
     session.client.query(&format!("/v1/models/{}/entity", segment(&args.model)), &query).await
+}
+
+/// Request columns by name, typed as the model declares them.
+async fn columns(session: &Session, model: &str, given: Map<String, Value>) -> Result<Value, Failure> {
+    let query = [("request", Some(Value::Object(given).to_string()))];
+    session.client.query(&format!("/v1/models/{}/request", segment(model)), &query).await
 }
 
 /// Values in one line; a class with its probabilities and a vector each in a line of its own.
