@@ -27,7 +27,7 @@ pub use datasets::{Dataset, DatasetPart, DatasetPartRef, DatasetRow};
 pub use error::Error;
 pub use lineage::{Edge, EdgeRow, Node};
 pub use models::{AliasMove, ModelAlias, ModelMetric, ModelVersion, ModelVersionRow};
-pub use monitors::{Incident, Notified, ScanRow};
+pub use monitors::{Incident, IncidentSubject, Notified, ScanRow};
 pub use objects::ObjectVersion;
 pub use positions::Position;
 pub use replies::Claim;

@@ -1,7 +1,9 @@
-//! What monitors found: scanned windows, incidents, and who was told.
+//! What monitors found: scanned windows, incidents, and who was told; and live models that don't answer.
 //!
-//! Written by `monitor`, all three in one transaction. A monitor has at most one open incident; a window scanned again
-//! is never told twice.
+//! Written by `monitor`, all three in one transaction. A monitor has at most one open incident, and so has a model; a
+//! window scanned again is never told twice.
+
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -31,20 +33,21 @@ pub struct ScanRow {
     pub scanned_at: Time,
 }
 
-/// What a monitor found.
+/// Something that needs someone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Incident {
     /// Its id; receivers tell repeated deliveries by it.
     pub id: IncidentId,
-    /// The monitor.
-    pub monitor: String,
+    /// What it is about: the field `monitor` or the field `model`.
+    #[serde(flatten)]
+    pub subject: IncidentSubject,
     /// `open` or `closed`.
     pub state: String,
-    /// First instant of the first failing window.
-    pub from: Time,
+    /// First instant of a monitor's first failing window.
+    pub from: Option<Time>,
     /// First instant after the last one.
-    pub to: Time,
-    /// The failing checks of the last one.
+    pub to: Option<Time>,
+    /// The failing checks of the last one; or which versions of the model fail, where and why.
     pub summary: String,
     /// When, real time.
     pub opened_at: Time,
@@ -53,6 +56,26 @@ pub struct Incident {
     /// Who was told of it, or still has to be.
     #[serde(default)]
     pub notified: Vec<Notified>,
+}
+
+/// What an incident is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IncidentSubject {
+    /// What this monitor found.
+    Monitor(String),
+    /// This live model doesn't answer.
+    Model(String),
+}
+
+/// `drift`, or `model late_flight`.
+impl fmt::Display for IncidentSubject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Monitor(monitor) => f.write_str(monitor),
+            Self::Model(model) => write!(f, "model {model}"),
+        }
+    }
 }
 
 /// A notifier of an incident.
@@ -65,8 +88,18 @@ pub struct Notified {
 }
 
 type ScanColumns = (String, Time, Time, String, sqlx::types::Json<Json>, Time);
-type IncidentColumns =
-    (Uuid, String, String, Time, Time, String, Time, Option<Time>, sqlx::types::Json<Vec<Notified>>);
+type IncidentColumns = (
+    Uuid,
+    Option<String>,
+    Option<String>,
+    String,
+    Option<Time>,
+    Option<Time>,
+    String,
+    Time,
+    Option<Time>,
+    sqlx::types::Json<Vec<Notified>>,
+);
 
 impl Catalog {
     /// Keeps what was said of a window. Safe to repeat: the last scan of it counts.
@@ -125,6 +158,38 @@ impl Catalog {
             .execute(tx.conn())
             .await?;
         Ok(closed.rows_affected() > 0)
+    }
+
+    /// The incident of a live model that doesn't answer, and whether it is new. Safe to repeat: the last summary counts.
+    pub async fn open_model_incident(
+        &self,
+        tx: &mut Tx,
+        model: &str,
+        summary: &str,
+    ) -> Result<(IncidentId, bool), Error> {
+        let fresh = IncidentId::generate();
+        let (id,): (Uuid,) = sqlx::query_as(include_str!("../queries/monitor/open_model_incident.sql"))
+            .bind(fresh.as_uuid())
+            .bind(model)
+            .bind(summary)
+            .fetch_one(tx.conn())
+            .await?;
+        Ok((id.into(), id == fresh.as_uuid()))
+    }
+
+    /// Closes the model's incident, if one is open.
+    pub async fn close_model_incident(&self, tx: &mut Tx, model: &str) -> Result<bool, Error> {
+        let close = "UPDATE catalog.incident SET state = 'closed', closed_at = now()
+                     WHERE model = $1 AND state = 'open'";
+        let closed = sqlx::query(close).bind(model).execute(tx.conn()).await?;
+        Ok(closed.rows_affected() > 0)
+    }
+
+    /// What the open incidents of models say, by model.
+    pub async fn open_model_incidents(&self) -> Result<BTreeMap<String, String>, Error> {
+        let select = "SELECT model, summary FROM catalog.incident WHERE state = 'open' AND model IS NOT NULL";
+        let rows: Vec<(String, String)> = sqlx::query_as(select).fetch_all(self.pool()).await?;
+        Ok(rows.into_iter().collect())
     }
 
     /// Writes down that somebody has to be told of an incident.
@@ -194,18 +259,13 @@ impl Catalog {
         Ok(windows)
     }
 
-    /// Incidents of one monitor, or of all, newest first.
+    /// Incidents of one monitor, or all, those of models too; newest first.
     pub async fn incidents(&self, monitor: Option<&str>) -> Result<Vec<Incident>, Error> {
         let rows: Vec<IncidentColumns> = sqlx::query_as(include_str!("../queries/monitor/incidents.sql"))
             .bind(monitor)
             .fetch_all(self.pool())
             .await?;
-        let incident = |columns: IncidentColumns| {
-            let (id, monitor, state, from, to, summary, opened_at, closed_at, notified) = columns;
-            let (id, notified) = (id.into(), notified.0);
-            Incident { id, monitor, state, from, to, summary, opened_at, closed_at, notified }
-        };
-        Ok(rows.into_iter().map(incident).collect())
+        rows.into_iter().map(incident).collect()
     }
 
     /// One incident.
@@ -216,4 +276,15 @@ impl Catalog {
 
 fn scan((monitor, from, to, status, sqlx::types::Json(body), scanned_at): ScanColumns) -> ScanRow {
     ScanRow { monitor, from, to, status, body, scanned_at }
+}
+
+fn incident(columns: IncidentColumns) -> Result<Incident, Error> {
+    let (id, monitor, model, state, from, to, summary, opened_at, closed_at, notified) = columns;
+    let subject = match (monitor, model) {
+        (Some(monitor), None) => IncidentSubject::Monitor(monitor),
+        (None, Some(model)) => IncidentSubject::Model(model),
+        _ => return Err(Error::inconsistent(format!("incident {id}: neither a monitor's nor a model's"))),
+    };
+    let (id, notified) = (id.into(), notified.0);
+    Ok(Incident { id, subject, state, from, to, summary, opened_at, closed_at, notified })
 }

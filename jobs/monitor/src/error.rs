@@ -67,6 +67,9 @@ pub enum Error {
     /// The engine could not be read or written.
     #[error("engine")]
     Store(#[from] tidemill_store::Error),
+    /// Redis could not be asked.
+    #[error("redis")]
+    Online(#[from] tidemill_online::Error),
     /// The lake, or a file, could not be read.
     #[error("lake")]
     Lake(#[from] tidemill_offline::Error),
@@ -149,6 +152,7 @@ impl From<Error> for JobError {
         match error {
             Error::Catalog(error) => error.into(),
             Error::Store(error) => error.into(),
+            Error::Online(error) => error.into(),
             Error::Lake(error) => error.into(),
             Error::Blobs(error) => error.into(),
             Error::Registry(error) => (*error).into(),

@@ -5,7 +5,8 @@
 //! from counts), [`verdict`] and `judge` (what they mean), [`window`] (which instants), [`compare`] (two tables or
 //! files, without a server), all of them pure; then [`jobs`]: `monitor.scan` reads a window (`subject`: a model's, as
 //! serving saw it; `table`: a source's or view's), writes what it found in one transaction and leaves a page (`report`);
-//! `notify` delivers it, where `webhooks` allows. [`start_scan`] and [`MonitorTicks`] start scans. Formulas: `docs/reference/drift.md`.
+//! `notify` delivers it, where `webhooks` allows. [`start_scan`] and [`MonitorTicks`] start scans. [`ModelWatch`] opens incidents
+//! of live models that don't answer. Formulas: `docs/reference/drift.md`.
 
 mod arrival;
 mod champion;
@@ -22,6 +23,7 @@ pub mod measure;
 mod notify;
 mod report;
 mod scan;
+mod silent;
 mod start;
 mod subject;
 mod table;
@@ -38,6 +40,7 @@ pub use judge::{CheckResult, shown};
 pub use list::{MonitorHistory, MonitorRow, monitor, monitors};
 pub use measure::Distances;
 pub use scan::Scan;
+pub use silent::ModelWatch;
 pub use start::{MonitorTicks, start_scan};
 pub use tidemill_registry::Deps;
 pub use verdict::Verdict;

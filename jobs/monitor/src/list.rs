@@ -1,7 +1,7 @@
 //! What people ask: which monitors there are, how they fare, what each window said.
 
 use serde::Serialize;
-use tidemill_catalog::{Catalog, Incident, ScanRow};
+use tidemill_catalog::{Catalog, Incident, IncidentSubject, ScanRow};
 use tidemill_core::IncidentId;
 use tidemill_spec::Monitor;
 
@@ -35,7 +35,8 @@ pub async fn monitors(catalog: &Catalog) -> Result<Vec<MonitorRow>, Error> {
     let incidents = catalog.incidents(None).await?;
     let mut rows = Vec::new();
     for (name, monitor) in catalog.objects().await?.monitors {
-        let open = |incident: &&Incident| incident.monitor == name && incident.state == "open";
+        let own = IncidentSubject::Monitor(name.clone());
+        let open = |incident: &&Incident| incident.subject == own && incident.state == "open";
         let incident = incidents.iter().find(open).map(|incident| incident.id);
         let last_scan = catalog.scans(&name, Some(1)).await?.into_iter().next();
         rows.push(MonitorRow { monitor, last_scan, incident });

@@ -8,10 +8,11 @@ use std::{net::SocketAddr, time::Duration};
 use reqwest::Url;
 use serde_json::{Value as Json, json};
 use tidemill_catalog::{Catalog, Incident};
-use tidemill_core::{AttemptPolicy, Fault, JobError, Kind, RetryPolicy};
+use tidemill_core::{AttemptPolicy, Fault, IncidentId, JobError, Kind, RetryPolicy};
 use tidemill_registry::Deps;
-use tidemill_runtime::{Context, Job, Outcome};
+use tidemill_runtime::{Context, Job, Outcome, job_new};
 use tidemill_spec::args::{NOTIFY, Notify};
+use tidemill_store::{NewJob, Tx};
 
 use crate::{Error, Webhooks};
 
@@ -63,17 +64,36 @@ impl Job for NotifyJob {
     }
 }
 
+/// Writes down who has to be told of a new incident; the jobs that do it.
+pub(crate) async fn notifications<'n>(
+    catalog: &Catalog,
+    tx: &mut Tx,
+    incident: IncidentId,
+    notifiers: impl IntoIterator<Item = &'n String>,
+) -> Result<Vec<NewJob>, tidemill_catalog::Error> {
+    let mut jobs = Vec::new();
+    for notifier in notifiers {
+        catalog.put_notification(tx, incident, notifier).await?;
+        let key = Some(format!("{NOTIFY}/{incident}/{notifier}"));
+        jobs.push(NewJob { key, ..job_new(NOTIFY, &Notify { incident, notifier: notifier.clone() }) });
+    }
+    Ok(jobs)
+}
+
 /// What a receiver gets: a line for people (`text`, which chat rooms show), the incident, and what the newest scan of it
-/// found.
+/// found; nobody scans a model that doesn't answer.
 async fn body(catalog: &Catalog, incident: &Incident) -> Result<Json, Error> {
     let mut scan = catalog.scan_of_incident(incident.id).await?.map(|scan| scan.body).unwrap_or_default();
     if let Some(fields) = scan.as_object_mut() {
         // Histograms belong to the report.
         fields.remove("columns");
     }
-    let Incident { monitor, from, to, summary, .. } = incident;
-    let window = format!("{} to {}", from.to_rfc3339(), to.to_rfc3339());
-    Ok(json!({ "text": format!("{monitor}: {summary} ({window})"), "incident": incident, "scan": scan }))
+    let Incident { subject, from, to, summary, opened_at, .. } = incident;
+    let when = match (from, to) {
+        (Some(from), Some(to)) => format!("{} to {}", from.to_rfc3339(), to.to_rfc3339()),
+        _ => format!("since {}", opened_at.to_rfc3339()),
+    };
+    Ok(json!({ "text": format!("{subject}: {summary} ({when})"), "incident": incident, "scan": scan }))
 }
 
 /// Posts a body; anything but success is an error. The address is a secret, so it is in no message.

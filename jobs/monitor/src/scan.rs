@@ -10,12 +10,11 @@ use tidemill_blobs::BlobRef;
 use tidemill_core::{IncidentId, JobError, Kind, Time};
 use tidemill_offline::Version;
 use tidemill_registry::Deps;
-use tidemill_runtime::{Context, Job, Outcome, job_new};
+use tidemill_runtime::{Context, Job, Outcome};
 use tidemill_spec::{
     Monitor, MonitorTarget, Objects,
-    args::{MONITOR_SCAN, MonitorScan, NOTIFY, Notify},
+    args::{MONITOR_SCAN, MonitorScan},
 };
-use tidemill_store::{NewJob, Tx};
 use tidemill_training::wait;
 
 use crate::{
@@ -23,6 +22,7 @@ use crate::{
     arrival::{Sources, awaited},
     champion::serving,
     judge::{Facts, judge_all, mean},
+    notify::notifications,
     report,
     subject::{self, Champion, PREDICTION, Pin},
     table,
@@ -259,7 +259,7 @@ impl ScanJob {
                 catalog.open_incident(&mut tx, &monitor.name, window, &summary(&scan)).await?;
             scan.incident = Some(incident);
             if fresh {
-                told = self.notifications(monitor, incident, &mut tx).await?;
+                told = notifications(catalog, &mut tx, incident, &monitor.notify).await?;
             }
         }
         let outputs = serde_json::to_value(&scan).map_err(JobError::discard)?;
@@ -272,21 +272,6 @@ impl ScanJob {
         }
         cx.enqueue(&mut tx, &told).await?;
         cx.commit(tx, outputs).await
-    }
-
-    async fn notifications(
-        &self,
-        monitor: &Monitor,
-        incident: IncidentId,
-        tx: &mut Tx,
-    ) -> Result<Vec<NewJob>, JobError> {
-        let mut jobs = Vec::new();
-        for notifier in &monitor.notify {
-            self.deps.catalog.put_notification(tx, incident, notifier).await?;
-            let key = Some(format!("{NOTIFY}/{incident}/{notifier}"));
-            jobs.push(NewJob { key, ..job_new(NOTIFY, &Notify { incident, notifier: notifier.clone() }) });
-        }
-        Ok(jobs)
     }
 }
 

@@ -1,8 +1,9 @@
 //! What somebody must look after: jobs of dead workers, due schedules, a Redis that came back empty or never got the live
-//! set, and the lake's files. Safe to run in several processes: each part is idempotent.
+//! set, live models that don't answer, and the lake's files. Safe to run in several processes: each part is idempotent.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
+use tidemill_monitor::ModelWatch;
 use tidemill_runtime::{Maintenance, MaintenanceOptions};
 use tidemill_store::NewJob;
 use tokio::time::{MissedTickBehavior, interval};
@@ -12,6 +13,8 @@ use crate::{Api, error::ApiError, ticks::Ticks};
 
 /// How often Redis is compared with the lake and the catalog.
 const LOOK_AT_REDIS: Duration = Duration::from_secs(2);
+/// How often serving processes are asked whether the live models answer.
+const LOOK_AT_MODELS: Duration = Duration::from_secs(2);
 /// How often the lake is searched for tables with many small files.
 const LOOK_AT_LAKE: Duration = Duration::from_secs(60);
 /// How often files that nobody reads are deleted.
@@ -21,7 +24,7 @@ const COLLECT_GARBAGE: Duration = Duration::from_hours(6);
 pub(crate) async fn keep(api: Api, shutdown: CancellationToken) {
     let ticks = Arc::new(Ticks::new(&api.stores));
     let maintenance = Maintenance::new(api.stores.store.clone(), MaintenanceOptions::default(), ticks);
-    let stores = async { tokio::join!(keep_stores(&api), keep_live(&api)) };
+    let stores = async { tokio::join!(keep_stores(&api), keep_live(&api), keep_models(&api)) };
     tokio::join!(maintenance.run(shutdown.clone()), shutdown.run_until_cancelled(stores));
 }
 
@@ -37,6 +40,24 @@ async fn keep_live(api: &Api) -> Infallible {
             Err(error) => tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "the live set could not be looked after; trying again"
+            ),
+        }
+    }
+}
+
+/// Opens and closes the incidents of live models that don't answer, for ever.
+async fn keep_models(api: &Api) -> Infallible {
+    let mut looks = interval(LOOK_AT_MODELS);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut watch = ModelWatch::default();
+    loop {
+        looks.tick().await;
+        match watch.look(&api.stores.catalog, &api.stores.online, api.wall()).await {
+            Ok(false) => {}
+            Ok(true) => api.stores.store.wake().await,
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "whether the live models answer could not be looked after; trying again"
             ),
         }
     }

@@ -1,6 +1,7 @@
--- Incidents of one monitor, or of all, newest first; with who was or has to be told.
+-- Incidents of one monitor, or all, those of models too, newest first; with who was or has to be told.
 SELECT
-    one.id, one.monitor, one.state, one.window_from, one.window_to, one.summary, one.opened_at, one.closed_at,
+    one.id, one.monitor, one.model, one.state, one.window_from, one.window_to, one.summary, one.opened_at,
+    one.closed_at,
     coalesce(
         (
             SELECT

@@ -36,7 +36,7 @@ async fn a_receiver_that_was_away_gets_the_incident_once_it_is_back() {
     // The next failing window is the same incident.
     assert_eq!(world.scan("quality", 21, 26).await.incident, scan.incident);
     let [grown] = &world.incidents("quality").await[..] else { panic!("one incident") };
-    assert_eq!((grown.from, grown.to), (day(16), day(26)));
+    assert_eq!((grown.from, grown.to), (Some(day(16)), Some(day(26))));
     assert_eq!(world.webhook.asked().len(), 5);
 }
 

@@ -49,7 +49,7 @@ const RESULTS: &[output::Column] = &[
 
 const INCIDENTS: &[output::Column] = &[
     text("INCIDENT", "/id"),
-    text("MONITOR", "/monitor"),
+    text("SUBJECT", "").by(subject),
     text("STATE", "/state"),
     text("OPENED", "/opened_at").by(instant),
     text("FROM", "/from").by(instant),
@@ -153,6 +153,14 @@ fn show(page: &Value) -> String {
     ]) + &output::section("windows", &page["scans"], SCANS)
         + &output::section("checks of the newest window", &newest, RESULTS)
         + &output::section("incidents", &page["incidents"], INCIDENTS)
+}
+
+/// What an incident is about: the monitor that found it, or `model late_flight`.
+pub(crate) fn subject(incident: &Value) -> String {
+    match &incident["model"] {
+        Value::Null => plain(&incident["monitor"]),
+        model => format!("model {}", plain(model)),
+    }
 }
 
 /// `model late_flight`

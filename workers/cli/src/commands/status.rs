@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::{
     Session,
     features::{failed, stored},
+    monitors::subject,
 };
 use crate::{
     failure::Done,
@@ -60,9 +61,11 @@ fn page(status: &Value) -> String {
             .filter(|view| !view["failed"].is_null())
             .map(|view| ("failed", format!("✗ view {}: {}", plain(&view["view"]), failed(view)))),
     );
-    head.extend(rows("incidents").iter().map(|incident| {
-        ("incident", format!("! {}: {}", plain(&incident["monitor"]), plain(&incident["summary"])))
-    }));
+    head.extend(
+        rows("incidents").iter().map(|incident| {
+            ("incident", format!("! {}: {}", subject(incident), plain(&incident["summary"])))
+        }),
+    );
     head.extend(serving(&status["serving"]).into_iter().map(|line| ("serving", line)));
     let sources = [
         text("SOURCE", "/name"),
@@ -133,7 +136,10 @@ mod tests {
             "queue": [{ "kind": "python", "running": 1, "available": 2, "scheduled": 0 }],
             "away": [{ "store": "redis", "error": "redis did not answer: connection refused", "meaning": "jobs wait" }],
             "running": [run("run_1")], "failed": [run("run_2")],
-            "incidents": [{ "monitor": "drift", "summary": "psi prediction 0.36 (limit 0.2)" }],
+            "incidents": [
+                { "monitor": "drift", "summary": "psi prediction 0.36 (limit 0.2)" },
+                { "model": "late", "summary": "version 2 at 127.0.0.1:7436: [TM0707] No module named 'shape'" },
+            ],
             "sources": [{ "name": "weather", "rows": 10_854, "dead_letters": 0, "newest_event": null }],
             "views": [{ "view": "origin_load", "kind": "windows", "version": 1, "offline_rows": 54_000, "status": "stale",
                         "age_seconds": 90_000.0, "commits_behind": 1 }],
