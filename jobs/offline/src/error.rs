@@ -67,7 +67,7 @@ impl Error {
                     None => fault,
                 }
             }
-            Self::Rows(error @ tidemill_rows::Error::Io(_)) => Fault::from_error(error),
+            Self::Rows(error @ tidemill_rows::Error::Io { .. }) => Fault::from_error(error),
             Self::Rows(error) => {
                 let message = || error.to_string();
                 match error {
@@ -96,7 +96,9 @@ impl Error {
 impl From<Error> for JobError {
     fn from(error: Error) -> Self {
         match error {
-            Error::Rows(tidemill_rows::Error::Io(ref source)) => Cause::of_io(source).verdict(error.fault()),
+            Error::Rows(tidemill_rows::Error::Io { ref source, .. }) => {
+                Cause::of_io(source).verdict(error.fault())
+            }
             Error::Invalid(_) | Error::Rows(_) | Error::TooLong { .. } => Self::Discard(error.fault()),
             Error::Query { ref source, .. } | Error::UsersQuery(ref source) if !may_pass(source) => {
                 Self::Discard(error.fault())

@@ -2,7 +2,6 @@
 
 use std::{
     fs::File,
-    io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -34,7 +33,7 @@ pub(crate) async fn read(
         let (_, part) = deps.catalog.dataset_part(part).await?;
         let path = deps.blobs.fetch(&part.path).await?;
         let read = move || {
-            let file = File::open(path).map_err(tidemill_rows::Error::from)?;
+            let file = File::open(&path).map_err(|error| tidemill_rows::Error::from(error).of_file(&path))?;
             tidemill_rows::parquet::read_each(file, take)
         };
         return Ok(tokio::task::spawn_blocking(read).await.map_err(JobError::retry)??);
@@ -128,36 +127,28 @@ impl Target {
 }
 
 impl Output {
+    /// With the path, which the system doesn't say.
     fn write(&mut self, rows: &RecordBatch) -> Result<(), tidemill_rows::Error> {
+        self.append(rows).map_err(|error| error.of_file(&self.path))
+    }
+
+    fn append(&mut self, rows: &RecordBatch) -> Result<(), tidemill_rows::Error> {
         if self.partial.is_none() {
             let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
             let folder = folder.unwrap_or(Path::new("."));
-            let file = std::fs::create_dir_all(folder).and_then(|()| NamedTempFile::new_in(folder));
-            let file = file.map_err(|error| self.unwritten(error))?;
+            let file = std::fs::create_dir_all(folder).and_then(|()| NamedTempFile::new_in(folder))?;
             self.partial = Some(Writer::open(self.format, file, &rows.schema())?);
         }
-        let written = self.partial.as_mut().map_or(Ok(()), |partial| partial.write(rows));
-        written.map_err(|error| self.named(error))
+        self.partial.as_mut().map_or(Ok(()), |partial| partial.write(rows))
     }
 
     fn finish(mut self) -> Result<(), tidemill_rows::Error> {
         let Some(partial) = self.partial.take() else { return Ok(()) };
-        let file = partial.finish().map_err(|error| self.named(error))?;
-        file.persist(&self.path).map_err(|error| self.unwritten(error.error))?;
-        Ok(())
-    }
-
-    fn named(&self, error: tidemill_rows::Error) -> tidemill_rows::Error {
-        match error {
-            tidemill_rows::Error::Io(error) => self.unwritten(error),
-            other => other,
-        }
-    }
-
-    /// With the path, which the system doesn't say.
-    fn unwritten(&self, error: io::Error) -> tidemill_rows::Error {
-        let message = format!("`{}`: {error}", self.path.display());
-        tidemill_rows::Error::Io(io::Error::new(error.kind(), message))
+        let put = |partial: Writer<NamedTempFile>| {
+            partial.finish()?.persist(&self.path).map_err(|error| error.error)?;
+            Ok(())
+        };
+        put(partial).map_err(|error: tidemill_rows::Error| error.of_file(&self.path))
     }
 }
 
@@ -184,6 +175,36 @@ mod tests {
         let target = Target::new(&path.to_string_lossy())?;
         target.taker()(&rows())?;
         target.finish()
+    }
+
+    #[test]
+    fn a_file_that_cant_be_written_is_named_and_keeps_what_the_system_said() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("taken"), "").unwrap();
+        let path = folder.path().join("taken/rows.csv");
+        let error = written(&path).unwrap_err();
+        let expected = format!("`{}` can't be written or read: File exists", path.display());
+        assert!(error.to_string().contains(&expected), "{error}");
+        for (number, outage) in [(24, true), (23, true), (28, true), (13, false)] {
+            let error = tidemill_rows::Error::from(std::io::Error::from_raw_os_error(number)).of_file(&path);
+            let error = JobError::from(tidemill_offline::Error::from(error));
+            assert_eq!(matches!(error, JobError::Unavailable(_)), outage, "{error:?}");
+            assert!(error.to_string().contains("rows.csv"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_waited_for_whatever_the_format() {
+        let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        for format in [Format::Csv, Format::Parquet] {
+            let write = || -> Result<_, tidemill_rows::Error> {
+                let mut writer = Writer::open(format, full(), &rows().schema())?;
+                writer.write(&rows())?;
+                writer.finish()
+            };
+            let error = JobError::from(tidemill_offline::Error::from(write().unwrap_err()));
+            assert!(matches!(error, JobError::Unavailable(_)), "{format:?}: {error:?}");
+        }
     }
 
     #[test]

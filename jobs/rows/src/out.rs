@@ -1,6 +1,6 @@
 //! Rows written out as files that people read, batch by batch: Parquet, or CSV that an upload reads back as it was.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use parquet::arrow::ArrowWriter;
@@ -58,7 +58,12 @@ impl<W: Write + Send> Writer<W> {
     /// As [`open`](Self::open).
     pub fn finish(self) -> Result<W, Error> {
         match self.0 {
-            Kind::Parquet(writer) => Ok((*writer).into_inner()?),
+            Kind::Parquet(mut writer) => {
+                writer.flush()?;
+                // What can't be written is the file's doing: `into_inner` would say so in words alone.
+                writer.sync()?;
+                Ok((*writer).into_inner().map_err(io::Error::other)?)
+            }
             Kind::Csv(mut file) => {
                 file.flush()?;
                 Ok(file)
