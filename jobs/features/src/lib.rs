@@ -41,8 +41,7 @@ pub use freshness::{ViewFreshness, freshness};
 pub use parity::{Difference, Parity, parity};
 pub use read::{GetRequest, GotFeatures, get, history};
 pub use wishes::{
-    backfill_new, behind_in_lake, behind_in_redis, clock_moved, rebuild_new, update_new, updates_of_source,
-    wishes_of_changes,
+    Behind, backfill_new, behind, clock_moved, rebuild_new, update_new, updates_of_source, wishes_of_changes,
 };
 
 /// What the jobs and questions of features need. Cheap to clone.

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use tidemill_catalog::{Catalog, Change, ChangeKind};
+use tidemill_catalog::{Catalog, Change, ChangeKind, Position, ViewVersion};
 use tidemill_core::{DataClock, Time};
-use tidemill_offline::{CommitRange, Filter, Read};
+use tidemill_offline::{CommitRange, Filter, Read, Version};
 use tidemill_rows::{VALID_AT, value_at};
 use tidemill_runtime::job_new;
 use tidemill_spec::{
@@ -72,17 +72,56 @@ pub async fn clock_moved(catalog: &Catalog) -> Result<Vec<NewJob>, Error> {
     Ok(catalog.current_views().await?.iter().map(|version| update_new(&version.view)).collect())
 }
 
-/// Updates of views that live models read and the project has no more, where their inputs have new rows: nobody else asks.
-pub async fn behind_in_lake(deps: &Deps) -> Result<Vec<NewJob>, Error> {
+/// What views need that nobody asks for by an event.
+#[derive(Debug)]
+pub struct Behind {
+    /// Updates of views that live models read and the project has no more, where their inputs have new rows.
+    pub in_lake: Vec<NewJob>,
+    /// Rebuilds of the views that Redis holds less of than has been written: it came back empty or older. A Redis that is
+    /// away keeps nothing of the lake waiting.
+    pub in_redis: Result<Vec<NewJob>, Error>,
+}
+
+/// Looks once for views that are behind: in the lake and in Redis.
+///
+/// # Errors
+/// Postgres can't be reached.
+pub async fn behind(deps: &Deps) -> Result<Behind, Error> {
     let (objects, head) = (deps.catalog.objects().await?, deps.lake.head().await?);
+    let versions = tidemill_live::maintained_versions(&deps.catalog, None).await?;
+    // Before the markers: Redis is written first, so it holds at least what a position read earlier says.
+    let positions = deps.catalog.positions(None).await?;
+    let position = |version: &ViewVersion| {
+        let own = |position: &&Position| position.view == version.view && position.version == version.version;
+        positions.iter().find(own).map(|position| position.lake_version)
+    };
+    let kept: Vec<Kept> =
+        versions.into_iter().map(|version| Kept { position: position(&version), version }).collect();
+    Ok(Behind {
+        in_lake: behind_in_lake(deps, &objects, &kept, head).await?,
+        in_redis: behind_in_redis(deps, &objects, &kept).await,
+    })
+}
+
+/// A version that is kept up to date, and how far it is.
+struct Kept {
+    version: ViewVersion,
+    position: Option<Version>,
+}
+
+async fn behind_in_lake(
+    deps: &Deps,
+    objects: &Objects,
+    kept: &[Kept],
+    head: Version,
+) -> Result<Vec<NewJob>, Error> {
     let mut behind = BTreeSet::new();
-    for version in tidemill_live::maintained_versions(&deps.catalog, None).await? {
+    for Kept { version, position } in kept {
         if objects.views.contains_key(&version.view) {
             continue;
         }
-        let Ok(subject) = Subject::of(&deps.catalog, &objects, version).await else { continue };
-        let position = deps.catalog.position(subject.name(), subject.version.version).await?;
-        let new = CommitRange { after: position.map_or(0, |position| position.lake_version), upto: head };
+        let Ok(subject) = Subject::of(&deps.catalog, objects, version.clone()).await else { continue };
+        let new = CommitRange { after: position.unwrap_or(0), upto: head };
         for table in subject.input_tables() {
             if !deps.lake.commits(&table, new).await?.is_empty() {
                 behind.insert(subject.name().to_owned());
@@ -92,17 +131,15 @@ pub async fn behind_in_lake(deps: &Deps) -> Result<Vec<NewJob>, Error> {
     Ok(behind.iter().map(|view| update_new(view)).collect())
 }
 
-/// Rebuilds of the views that Redis holds less of than has been written: it came back empty or older.
-pub async fn behind_in_redis(deps: &Deps) -> Result<Vec<NewJob>, Error> {
+async fn behind_in_redis(deps: &Deps, objects: &Objects, kept: &[Kept]) -> Result<Vec<NewJob>, Error> {
     let markers = deps.online.markers().await?;
-    let objects = deps.catalog.objects().await?;
     let mut wishes: Vec<NewJob> = Vec::new();
-    for version in tidemill_live::maintained_versions(&deps.catalog, None).await? {
-        let Some(view) = tidemill_offline::View::new(&objects, &version.definition, version.version) else {
+    for Kept { version, position } in kept {
+        let Some(view) = tidemill_offline::View::new(objects, &version.definition, version.version) else {
             continue;
         };
-        let Some(position) = deps.catalog.position(&version.view, version.version).await? else { continue };
-        if online_view(&view).is_some_and(|online| markers.held(&online) < position.lake_version) {
+        let Some(position) = *position else { continue };
+        if online_view(&view).is_some_and(|online| markers.held(&online) < position) {
             wishes.push(rebuild_new(&version.view));
         }
     }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
 use tidemill_catalog::ModelVersion;
-use tidemill_features::{behind_in_lake, freshness, update_new, wishes_of_changes};
+use tidemill_features::{Deps, behind, freshness, update_new, wishes_of_changes};
 use tidemill_offline::{Read, Table};
-use tidemill_online::Status;
+use tidemill_online::{Online, OnlineOptions, Status};
 use tidemill_rows::Row;
 use tidemill_spec::{Hydration, Type, Value};
 use tidemill_testkit::run_until_idle;
@@ -194,10 +194,16 @@ async fn what_a_live_model_reads_is_kept_up_to_date_when_the_project_has_it_no_m
         world.deps.lake.read(&Read::all(Table::view("newest", 1), head)).await.unwrap().num_rows()
     };
     assert_eq!(rows().await, 1, "its source's commits ask for declared views");
-    let wishes = behind_in_lake(&world.deps).await.unwrap();
-    assert_eq!(wishes.len(), 1);
+    // A Redis that is away keeps nothing of the lake waiting.
+    let nowhere = OnlineOptions { url: "redis://127.0.0.1:1".to_owned(), prefix: "nowhere".to_owned() };
+    let away = Deps { online: Online::connect(&nowhere).unwrap(), ..world.deps.clone() };
+    let wishes = behind(&away).await.unwrap();
+    assert_eq!((wishes.in_lake.len(), wishes.in_redis.is_err()), (1, true));
+    let wishes = behind(&world.deps).await.unwrap();
+    assert_eq!((wishes.in_lake.len(), wishes.in_redis.unwrap().len()), (1, 0));
+    let wishes = wishes.in_lake;
     world.enqueue(wishes).await;
     world.drain().await;
     assert_eq!(rows().await, 2);
-    assert_eq!(behind_in_lake(&world.deps).await.unwrap().len(), 0);
+    assert_eq!(behind(&world.deps).await.unwrap().in_lake.len(), 0);
 }

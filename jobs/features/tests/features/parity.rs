@@ -1,7 +1,7 @@
 //! Online equals offline after anything that may happen.
 
 use proptest::prelude::*;
-use tidemill_features::behind_in_redis;
+use tidemill_features::behind;
 use tidemill_spec::Value;
 
 use crate::world::{Departure, World, departure};
@@ -67,16 +67,16 @@ async fn a_redis_that_lost_everything_is_written_again_from_the_lake() {
     world.depart(&[departure("JFK", 1, 590, 10.0), departure("EWR", 2, 595, 5.0)]).await;
     world.observe(&[("JFK", 580, 3.0)]).await;
     world.drain().await;
-    assert_eq!(behind_in_redis(&world.deps).await.unwrap().len(), 0);
+    assert_eq!(behind(&world.deps).await.unwrap().in_redis.unwrap().len(), 0);
     for view in world.objects.views.keys() {
         world.deps.online.drop_version(view, 1).await.unwrap();
     }
     assert_eq!(world.now("newest", "JFK").await.values["delay"], Value::Float(-1.0));
-    let wishes = behind_in_redis(&world.deps).await.unwrap();
+    let wishes = behind(&world.deps).await.unwrap().in_redis.unwrap();
     assert_eq!(wishes.len(), 4);
     world.enqueue(wishes).await;
     world.drain().await;
-    assert_eq!(behind_in_redis(&world.deps).await.unwrap().len(), 0);
+    assert_eq!(behind(&world.deps).await.unwrap().in_redis.unwrap().len(), 0);
     assert_eq!(world.now("newest", "JFK").await.values["delay"], Value::Float(10.0));
     let entities: Vec<_> = world.check_parity().await.into_iter().map(|parity| parity.entities).collect();
     assert_eq!(entities, [2, 2, 1, 2]);
