@@ -113,9 +113,17 @@ pub enum Error {
         /// The version that the model reads.
         version: u32,
     },
-    /// Redis did not answer, or holds what can't be read.
+    /// Redis did not answer.
     #[error("features could not be read")]
     Online(#[from] tidemill_online::Error),
+    /// What Redis holds of one entity can't be read.
+    #[error("entity {entity}: features could not be read")]
+    Unreadable {
+        /// Which entity of the request, from 0.
+        entity: usize,
+        /// Which view's, and why.
+        source: tidemill_online::Error,
+    },
     /// The model did not answer.
     #[error(transparent)]
     Inference(#[from] tidemill_inference::Error),
@@ -177,6 +185,9 @@ impl Error {
             Self::NotLoaded { .. } | Self::NoLiveSet => (836, "try again; /readyz says what is missing"),
             Self::ViewNotOnline { .. } => (837, "tidemill features list"),
             Self::Online(_) | Self::ValuesLost { .. } => (838, "tidemill status"),
+            Self::Unreadable { .. } => {
+                (838, "write the view's values again: tidemill features rebuild-online VIEW")
+            }
             Self::Inference(error) => return error.fault(),
             Self::Failed { code, .. } => {
                 return Fault { code: *code, ..Fault::from_error(self) }
@@ -208,6 +219,7 @@ impl Error {
             | Self::ViewNotOnline { .. }
             | Self::ValuesLost { .. }
             | Self::Online(_)
+            | Self::Unreadable { .. }
             | Self::Inference(Inference::Down { .. } | Inference::Closed) => Code::Unavailable,
             Self::TooLarge { .. } => Code::OutOfRange,
             Self::Inference(Inference::Overloaded { .. }) => Code::ResourceExhausted,

@@ -19,23 +19,33 @@ pub(crate) struct Hydrated {
     pub(crate) views: Vec<ViewFeatures>,
     /// Features in the vector that no value was found for.
     pub(crate) defaulted: Vec<String>,
+    /// Why not all of that is known: Redis holds bytes for it that can't be read.
+    pub(crate) unreadable: Option<tidemill_online::Error>,
 }
 
-/// Reads everything that a model version takes for some entities, as of the data clock's `now`.
+/// What one entity has so far, by view.
+#[derive(Default)]
+struct Found<'v> {
+    views: HashMap<&'v str, ViewFeatures>,
+    unreadable: Option<tidemill_online::Error>,
+}
+
+/// Reads everything that a model version takes for some entities, as of the data clock's `now`. A value that can't be read
+/// costs its own entity only.
 pub(crate) async fn hydrate(
     online: &Online,
     version: &LiveModelVersion,
     keys: &[Row],
     now: Time,
 ) -> Result<Vec<Hydrated>, Error> {
-    let mut found: Vec<HashMap<&str, ViewFeatures>> = keys.iter().map(|_| HashMap::new()).collect();
+    let mut found: Vec<Found<'_>> = keys.iter().map(|_| Found::default()).collect();
     let mut order = Vec::new();
     for round in &version.hydration.rounds {
         let views = round.iter().map(|read| view(version, read)).collect::<Result<Vec<_>, _>>()?;
         let asked: Vec<Vec<Vec<Value>>> = keys
             .iter()
             .zip(&found)
-            .map(|(keys, found)| round.iter().map(|read| key_of(read, keys, found)).collect())
+            .map(|(keys, found)| round.iter().map(|read| key_of(read, keys, &found.views)).collect())
             .collect();
         let reads: Vec<Read<'_>> = asked
             .iter()
@@ -47,7 +57,12 @@ pub(crate) async fn hydrate(
         for found in &mut found {
             for (read, view) in round.iter().zip(&views) {
                 let bytes = bytes.next().flatten();
-                found.insert(&read.view, values(&view.view, bytes.as_deref(), now)?);
+                match values(&view.view, bytes.as_deref(), now) {
+                    // What the key would have come from is not known: nothing was found only for want of it.
+                    _ if found.unreadable.is_some() => {}
+                    Ok(features) => drop(found.views.insert(&read.view, features)),
+                    Err(error) => found.unreadable = Some(error),
+                }
             }
         }
         order.extend(round);
@@ -92,7 +107,8 @@ fn key_of(read: &HydrationRead, keys: &Row, found: &HashMap<&str, ViewFeatures>)
     read.keys.iter().map(|origin| value(origin).unwrap_or(Value::Null)).collect()
 }
 
-fn assemble(order: &[&HydrationRead], keys: &Row, mut found: HashMap<&str, ViewFeatures>) -> Hydrated {
+fn assemble(order: &[&HydrationRead], keys: &Row, found: Found<'_>) -> Hydrated {
+    let Found { views: mut found, unreadable } = found;
     let mut row: IndexMap<String, Value> = keys.clone();
     let (mut views, mut defaulted) = (Vec::new(), Vec::new());
     for read in order {
@@ -107,5 +123,5 @@ fn assemble(order: &[&HydrationRead], keys: &Row, mut found: HashMap<&str, ViewF
         }
         views.push(view);
     }
-    Hydrated { row, views, defaulted }
+    Hydrated { row, views, defaulted, unreadable }
 }

@@ -146,18 +146,17 @@ impl Predictor {
         }
         self.count_views(&hydrated);
         let vectors: Vec<Row> = hydrated.iter().map(|one| vector(&one.row, loaded)).collect();
-        let complete: Vec<Result<(), Error>> = vectors
-            .iter()
-            .enumerate()
-            .map(
-                |(entity, vector)| {
-                    if loaded.live.fail_on_missing { complete(entity, vector) } else { Ok(()) }
-                },
-            )
-            .collect();
-        let mut outputs = predicted(&vectors, &complete, loaded, deadline).await?.into_iter();
-        let answers = complete.into_iter().enumerate().map(|(entity, complete)| {
-            complete.and_then(|()| usable(outputs.next().unwrap_or_default(), entity, loaded, request))
+        let mut known: Vec<Result<(), Error>> = Vec::new();
+        for (entity, (one, vector)) in hydrated.iter_mut().zip(&vectors).enumerate() {
+            known.push(match one.unreadable.take() {
+                Some(source) => Err(unreadable(source, entity, loaded, request)),
+                None if loaded.live.fail_on_missing => complete(entity, vector),
+                None => Ok(()),
+            });
+        }
+        let mut outputs = predicted(&vectors, &known, loaded, deadline).await?.into_iter();
+        let answers = known.into_iter().enumerate().map(|(entity, known)| {
+            known.and_then(|()| usable(outputs.next().unwrap_or_default(), entity, loaded, request))
         });
         let mut answers: Vec<Result<Outputs, Error>> = answers.collect();
         if answers.iter().all(Result::is_err) {
@@ -269,17 +268,17 @@ fn vector(row: &Row, loaded: &Loaded) -> Row {
         .collect()
 }
 
-/// What the model says of the vectors that are complete. Where none is, the request fails as the first does.
+/// What the model says of the vectors that are known. It isn't asked where none is.
 async fn predicted(
     vectors: &[Row],
-    complete: &[Result<(), Error>],
+    known: &[Result<(), Error>],
     loaded: &Loaded,
     deadline: Instant,
 ) -> Result<Vec<Outputs>, Error> {
-    let asked = vectors.iter().zip(complete).filter(|(_, complete)| complete.is_ok());
+    let asked = vectors.iter().zip(known).filter(|(_, known)| known.is_ok());
     let asked: Vec<Row> = asked.map(|(vector, _)| vector.clone()).collect();
-    if let (true, Some(Err(Error::Missing { entity, columns }))) = (asked.is_empty(), complete.first()) {
-        return Err(Error::Missing { entity: *entity, columns: columns.clone() });
+    if asked.is_empty() {
+        return Ok(Vec::new());
     }
     let batch = loaded.pool.signature().vectorise(&asked)?;
     let left = deadline.saturating_duration_since(Instant::now());
@@ -294,6 +293,13 @@ fn usable(outputs: Outputs, entity: usize, loaded: &Loaded, request: RequestId) 
     let error = Error::Unusable { model, version, entity, output, got, request };
     log(&error.fault(), loaded, request);
     Err(error)
+}
+
+/// What Redis holds of one entity can't be read: it stays so until it is written again, so somebody should know.
+fn unreadable(source: tidemill_online::Error, entity: usize, loaded: &Loaded, request: RequestId) -> Error {
+    let error = Error::Unreadable { entity, source };
+    log(&error.fault(), loaded, request);
+    error
 }
 
 /// For `on_missing: fail`.

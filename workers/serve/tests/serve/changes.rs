@@ -8,7 +8,7 @@ use tidemill_testkit::redis;
 
 use crate::{
     entities, with_model, world,
-    world::{World, plane, soon, string},
+    world::{World, plane, schedule, soon, string},
 };
 
 async fn ask(world: &World, model: &str) -> (u16, Json) {
@@ -47,6 +47,50 @@ async fn values_that_redis_lost_are_never_taken_for_unknown_entities() {
     world.publish().await;
     soon(async || world.readyz().await == (200, "ok\n".to_owned())).await;
     assert_eq!(ask(&world, "late").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_value_that_cant_be_read_costs_its_own_entity_only() {
+    let server = redis::Server::start().unwrap();
+    let mut world = World::start(&server.url(), "spoilt").await;
+    world.add("late", 1, &["constant", "0.5"]).await;
+    world.promote("late", 1).await;
+    world.ready().await;
+    let client = ::redis::Client::open(server.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut keys = async || {
+        let mut keys = ::redis::cmd("KEYS");
+        keys.arg("spoilt*schedule*").query_async::<Vec<String>>(&mut connection).await.unwrap()
+    };
+    let before = keys().await;
+    let two = vec![string("UA"), Value::Int(2)];
+    world.put(&schedule(), two, vec![Value::Int(9), string("N1")], world::NOW).await;
+    let added: Vec<String> = keys().await.into_iter().filter(|key| !before.contains(key)).collect();
+    let [key] = &added[..] else { panic!("{added:?}") };
+    ::redis::cmd("SET").arg(key).arg("not ours").query_async::<()>(&mut connection).await.unwrap();
+
+    let spoilt = json!({"carrier": "UA", "flight": 2});
+    let (status, reply) = world
+        .rest("late", json!({"entities": [entities()[0], spoilt, {"carrier": "ZZ", "flight": 7}]}))
+        .await;
+    assert_eq!(status, 200, "{reply}");
+    let told: Vec<(bool, &Json)> = reply["predictions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| (one["outputs"].is_object(), &one["error"]["code"]))
+        .collect();
+    assert_eq!(told, [(true, &Json::Null), (false, &json!("TM0838")), (true, &Json::Null)]);
+    let message = reply["predictions"][1]["error"]["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("entity 1: features could not be read: stored value of view `schedule` v1"),
+        "{message}"
+    );
+    // What could not be read is not said to be absent.
+    assert_eq!(reply["predictions"][1]["views"], json!([]));
+    // Alone it fails its request.
+    let (status, reply) = world.rest("late", json!({ "entities": [spoilt] })).await;
+    assert_eq!((status, &reply["error"]["code"]), (503, &json!("TM0838")), "{reply}");
 }
 
 #[tokio::test]
