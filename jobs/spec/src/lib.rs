@@ -10,6 +10,7 @@ mod declared_sql;
 pub mod diagnostic;
 pub mod expr;
 mod folder;
+pub mod json;
 mod load;
 pub mod object;
 mod objects;

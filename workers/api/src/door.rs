@@ -1,7 +1,7 @@
 //! What every request must be before a handler sees it, and what becomes of a handler that panics.
 //!
 //! In this order: meant for this server ([`Hosts`]), a path that can be read, of a content type that no form of a foreign
-//! page can send, within its route's size, and without NUL, which no store of ours takes. A refusal has the form of every
+//! page can send, within its route's size, without NUL, which no store of ours takes, and with each key once. A refusal has the form of every
 //! other error: JSON for REST, a status for gRPC.
 
 use std::panic::AssertUnwindSafe;
@@ -73,6 +73,7 @@ async fn readable(request: Request) -> Result<Request, ApiError> {
     let (parts, body) = request.into_parts();
     let bytes = to_bytes(body, most).await.map_err(|error| cut_off(&error, most))?;
     without_nul(&bytes)?;
+    keys_once(&bytes)?;
     Ok(Request::from_parts(parts, Body::from(bytes)))
 }
 
@@ -159,6 +160,14 @@ fn content_type(request: &Request, takes_bytes: bool) -> Result<(), ApiError> {
     let given = given.map_or_else(|| "no content type".to_owned(), |kind| format!("content type `{kind}`"));
     let fault = Fault::coded(116, format!("the request can't be read: it has {given}"));
     Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, fault.hint(hint)))
+}
+
+/// Of two values of one key nobody says which is meant.
+fn keys_once(body: &[u8]) -> Result<(), ApiError> {
+    tidemill_spec::json::keys_once(body).map_err(|why| {
+        let fault = Fault::coded(116, format!("the request can't be read: {why}"));
+        ApiError::malformed(fault.hint("give each key once"))
+    })
 }
 
 /// Finds a NUL in a text of the body, escaped as JSON wants it.

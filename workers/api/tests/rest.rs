@@ -316,6 +316,14 @@ async fn every_failure_has_a_status_a_code_and_a_remedy() {
     }
     let (status, reply) = world.call("POST", "/v1/runs", "content-type: application/json\r\n", "{").await;
     assert_eq!((status, &reply["error"]["code"]), (400, &json!("TM0116")));
+    // Of two values of one key nobody says which is meant.
+    let twice = r#"{"pipeline": "tidy", "params": {"days": 1, "days": 2}}"#;
+    let (status, reply) = world.call("POST", "/v1/runs", "content-type: application/json\r\n", twice).await;
+    assert_eq!((status, &reply["error"]["code"]), (400, &json!("TM0116")));
+    assert_eq!(
+        reply["error"]["message"],
+        "the request can't be read: `days` is there twice at line 1 column 49"
+    );
     let (status, reply) = world.call("POST", "/v1/runs", "", "{}").await;
     assert_eq!((status, &reply["error"]["code"]), (415, &json!("TM0116")));
 }

@@ -105,6 +105,7 @@ fn ask(model: &str, uri: &Uri, body: Result<Bytes, BytesRejection>) -> Result<As
         StatusCode::PAYLOAD_TOO_LARGE => Error::TooLarge { limit_bytes: BODY_BYTES_MAX },
         _ => malformed(error.body_text().to_lowercase()),
     })?;
+    tidemill_spec::json::keys_once(&body).map_err(malformed)?;
     let body: Body = serde_json::from_slice(&body).map_err(|error| malformed(error.to_string()))?;
     let which = match (body.version, body.alias) {
         (Some(_), Some(_)) => return Err(Error::Malformed("give `version` or `alias`, not both".to_owned())),

@@ -291,6 +291,16 @@ async fn whatever_is_sent_to_the_http_door_gets_json_with_a_code() {
         (client.post(&predict).body("{"), 400, "EOF while parsing"),
         (client.post(&predict).body(r#"{"entities": [{}], "versoin": 1}"#), 400, "unknown field `versoin`"),
         (client.post(&predict).body(vec![b' '; 3 << 20]), 413, "the body is larger than 2097152 bytes"),
+        (
+            client.post(&predict).body(r#"{"entities": [{"carrier": "UA", "flight": 1, "carrier": "AA"}]}"#),
+            400,
+            "`carrier` is there twice at line 1 column 54",
+        ),
+        (
+            client.post(&predict).body(r#"{"entities": [{}], "request": [{"hour": 1, "hour": 2}]}"#),
+            400,
+            "`hour` is there twice at line 1 column 49",
+        ),
     ];
     for (request, status, message) in cases {
         let reply = request.send().await.unwrap();
