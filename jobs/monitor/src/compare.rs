@@ -49,7 +49,9 @@ async fn read(path: &Path) -> Result<Table, Error> {
         return Err(Error::MissingFile(path.to_owned()));
     }
     let typed = path.extension().is_some_and(|end| end == "parquet" || end == "pq");
-    Ok(Table { rows: tidemill_offline::read::read_file(path).await?, words: !typed })
+    let rows = tidemill_offline::read::read_file(path).await;
+    let rows = rows.map_err(|source| Error::File { path: path.to_owned(), source: Box::new(source) })?;
+    Ok(Table { rows, words: !typed })
 }
 
 /// Compares `columns`; without any, all that either side has. A column that can't be compared is reported with its
@@ -210,6 +212,22 @@ mod tests {
         assert_eq!((x.kind.as_str(), x.null_rate_current, y.ks_exact), ("number", Some(0.5), Some(0.0)));
         let other = write(folder.path(), "semi.csv", "x;y\n1;2\n");
         assert_eq!(refused(&good, &other, &[]).await.0, 503);
+    }
+
+    #[tokio::test]
+    async fn columns_that_differ_by_case_alone_are_refused_and_the_file_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let good = write(folder.path(), "good.csv", "a\n1\n");
+        let csv = write(folder.path(), "twice.csv", "a,A\n1,2\n");
+        let json = write(folder.path(), "twice.jsonl", "{\"a\": 1}\n{\"A\": 2}\n");
+        for (reference, current, bad) in [(&good, &csv, &csv), (&json, &good, &json)] {
+            let fault = compare_files(reference, current, &[]).await.unwrap_err().fault();
+            let expected = format!(
+                "[TM0503] `{}`: the file can't be read: columns `a` and `A` differ by case alone",
+                bad.display()
+            );
+            assert_eq!(fault.to_string(), expected);
+        }
     }
 
     #[tokio::test]

@@ -38,6 +38,14 @@ pub enum Error {
     /// There is no such file.
     #[error("there is no file `{}`", .0.display())]
     MissingFile(PathBuf),
+    /// A file can't be read.
+    #[error("`{}`", .path.display())]
+    File {
+        /// Which of the two.
+        path: PathBuf,
+        /// Why.
+        source: Box<tidemill_offline::Error>,
+    },
     /// What the window is compared with isn't there.
     #[error("{0}")]
     NoReference(String),
@@ -126,6 +134,10 @@ impl Error {
             ),
             Self::Delivery(_) => Fault::coded(906, message)
                 .hint("when the receiver answers again: tidemill retry --failed --since 24h"),
+            Self::File { source, .. } => {
+                let fault = source.fault();
+                Fault { message: format!("{message}: {}", fault.message), ..fault }
+            }
             Self::Lake(error) => error.fault(),
             Self::Registry(error) => error.fault(),
             Self::Training(error) => error.fault(),

@@ -5,7 +5,7 @@
 //! an id beyond 2^53 a float. So text is split as uploads are, declared columns are typed by the same reading that
 //! typed the rows they must meet, and of the others one is a number only where each of its values is written as one.
 
-use std::{borrow::Cow, fs, path::Path, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, fs, path::Path, sync::Arc};
 
 use arrow::{
     array::{ArrayRef, RecordBatch, RecordBatchOptions, StringBuilder},
@@ -186,6 +186,7 @@ fn columns_of(session: &Session, path: &Path) -> Result<IndexMap<String, Column>
         Format::Csv => csv_table(&read_bytes(path)?)?,
         Format::Json => json_table(&read_bytes(path)?)?,
     };
+    table.names_differ()?;
     session.execute("DROP TABLE IF EXISTS _file")?;
     session.load("_file", &table.batch()?)?;
     let columns = table
@@ -207,6 +208,18 @@ struct TextTable {
 }
 
 impl TextTable {
+    /// SQL doesn't tell names apart by case.
+    fn names_differ(&self) -> Result<(), Error> {
+        let mut seen: HashMap<String, &str> = HashMap::new();
+        for name in self.columns.keys() {
+            if let Some(other) = seen.insert(name.to_ascii_lowercase(), name) {
+                let why = format!("columns `{other}` and `{name}` differ by case alone");
+                return Err(unreadable(&why, Some("give one of them another name")));
+            }
+        }
+        Ok(())
+    }
+
     fn batch(&self) -> Result<RecordBatch, Error> {
         let fields: Vec<Field> =
             self.columns.keys().map(|name| Field::new(name, DataType::Utf8, true)).collect();
