@@ -10,6 +10,10 @@ pub type Time = DateTime<Utc>;
 /// 9999-12-31T23:59:59.999999Z.
 pub const LATEST: Time = DateTime::from_timestamp_micros(253_402_300_799_999_999).expect("in range");
 
+/// How far a data clock may be set beyond the later of real time and what it shows: it replays what has happened, or plays
+/// what was made up step by step.
+const AHEAD_MAX: TimeDelta = TimeDelta::days(366);
+
 /// Where product code reads real time from, so that tests can set it.
 pub trait Clock: Send + Sync + std::fmt::Debug {
     /// Real time, in whole microseconds.
@@ -69,16 +73,37 @@ impl DataClock {
         }
     }
 
-    /// The same clock set to `to` at the real moment `wall`; `None` for a wall clock or a move backward.
-    #[must_use]
-    pub fn moved(&self, to: Time, wall: Time) -> Option<Self> {
-        match *self {
-            Self::Replay { speed, .. } if to >= self.at(wall) => {
-                Some(Self::Replay { start: to, speed, anchored_at: wall })
-            }
-            _ => None,
+    /// The same clock set to `to` at the real moment `wall`.
+    ///
+    /// # Errors
+    /// Why it can't be set there. As it never goes back, a year that was mistyped would be for ever.
+    pub fn moved(&self, to: Time, wall: Time) -> Result<Self, Unmoved> {
+        let Self::Replay { speed, .. } = *self else { return Err(Unmoved::Wall) };
+        let now = self.at(wall);
+        let furthest =
+            now.max(wall).checked_add_signed(AHEAD_MAX).map_or(LATEST, |furthest| furthest.min(LATEST));
+        if to < now {
+            return Err(Unmoved::Backward);
         }
+        if to > furthest {
+            return Err(Unmoved::TooFar { furthest });
+        }
+        Ok(Self::Replay { start: to, speed, anchored_at: wall })
     }
+}
+
+/// Why a data clock can't be set to an instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unmoved {
+    /// It is real time.
+    Wall,
+    /// It shows a later one.
+    Backward,
+    /// The instant is further than a year beyond real time and beyond what it shows.
+    TooFar {
+        /// The last instant that it can be set to now.
+        furthest: Time,
+    },
 }
 
 /// Drops what is below a microsecond, which neither Postgres nor Parquet would keep.
@@ -89,6 +114,25 @@ pub fn whole_micros(time: Time) -> Time {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_replay_is_set_forward_and_at_most_a_year_beyond_real_time_or_what_it_shows() {
+        let day = TimeDelta::days(1);
+        let wall = Time::UNIX_EPOCH + day * 20_000;
+        let at = |start| DataClock::Replay { start, speed: 0.0, anchored_at: wall };
+        let past = at(wall - day * 5_000);
+        for to in [wall - day * 5_000, wall, wall + AHEAD_MAX] {
+            assert_eq!(past.moved(to, wall), Ok(at(to)));
+        }
+        assert_eq!(past.moved(wall - day * 5_001, wall), Err(Unmoved::Backward));
+        assert_eq!(past.moved(LATEST, wall), Err(Unmoved::TooFar { furthest: wall + AHEAD_MAX }));
+        // What is made up may lie in the future.
+        let future = at(wall + day * 5_000);
+        assert!(future.moved(wall + day * 5_300, wall).is_ok());
+        assert!(future.moved(wall + day * 5_400, wall).is_err());
+        assert_eq!(at(LATEST).moved(LATEST, wall), Ok(at(LATEST)));
+        assert_eq!(DataClock::Wall.moved(wall, wall), Err(Unmoved::Wall));
+    }
 
     #[test]
     fn a_replay_at_any_speed_stops_at_the_last_instant() {

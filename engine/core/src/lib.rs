@@ -20,7 +20,7 @@ pub mod verdict;
 
 pub use calendar::Calendar;
 pub use cause::{Cause, disk_full};
-pub use clock::{Clock, DataClock, LATEST, SystemClock, Time};
+pub use clock::{Clock, DataClock, LATEST, SystemClock, Time, Unmoved};
 pub use dag::{Dag, DagError, Node};
 pub use ends::Ends;
 pub use error::{Code, Fault};

@@ -278,6 +278,7 @@ async fn every_failure_has_a_status_a_code_and_a_remedy() {
         ),
         ("POST", "/v1/clock", &json!({ "time": "soon" }), 422, "TM0112", "2013-06-01"),
         ("POST", "/v1/clock", &json!({ "time": "2024-05-01" }), 422, "TM0113", "forward"),
+        ("POST", "/v1/clock", &json!({ "time": "9999-12-31" }), 422, "TM0113", "check the year"),
         ("POST", "/v1/schedules/tid/pause", &none, 404, "TM0111", "pipeline/tidy"),
         (
             "POST",
