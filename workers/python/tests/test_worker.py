@@ -95,6 +95,16 @@ def test_a_child_never_answers_in_our_place(ask: Ask, tmp_path: Path, child: str
     assert bool(told) == bool(log)
 
 
+@pytest.mark.parametrize("call", ["checkpoint({'tree': 1})", "log_params({'a': 1})", "log_metrics({'a': 1})"])
+def test_a_child_never_talks_in_our_place(ask: Ask, tmp_path: Path, call: str) -> None:
+    said = ask(FORKS.format(child=f"ctx.{call}"))
+    assert (said["type"], said.get("outputs")) == ("done", {"who": "parent"})
+    method = call.partition("(")[0]
+    told = f"RuntimeError: ctx.{method} was called in a process forked from the step; return the value to the process"
+    assert told in (tmp_path / "log").read_text()
+    assert ask("return {'again': 1}")["outputs"] == {"again": 1}
+
+
 def test_what_a_child_ends_with_is_its_parents_to_see(ask: Ask, tmp_path: Path) -> None:
     ends = ["return {}", "raise ValueError('no')", "raise SystemExit", "raise SystemExit(3)", "raise SystemExit('why')"]
     body = ["print('before', end=' ')", "codes = []"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -33,23 +34,35 @@ class Context:
         self.last_checkpoint = last_checkpoint
         """What an earlier attempt of this step saved last, or `None`."""
         self._send = send
+        self._pid = os.getpid()
 
     def checkpoint(self, value: Any) -> None:
         """Saves `value` durably; should this attempt die, the next one finds it in `last_checkpoint`.
 
         What is kept is there at once: a model is text, so write it to a file in `out`, or checkpoint its own text.
         """
+        self._own("checkpoint")
         self.last_checkpoint = kept("checkpoint", value)
         self._send({"type": "checkpoint", "value": self.last_checkpoint})
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Keeps settings with the run, by name; a later value replaces an earlier one."""
+        self._own("log_params")
         self._send({"type": "params", "values": kept("params", dict(params))})
 
     def log_metrics(self, metrics: Mapping[str, float]) -> None:
         """Keeps figures with the run, by name; a later value replaces an earlier one."""
+        self._own("log_metrics")
         figures = {name: _figure(value) for name, value in metrics.items()}
         self._send({"type": "metrics", "values": kept("metrics", figures)})
+
+    def _own(self, method: str) -> None:
+        """Refuses a child that was forked from the step: two who talk in one conversation take each other's answers."""
+        if os.getpid() != self._pid:
+            raise RuntimeError(
+                f"ctx.{method} was called in a process forked from the step; return the value to the process that runs "
+                f"the step (multiprocessing hands it back), and call ctx.{method} there"
+            )
 
 
 def kept(what: str, value: Any) -> Any:
