@@ -4,7 +4,7 @@
 
 mod functions;
 
-use std::{io, path::Path};
+use std::{collections::HashSet, io, path::Path};
 
 use arrow::datatypes::{Schema, SchemaRef};
 use duckdb::Connection;
@@ -186,7 +186,24 @@ impl Judge {
         if parsed.iter().flat_map(Parsed::tables).any(|table| unknown(&table)) {
             return Ok(());
         }
-        self.connection.prepare(text).map(drop).map_err(|error| refused(Refusal::of(&error)))
+        self.connection.prepare(text).map(drop).map_err(|error| refused(Refusal::of(&error)))?;
+        match self.double_column(text) {
+            None => Ok(()),
+            Some(name) => Err(Mistake {
+                code: 681,
+                message: format!("two columns are named `{name}`"),
+                help: Some("give one of them another name: `AS NAME`".to_owned()),
+                at: None,
+            }),
+        }
+    }
+
+    /// A name that two columns of a query's result have. What DuckDB can't describe is told when it runs.
+    fn double_column(&self, text: &str) -> Option<String> {
+        let mut statement = self.connection.prepare(&format!("DESCRIBE {text}")).ok()?;
+        let names = statement.query_map([], |row| row.get(0)).ok()?;
+        let mut seen: HashSet<String> = HashSet::new();
+        names.flatten().find(|name: &String| !seen.insert(name.clone()))
     }
 }
 

@@ -250,6 +250,29 @@ fn a_query_is_prepared_over_the_declared_tables() {
 }
 
 #[test]
+fn a_query_with_two_columns_of_one_name_is_refused_before_it_runs() {
+    for query in [
+        "SELECT qty AS x, price AS x FROM events",
+        "FROM events a JOIN events b USING (user_id); -- twice",
+        "\"SELECT 1 AS x, 2 AS x -- twice\"",
+    ] {
+        let shown = shown(&step(query));
+        assert!(shown.starts_with("error[TM0681]: two columns are named `"), "{query}: {shown}");
+    }
+    insta::assert_snapshot!(shown(&step("SELECT qty, qty FROM events")), @"
+    error[TM0681]: two columns are named `qty`
+      ┌─ case.yaml:8:14
+     8│      query: SELECT qty, qty FROM events
+      │             ^^^^^^^^^^^^^^^^^^^^^^^^^^^
+      = fix: give one of them another name: `AS NAME`
+      = path: steps.s.with.query     = more: tidemill explain TM0681
+    ");
+    for query in ["SELECT qty, qty AS again FROM events", "\"SELECT '${{ run.date }}', 1 AS x, 2 AS x\""] {
+        assert_eq!(shown(&step(query)), "", "{query}");
+    }
+}
+
+#[test]
 fn a_table_that_cannot_be_made_hides_no_other_mistake() {
     // What is declared twice is said where it is declared, and the rest goes on.
     let doubled = "apiVersion: tidemill/v1\nkind: FeatureView\nname: doubled\nentity: user\nsource: events\nfeatures:\n  user_id: int\n  seq: { type: int, last: qty }\n---\n";

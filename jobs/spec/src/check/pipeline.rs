@@ -27,7 +27,7 @@ pub(super) fn pipeline(world: &World<'_>, name: &str, at: &At<'_>) {
         if let Some(condition) = &declared.condition {
             let at = at.find(&["if"]);
             let (offset, _) = at.word(&condition.to_lowercase());
-            expression(&at, condition, offset, &scope);
+            expression(&at, condition, offset, &scope, true);
         }
     }
 }
@@ -76,7 +76,7 @@ fn expressions(at: &At<'_>, scope: &InScope<'_>) {
         Data::Scalar { text, .. } => match cel::parts(text) {
             Ok(parts) => {
                 for part in parts.iter().filter(|part| part.expression) {
-                    expression(at, part.text, part.offset, scope);
+                    expression(at, part.text, part.offset, scope, false);
                 }
             }
             Err(error) => drop(at.error_within(313, error.message, "", (error.offset.unwrap_or(0), 3))),
@@ -86,7 +86,7 @@ fn expressions(at: &At<'_>, scope: &InScope<'_>) {
     }
 }
 
-fn expression(at: &At<'_>, text: &str, offset: usize, scope: &InScope<'_>) {
+fn expression(at: &At<'_>, text: &str, offset: usize, scope: &InScope<'_>, condition: bool) {
     if at.blotted() {
         return;
     }
@@ -100,7 +100,9 @@ fn expression(at: &At<'_>, text: &str, offset: usize, scope: &InScope<'_>) {
         }
     };
     let names = cel::names(&program);
+    let mut known = true;
     for function in names.functions.iter().filter(|function| !FUNCTIONS.contains(&function.as_str())) {
+        known = false;
         let said =
             closest(function, &FUNCTIONS).map(|near| format!("did you mean `{near}`?")).unwrap_or_default();
         at.error_within(
@@ -113,6 +115,10 @@ fn expression(at: &At<'_>, text: &str, offset: usize, scope: &InScope<'_>) {
     for path in &names.paths {
         let segments: Vec<&str> = path.iter().map(String::as_str).collect();
         name(at, &segments, scope);
+    }
+    if let Some(message) = known.then(|| cel::never(&program, &names, condition)).flatten() {
+        let whole = (offset, text.chars().count());
+        at.error_within(313, format!("no run can evaluate this: {message}"), "", whole);
     }
 }
 

@@ -12,13 +12,13 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use cel::{Context, ExecutionError, Program, Value, objects::Key};
+use cel::{Context, ExecutionError, IdedExpr, Program, Value, objects::Key};
 use chrono::{NaiveDate, TimeDelta};
 use indexmap::IndexMap;
 use serde_json::{Map, Value as Json};
 use tidemill_core::{Calendar, Time, calendar::within_reach};
 
-pub(crate) use names::{FUNCTIONS, names};
+pub(crate) use names::{FUNCTIONS, Names, names};
 
 use super::limits;
 use crate::{units, value::parse_time};
@@ -64,13 +64,29 @@ pub struct InvalidCel {
 /// It does not compile, a name is missing, or the result is not a bool.
 pub fn condition(expression: &str, scope: &Scope) -> Result<bool, InvalidCel> {
     let expression = crate::parse::pipeline::unwrap_expression(expression);
-    match evaluate(expression, scope)? {
-        Value::Bool(truth) => Ok(truth),
+    truth(expression, &evaluate(expression, scope)?)
+}
+
+fn truth(expression: &str, value: &Value) -> Result<bool, InvalidCel> {
+    match value {
+        Value::Bool(truth) => Ok(*truth),
         other => {
-            let other = to_json(expression, &other)?;
+            let other = to_json(expression, other)?;
             Err(invalid(expression, format!("a condition is true or false, not {}", text(&other))))
         }
     }
+}
+
+/// Why no run can evaluate an expression. Only what reads no name is judged: the rest is another in every run.
+pub(crate) fn never(program: &Program, names: &Names, condition: bool) -> Option<String> {
+    let value = |expr: &IdedExpr| value_of(expr.clone(), "", &Scope::default());
+    if !names.paths.is_empty() {
+        return names.constant_calls().find_map(|call| value(call).err()).map(|error| error.message);
+    }
+    let usable = |value| {
+        if condition { truth("", &value).map(drop) } else { to_json("", &value).map(drop) }
+    };
+    value(program.expression()).and_then(usable).err().map(|error| error.message)
 }
 
 /// Replaces every `${{ }}` in the strings of `with`. A string that is one expression takes its value and type
@@ -178,7 +194,11 @@ fn parse(expression: &str) -> Result<Program, InvalidCel> {
 }
 
 fn evaluate(expression: &str, scope: &Scope) -> Result<Value, InvalidCel> {
-    let mut program = compile(expression)?.expression().clone();
+    value_of(compile(expression)?.expression().clone(), expression, scope)
+}
+
+/// The value of a compiled expression; `expression` is what an error shows.
+fn value_of(mut program: IdedExpr, expression: &str, scope: &Scope) -> Result<Value, InvalidCel> {
     let longest = scope.params.values().chain(scope.outputs.values()).map(longest).max().unwrap_or(0);
     if longest > LOOPED_MAX && names::loops(&program) > 1 {
         let message = format!("it loops within a loop, over {longest} values; {LOOPED_MAX} are the most");

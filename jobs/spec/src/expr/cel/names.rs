@@ -40,19 +40,35 @@ pub(crate) const FUNCTIONS: [&str; 31] = [
     "uint",
 ];
 
+/// Functions that refuse some of what is written out in an expression: `date("2024-13-45")`.
+const REFUSING: [&str; 4] = ["date", "days", "duration", "timestamp"];
+
 /// What an expression reads.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Names {
     /// `steps.train.outputs.auc` as its segments.
     pub paths: Vec<Vec<String>>,
     /// Functions by name, operators left out.
     pub functions: Vec<String>,
+    /// Calls of functions that refuse some arguments.
+    calls: Vec<IdedExpr>,
+}
+
+impl Names {
+    /// Calls whose result, or refusal, is the same in every run.
+    pub(super) fn constant_calls(&self) -> impl Iterator<Item = &IdedExpr> {
+        self.calls.iter().filter(|call| of(call).paths.is_empty())
+    }
 }
 
 /// The free names and the functions of a compiled expression.
 pub(crate) fn names(program: &Program) -> Names {
+    of(program.expression())
+}
+
+fn of(expr: &IdedExpr) -> Names {
     let mut names = Names::default();
-    walk(program.expression(), &mut names, &mut Vec::new());
+    walk(expr, &mut names, &mut Vec::new());
     names
 }
 
@@ -70,6 +86,9 @@ fn walk(expr: &IdedExpr, names: &mut Names, bound: &mut Vec<String>) {
         Expr::Call(call) => {
             if call.func_name.starts_with(|c: char| c.is_ascii_alphabetic()) {
                 names.functions.push(call.func_name.clone());
+            }
+            if REFUSING.contains(&call.func_name.as_str()) {
+                names.calls.push(expr.clone());
             }
             call.target.iter().for_each(|target| walk(target, names, bound));
             call.args.iter().for_each(|arg| walk(arg, names, bound));
