@@ -47,6 +47,18 @@ steps:
   one: { uses: sql, with: { query: SELECT 1 } }
 ";
 
+const MODEL: &str = "
+---
+apiVersion: tidemill/v1
+kind: Model
+name: late
+runtime: lightgbm
+entity: customer
+inputs:
+  - last_order: [amount]
+outputs: { probability: float }
+";
+
 const MONITOR: &str = "
 ---
 apiVersion: tidemill/v1
@@ -62,7 +74,7 @@ checks:
 /// A control plane of its own, with nothing applied yet.
 struct World {
     address: String,
-    _engine: Engine,
+    engine: Engine,
     _objects: tempfile::TempDir,
     _running: JoinHandle<anyhow::Result<()>>,
     _stop: DropGuard,
@@ -95,7 +107,7 @@ impl World {
             assert!(!running.is_finished(), "the server ended");
             tokio::task::yield_now().await;
         }
-        Self { address, _engine: engine, _objects: objects, _running: running, _stop: stop.drop_guard() }
+        Self { address, engine, _objects: objects, _running: running, _stop: stop.drop_guard() }
     }
 
     async fn call(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, Value) {
@@ -424,6 +436,40 @@ async fn a_resume_can_let_the_ticks_that_passed_go() {
     let fired = async || world.get("/v1/runs?pipeline=tidy").await.1["items"].as_array().cloned().unwrap();
     let runs = until(fired, |runs: &Vec<Value>| !runs.is_empty()).await;
     assert_eq!((runs.len(), &runs[0]["logical_time"]), (1, &json!("2024-06-04T03:30:00Z")));
+}
+
+#[tokio::test]
+async fn a_model_that_the_project_has_no_more_is_listed_as_such_and_can_be_taken_out() {
+    let world = World::new().await;
+    assert_eq!(world.apply(&format!("{PROJECT}{MODEL}")).await.0, 200);
+    let store = &world.engine.store;
+    let catalog = tidemill_catalog::Catalog::new(store.clone());
+    let version = serde_json::from_value(json!({
+        "model": "late", "version": 0, "artifact": "artifacts/1", "runtime": "lightgbm", "keys": {},
+        "hydration": { "rounds": [], "columns": {} }, "request": {}, "outputs": { "probability": "float" },
+        "processes": 1, "view_versions": {},
+    }));
+    let mut tx = store.begin().await.unwrap();
+    let number = catalog.insert_model_version(&mut tx, "test", &version.unwrap()).await.unwrap();
+    catalog.promote_model(&mut tx, "late", number, "champion").await.unwrap();
+    tx.commit().await.unwrap();
+    let listed = async || {
+        let (_, list) = world.get("/v1/models").await;
+        let row = |row: &Value| [row["name"].clone(), row["declared"].clone(), row["champion"].clone()];
+        list["items"].as_array().unwrap().iter().map(row).collect::<Vec<_>>()
+    };
+    assert_eq!(listed().await, [[json!("late"), json!(true), json!(1)]]);
+
+    world.apply(PROJECT).await;
+    assert_eq!(listed().await, [[json!("late"), json!(false), json!(1)]]);
+    let (status, page) = world.get("/v1/models/late").await;
+    assert_eq!(
+        (status, &page["declared"], &page["outputs"]["probability"]),
+        (200, &json!(false), &json!("float"))
+    );
+    assert_eq!(world.get("/v1/models/later").await.0, 404);
+    world.ok("/v1/models/late/rollback", &json!({ "alias": "champion", "remove": true })).await;
+    assert_eq!(listed().await, [[json!("late"), json!(false), Value::Null]]);
 }
 
 /// Asks until the answer is as wanted.

@@ -1,11 +1,14 @@
 //! Models: versions, aliases, figures, and who serves them.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use axum::extract::{Path, State};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use tidemill_catalog::{ModelAlias, ModelMetric};
+use tidemill_catalog::{ModelAlias, ModelMetric, ModelVersionRow};
 use tidemill_core::Fault;
 use tidemill_online::Served;
 use tidemill_registry::Moved;
@@ -25,40 +28,55 @@ const REPLICAS_MAX: Duration = Duration::from_secs(2);
 /// What cures a value of another type than its column's.
 const ACCEPTED: &str = "`tidemill explain TM0833` lists what is accepted";
 
-/// `GET /v1/models`
+/// `GET /v1/models`: those of the project, then those that it has no more. They answer as long as they have versions.
 pub(super) async fn list(State(api): State<Api>) -> Answer {
     let catalog = &api.stores.catalog;
     let (objects, versions, aliases) =
         (catalog.objects().await?, catalog.model_versions(None).await?, catalog.model_aliases(None).await?);
-    let row = |model: &Model| {
-        let champion = aliases.iter().find(|alias| alias.model == model.name && alias.alias == "champion");
+    let others = versions.iter().map(|row| row.version.model.as_str());
+    let others: BTreeSet<&str> = others.filter(|name| !objects.models.contains_key(*name)).collect();
+    let row = |name: &str, model: Option<&Model>| {
+        let champion = aliases.iter().find(|alias| alias.model == name && alias.alias == "champion");
+        let own = || versions.iter().filter(|row| row.version.model == name);
+        let runtime = model.map(|model| &model.runtime);
         json!({
-            "name": model.name, "runtime": model.runtime, "entity": model.entity,
-            "owner": model.meta.owner, "description": model.meta.description, "tags": model.meta.tags,
-            "versions": versions.iter().filter(|row| row.version.model == model.name).count(),
+            "name": name, "declared": model.is_some(),
+            "runtime": runtime.or_else(|| Some(&own().next()?.version.runtime)),
+            "entity": model.map(|model| &model.entity),
+            "owner": model.map(|model| &model.meta.owner),
+            "description": model.map(|model| &model.meta.description),
+            "tags": model.map(|model| &model.meta.tags),
+            "versions": own().count(),
             "champion": champion.map(|alias| alias.version),
         })
     };
-    items(objects.models.values().map(row).collect::<Vec<_>>())
+    let declared = objects.models.values().map(|model| row(&model.name, Some(model)));
+    items(declared.chain(others.into_iter().map(|name| row(name, None))).collect::<Vec<_>>())
 }
 
 /// `GET /v1/models/{model}`
 pub(super) async fn show(State(api): State<Api>, Path(name): Path<String>) -> Answer {
     let catalog = &api.stores.catalog;
     let objects = catalog.objects().await?;
-    let model = known(&objects, &name)?;
+    let rows = catalog.model_versions(Some(&name)).await?;
+    let model = registered(&objects, &rows, &name)?;
     let aliases = catalog.model_aliases(Some(&name)).await?;
     let metrics = catalog.model_metrics(&name).await?;
+    let newest = rows.first().map(|row| row.version.clone());
     let mut versions = Vec::new();
-    for row in catalog.model_versions(Some(&name)).await? {
+    for row in rows {
         let mut version = serde_json::to_value(&row)?;
         version["aliases"] = names_of(&aliases, row.version.version).into();
         version["metrics"] = figures_of(&metrics, row.version.version);
         versions.push(version);
     }
+    let newest = newest.as_ref();
     one(json!({
-        "name": model.name, "runtime": model.runtime, "entity": model.entity, "owner": model.meta.owner,
-        "description": model.meta.description, "inputs": model.inputs, "outputs": model.outputs,
+        "name": name, "declared": model.is_some(),
+        "runtime": model.map(|model| &model.runtime).or(newest.map(|version| &version.runtime)),
+        "entity": model.map(|model| &model.entity), "owner": model.map(|model| &model.meta.owner),
+        "description": model.map(|model| &model.meta.description), "inputs": model.map(|model| &model.inputs),
+        "outputs": model.map(|model| &model.outputs).or(newest.map(|version| &version.outputs)),
         "version_list": versions,
         "serving": serving(&api).await["versions"].as_array().into_iter().flatten()
             .filter(|row| row["model"] == name).collect::<Vec<_>>(),
@@ -145,14 +163,15 @@ pub(super) struct Alias {
     remove: bool,
 }
 
-/// `POST /v1/models/{model}/rollback`
+/// `POST /v1/models/{model}/rollback`: also of a model that the project has no more, which could not be taken out otherwise.
 pub(super) async fn rollback(
     State(api): State<Api>,
     Path(name): Path<String>,
     Body(body): Body<Alias>,
 ) -> Answer {
-    known(&api.stores.catalog.objects().await?, &name)?;
     let stores = &api.stores;
+    let versions = stores.catalog.model_versions(Some(&name)).await?;
+    registered(&stores.catalog.objects().await?, &versions, &name)?;
     let moved = if body.remove {
         tidemill_registry::remove(&stores.catalog, &stores.online, &name, &body.alias).await?
     } else {
@@ -216,6 +235,18 @@ pub(super) async fn request(
         Ok((column, value.to_json()))
     });
     one(typed.collect::<Result<Map<_, _>, ApiError>>()?)
+}
+
+/// The model as it is declared; none where the project has it no more, but versions of it are there.
+fn registered<'o>(
+    objects: &'o Objects,
+    versions: &[ModelVersionRow],
+    name: &str,
+) -> Result<Option<&'o Model>, ApiError> {
+    match objects.models.get(name) {
+        None if !versions.is_empty() => Ok(None),
+        _ => known(objects, name).map(Some),
+    }
 }
 
 fn known<'o>(objects: &'o Objects, name: &str) -> Result<&'o Model, ApiError> {

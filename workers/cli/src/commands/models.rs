@@ -17,6 +17,7 @@ const COLUMNS: &[output::Column] = &[
     text("RUNTIME", "/runtime"),
     text("ENTITY", "/entity"),
     text("OWNER", "/owner").wide(),
+    text("NOTE", "/declared").by(note),
 ];
 
 /// `tidemill models …`
@@ -24,7 +25,7 @@ pub(crate) async fn models(session: &Session, command: Models) -> Done {
     match command {
         Models::List => {
             let rows = session.client.list("/v1/models", &[]).await?;
-            Ok(output::list(session.format, &rows, "/name", COLUMNS)?)
+            Ok(output::list(session.format, &rows, "/name", columns(&rows))?)
         }
         Models::Show { model } => {
             let mut page = session.client.get(&format!("/v1/models/{}", segment(&model))).await?;
@@ -75,6 +76,17 @@ async fn add_latencies(session: &Session, page: &mut Value, model: &str) {
     }
 }
 
+/// The note is a column only where there is one.
+fn columns(rows: &[Value]) -> &'static [output::Column] {
+    let noted = rows.iter().any(|row| row["declared"] == false);
+    if noted { COLUMNS } else { &COLUMNS[..COLUMNS.len() - 1] }
+}
+
+/// What is said of a model that was taken out of the project: it goes on answering.
+fn note(declared: &Value) -> String {
+    if *declared == false { "not in the project any more".to_owned() } else { String::new() }
+}
+
 fn show(page: &Value) -> String {
     let typed = |value: &Value| {
         let columns = value.as_object().into_iter().flatten();
@@ -99,6 +111,14 @@ fn show(page: &Value) -> String {
         ("inputs", inputs.next().unwrap_or_default()),
     ];
     known.extend(inputs.map(|input| ("", input)));
+    if page["declared"] == false {
+        let name = plain(&page["name"]);
+        let remedy = format!("tidemill models rollback {name} --alias champion --remove");
+        known.push((
+            "note",
+            format!("{}; its aliases answer until they are removed: {remedy}", note(&page["declared"])),
+        ));
+    }
     let versions = [
         text("VERSION", "/version"),
         text("ALIASES", "/aliases"),
@@ -166,6 +186,18 @@ mod tests {
         assert_eq!(output_type(&json!("float")), "float");
         assert_eq!(output_type(&json!({ "type": "class", "classes": ["a", "b"] })), "class of a, b");
         assert_eq!(output_type(&json!({ "type": "vector", "size": 8 })), "vector of 8");
+    }
+
+    #[test]
+    fn a_model_that_the_project_has_no_more_says_so_and_how_it_is_taken_out() {
+        let page = show(&json!({ "name": "late", "declared": false, "runtime": "lightgbm" }));
+        assert!(page.contains("not in the project any more"), "{page}");
+        assert!(page.contains("tidemill models rollback late --alias champion --remove"), "{page}");
+        let rows =
+            [json!({ "name": "late", "declared": false }), json!({ "name": "early", "declared": true })];
+        let table = |rows: &[Value]| output::table(rows, &columns(rows).iter().collect::<Vec<_>>());
+        assert_eq!(table(&rows).matches("not in the project any more").count(), 1, "{}", table(&rows));
+        assert!(!table(&rows[1..]).contains("NOTE"));
     }
 
     #[test]
