@@ -1,8 +1,8 @@
 //! What every request must be before a handler sees it, and what becomes of a handler that panics.
 //!
 //! In this order: meant for this server ([`Hosts`]), a path that can be read, of a content type that no form of a foreign
-//! page can send, within its route's size, without NUL, which no store of ours takes, and with each key once. A refusal has the form of every
-//! other error: JSON for REST, a status for gRPC.
+//! page can send, within its route's size, without NUL, which no store of ours takes, and with each key once. A refusal
+//! has the form of every other error: JSON for REST, a status for gRPC.
 
 use std::panic::AssertUnwindSafe;
 

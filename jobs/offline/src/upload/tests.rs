@@ -177,6 +177,23 @@ fn a_file_of_three_hundred_columns_is_read() {
 }
 
 #[test]
+fn a_chunk_is_planned_without_joins_whatever_its_columns() {
+    let source = source(serde_json::json!({
+        "name": "s", "meta": {}, "event_time": "at", "available_time": "at",
+        "columns": {
+            "at": { "type": "timestamp" }, "day": { "type": "date" }, "flag": { "type": "bool" },
+            "amount": { "type": "float", "min": 0 }, "count": { "type": "int" },
+        },
+    }));
+    let connection = connection();
+    connection.execute_batch(&text_table_sql(&source)).unwrap();
+    let input = ChunkInput::Text(RecordBatch::new_empty(Arc::new(Schema::empty())));
+    let explain = format!("EXPLAIN {}", statement(&input, &source, &HashMap::new()));
+    let plan: String = connection.query_row(&explain, [], |row| row.get(1)).unwrap();
+    assert!(plan.contains("PROJECTION") && !plan.contains("JOIN"), "{plan}");
+}
+
+#[test]
 fn every_fault_of_a_row_is_told_with_its_place_and_the_row_itself() {
     let source = source(serde_json::json!({
         "name": "s", "meta": {}, "event_time": "at", "available_time": "at",
