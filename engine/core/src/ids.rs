@@ -93,7 +93,7 @@ id!(/// One answered prediction.
     PredictionId, "prd");
 id!(/// One request to predict, as logs and failures name it.
     RequestId, "req");
-id!(/// One incident, of a monitor or of a live model.
+id!(/// One incident.
     IncidentId, "inc");
 
 /// The fence of a claim: drawn from a sequence, named by every write under the lease, never reused.
