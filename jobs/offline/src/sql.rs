@@ -42,13 +42,23 @@ pub(crate) fn literal(value: &Value, ty: Type) -> String {
     format!("CAST({plain} AS {})", ty.duckdb())
 }
 
-/// Fills the `{holes}` of a template from `queries/`; its header stays out.
+/// Fills the `{holes}` of a template from `queries/`; its header stays out. What fills them is not searched for holes: it
+/// may hold texts of a user.
 pub(crate) fn fill(template: &str, holes: &[(&str, &str)]) -> String {
     let body = template.lines().filter(|line| !line.trim_start().starts_with("--"));
-    // Holes that come later may stand in what fills earlier ones, never the other way round.
-    holes.iter().fold(body.collect::<Vec<_>>().join("\n"), |sql, (hole, filling)| {
-        sql.replace(&format!("{{{hole}}}"), filling)
-    })
+    let body = body.collect::<Vec<_>>().join("\n");
+    let (mut sql, mut rest) = (String::new(), body.as_str());
+    while let Some((before, after)) = rest.split_once('{') {
+        sql.push_str(before);
+        let named = after.split_once('}').and_then(|(name, after)| {
+            let (_, filling) = holes.iter().find(|(hole, _)| *hole == name)?;
+            Some((*filling, after))
+        });
+        let (filling, after) = named.unwrap_or(("{", after));
+        sql.push_str(filling);
+        rest = after;
+    }
+    sql + rest
 }
 
 /// `keys` of two relations are equal; nulls equal nothing.
@@ -142,5 +152,14 @@ mod tests {
     #[test]
     fn a_header_stays_out_of_the_statement() {
         assert_eq!(fill("-- In: {a}\nSELECT {a}, {b}", &[("a", "1"), ("b", "2")]), "SELECT 1, 2");
+    }
+
+    #[test]
+    fn a_text_that_looks_like_a_hole_is_itself() {
+        let holes = [("features", "note = '{sound}' AND code = '\\d{4}'"), ("sound", "*")];
+        assert_eq!(
+            fill("SELECT {sound}, {features} FROM {", &holes),
+            "SELECT *, note = '{sound}' AND code = '\\d{4}' FROM {"
+        );
     }
 }

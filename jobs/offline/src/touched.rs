@@ -25,15 +25,15 @@ pub(crate) async fn touched_entities(
     let passed = range
         .clock_before
         .map_or("false".to_owned(), |before| format!("{VALID_AT} > {}", sql::instant(before)));
-    let keys = view.keys();
+    let (keys, clock) = (view.keys(), sql::instant(range.clock));
     let statement = fill(
         include_str!("../queries/compute/touched.sql"),
         &[
-            ("touched", &touched_rows(source)),
+            ("touched", &touched_rows(source, &rows, &clock)),
             ("key_columns", &list(&keys)),
             ("present", &sql::present(&keys)),
             ("passed", &passed),
-            ("clock", &sql::instant(range.clock)),
+            ("clock", &clock),
             ("changed", &changed),
             ("rows", &rows),
         ],
@@ -48,9 +48,9 @@ pub(crate) async fn touched_entities(
 }
 
 /// The rows whose entities change: the causes, and what they replace.
-fn touched_rows(source: &Source) -> String {
+fn touched_rows(source: &Source, rows: &str, clock: &str) -> String {
     let Some(same) = sql::same("earlier", "cause", &source.unique) else { return "cause".to_owned() };
     format!(
-        "(SELECT earlier.* FROM {{rows}} AS earlier SEMI JOIN cause ON {same} WHERE earlier.{VALID_AT} <= {{clock}})"
+        "(SELECT earlier.* FROM {rows} AS earlier SEMI JOIN cause ON {same} WHERE earlier.{VALID_AT} <= {clock})"
     )
 }

@@ -31,7 +31,7 @@ use tidemill_spec::{Column, Source, Type};
 use crate::{
     Error, Lake, Table,
     error::words,
-    sql::{self, quoted},
+    sql::{self, fill, quoted},
 };
 use text::{as_text, infinite, naive, nan, no_text, text_of, typed};
 
@@ -147,9 +147,8 @@ impl Lake {
         for file in files {
             paths.push(sql::text(&self.blobs.fetch(&file.path).await?.to_string_lossy()));
         }
-        let sql = include_str!("../queries/upload/dead_letters.sql")
-            .replace("{files}", &paths.join(", "))
-            .replace("{limit}", &limit.to_string());
+        let holes = [("files", &*paths.join(", ")), ("limit", &*limit.to_string())];
+        let sql = fill(include_str!("../queries/upload/dead_letters.sql"), &holes);
         let letters = self.duck.run(format!("reading dead letters of `{source}`"), move |session| {
             let mut statement = session.connection()?.prepare(&sql)?;
             let letter = |row: &duckdb::Row<'_>| {
@@ -284,45 +283,33 @@ fn statement(input: &ChunkInput, source: &Source, types: &HashMap<String, String
     let naive = timestamps.map(|(name, _)| naive(&read(name), &quoted(name)));
     let firsts =
         list(&|name, _| format!("CASE WHEN {} IS NOT NULL THEN {} END", fault(name), sql::text(name)));
-    include_str!("../queries/upload/digest.sql")
-        .lines()
-        .filter(|line| !line.trim_start().starts_with("--"))
-        .collect::<Vec<_>>()
-        .join("\n")
-        .replace("{input}", &input_sql(input, source, types))
-        .replace(
-            "{texts}",
-            &list(&|name, column| {
-                let text = quoted(name);
-                format!("{text} AS {}, {} AS {}", raw(name), text_of(&text, column.ty), read(name))
-            }),
-        )
-        .replace(
-            "{typed}",
-            &list(&|name, column| format!("{} AS {}", typed(&read(name), column.ty), quoted(name))),
-        )
-        .replace(
-            "{faults}",
-            &list(&|name, column| format!("{} AS {}", judged(name, column, source), fault(name))),
-        )
-        .replace("{columns}", &list(&|name, _| quoted(name)))
-        .replace("{event}", &quoted(&source.event_time))
-        .replace("{available}", &quoted(&source.available_time))
-        .replace(
-            "{created}",
-            &source.created_time.as_deref().map_or_else(|| "NULL::TIMESTAMPTZ".to_owned(), quoted),
-        )
-        .replace(
-            "{deleted}",
-            &source
-                .deleted
-                .as_deref()
-                .map_or_else(|| "false".to_owned(), |name| format!("coalesce({}, false)", quoted(name))),
-        )
-        .replace("{naive}", &naive.fold("false".to_owned(), |all, one| all + " OR " + &one))
-        .replace("{first}", &format!("coalesce({firsts}, NULL)"))
-        .replace("{reasons}", &list(&|name, _| fault(name)))
-        .replace("{raw}", &list(&|name, _| format!("{}, {}", sql::text(name), raw(name))))
+    let texts = list(&|name, column| {
+        let text = quoted(name);
+        format!("{text} AS {}, {} AS {}", raw(name), text_of(&text, column.ty), read(name))
+    });
+    let created = source.created_time.as_deref().map_or_else(|| "NULL::TIMESTAMPTZ".to_owned(), quoted);
+    let deleted = source.deleted.as_deref().map(|name| format!("coalesce({}, false)", quoted(name)));
+    fill(
+        include_str!("../queries/upload/digest.sql"),
+        &[
+            ("input", &input_sql(input, source, types)),
+            ("texts", &texts),
+            (
+                "typed",
+                &list(&|name, column| format!("{} AS {}", typed(&read(name), column.ty), quoted(name))),
+            ),
+            ("faults", &list(&|name, column| format!("{} AS {}", judged(name, column, source), fault(name)))),
+            ("columns", &list(&|name, _| quoted(name))),
+            ("event", &quoted(&source.event_time)),
+            ("available", &quoted(&source.available_time)),
+            ("created", &created),
+            ("deleted", deleted.as_deref().unwrap_or("false")),
+            ("naive", &naive.fold("false".to_owned(), |all, one| all + " OR " + &one)),
+            ("first", &format!("coalesce({firsts}, NULL)")),
+            ("reasons", &list(&|name, _| fault(name))),
+            ("raw", &list(&|name, _| format!("{}, {}", sql::text(name), raw(name)))),
+        ],
+    )
 }
 
 /// The temporary table for rows of text: one for all sources with so many columns.

@@ -1,7 +1,7 @@
--- The entities whose tiles or last rows may change: those of new rows, of rows that the clock passed and, with unique columns, of all
--- rows that one of these replaces.
+-- The entities whose tiles or last rows may change: those of new rows, of rows that the clock passed and, with unique
+-- columns, of all rows that one of these replaces.
 -- In:    {rows}: all source rows; {changed}: the new ones; {clock}; {passed}: whether the clock passed a row;
---        {same}: whether `earlier` and `cause` share the unique columns, or are the same row
+--        {touched}: the causes, or what they replace with them
 -- Grain: one row for each entity
 -- Out:   its keys
 WITH cause AS MATERIALIZED (
