@@ -10,7 +10,7 @@ use crate::world::{PROJECT, World};
 const REQUESTS: usize = 2_500;
 
 /// Every route but those of projects and labels, which have tests of their own; `*` is something in a path.
-const ROUTES: [&str; 38] = [
+const ROUTES: [&str; 39] = [
     "/readyz",
     "/v1/status",
     "/v1/places",
