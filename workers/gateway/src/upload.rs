@@ -1,8 +1,8 @@
 //! One upload: announced, staged while it streams, accepted when all of it is here.
 //!
 //! What arrived is kept when the caller goes away: parts are durable as they come, and the last one is written though
-//! nobody waits any more. A repeat goes on from there or starts over; either way the file is one ingest. A file that is
-//! here whole before a part is full needs no staging.
+//! nobody waits any more. A repeat goes on from there or starts over; either way the file is one ingest. A small file that
+//! comes in one piece needs no staging.
 
 use std::{sync::Arc, thread};
 
@@ -19,14 +19,16 @@ use crate::status::{interrupted, malformed, status};
 
 /// Bytes that are kept at once.
 const PART_BYTES: usize = 4 << 20;
+/// Bytes of a file that is small: many may wait in memory for their turn.
+const SMALL_BYTES: u64 = 512 << 10;
 
 /// Answers `IngestService`.
 #[derive(Clone, Debug)]
 pub(crate) struct Door {
     ingest: Ingest,
     staging: Staging,
-    // Files that are accepted at once: as many as there are cores, which that work needs. The others wait, so that files
-    // don't come in much faster than workers beside this process publish them.
+    // Small files that are accepted at once: as many as there are cores, which that work needs. The others wait, so that
+    // files don't come in much faster than workers beside this process publish them; none waits for a large one.
     turns: Arc<Semaphore>,
 }
 
@@ -104,10 +106,12 @@ impl Door {
             return Err(fail(Error::Mismatch(format!("{received} bytes are here, not {offset}"))));
         }
         let whole = self.receive(&claim, offset, &mut stream).await?;
-        let _turn = self.turns.acquire().await;
-        let file = match &whole {
-            Some(bytes) => Staging::whole(&claim, bytes),
-            None => self.staging.assemble(&claim).await,
+        let (file, _turn) = match &whole {
+            Some(bytes) => {
+                let turn = self.turns.acquire().await;
+                (Staging::whole(&claim, bytes), Some(turn))
+            }
+            None => (self.staging.assemble(&claim).await, None),
         };
         let accepted = self.ingest.accept(&claim, file.map_err(fail)?.path(), Start::Run).await;
         let staged = whole.is_none() || received > 0;
@@ -118,8 +122,8 @@ impl Door {
         accepted.map_err(fail)
     }
 
-    /// Takes what comes until the stream ends, well or not. A file that came whole in less than a part is given back; of
-    /// any other what came is staged.
+    /// Takes what comes until the stream ends, well or not. A small file that came in one piece is given back; of any other
+    /// what came is staged.
     async fn receive(
         &self,
         claim: &FileClaim,
@@ -143,7 +147,8 @@ impl Door {
                 offset += self.keep(claim, offset, part.split().freeze()).await.map_err(fail)?;
             }
         };
-        if ended.is_ok() && offset == 0 && part.len() as u64 == claim.size_bytes {
+        let small = claim.size_bytes <= SMALL_BYTES && part.len() as u64 == claim.size_bytes;
+        if small && ended.is_ok() {
             return Ok(Some(part.freeze()));
         }
         self.keep(claim, offset, part.freeze()).await.map_err(fail)?;
