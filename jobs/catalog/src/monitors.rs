@@ -185,6 +185,15 @@ impl Catalog {
         Ok(closed.rows_affected() > 0)
     }
 
+    /// Closes the open incidents of monitors that are declared no more, whom nothing else would close.
+    pub async fn close_incidents_of_removed(&self, tx: &mut Tx, declared: &[String]) -> Result<(), Error> {
+        let close = "UPDATE catalog.incident
+                     SET state = 'closed', closed_at = now(), summary = summary || ' (the monitor was removed)'
+                     WHERE state = 'open' AND monitor <> ALL($1)";
+        sqlx::query(close).bind(declared).execute(tx.conn()).await?;
+        Ok(())
+    }
+
     /// What the open incidents of models say, by model.
     pub async fn open_model_incidents(&self) -> Result<BTreeMap<String, String>, Error> {
         let select = "SELECT model, summary FROM catalog.incident WHERE state = 'open' AND model IS NOT NULL";

@@ -61,6 +61,20 @@ async fn windows_that_go_on_failing_are_one_incident_until_two_are_clean() {
 }
 
 #[tokio::test]
+async fn the_incident_of_a_monitor_that_is_declared_no_more_is_closed_and_says_why() {
+    let (_database, catalog) = catalog().await;
+    scan(&catalog, 1, "fail").await;
+    for (declared, state) in [("drift", "open"), ("other", "closed")] {
+        let mut tx = catalog.store().begin().await.unwrap();
+        catalog.close_incidents_of_removed(&mut tx, &[declared.to_owned()]).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(states(&catalog).await, [state]);
+    }
+    let incident = &catalog.incidents(None).await.unwrap()[0];
+    assert_eq!(incident.summary, "psi x 0.4 (the monitor was removed)");
+}
+
+#[tokio::test]
 async fn a_window_scanned_again_may_clear_its_own_incident() {
     let (_database, catalog) = catalog().await;
     scan(&catalog, 1, "fail").await;

@@ -6,7 +6,7 @@ use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tidemill_catalog::{Change, ChangeKind, CodeArchive};
-use tidemill_core::{DataClock, Fault};
+use tidemill_core::{DataClock, Fault, Time};
 use tidemill_offline::check::prepared;
 use tidemill_spec::{
     Clock, LoadOptions, ObjectKind, ObjectRef, Objects, diagnostic::SourceFile, load_files, wrong_path,
@@ -54,11 +54,15 @@ pub(super) async fn apply(State(api): State<Api>, Body(body): Body<Apply>) -> An
     if !body.replace {
         same_project(&before.project.name, &loaded.objects.project.name)?;
     }
+    let stored = api.stores.lake.head().await? > 0;
     let mut tx = store.begin().await?;
     let clock = store.lock_data_clock(&mut tx).await?;
-    let clock = declared_clock(&before, &loaded.objects, clock, api.wall());
+    let clock =
+        declared_clock((before.project.clock, loaded.objects.project.clock), clock, api.wall(), stored)?;
     store.set_data_clock(&mut tx, clock).await?;
     let changes = catalog.apply(&mut tx, &loaded.objects, &code, clock.at(api.wall())).await?;
+    let monitors: Vec<String> = loaded.objects.monitors.keys().cloned().collect();
+    catalog.close_incidents_of_removed(&mut tx, &monitors).await?;
     let wanted = tidemill_features::wishes_of_changes(&changes);
     store.enqueue_all(&mut tx, &wanted).await?;
     tx.commit().await?;
@@ -138,16 +142,57 @@ fn same_project(before: &str, after: &str) -> Result<(), ApiError> {
     )))
 }
 
-/// The clock that runs, unless the project declares another one than before.
+/// The clock that runs, unless the project declares another one than before. It doesn't go back once anything is stored:
+/// what is known online would lie in its future.
 fn declared_clock(
-    before: &Objects,
-    after: &Objects,
+    (before, wanted): (Clock, Clock),
     runs: DataClock,
-    wall: tidemill_core::Time,
-) -> DataClock {
-    match after.project.clock {
-        wanted if wanted == before.project.clock => runs,
-        Clock::Replay { start, speed } => DataClock::Replay { start, speed, anchored_at: wall },
-        Clock::Wall => DataClock::Wall,
+    wall: Time,
+    stored: bool,
+) -> Result<DataClock, ApiError> {
+    let shows = runs.at(wall);
+    let declared = match (before, wanted) {
+        _ if before == wanted => return Ok(runs),
+        // Another speed, from where it stands.
+        (Clock::Replay { start: before, .. }, Clock::Replay { start, speed }) if start == before => {
+            DataClock::Replay { start: shows, speed, anchored_at: wall }
+        }
+        (_, Clock::Replay { start, speed }) => DataClock::Replay { start, speed, anchored_at: wall },
+        (_, Clock::Wall) => DataClock::Wall,
+    };
+    let would_show = declared.at(wall);
+    if stored && would_show < shows {
+        let (shows, would_show) = (shows.to_rfc3339(), would_show.to_rfc3339());
+        let message =
+            format!("the data clock shows {shows}; as it is declared now it would go back to {would_show}");
+        let hint = format!(
+            "declare a `start` from {shows} on, or the clock as it was; to start over, start from an empty `.tidemill/`"
+        );
+        return Err(ApiError::invalid(Fault::coded(113, message).hint(hint)));
+    }
+    Ok(declared)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+
+    #[test]
+    fn another_speed_keeps_the_moment_and_no_declaration_goes_back_once_anything_is_stored() {
+        let (start, wall) = (Time::UNIX_EPOCH, Time::UNIX_EPOCH + TimeDelta::days(20_000));
+        let day = TimeDelta::days(1);
+        let runs = DataClock::Replay { start: start + day * 30, speed: 0.0, anchored_at: wall };
+        let replay = |start, speed| Clock::Replay { start, speed };
+        let at = |wanted, stored| {
+            declared_clock((replay(start, 0.0), wanted), runs, wall, stored).map(|clock| clock.at(wall)).ok()
+        };
+        assert_eq!(at(replay(start, 0.0), true), Some(start + day * 30));
+        assert_eq!(at(replay(start, 60.0), true), Some(start + day * 30));
+        assert_eq!(at(replay(start + day * 40, 0.0), true), Some(start + day * 40));
+        assert_eq!(at(replay(start + day, 0.0), true), None);
+        assert_eq!(at(replay(start + day, 0.0), false), Some(start + day));
+        assert_eq!(at(Clock::Wall, true), Some(wall));
     }
 }
