@@ -11,6 +11,9 @@ use crate::{
     evaluate::{evaluate, named_version},
 };
 
+/// The alias of the version that answers.
+const CHAMPION: &str = "champion";
+
 /// Compares.
 #[derive(Clone, Debug)]
 pub(crate) struct CompareJob {
@@ -46,6 +49,13 @@ impl Job for CompareJob {
         };
         let (new, old) = tokio::try_join!(evaluate(&self.deps, &candidate, dataset), other)?;
         let outputs = outputs(&args.metric, &new, old.as_ref())?;
+        if old.is_none() {
+            cx.log(format!("{model} has no {}: nothing to compare with, delta is 0", args.against));
+        }
+        for note in [Some(&new), old.as_ref()].into_iter().flatten().flat_map(|evaluation| &evaluation.notes)
+        {
+            cx.log(note.clone());
+        }
         let mut tx = cx.begin().await?;
         for evaluation in [Some(&new), old.as_ref()].into_iter().flatten() {
             evaluation.keep(catalog, &mut tx).await?;
@@ -66,13 +76,18 @@ async fn model_of(catalog: &Catalog, dataset: DatasetPartRef) -> Result<String, 
     dataset.model.clone().ok_or_else(none)
 }
 
-/// What to compare with: a number names a version, anything else an alias; an alias that names nothing yet is none.
+/// What to compare with: a number names a version, anything else an alias. The champion may not be there yet; another
+/// alias neither as long as the model has none at all: a mistyped one would let every candidate pass.
 async fn other_version(catalog: &Catalog, model: &str, against: &str) -> Result<Option<ModelVersion>, Error> {
     if let Ok(number) = against.parse::<u32>() {
         return named_version(catalog, model, Some(number), "").await.map(Some);
     }
     match named_version(catalog, model, None, against).await {
-        Err(Error::UnknownAlias { .. }) => Ok(None),
+        Err(Error::UnknownAlias { .. })
+            if against == CHAMPION || catalog.model_aliases(Some(model)).await?.is_empty() =>
+        {
+            Ok(None)
+        }
         found => found.map(Some),
     }
 }
@@ -128,6 +143,7 @@ mod tests {
             accuracy: None,
             label_rate: None,
             mean_prediction: None,
+            notes: Vec::new(),
         };
         Evaluation { ..rest }
     }

@@ -31,6 +31,9 @@ pub struct Evaluation {
     pub label_rate: Option<f64>,
     /// Mean of the first float output; none for a class.
     pub mean_prediction: Option<f64>,
+    /// Why the figures may not be those of what is served.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 impl Evaluation {
@@ -87,7 +90,20 @@ pub async fn evaluate(
         accuracy: figures.accuracy,
         label_rate: figures.label_rate,
         mean_prediction: figures.mean_prediction,
+        notes: other_views(version, &described),
     })
+}
+
+/// Views of which the dataset has other versions than the model version reads: their values may differ.
+fn other_views(version: &ModelVersion, dataset: &tidemill_catalog::Dataset) -> Vec<String> {
+    let note = |(view, read): (&String, &i32)| {
+        let has = dataset.view_versions.get(view).filter(|has| *has != read)?;
+        Some(format!(
+            "note: {} v{} reads view {view} v{read}, the dataset has v{has}: it is judged on values that it may not see when it serves",
+            version.model, version.version
+        ))
+    };
+    version.view_versions.iter().filter_map(note).collect()
 }
 
 /// A part of a dataset as one table.
@@ -153,6 +169,9 @@ impl Job for EvaluateJob {
         let scored = Node::Predictions(args.model.clone(), version.version);
         let edge = Edge { run: Some(cx.run()), ..Edge::new(Node::Dataset(dataset.id), scored) };
         catalog.lineage(&mut tx, &[edge]).await?;
+        for note in &evaluation.notes {
+            cx.log(note.clone());
+        }
         let outputs = serde_json::to_value(&evaluation).map_err(JobError::discard)?;
         cx.commit(tx, outputs).await
     }

@@ -2,6 +2,8 @@
 //!
 //! Checked first, written once: the row is keyed by the step, so a repeat finds the version it gave before.
 
+use std::collections::BTreeMap;
+
 use indexmap::IndexMap;
 use serde_json::{Map, Value as Json, json};
 use tidemill_catalog::{Dataset, DatasetPartRef, Edge, ModelMetric, ModelVersion, Node};
@@ -119,6 +121,11 @@ impl RegisterJob {
         let views: Vec<String> = hydration.rounds.iter().flatten().map(|read| read.view.clone()).collect();
         let dataset = training.dataset.as_ref();
         let mut view_versions = dataset.map(|dataset| dataset.view_versions.clone()).unwrap_or_default();
+        if let Some((dataset, view)) = dataset.zip(untrained(&views, &view_versions)) {
+            let mismatch =
+                format!("it was trained on {}, which has nothing of its input `{view}`", dataset.id);
+            return Err(Error::Mismatch { model: args.model.clone(), mismatch });
+        }
         for view in &views {
             if !view_versions.contains_key(view)
                 && let Some(current) = self.deps.catalog.current_view(view).await?
@@ -151,6 +158,12 @@ impl RegisterJob {
             },
         })
     }
+}
+
+/// A view that the model reads and its dataset knows nothing of, though columns of other views may have its names. A dataset
+/// without views says nothing.
+fn untrained<'v>(views: &'v [String], trained: &BTreeMap<String, i32>) -> Option<&'v String> {
+    views.iter().find(|view| !trained.is_empty() && !trained.contains_key(*view))
 }
 
 fn categories(signature: &Signature) -> IndexMap<String, Vec<String>> {
@@ -209,5 +222,19 @@ impl Training {
     /// Logged metrics that are numbers.
     fn figures(&self) -> impl Iterator<Item = (String, f64)> {
         self.metrics.iter().filter_map(|(name, value)| Some((name.clone(), value.as_f64()?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_of_another_view_are_no_training_on_the_model_s_own() {
+        let views = ["group2".to_owned(), "win".to_owned()];
+        let trained = |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), 1)).collect();
+        assert_eq!(untrained(&views, &trained(&["group", "win"])), Some(&views[0]));
+        assert_eq!(untrained(&views, &trained(&["group", "group2", "win"])), None);
+        assert_eq!(untrained(&views, &trained(&[])), None);
     }
 }

@@ -41,6 +41,13 @@ async fn a_first_version_becomes_champion_and_one_as_good_takes_over() {
     let versions: Vec<u32> = live.models["buyer"].versions.keys().copied().collect();
     assert_eq!((live.models["buyer"].aliases["champion"], versions), (2, vec![2, 1]));
 
+    // A mistyped alias would let every candidate pass.
+    let args = json!({
+        "model": "buyer", "candidate": 2, "against": "chmapion", "dataset": holdout, "metric": "auc",
+    });
+    let fault = world.job("model.compare", &args).await.unwrap_err();
+    assert_eq!(fault.to_string(), "[TM0802] model `buyer` has no alias `chmapion`");
+
     let back = tidemill_registry::rollback(&world.catalog, &world.online, "buyer", "champion").await.unwrap();
     assert_eq!((back.version, back.serving.len()), (Some(1), 0));
     assert_eq!(back.waiting, ["no serving process is running: tidemill serve"]);
