@@ -52,6 +52,15 @@ pub enum Error {
     /// A path of an `ingest` step that leads to no file.
     #[error("{0}")]
     NoFile(String),
+    /// One of the files that a path of an `ingest` step leads to.
+    #[error("`{path}`: {error}")]
+    File {
+        /// Where it is.
+        path: String,
+        /// What is wrong with it.
+        #[source]
+        error: Box<Error>,
+    },
     /// There is no such upload.
     #[error("there is no upload {0}")]
     NoUpload(UploadId),
@@ -96,6 +105,7 @@ impl Error {
             Self::UnknownFormat(_) => Fault::coded(503, message).hint("formats are csv, parquet and jsonl"),
             Self::Limit(_) | Self::LongRow { .. } => Fault::coded(504, message).hint("split the file"),
             Self::Mismatch(_) => Fault::coded(505, message).hint("upload the file again; it starts over"),
+            Self::File { error, .. } => Fault { message, ..error.fault()? },
             Self::NoFile(_) => Fault::coded(506, message).hint("the worker looks for the path on its own machine"),
             _ => return None,
         })
@@ -111,6 +121,7 @@ impl From<Error> for JobError {
             (None, Error::Store(error)) => error.into(),
             (None, Error::Lake(error)) => error.into(),
             (None, Error::Blobs(error)) => error.into(),
+            (None, Error::File { error, .. }) => Self::from(*error),
             (None, error @ Error::NoUpload(_)) => Self::discard(error),
             (None, Error::Io(error)) => Cause::of_io(&error).verdict(Fault::from_error(&error)),
             (None, error) => Self::retry(error),

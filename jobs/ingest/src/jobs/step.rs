@@ -48,7 +48,9 @@ impl StepJob {
                 file_name: path.rsplit('/').next().unwrap_or(&path).to_owned(),
                 force: false,
             };
-            uploads.push(self.ingest.accept(&claim, Path::new(&path), Start::Caller).await?.upload);
+            let accepted = self.ingest.accept(&claim, Path::new(&path), Start::Caller).await;
+            let of_file = |error| Error::File { path: path.clone(), error: Box::new(error) };
+            uploads.push(accepted.map_err(of_file)?.upload);
         }
         Ok(uploads)
     }
