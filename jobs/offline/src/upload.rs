@@ -354,12 +354,14 @@ fn judged(name: &str, column: &Column, source: &Source) -> String {
         let reason = words("is not valid text: it holds a NUL character, or bytes that are not UTF-8");
         cases.push(format!("WHEN {} THEN {reason}", no_text(&text)));
     }
-    if column.ty == Type::Float {
-        let reason = words("is not a finite number: ");
-        // What is no number is missing, where something may be.
-        let missing = if column.nullable { "NULL".to_owned() } else { format!("{reason} || {text}") };
+    let not_finite = words("is not a finite number: ");
+    if matches!(column.ty, Type::Float | Type::Int) {
+        // What is no number is missing, where something may be: tables that hold a null write ints as floats.
+        let missing = if column.nullable { "NULL".to_owned() } else { format!("{not_finite} || {text}") };
         cases.push(format!("WHEN {} THEN {missing}", nan(&text)));
-        cases.push(format!("WHEN {} THEN {reason} || left({text}, 40)", infinite(&text)));
+    }
+    if column.ty == Type::Float {
+        cases.push(format!("WHEN {} THEN {not_finite} || left({text}, 40)", infinite(&text)));
     }
     if column.ty != Type::String {
         let reason = words(&format!("should be {}, but is `", column.ty));
