@@ -24,6 +24,7 @@ pub(super) async fn pause(State(api): State<Api>, Path(asked): Path<String>) -> 
     tx.commit().await?;
     one(json!({
         "name": name, "paused": true, "next_at": schedule.next_at, "catchup": schedule.catchup,
+        "overlap": schedule.overlap,
     }))
 }
 

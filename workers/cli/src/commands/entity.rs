@@ -18,11 +18,18 @@ pub(crate) fn parse(args: &EntityArgs) -> Result<Value, Failure> {
                         "write --entity KEY=VALUE for each key, or all values in one: A/B/C",
                     ));
                 };
-                keys.insert(name.to_owned(), Value::from(value));
+                if keys.insert(name.to_owned(), Value::from(value)).is_some() {
+                    return Err(twice("--entity", name));
+                }
             }
             Ok(Value::Object(keys))
         }
     }
+}
+
+/// Of two values of one name nobody says which is meant.
+pub(crate) fn twice(flag: &str, name: &str) -> Failure {
+    Failure::usage(format!("`{flag} {name}=…` is there twice"), "give each name once")
 }
 
 #[cfg(test)]
@@ -39,6 +46,7 @@ mod tests {
         };
         assert_eq!(parse(&["UA/1545"]), Ok(json!("UA/1545")));
         assert_eq!(parse(&["carrier=UA", "flight=1545"]), Ok(json!({"carrier": "UA", "flight": "1545"})));
+        assert!(parse(&["carrier=UA", "carrier=AA"]).unwrap_err().contains("twice"));
         assert!(parse(&["carrier=UA", "1545"]).unwrap_err().contains("has no `=`"));
     }
 }

@@ -24,7 +24,9 @@ pub(crate) async fn predict(session: &Session, args: PredictArgs) -> Done {
                 "write --request NAME=VALUE",
             ));
         };
-        request.insert(name.to_owned(), Value::from(value));
+        if request.insert(name.to_owned(), Value::from(value)).is_some() {
+            return Err(entity::twice("--request", name));
+        }
     }
     let mut body = json!({ "entities": [entity], "want_features": args.features });
     if !request.is_empty() {

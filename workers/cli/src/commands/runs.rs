@@ -10,7 +10,7 @@ use std::io::{IsTerminal as _, Write as _};
 
 use serde_json::{Value, json};
 
-use super::{Session, watch::wait_for};
+use super::{Session, entity::twice, watch::wait_for};
 use crate::{
     args::{LogsArgs, RetryArgs, RetryCode, RunArgs, Runs},
     client::segment,
@@ -39,7 +39,9 @@ pub(crate) async fn start(session: &Session, args: RunArgs) -> Done {
             return Err(Failure::usage(format!("`--param {param}` has no `=`"), "write --param NAME=VALUE"));
         };
         let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
-        params.insert(name.to_owned(), value);
+        if params.insert(name.to_owned(), value).is_some() {
+            return Err(twice("--param", name));
+        }
     }
     let body = json!({ "pipeline": args.pipeline, "date": args.date, "params": params });
     let started = session.client.post("/v1/runs", &body).await?;

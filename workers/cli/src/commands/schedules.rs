@@ -44,12 +44,16 @@ pub(crate) async fn schedules(session: &Session, command: Schedules) -> Done {
 }
 
 fn paused(row: &Value) -> String {
+    // Where each tick waits for its turn, there is nothing to catch up.
+    let queued = row["overlap"] == "queue_all";
     let later = match row["catchup"].as_str() {
+        _ if queued => "each tick that passes meanwhile fires at `resume`, one after another",
         Some("all") => "each tick that passes meanwhile fires at `resume`",
         Some("none") => "ticks that pass meanwhile don't fire",
         _ => "of the ticks that pass meanwhile the newest fires at `resume`",
     };
-    format!("{} is paused; {later} (catchup: {})", plain(&row["name"]), plain(&row["catchup"]))
+    let policy = if queued { "overlap" } else { "catchup" };
+    format!("{} is paused; {later} ({policy}: {})", plain(&row["name"]), plain(&row[policy]))
 }
 
 fn resumed(row: &Value) -> String {
