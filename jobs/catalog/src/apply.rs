@@ -6,13 +6,12 @@
 mod origins;
 mod ticks;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
+pub(crate) use origins::columns_read;
 use serde::{Deserialize, Serialize};
 use tidemill_core::Time;
-use tidemill_spec::{
-    Definition, FeatureView, Meta, ObjectKind, ObjectRef, Objects, OnlineFeatures, Source, Type, ViewInput,
-};
+use tidemill_spec::{Definition, ObjectKind, ObjectRef, Objects, Plan};
 use tidemill_store::Tx;
 
 use crate::{
@@ -20,7 +19,7 @@ use crate::{
     code::hex_sha256,
     connection::ordered_json,
     lineage, objects,
-    views::{ViewRow, insert_view, retire_views},
+    views::{self, insert_view, retire_views, versions_in},
 };
 
 /// What applying did to one object.
@@ -87,9 +86,8 @@ impl Catalog {
         for (object, before) in known.into_iter().filter(|(_, before)| !before.retired) {
             changes.push(self.remove(tx, object, before).await?);
         }
-        self.apply_views(tx, objects, code, &code_hash, &mut changes).await?;
+        let versions = self.apply_views(tx, objects, code, &code_hash, &mut changes).await?;
         self.apply_schedules(tx, objects, now).await?;
-        let versions = current_versions(tx).await?;
         lineage::draw(tx, &origins::declared_edges(objects, &versions, &code_hash)).await?;
         Ok(changes)
     }
@@ -106,7 +104,7 @@ impl Catalog {
         Ok(Change { object, change: ChangeKind::Removed, version: before.version, building: None })
     }
 
-    /// Inputs first, because what a view is computed from is part of its hash.
+    /// Inputs first, because their versions are part of what a view is. Returns the version that stands for each view.
     async fn apply_views(
         &self,
         tx: &mut Tx,
@@ -114,20 +112,23 @@ impl Catalog {
         code: &CodeArchive,
         code_hash: &str,
         changes: &mut [Change],
-    ) -> Result<(), Error> {
-        let mut hashes = HashMap::new();
+    ) -> Result<HashMap<String, i32>, Error> {
+        let mut versions: HashMap<String, i32> = HashMap::new();
         for name in objects.views_in_order() {
             let view = &objects.views[&name];
-            let values = values_hash(objects, view, code, &hashes);
-            let building = put_view(tx, view, &plan_hash(&values, view), code_hash).await?;
-            hashes.insert(name.clone(), values);
+            let module = view.python.as_deref().and_then(|entry| entry.split(':').next());
+            let reached = module.and_then(|module| code.module_hash(module));
+            let plan = Plan::of(objects, view, |input| versions.get(input).copied(), reached)
+                .ok_or_else(|| Error::Missing(format!("the entity, source or an input of view `{name}`")))?;
+            let wanted = put_view(tx, plan, code_hash).await?;
             let of_view =
                 |change: &&mut Change| change.object.kind == ObjectKind::View && change.object.name == name;
             if let Some(change) = changes.iter_mut().find(of_view) {
-                change.building = building;
+                change.building = (wanted.state == ViewState::Building).then_some(wanted.version);
             }
+            versions.insert(name, wanted.version);
         }
-        Ok(())
+        Ok(versions)
     }
 
     /// Schedules of what is no longer declared, or no longer scheduled, end with this.
@@ -180,106 +181,36 @@ async fn put(
     Ok(Change { object: definition.object.clone(), change, version, building: None })
 }
 
-/// Hash of what a version of a view stands for: its values, and which of them lie in Redis. Their bytes name no
-/// columns, so what one list wrote can't be read by another: each list has a version of its own.
-fn plan_hash(values: &str, view: &FeatureView) -> String {
-    hex_sha256(serde_json::json!([values, view.online_features()]).to_string().as_bytes())
-}
+/// Keeps the versions of one view in step with its plan; returns the one that stands for it. It must be filled if it is
+/// being built.
+async fn put_view(tx: &mut Tx, plan: Plan, code_hash: &str) -> Result<ViewVersion, Error> {
+    let view = plan.definition.name.clone();
+    let versions = versions_in(tx, Some(&view)).await?;
+    let in_state = |state| versions.iter().find(|version| version.state == state);
+    let hash = views::hash(&plan);
+    // What is being built comes before what serves, and rows of an older version are taken up where they were left.
+    let states = [ViewState::Building, ViewState::Current, ViewState::Retired];
+    let same = |state| versions.iter().find(|version| version.state == state && version.hash == hash);
+    let serves = in_state(ViewState::Current).is_some();
+    let becomes = if serves { ViewState::Building } else { ViewState::Current };
 
-/// Hash of everything that changes a view's values: its rules, its keys, what it is computed from, and the code that
-/// its Python function reaches. Not what people read, what is kept online, nor how long it may take.
-fn values_hash(
-    objects: &Objects,
-    view: &FeatureView,
-    code: &CodeArchive,
-    inputs: &HashMap<String, String>,
-) -> String {
-    let rules = FeatureView {
-        meta: Meta::default(),
-        online: OnlineFeatures::None,
-        freshness: None,
-        leak_allowed: false,
-        timeout: None,
-        ..view.clone()
+    let Some(same) = states.into_iter().find_map(same) else {
+        retire_views(tx, &view, &[ViewState::Building], None).await?;
+        let next = ViewVersion::after(&versions, becomes, plan, code_hash);
+        insert_view(tx, &next).await?;
+        return Ok(next);
     };
-    let keys = objects.entities.get(&view.entity).map(|entity| &entity.keys);
-    let (source, inputs) = match &view.input {
-        ViewInput::Source(source) => (objects.sources.get(source), Vec::new()),
-        ViewInput::Views(views) => (None, views.iter().map(|view| inputs.get(view)).collect()),
-    };
-    let source = source
-        .map(|source| (&source.name, &source.unique, &source.deleted, types_read(objects, view, source)));
-    let module =
-        view.python.as_deref().and_then(|entry| entry.split(':').next()).map(|name| code.module_hash(name));
-    let all = serde_json::json!([rules, keys, source, inputs, module]);
-    hex_sha256(all.to_string().as_bytes())
-}
-
-/// The declared types of the columns that a view reads of its source; of all of them where Python may read any.
-fn types_read(objects: &Objects, view: &FeatureView, source: &Source) -> BTreeMap<String, Type> {
-    let keys = objects.entities.get(&view.entity).into_iter().flat_map(|entity| entity.keys.keys());
-    let read: HashSet<String> = view
-        .features
-        .values()
-        .flat_map(origins::columns_read)
-        .chain(keys.chain(&source.unique).cloned())
-        .collect();
-    let reads = |name: &String| view.python.is_some() || read.contains(name);
-    let columns = source.columns.iter().filter(|(name, _)| reads(name));
-    columns.map(|(name, column)| (name.clone(), column.ty)).collect()
-}
-
-/// Keeps the versions of one view in step with its declaration; returns the one that must be filled, if any.
-async fn put_view(
-    tx: &mut Tx,
-    view: &FeatureView,
-    hash: &str,
-    code_hash: &str,
-) -> Result<Option<i32>, Error> {
-    let rows: Vec<ViewRow> = sqlx::query_as(include_str!("../queries/view/versions.sql"))
-        .bind(Some(&view.name))
-        .fetch_all(tx.conn())
+    let state = if same.state == ViewState::Current { ViewState::Current } else { becomes };
+    // Whatever else was being built is not wanted any more.
+    retire_views(tx, &view, &[ViewState::Building], Some(same.version)).await?;
+    let kept = ViewVersion { state, plan, code_hash: code_hash.to_owned(), ..same.clone() };
+    sqlx::query(include_str!("../queries/view/redefine.sql"))
+        .bind(&view)
+        .bind(kept.version)
+        .bind(ordered_json(&kept.plan))
+        .bind(code_hash)
+        .bind(state.as_str())
+        .execute(tx.conn())
         .await?;
-    let versions = rows.into_iter().map(ViewVersion::from_row).collect::<Result<Vec<_>, _>>()?;
-    let current = versions.iter().find(|version| version.state == ViewState::Current);
-    let same = versions.iter().find(|version| version.hash == hash && version.state != ViewState::Retired);
-    // With nothing to serve meanwhile, the newest rows are taken up where they were left.
-    let same = same.or_else(|| versions.first().filter(|newest| current.is_none() && newest.hash == hash));
-
-    if let Some(same) = same {
-        let state = if current.is_none() { ViewState::Current } else { same.state };
-        if state == ViewState::Current {
-            // The declaration went back to what is served: what was being built is not wanted any more.
-            retire_views(tx, &view.name, &[ViewState::Building], Some(same.version)).await?;
-        }
-        sqlx::query(include_str!("../queries/view/redefine.sql"))
-            .bind(&view.name)
-            .bind(same.version)
-            .bind(ordered_json(view))
-            .bind(code_hash)
-            .bind(state.as_str())
-            .execute(tx.conn())
-            .await?;
-        return Ok((state == ViewState::Building).then_some(same.version));
-    }
-    retire_views(tx, &view.name, &[ViewState::Building], None).await?;
-    let next = ViewVersion {
-        view: view.name.clone(),
-        version: versions.first().map_or(1, |newest| newest.version + 1),
-        state: if current.is_some() { ViewState::Building } else { ViewState::Current },
-        definition: view.clone(),
-        hash: hash.to_owned(),
-        code_hash: code_hash.to_owned(),
-        created_at: Time::UNIX_EPOCH,
-    };
-    insert_view(tx, &next).await?;
-    Ok((next.state == ViewState::Building).then_some(next.version))
-}
-
-async fn current_versions(tx: &mut Tx) -> Result<HashMap<String, i32>, Error> {
-    let rows: Vec<(String, i32)> =
-        sqlx::query_as("SELECT view, version FROM catalog.view_version WHERE state = 'current'")
-            .fetch_all(tx.conn())
-            .await?;
-    Ok(rows.into_iter().collect())
+    Ok(kept)
 }

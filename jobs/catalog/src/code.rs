@@ -90,7 +90,8 @@ fn failed(hash: &str, source: impl Into<Box<dyn std::error::Error + Send + Sync>
     Error::Code { hash: hash.to_owned(), source: source.into() }
 }
 
-pub(crate) fn hex_sha256(bytes: &[u8]) -> String {
+/// SHA-256 in hex.
+pub fn hex_sha256(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut hex, byte| {
         let _ = write!(hex, "{byte:02x}");

@@ -36,12 +36,12 @@ impl Catalog {
         current(tx.conn()).await
     }
 
-    /// The objects in force, which stay so until `tx` ends: an apply waits for it. First of all in a transaction.
-    pub async fn objects_held(&self, tx: &mut Tx) -> Result<Objects, Error> {
+    /// Keeps what is declared in force until `tx` ends: an apply waits for it. First of all in a transaction.
+    pub async fn hold_objects(&self, tx: &mut Tx) -> Result<(), Error> {
         sqlx::query("SELECT pg_advisory_xact_lock_shared(hashtextextended('catalog.apply', 0))")
             .execute(tx.conn())
             .await?;
-        current(tx.conn()).await
+        Ok(())
     }
 
     /// The version of an object that is in force, read by `tx`.

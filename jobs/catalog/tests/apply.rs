@@ -84,6 +84,12 @@ impl World {
         versions.into_iter().map(|version| (version.version, version.state)).collect()
     }
 
+    /// The versions that a version reads.
+    async fn inputs(&self, view: &str, version: i32) -> Vec<(String, i32)> {
+        let version = self.catalog.view_version(view, version).await.unwrap().unwrap();
+        version.plan.inputs.into_iter().collect()
+    }
+
     async fn switch(&self, view: &str, version: i32) {
         let mut tx = self.engine.store.begin().await.unwrap();
         self.catalog.switch_view(&mut tx, view, version).await.unwrap();
@@ -127,7 +133,7 @@ async fn a_view_whose_values_change_is_built_beside_the_one_that_serves() {
     let changes = world.apply(&described, "a").await;
     assert_eq!((changes.len(), changes[0].version, changes[0].building), (1, 2, None));
     let current = world.catalog.current_view("weather_now").await.unwrap().unwrap();
-    assert_eq!((current.version, current.definition.meta.description.as_str()), (1, "The weather"));
+    assert_eq!((current.version, current.plan.definition.meta.description.as_str()), (1, "The weather"));
 
     // What a view is computed from is part of it.
     let from_gust = PROJECT.replace("temp: float }", "temp: { type: float, last: gust } }");
@@ -139,12 +145,66 @@ async fn a_view_whose_values_change_is_built_beside_the_one_that_serves() {
     world.switch("weather_now", 2).await;
     assert_eq!(world.versions("weather_now").await, [(2, Current), (1, Retired)]);
 
-    // Going back before the switch leaves what serves.
+    assert_eq!(world.inputs("stress", 1).await, [("weather_now".to_owned(), 1)]);
+    assert_eq!(world.inputs("stress", 2).await, [("weather_now".to_owned(), 2)]);
+
+    // Going back takes up the rows of then, and leaves what was never replaced.
     world.apply(PROJECT, "a").await;
-    assert_eq!(world.versions("weather_now").await, [(3, Building), (2, Current), (1, Retired)]);
+    assert_eq!(world.versions("weather_now").await, [(2, Current), (1, Building)]);
     assert_eq!(world.versions("stress").await, [(2, Retired), (1, Current)]);
     world.apply(&from_gust, "a").await;
-    assert_eq!(world.versions("weather_now").await[..2], [(3, Retired), (2, Current)]);
+    assert_eq!(world.versions("weather_now").await, [(2, Current), (1, Retired)]);
+    assert_eq!(world.versions("stress").await, [(2, Building), (1, Current)]);
+}
+
+#[tokio::test]
+async fn what_is_filled_anew_by_hand_is_followed_by_all_that_is_computed_from_it() {
+    use ViewState::{Building, Current, Retired};
+    let above = "---
+apiVersion: tidemill/v1
+kind: FeatureView
+name: above
+entity: airport
+inputs: [stress, weather_now]
+features: { twice: { type: float, sql: stress * 2 } }
+";
+    let world = World::new().await;
+    world.apply(&format!("{PROJECT}{above}"), "a").await;
+    let begin = async |view: &str| {
+        let mut tx = world.engine.store.begin().await.unwrap();
+        let version = world.catalog.begin_view(&mut tx, view).await.unwrap();
+        tx.commit().await.unwrap();
+        version
+    };
+    assert_eq!(begin("above").await, 2);
+    assert_eq!((begin("weather_now").await, begin("weather_now").await), (2, 2));
+    assert_eq!(world.versions("stress").await, [(2, Building), (1, Current)]);
+    assert_eq!(world.versions("above").await, [(3, Building), (2, Retired), (1, Current)]);
+    let inputs = [("stress".to_owned(), 2), ("weather_now".to_owned(), 2)];
+    assert_eq!(world.inputs("above", 3).await, inputs);
+    // The declaration is what it was, so applying it again leaves all of this as it is.
+    let building = world.apply(&format!("{PROJECT}{above}"), "a").await;
+    assert_eq!(building.len(), 3);
+    assert_eq!(world.versions("above").await, [(3, Building), (2, Retired), (1, Current)]);
+}
+
+#[tokio::test]
+async fn the_times_of_a_source_are_part_of_the_views_that_read_it() {
+    let world = World::new().await;
+    world.apply(PROJECT, "a").await;
+    let leaking =
+        PROJECT.replace("event_time: observed_at", "event_time: observed_at\navailable_time: observed_at");
+    assert!(
+        world.apply(&leaking, "a").await.iter().all(|change| change.building.is_none()),
+        "in other words"
+    );
+    let mended = PROJECT
+        .replace("observed_at: timestamp,", "observed_at: timestamp, received_at: timestamp,")
+        .replace("event_time: observed_at", "event_time: observed_at\navailable_time: received_at");
+    let building = world.apply(&mended, "a").await.into_iter().filter(|change| change.building.is_some());
+    assert_eq!(building.count(), 2);
+    let then = world.catalog.view_version("weather_now", 1).await.unwrap().unwrap();
+    assert_eq!(then.plan.source.unwrap().available_time, "observed_at");
 }
 
 #[tokio::test]
@@ -152,13 +212,14 @@ async fn an_apply_waits_for_whoever_holds_what_is_declared() {
     let world = Arc::new(World::new().await);
     world.apply(PROJECT, "a").await;
     let mut holding = world.engine.store.begin().await.unwrap();
-    let before = world.catalog.objects_held(&mut holding).await.unwrap();
+    world.catalog.hold_objects(&mut holding).await.unwrap();
+    let before = world.catalog.objects_in(&mut holding).await.unwrap();
     let applying = tokio::spawn({
         let world = Arc::clone(&world);
         async move { world.apply(&PROJECT.replace("temp: float }", "temp: float, gust: float }"), "a").await }
     });
     world.engine.database.until_blocked(1).await;
-    let held = world.catalog.objects_held(&mut holding).await.unwrap();
+    let held = world.catalog.objects_in(&mut holding).await.unwrap();
     assert_eq!(held.views["weather_now"], before.views["weather_now"]);
     holding.commit().await.unwrap();
     assert!(!applying.await.unwrap().is_empty());
@@ -203,13 +264,13 @@ async fn what_is_kept_online_and_the_types_that_are_read_make_a_new_version() {
         building.map(|change| change.object.to_string()).collect::<Vec<_>>()
     };
     let online = |list: &str| PROJECT.replace("ttl: 3h", &format!("ttl: 3h\nonline: {list}"));
-    assert_eq!(building(world.apply(&online("true"), "a").await), ["view/weather_now"]);
+    // What is computed from it follows, so that the older rows are needed no more.
+    let both = ["view/weather_now", "view/stress"];
+    assert_eq!(building(world.apply(&online("true"), "a").await), both);
     // The same features in other words are the same bytes.
     let same = world.apply(&online("[temp]"), "a").await;
-    assert_eq!(
-        (building(same), world.versions("weather_now").await.len()),
-        (vec!["view/weather_now".into()], 2)
-    );
+    assert_eq!(building(same), both);
+    assert_eq!(world.versions("weather_now").await.len(), 2);
 
     assert_eq!(building(world.apply(PROJECT, "a").await), Vec::<String>::new());
     let unread = PROJECT.replace("gust: { type: float", "gust: { type: int");
@@ -218,8 +279,8 @@ async fn what_is_kept_online_and_the_types_that_are_read_make_a_new_version() {
     world.apply(&scaled, "a").await;
     let read = scaled.replace("temp: { type: float, nullable", "temp: { type: int, nullable");
     world.switch("weather_now", 3).await;
-    world.switch("stress", 2).await;
-    assert_eq!(building(world.apply(&read, "a").await), ["view/weather_now", "view/stress"]);
+    world.switch("stress", 3).await;
+    assert_eq!(building(world.apply(&read, "a").await), both);
 }
 
 #[tokio::test]

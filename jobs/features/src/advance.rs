@@ -4,16 +4,18 @@
 //! put-if-newer, so an attempt that dies before its commit has done no harm. Rows, dead letters, lineage, the new
 //! position and the wishes of views downstream are one transaction.
 
+use arrow::array::RecordBatch;
 use serde::{Deserialize, Serialize};
 use tidemill_catalog::{Edge, Node};
 use tidemill_core::JobError;
-use tidemill_offline::{CommitRange, Filter, Read, Staged};
+use tidemill_offline::{Filter, Read, Staged};
 use tidemill_online::Layout;
 use tidemill_pyrun::Printed;
 use tidemill_rows::VALID_AT;
 use tidemill_runtime::Context;
 use tidemill_spec::ViewKind;
-use tidemill_store::Tx;
+use tidemill_store::{NewJob, Tx};
+use tokio::sync::mpsc;
 
 use crate::{
     Deps, Error,
@@ -22,7 +24,7 @@ use crate::{
     entries::{row_entries, tile_entries, upsert_entries},
     subject::Subject,
     target::{Target, Unit, units},
-    wishes::{due_new, update_new},
+    wishes::{due_new, readers_follow},
 };
 
 /// How far a job is. Stored as its checkpoint: fields are only ever added.
@@ -70,7 +72,7 @@ pub(crate) async fn bring(
 ) -> Result<(), JobError> {
     let mut progress = cx.checkpoint().cloned().unwrap_or_default();
     let target = progress.targets[0];
-    let commits = subject.commits(&deps.lake, &target).await?;
+    let commits = subject.commits(&deps.lake, target.commits()).await?;
     let units = units(subject.view.kind(), &target, &commits);
     if progress.units_done == 0 {
         begin(deps, subject, &target).await?;
@@ -102,7 +104,7 @@ pub(crate) async fn bring(
             progress.targets.remove(0);
             progress.units_done = 0;
         }
-        let wishes = if last { wishes(deps, subject, &target, cx).await? } else { Vec::new() };
+        let wishes = if last { wishes(deps, subject, &target, arrival, cx).await? } else { Vec::new() };
         let mut tx = cx.begin().await?;
         // The lake's head before anything else: everybody takes it first.
         if let Some(unit) = unit {
@@ -174,7 +176,7 @@ pub(crate) async fn put(
     deps: &Deps,
     subject: &Subject,
     target: &Target,
-    rows: &arrow::array::RecordBatch,
+    rows: &RecordBatch,
 ) -> Result<u64, Error> {
     let Some(online) = &subject.online else { return Ok(0) };
     let entries = match online.layout() {
@@ -193,9 +195,12 @@ pub(crate) async fn put_last_rows(deps: &Deps, subject: &Subject, target: &Targe
     if !subject.upserts() || subject.online.is_none() {
         return Ok(0);
     }
-    let head = deps.lake.head().await?;
-    let rows = deps.lake.last_rows(&subject.view, target.range(), head).await?;
-    put(deps, subject, target, &rows).await
+    let (head, mut written) = (deps.lake.head().await?, 0);
+    for part in 0..target.parts {
+        let rows = deps.lake.last_rows(&subject.view, target.range(part), head).await?;
+        written += put(deps, subject, target, &rows).await?;
+    }
+    Ok(written)
 }
 
 /// Rows that were in the lake ahead of their time, and that the clock has passed since.
@@ -205,20 +210,40 @@ async fn put_passed(deps: &Deps, subject: &Subject, target: &Target) -> Result<(
         return Ok(());
     }
     let tick = chrono::TimeDelta::microseconds(1);
+    let between = Some((VALID_AT.to_owned(), before + tick, target.clock + tick));
     let passed = Read {
-        table: subject.view.table(),
-        commits: CommitRange::upto(target.lake_version),
-        filter: Filter {
-            between: Some((VALID_AT.to_owned(), before + tick, target.clock + tick)),
-            ..Filter::default()
-        },
-        columns: None,
+        filter: Filter { between, ..Filter::default() },
+        ..Read::all(subject.view.table(), target.lake_version)
     };
-    let rows = deps.lake.read(&passed).await?;
-    if rows.num_rows() > 0 {
-        put(deps, subject, target, &rows).await?;
-    }
-    Ok(())
+    put_rows(deps, subject, target, passed).await.map(drop)
+}
+
+/// Writes stored rows to Redis as they are read: they are never all in memory.
+pub(crate) async fn put_rows(
+    deps: &Deps,
+    subject: &Subject,
+    target: &Target,
+    read: Read,
+) -> Result<u64, Error> {
+    let (send, mut receive) = mpsc::channel::<RecordBatch>(1);
+    let reading = deps.lake.read_each(&read, move |batch| {
+        // Nobody receives any more when writing has failed, which is told in its place.
+        let _ = send.blocking_send(batch.clone());
+        Ok(())
+    });
+    let writing = async {
+        let mut written = 0;
+        while let Some(batch) = receive.recv().await {
+            if batch.num_rows() > 0 {
+                written += put(deps, subject, target, &batch).await?;
+            }
+        }
+        Ok::<_, Error>(written)
+    };
+    let (read, written) = tokio::join!(reading, writing);
+    let written = written?;
+    read?;
+    Ok(written)
 }
 
 /// Says in Redis that a target is about to be written. Called before its first value: a Redis that comes back empty
@@ -269,19 +294,17 @@ async fn arrive(
     Ok(deps.catalog.lineage(tx, &from.into_iter().map(edge).collect::<Vec<_>>()).await?)
 }
 
-/// What follows: the views that read this one, and this one again when the clock reaches its next future row.
+/// What follows: the versions that read this one, and this one again when the clock reaches its next future row.
 async fn wishes(
     deps: &Deps,
     subject: &Subject,
     target: &Target,
+    arrival: Arrival,
     cx: &Context<Progress>,
-) -> Result<Vec<tidemill_store::NewJob>, Error> {
+) -> Result<Vec<NewJob>, Error> {
     let mut wishes = Vec::new();
-    if target.lake_version > target.after {
-        let objects = deps.catalog.objects().await?;
-        let readers =
-            objects.views.values().filter(|view| view.input_views().contains(&subject.name().to_owned()));
-        wishes.extend(readers.map(|view| update_new(&view.name)));
+    if target.lake_version > target.after || arrival == Arrival::Switched {
+        wishes.extend(readers_follow(&deps.catalog, &subject.version, arrival).await?);
     }
     if subject.online.is_some() {
         wishes.extend(due_new(deps, subject, target, cx.store()).await?);

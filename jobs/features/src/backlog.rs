@@ -4,7 +4,6 @@ use serde::Serialize;
 use tidemill_catalog::ViewState;
 use tidemill_core::{Clock as _, Fault, Kind, RunId, SystemClock, Time};
 use tidemill_spec::{
-    Objects,
     args::{FEATURES_UPDATE, features_concurrency_key},
     steps::FEATURES_BACKFILL,
 };
@@ -57,12 +56,11 @@ pub(crate) struct Progress {
     pub(crate) failed: Option<FailedUpdate>,
 }
 
-/// Looks at a view and all it is computed from.
-pub(crate) async fn progress(deps: &Deps, objects: &Objects, view: &str) -> Result<Progress, Error> {
+/// Looks at the version of a view that is read by default and all it is computed from.
+pub(crate) async fn progress(deps: &Deps, view: &str) -> Result<Progress, Error> {
     let mut progress = Progress::default();
-    for view in objects.views_with_inputs(&[view.to_owned()]) {
-        let own = of_view(deps, &view).await?;
-        progress = progress.and(own);
+    for subject in Subject::chain(deps, view).await? {
+        progress = progress.and(of_version(deps, &subject).await?);
     }
     Ok(progress)
 }
@@ -82,18 +80,17 @@ impl Progress {
     }
 }
 
-/// Looks at one view alone.
-pub(crate) async fn of_view(deps: &Deps, view: &str) -> Result<Progress, Error> {
-    let subject = Subject::current(deps, view).await?;
+/// Looks at one version alone.
+pub(crate) async fn of_version(deps: &Deps, subject: &Subject) -> Result<Progress, Error> {
     let target = subject.target(deps, Time::MIN_UTC).await?;
-    let commits = subject.commits(&deps.lake, &target).await?;
+    let commits = subject.commits(&deps.lake, target.commits()).await?;
     let now = SystemClock.now();
     let backlog = commits.iter().map(|commit| commit.committed_at).min().map(|since| Backlog {
         commits: commits.len(),
         since,
         seconds: (now - since).as_seconds_f64().max(0.0),
     });
-    Ok(Progress { backlog, failed: failed(deps, view).await? })
+    Ok(Progress { backlog, failed: failed(deps, subject.name()).await? })
 }
 
 /// The update of a view that failed last, or the backfill of its version that is being filled.

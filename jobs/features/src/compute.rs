@@ -51,7 +51,7 @@ pub(crate) async fn compute(
     let stamp = Stamp { created_at: target.clock, seq: target.lake_version };
     let lake = &deps.lake;
     match (view.kind(), &view.definition.python) {
-        (ViewKind::Windows, _) => Ok(Computed::whole(tiles(deps, view, target).await?)),
+        (ViewKind::Windows, _) => Ok(Computed::whole(tiles(deps, view, target, unit.part.0).await?)),
         (ViewKind::Rows, None) => Computed::in_sql(lake.compute_rows(view, unit.commits, unit.part).await?),
         (ViewKind::Rows, Some(entry)) => {
             let rows = lake.source_rows(view, unit.commits, unit.part).await?.rows;
@@ -70,10 +70,15 @@ pub(crate) async fn compute(
     }
 }
 
-/// All tiles within reach of the clock, of the entities that the target touches.
-pub(crate) async fn tiles(deps: &Deps, view: &View, target: &Target) -> Result<RecordBatch, Error> {
+/// All tiles within reach of the clock, of a part of the entities that the target touches.
+pub(crate) async fn tiles(
+    deps: &Deps,
+    view: &View,
+    target: &Target,
+    part: u32,
+) -> Result<RecordBatch, Error> {
     let stamp = Stamp { created_at: target.clock, seq: target.lake_version };
-    Ok(deps.lake.tiles_touched(view, target.range(), stamp).await?)
+    Ok(deps.lake.tiles_touched(view, target.range(part), stamp).await?)
 }
 
 /// The processes that hold the code which the view version was applied with.

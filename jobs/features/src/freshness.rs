@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use tidemill_core::{Clock as _, SystemClock, Time};
-use tidemill_offline::{CommitRange, Filter, Read, Table};
+use tidemill_offline::{Filter, Read};
 use tidemill_online::Markers;
 use tidemill_rows::{VALID_AT, value_at};
 use tidemill_spec::{Value, ViewKind};
@@ -44,38 +44,42 @@ pub struct ViewFreshness {
 /// Every view's freshness, by name.
 pub async fn freshness(deps: &Deps) -> Result<Vec<ViewFreshness>, Error> {
     let now = deps.catalog.store().data_clock().await?.at(SystemClock.now());
-    let objects = deps.catalog.objects().await?;
-    let views = deps.catalog.current_views().await?;
-    let mut progress = BTreeMap::new();
-    for version in &views {
-        progress.insert(version.view.clone(), backlog::of_view(deps, &version.view).await?);
-    }
     // Without Redis nothing is known of it, and what asks for its values says so.
     let markers = deps.online.markers().await.ok();
+    let mut looked: BTreeMap<(String, i32), Progress> = BTreeMap::new();
     let mut report = Vec::new();
-    for version in &views {
-        let subject = Subject::current(deps, &version.view).await?;
-        let chain = objects.views_with_inputs(std::slice::from_ref(&version.view));
-        let chain = chain.iter().filter_map(|view| progress.get(view).cloned());
-        let progress = chain.fold(Progress::default(), Progress::and);
-        report.push(of_view(deps, &subject, progress, markers.as_ref(), now).await?);
+    for version in deps.catalog.current_views().await? {
+        let chain = Subject::chain(deps, &version.view).await?;
+        let mut progress = Progress::default();
+        for subject in &chain {
+            let known = (subject.name().to_owned(), subject.version.version);
+            let own = match looked.get(&known) {
+                Some(own) => own.clone(),
+                None => looked.entry(known).or_insert(backlog::of_version(deps, subject).await?).clone(),
+            };
+            progress = progress.and(own);
+        }
+        if let Some(subject) = chain.last() {
+            report.push(of_version(deps, subject, progress, markers.as_ref(), now).await?);
+        }
     }
     Ok(report)
 }
 
-async fn of_view(
+async fn of_version(
     deps: &Deps,
     subject: &Subject,
     progress: Progress,
     markers: Option<&Markers>,
     now: Time,
 ) -> Result<ViewFreshness, Error> {
-    let table = match (&subject.view.source, subject.view.kind()) {
+    let head = deps.lake.head().await?;
+    let rows = match (&subject.view.source, subject.view.kind()) {
         // Tiles are computed at the clock; what is new is the source's rows.
-        (Some(source), ViewKind::Windows) => Table::source(&source.name),
-        _ => subject.view.table(),
+        (Some(source), ViewKind::Windows) => Read::source(source, head),
+        _ => Read::all(subject.view.table(), head),
     };
-    let newest_at = newest(deps, table, now).await?;
+    let newest_at = newest(deps, rows, now).await?;
     let position = deps.catalog.position(subject.name(), subject.version.version).await?;
     let written = position.as_ref().map_or(0, |position| position.lake_version);
     let lost =
@@ -99,24 +103,25 @@ async fn of_view(
     })
 }
 
-async fn newest(deps: &Deps, table: Table, now: Time) -> Result<Option<Time>, Error> {
-    let head = deps.lake.head().await?;
-    let files = deps.lake.files(&table, head).await?;
-    let latest = files.iter().filter_map(|file| file.valid_at).map(|(_, latest)| latest).max();
-    if latest.is_none_or(|latest| latest <= now) {
+async fn newest(deps: &Deps, rows: Read, now: Time) -> Result<Option<Time>, Error> {
+    let files = deps.lake.files(&rows.table, rows.commits.upto).await?;
+    let latest = files.iter().map(|file| file.valid_at_of(rows.source.as_ref()).map(|(_, latest)| latest));
+    // Where the files' ranges don't tell, or some rows are ahead of the clock, the rows have to.
+    let told: Option<Vec<Time>> = latest.collect();
+    if let Some(latest) =
+        told.map(|told| told.into_iter().max()).filter(|latest| latest.is_none_or(|at| at <= now))
+    {
         return Ok(latest);
     }
-    // Some rows are ahead of the clock, so the files' ranges don't tell.
     let tick = chrono::TimeDelta::microseconds(1);
     let known = Read {
-        table,
-        commits: CommitRange::upto(head),
         filter: Filter {
             between: Some((VALID_AT.to_owned(), Time::MIN_UTC, now + tick)),
             last: Some(1),
             ..Filter::default()
         },
         columns: Some(vec![VALID_AT.to_owned()]),
+        ..rows
     };
     let rows = deps.lake.read(&known).await?;
     Ok(rows.column_by_name(VALID_AT).filter(|_| rows.num_rows() > 0).and_then(|column| {

@@ -2,8 +2,9 @@
 //!
 //! Reading order: [`target`] (how far a job shall bring a view, and in which units; pure), [`compute`] (the rows of
 //! a unit, user Python included), [`entries`] (which of them go to Redis; pure), [`advance`] (a unit from computing to
-//! commit), then the jobs: `update`, `backfill`, `rebuild`; then what people ask: [`get`], [`history`],
-//! [`parity`], [`freshness`], [`dead_letters()`].
+//! commit), then the jobs: `update`, `backfill`, `rebuild`,
+//! `drop`; then what people ask: [`get`], [`history`],
+//! [`parity`], [`freshness`], [`dead_letters()`], [`consequences()`].
 //!
 //! Redis is written before the lake's commit, and every put is put-if-newer, so a job that dies in between is
 //! harmless. Nothing here knows files, DuckDB or the bytes in Redis.
@@ -13,7 +14,9 @@ mod backfill;
 mod backlog;
 mod catch_up;
 mod compute;
+mod consequences;
 mod dead_letters;
+mod drop;
 mod entries;
 mod error;
 mod freshness;
@@ -35,13 +38,15 @@ use tidemill_pyrun::PyPools;
 use tidemill_runtime::JobEntry;
 
 pub use backlog::{Backlog, FailedUpdate};
+pub use consequences::{Consequence, ReadBy, consequences};
 pub use dead_letters::{DeadLetter, DeadLetters, dead_letters};
 pub use error::Error;
 pub use freshness::{ViewFreshness, freshness};
 pub use parity::{Difference, Parity, parity};
 pub use read::{GetRequest, GotFeatures, get, history};
 pub use wishes::{
-    Behind, backfill_new, behind, clock_moved, rebuild_new, update_new, updates_of_source, wishes_of_changes,
+    backfill_new, behind, clock_moved, dispensable, drop_new, rebuild_new, update_new, updates_of_source,
+    wishes_of_changes,
 };
 
 /// What the jobs and questions of features need. Cheap to clone.
@@ -67,5 +72,6 @@ pub fn jobs(deps: &Deps) -> Vec<JobEntry> {
         JobEntry::new(update::UpdateJob::new(deps.clone())),
         JobEntry::new(backfill::BackfillJob::new(deps.clone())),
         JobEntry::new(rebuild::RebuildJob::new(deps.clone())),
+        JobEntry::new(drop::DropJob::new(deps.clone())),
     ]
 }

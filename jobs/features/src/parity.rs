@@ -4,13 +4,17 @@
 //! training sets are made of. Everything is equal bit for bit, but for sums, whose rows may have been added in
 //! tiles: they agree within 1e-12 of their size.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
+use arrow::array::RecordBatch;
 use serde::Serialize;
 use tidemill_core::{Clock as _, Fault, SystemClock, Time};
-use tidemill_offline::{CommitRange, Filter, KnownAt, Read};
-use tidemill_online::values;
-use tidemill_rows::{row::column, value_at};
+use tidemill_offline::{KnownAt, Read};
+use tidemill_online::{ViewFeatures, values};
+use tidemill_rows::value_at;
 use tidemill_spec::{Aggregate, Rule, Value};
 
 use crate::{Deps, Error, catch_up::catch_up, read::offline_features, subject::Subject};
@@ -19,6 +23,8 @@ use crate::{Deps, Error, catch_up::catch_up, read::offline_features, subject::Su
 const DIFFERENCES_MAX: usize = 20;
 const PATIENCE: Duration = Duration::from_secs(60);
 const SUM_TOLERANCE: f64 = 1e-12;
+/// Entities that are compared at once.
+const ENTITIES_AT_ONCE: usize = 1_000;
 
 /// What the comparison found.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -66,9 +72,6 @@ pub async fn parity(deps: &Deps, view: &str) -> Result<Parity, Error> {
     let at = position.map_or(now, |position| position.data_clock);
     let head = deps.lake.head().await?;
     let entities = entities(deps, &subject, head).await?;
-    let offline = offline_features(deps, &subject, &entities, at, KnownAt::Any, head).await?;
-    let reads: Vec<_> = entities.iter().map(|key| tidemill_online::Read { view: online, key }).collect();
-    let found = deps.online.read(&reads).await?;
     let mut parity = Parity {
         view: view.to_owned(),
         version: subject.version.version,
@@ -77,47 +80,61 @@ pub async fn parity(deps: &Deps, view: &str) -> Result<Parity, Error> {
         equal: 0,
         differing: Vec::new(),
     };
-    for ((entity, bytes), offline) in entities.iter().zip(found).zip(offline) {
-        let online_features = values(online, bytes.as_deref(), at)?;
-        let before = parity.differing.len();
-        let mut same = true;
-        for (feature, online) in &online_features.values {
-            let offline = &offline.values[feature.as_str()];
-            if equal(&subject.view.definition.features[feature.as_str()].rule, online, offline) {
-                continue;
-            }
-            same = false;
-            parity.differing.push(Difference {
-                entity: entity.clone(),
-                feature: feature.clone(),
-                online: online.clone(),
-                offline: offline.clone(),
-            });
-        }
-        parity.equal += usize::from(same);
-        if before >= DIFFERENCES_MAX {
-            parity.differing.truncate(DIFFERENCES_MAX);
+    for entities in entities.chunks(ENTITIES_AT_ONCE) {
+        let offline = offline_features(deps, &subject, entities, at, KnownAt::Any, head).await?;
+        let reads: Vec<_> = entities.iter().map(|key| tidemill_online::Read { view: online, key }).collect();
+        let found = deps.online.read(&reads).await?;
+        for ((entity, bytes), offline) in entities.iter().zip(found).zip(offline) {
+            parity.compare(&subject, entity, &values(online, bytes.as_deref(), at)?, &offline);
         }
     }
     Ok(parity)
 }
 
-/// Every entity that the view's inputs have ever named.
+impl Parity {
+    fn compare(
+        &mut self,
+        subject: &Subject,
+        entity: &[Value],
+        online: &ViewFeatures,
+        offline: &ViewFeatures,
+    ) {
+        let features = &subject.view.definition.features;
+        let differs = |(name, online): &(&String, &Value)| {
+            !equal(&features[name.as_str()].rule, online, &offline.values[name.as_str()])
+        };
+        let differing: Vec<(&String, &Value)> = online.values.iter().filter(differs).collect();
+        self.equal += usize::from(differing.is_empty());
+        let left = DIFFERENCES_MAX.saturating_sub(self.differing.len());
+        self.differing.extend(differing.into_iter().take(left).map(|(feature, online)| Difference {
+            entity: entity.to_vec(),
+            feature: feature.clone(),
+            online: online.clone(),
+            offline: offline.values[feature.as_str()].clone(),
+        }));
+    }
+}
+
+/// Every entity that the view has ever had a row of, in order.
 async fn entities(deps: &Deps, subject: &Subject, head: i64) -> Result<Vec<Vec<Value>>, Error> {
     let names: Vec<String> = subject.view.entity.keys.keys().cloned().collect();
-    let read = Read {
-        table: subject.view.table(),
-        commits: CommitRange::upto(head),
-        filter: Filter::default(),
-        columns: Some(names.clone()),
+    let read = Read { columns: Some(names.clone()), ..Read::all(subject.view.table(), head) };
+    let entities: Arc<Mutex<Vec<Vec<Value>>>> = Arc::default();
+    let found = Arc::clone(&entities);
+    // Rows come sorted by key, so an entity's are next to each other.
+    let take = move |batch: &RecordBatch| {
+        let columns: Vec<_> = names.iter().filter_map(|name| batch.column_by_name(name)).collect();
+        let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+        for row in 0..batch.num_rows() {
+            let key: Vec<Value> = columns.iter().map(|array| value_at(array, row)).collect();
+            if found.last() != Some(&key) {
+                found.push(key);
+            }
+        }
+        Ok(())
     };
-    let rows = deps.lake.read(&read).await?;
-    if rows.num_rows() == 0 {
-        return Ok(Vec::new());
-    }
-    let columns = names.iter().map(|name| Ok(column(&rows, name)?)).collect::<Result<Vec<_>, Error>>()?;
-    let key = |row| columns.iter().map(|array| value_at(array, row)).collect::<Vec<_>>();
-    Ok((0..rows.num_rows()).map(key).collect::<BTreeSet<_>>().into_iter().collect())
+    deps.lake.read_each(&read, take).await?;
+    Ok(std::mem::take(&mut *entities.lock().unwrap_or_else(PoisonError::into_inner)))
 }
 
 fn equal(rule: &Rule, online: &Value, offline: &Value) -> bool {

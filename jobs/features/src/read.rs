@@ -114,8 +114,7 @@ async fn read(
         let features = as_of(deps, wanted, keys, at, request.known_at).await?;
         return Ok(Found { features, store: "offline", progress: Progress::default() });
     }
-    let objects = deps.catalog.objects().await?;
-    let mut held_up = progress(deps, &objects, view).await?;
+    let mut held_up = progress(deps, view).await?;
     if wanted.subject.online.is_some() {
         match now_online(deps, wanted, keys, at).await {
             Ok(features) => return Ok(Found { features, store: "online", progress: held_up }),
@@ -127,7 +126,7 @@ async fn read(
         match catch_up(deps, view, None, PATIENCE).await {
             Ok(()) => held_up = Progress::default(),
             // It failed meanwhile, or no worker got to it.
-            Err(Error::Invalid(_)) => held_up = progress(deps, &objects, view).await?,
+            Err(Error::Invalid(_)) => held_up = progress(deps, view).await?,
             Err(error) => return Err(error),
         }
     }

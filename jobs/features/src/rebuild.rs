@@ -10,7 +10,7 @@ use tidemill_spec::ViewKind;
 
 use crate::{
     Deps, Error,
-    advance::{begin, mark, put},
+    advance::{begin, mark, put, put_last_rows, put_rows},
     compute::tiles,
     subject::Subject,
     target::Target,
@@ -54,33 +54,42 @@ impl Job for RebuildJob {
     }
 }
 
-/// Whether Redis holds less of a version than its position says was written.
+/// Whether Redis holds less of a version than its position says was written; or more than there is, for the database came
+/// back older than Redis.
 pub(crate) async fn lost(deps: &Deps, subject: &Subject, target: &Target) -> Result<bool, Error> {
     let Some(online) = &subject.online else { return Ok(false) };
-    Ok(deps.online.markers().await?.held(online) < target.after)
+    let held = deps.online.markers().await?.held(online);
+    Ok(held < target.after || held > deps.lake.head().await?)
 }
 
 /// Writes what the version's position stands for: rows as of it, known at its clock.
 pub(crate) async fn write_again(deps: &Deps, subject: &Subject, target: &Target) -> Result<u64, Error> {
     let Some(online) = subject.online.as_ref().filter(|_| target.after > 0) else { return Ok(0) };
-    if deps.online.markers().await?.outdated(online) {
-        // Nobody can read them, and they may be taken for newer than what is written now.
+    let markers = deps.online.markers().await?;
+    if markers.outdated(online) || markers.held(online) > deps.lake.head().await? {
+        // Nobody can read them, or nothing stands behind them; and they may be taken for newer than what is written now.
         deps.online.drop_version(online.name(), online.version()).await?;
     }
     let clock = target.clock_before.unwrap_or(target.clock);
     let whole = Target { after: 0, clock_before: None, lake_version: target.after, clock, ..*target };
-    let rows = match subject.view.kind() {
-        ViewKind::Windows => tiles(deps, &subject.view, &whole).await?,
-        ViewKind::Rows if subject.upserts() => {
-            deps.lake.last_rows(&subject.view, whole.range(), deps.lake.head().await?).await?
+    let whole = subject.cut(deps, whole).await?;
+    begin(deps, subject, &whole).await?;
+    let written = match subject.view.kind() {
+        ViewKind::Windows => {
+            let mut written = 0;
+            for part in 0..whole.parts {
+                let tiles = tiles(deps, &subject.view, &whole, part).await?;
+                written += put(deps, subject, &whole, &tiles).await?;
+            }
+            written
         }
+        ViewKind::Rows if subject.upserts() => put_last_rows(deps, subject, &whole).await?,
         // The rows of the last units were committed after the version they consumed, so: as of now.
         ViewKind::Rows | ViewKind::Derived => {
-            deps.lake.read(&Read::all(subject.view.table(), deps.lake.head().await?)).await?
+            let rows = Read::all(subject.view.table(), deps.lake.head().await?);
+            put_rows(deps, subject, &whole, rows).await?
         }
     };
-    begin(deps, subject, &whole).await?;
-    let written = if rows.num_rows() == 0 { 0 } else { put(deps, subject, &whole, &rows).await? };
     mark(deps, subject, &whole).await?;
     Ok(written)
 }

@@ -1,11 +1,11 @@
 //! A version of a view with everything it is computed from and read by.
 
 use indexmap::IndexMap;
-use tidemill_catalog::{Catalog, ViewState, ViewVersion};
+use tidemill_catalog::{ViewState, ViewVersion};
 use tidemill_core::Time;
-use tidemill_offline::{Commit, Lake, Table, View};
+use tidemill_offline::{Commit, CommitRange, Lake, LakeFile, Read, Table, Version, View};
 use tidemill_online::OnlineView;
-use tidemill_spec::{Objects, ViewInput, ViewKind};
+use tidemill_spec::ViewKind;
 
 use crate::{Deps, Error, target::Target};
 
@@ -16,58 +16,48 @@ pub(crate) struct Subject {
     pub(crate) version: ViewVersion,
     /// As the lake computes it.
     pub(crate) view: View,
-    /// The current versions of the views it reads; none over a source.
+    /// The versions of the views that it reads; none over a source.
     pub(crate) inputs: Vec<View>,
     /// As Redis holds it; `None` if nothing of it is online.
     pub(crate) online: Option<OnlineView>,
 }
 
 impl Subject {
-    /// Gathers what a version needs.
+    /// What a version needs, by its plan. `versions`: of all views.
     ///
     /// # Errors
-    /// Its entity, source or one of its inputs is no longer declared.
-    pub(crate) async fn of(
-        catalog: &Catalog,
-        objects: &Objects,
-        version: ViewVersion,
-    ) -> Result<Self, Error> {
-        let view = View::new(objects, &version.definition, version.version)
-            .ok_or_else(|| Error::no_view(&version.view))?;
-        let mut inputs = Vec::new();
-        if let ViewInput::Views(names) = &version.definition.input {
-            for name in names {
-                let current = catalog.current_view(name).await?.ok_or_else(|| Error::no_view(name))?;
-                let input = View::new(objects, &current.definition, current.version);
-                inputs.push(input.ok_or_else(|| Error::no_view(name))?);
-            }
-        }
+    /// One of its inputs is not among them.
+    pub(crate) fn of(versions: &[ViewVersion], version: &ViewVersion) -> Result<Self, Error> {
+        let input = |(name, number): (&String, &i32)| {
+            let input = found(versions, name, *number).ok_or_else(|| Error::no_view(name))?;
+            Ok(View::of(&input.plan, input.version))
+        };
+        let inputs = version.plan.inputs.iter().map(input).collect::<Result<_, Error>>()?;
+        let view = View::of(&version.plan, version.version);
         let online = online_view(&view);
-        Ok(Self { version, view, inputs, online })
+        Ok(Self { version: version.clone(), view, inputs, online })
     }
 
     /// The version of a view that is read by default.
     pub(crate) async fn current(deps: &Deps, view: &str) -> Result<Self, Error> {
-        let objects = deps.catalog.objects().await?;
-        let version = deps.catalog.current_view(view).await?.ok_or_else(|| Error::no_view(view))?;
-        Self::of(&deps.catalog, &objects, version).await
+        let versions = deps.catalog.view_versions(None).await?;
+        Self::of(&versions, current(&versions, view)?)
     }
 
-    /// The versions that updates keep up to date: the current one, and older ones that live models read. One of these that
-    /// can't be computed from what is declared now is left alone; the live set says so of the models that read it.
+    /// The version of a view that is read by default, after all that it is computed from.
+    pub(crate) async fn chain(deps: &Deps, view: &str) -> Result<Vec<Self>, Error> {
+        let versions = deps.catalog.view_versions(None).await?;
+        let mut chain = Vec::new();
+        current(&versions, view)?.with_inputs(&versions, &mut chain);
+        chain.into_iter().map(|version| Self::of(&versions, version)).collect()
+    }
+
+    /// The versions that updates keep up to date: the current one, those that live models read, and those that one of
+    /// these, of whatever view, is computed from.
     pub(crate) async fn maintained(deps: &Deps, view: &str) -> Result<Vec<Self>, Error> {
-        let objects = deps.catalog.objects().await?;
-        let mut subjects = Vec::new();
-        for version in tidemill_live::maintained_versions(&deps.catalog, Some(view)).await? {
-            let current = version.state == ViewState::Current;
-            match Self::of(&deps.catalog, &objects, version).await {
-                Err(Error::Catalog(error)) => return Err(error.into()),
-                Err(error) if current => return Err(error),
-                Err(_) => {}
-                Ok(subject) => subjects.push(subject),
-            }
-        }
-        Ok(subjects)
+        let versions = deps.catalog.view_versions(None).await?;
+        let maintained = tidemill_live::maintained_versions(&deps.catalog, Some(view)).await?;
+        maintained.iter().map(|version| Self::of(&versions, version)).collect()
     }
 
     /// The view's name.
@@ -80,24 +70,29 @@ impl Subject {
         self.view.upserts()
     }
 
-    /// The tables whose commits it consumes. A derived view follows a window view by the rows of its source:
+    /// The tables whose commits it consumes.
+    fn input_tables(&self) -> impl Iterator<Item = Table> {
+        self.input_rows(0).into_iter().map(|read| read.table)
+    }
+
+    /// The rows that it is computed from, as of a version. A derived view follows a window view by the rows of its source:
     /// those are the moments at which a window changes.
-    pub(crate) fn input_tables(&self) -> Vec<Table> {
-        let table_of = |view: &View| match (&view.source, view.kind()) {
-            (Some(source), ViewKind::Windows) => Table::source(&source.name),
-            _ => view.table(),
+    pub(crate) fn input_rows(&self, version: Version) -> Vec<Read> {
+        let rows_of = |view: &View| match (&view.source, view.kind()) {
+            (Some(source), ViewKind::Windows) => Read::source(source, version),
+            _ => Read::all(view.table(), version),
         };
         match &self.view.source {
-            Some(source) => vec![Table::source(&source.name)],
-            None => self.inputs.iter().map(table_of).collect(),
+            Some(source) => vec![Read::source(source, version)],
+            None => self.inputs.iter().map(rows_of).collect(),
         }
     }
 
-    /// Commits of its inputs that a target has to consume.
-    pub(crate) async fn commits(&self, lake: &Lake, target: &Target) -> Result<Vec<Commit>, Error> {
+    /// Commits of its inputs in a range.
+    pub(crate) async fn commits(&self, lake: &Lake, range: CommitRange) -> Result<Vec<Commit>, Error> {
         let mut commits = Vec::new();
         for table in self.input_tables() {
-            commits.extend(lake.commits(&table, target.commits()).await?);
+            commits.extend(lake.commits(&table, range).await?);
         }
         Ok(commits)
     }
@@ -120,8 +115,35 @@ impl Subject {
             lake_version: head,
             reached: reached.min(head),
             clock: clock_before.map_or(now, |before| before.max(now)),
+            parts: 1,
         })
     }
+
+    /// A target, cut so that a part of what it touches fits into memory: rows that are new, and rows that the clock passes.
+    pub(crate) async fn cut(&self, deps: &Deps, target: Target) -> Result<Target, Error> {
+        let commits = self.commits(&deps.lake, target.commits()).await?;
+        let mut rows = commits.iter().map(|commit| commit.rows).sum::<i64>();
+        if let Some(before) = target.clock_before.filter(|before| *before < target.clock) {
+            for input in self.input_rows(target.after) {
+                let files = deps.lake.files(&input.table, target.after).await?;
+                let passed = |file: &&LakeFile| {
+                    let range = file.valid_at_of(input.source.as_ref());
+                    range.is_none_or(|(least, greatest)| least <= target.clock && greatest > before)
+                };
+                rows += files.iter().filter(passed).map(|file| file.rows).sum::<i64>();
+            }
+        }
+        Ok(target.cut(rows))
+    }
+}
+
+fn found<'a>(versions: &'a [ViewVersion], view: &str, number: i32) -> Option<&'a ViewVersion> {
+    versions.iter().find(|version| version.view == view && version.version == number)
+}
+
+fn current<'a>(versions: &'a [ViewVersion], view: &str) -> Result<&'a ViewVersion, Error> {
+    let current = |version: &&ViewVersion| version.view == view && version.state == ViewState::Current;
+    versions.iter().find(current).ok_or_else(|| Error::no_view(view))
 }
 
 /// A version of a view as Redis holds it; `None` if nothing of it is online.

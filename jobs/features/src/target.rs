@@ -27,6 +27,13 @@ pub(crate) struct Target {
     pub(crate) reached: i64,
     /// The data clock: later rows wait in the lake.
     pub(crate) clock: Time,
+    /// Into how many parts by entity the work is cut.
+    #[serde(default = "whole")]
+    pub(crate) parts: u32,
+}
+
+fn whole() -> u32 {
+    1
 }
 
 impl Target {
@@ -35,9 +42,15 @@ impl Target {
         CommitRange { after: self.after, upto: self.lake_version }
     }
 
-    /// What changes until then: rows that are new, and rows that the clock passes.
-    pub(crate) fn range(&self) -> TileRange {
-        TileRange { commits: self.commits(), clock_before: self.clock_before, clock: self.clock }
+    /// What changes until then, of one part of the entities: rows that are new, and rows that the clock passes.
+    pub(crate) fn range(&self, part: u32) -> TileRange {
+        let part = (part, self.parts);
+        TileRange { commits: self.commits(), clock_before: self.clock_before, clock: self.clock, part }
+    }
+
+    /// The same work, cut so that a part of `rows` fits into memory.
+    pub(crate) fn cut(self, rows: i64) -> Self {
+        Self { parts: parts(rows), ..self }
     }
 }
 
@@ -60,11 +73,9 @@ pub(crate) struct Unit {
 pub(crate) fn units(kind: ViewKind, target: &Target, commits: &[Commit]) -> Vec<Unit> {
     match kind {
         ViewKind::Rows => commits.iter().flat_map(units_of_commit).collect(),
-        ViewKind::Windows => vec![unit_of_range(target, (0, 1))],
         ViewKind::Derived if commits.is_empty() => Vec::new(),
-        ViewKind::Derived => {
-            let parts = parts(commits.iter().map(|commit| commit.rows).sum());
-            (0..parts).map(|part| unit_of_range(target, (part, parts))).collect()
+        ViewKind::Windows | ViewKind::Derived => {
+            (0..target.parts).map(|part| unit_of_range(target, (part, target.parts))).collect()
         }
     }
 }
@@ -104,7 +115,15 @@ mod tests {
     }
 
     fn target(after: i64, upto: i64) -> Target {
-        Target { version: 1, after, clock_before: None, lake_version: upto, reached: upto, clock: at(0) }
+        Target {
+            version: 1,
+            after,
+            clock_before: None,
+            lake_version: upto,
+            reached: upto,
+            clock: at(0),
+            parts: 1,
+        }
     }
 
     fn commit(version: i64, rows: i64) -> Commit {
@@ -134,5 +153,17 @@ mod tests {
         let key = |target| units(ViewKind::Windows, &target, &[])[0].key.clone();
         assert_ne!(key(first), key(second));
         assert_eq!(units(ViewKind::Derived, &second, &[]), []);
+    }
+
+    #[test]
+    fn what_does_not_fit_into_memory_is_cut_by_entity_and_each_part_has_a_name() {
+        let cut = target(0, 3).cut(2 * UNIT_ROWS_MAX + 1);
+        let units = units(ViewKind::Windows, &cut, &[commit(1, 9)]);
+        assert_eq!(units.iter().map(|unit| unit.part).collect::<Vec<_>>(), [(0, 3), (1, 3), (2, 3)]);
+        assert_eq!(units.iter().map(|unit| &unit.key).collect::<BTreeSet<_>>().len(), 3);
+        // As jobs of an earlier release have it in their checkpoints.
+        let mut old = serde_json::to_value(target(0, 3)).unwrap();
+        old.as_object_mut().unwrap().remove("parts");
+        assert_eq!(serde_json::from_value::<Target>(old).unwrap(), target(0, 3));
     }
 }

@@ -60,7 +60,7 @@ impl UpdateJob {
                 cx.log(format!("Redis holds less of {} than was written: writing it again", subject.name()));
                 rebuild::write_again(&self.deps, subject, &target).await?;
             }
-            targets.push(target);
+            targets.push(subject.cut(&self.deps, target).await?);
         }
         cx.save_checkpoint(Progress::new(targets)).await
     }

@@ -1,21 +1,23 @@
 //! Jobs of features as others wish for them: in the transaction that makes them necessary.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use tidemill_catalog::{Catalog, Change, ChangeKind, Position, ViewVersion};
+use tidemill_catalog::{Catalog, Change, ChangeKind, Position, ViewState, ViewVersion};
 use tidemill_core::{DataClock, Time};
-use tidemill_offline::{CommitRange, Filter, Read, Version};
+use tidemill_offline::{Filter, LakeFile, Read, View};
 use tidemill_rows::{VALID_AT, value_at};
 use tidemill_runtime::job_new;
 use tidemill_spec::{
-    ObjectKind, Objects, Value, ViewInput,
+    FeatureView, ObjectKind, Objects, Value,
     args::{FEATURES_UPDATE, FeaturesUpdate, features_concurrency_key},
     steps::{FEATURES_BACKFILL, FeaturesBackfill},
 };
-use tidemill_store::{NewJob, Store};
+use tidemill_store::{NewJob, Store, Tx};
 
 use crate::{
     Deps, Error,
+    advance::Arrival,
+    drop::{FEATURES_DROP, FeaturesDrop, KEPT},
     rebuild::{FEATURES_REBUILD, FeaturesRebuild},
     subject::{Subject, online_view},
     target::Target,
@@ -49,10 +51,31 @@ pub fn backfill_new(view: &str) -> NewJob {
     }
 }
 
-/// What an applied project makes necessary: new views are computed, changed ones filled anew.
-pub fn wishes_of_changes(changes: &[Change]) -> Vec<NewJob> {
+/// Takes away what nothing needs any more of a view's retired versions.
+pub fn drop_new(view: &str) -> NewJob {
+    NewJob {
+        key: Some(format!("features.drop/{view}")),
+        concurrency_key: Some(features_concurrency_key(view)),
+        ..job_new(FEATURES_DROP, &FeaturesDrop { view: view.to_owned() })
+    }
+}
+
+/// What an applied project makes necessary: new views are computed, changed ones filled anew. One over a version that is
+/// itself being filled follows when that is full.
+pub fn wishes_of_changes(objects: &Objects, changes: &[Change]) -> Vec<NewJob> {
+    let building: BTreeSet<&str> = changes
+        .iter()
+        .filter(|change| change.object.kind == ObjectKind::View && change.building.is_some())
+        .map(|change| change.object.name.as_str())
+        .collect();
+    let waits = |view: &str| {
+        let inputs = objects.views.get(view).map(FeatureView::input_views).unwrap_or_default();
+        inputs.iter().any(|input| building.contains(input.as_str()))
+    };
     let wish = |change: &Change| match (change.object.kind, change.change, change.building) {
-        (ObjectKind::View, _, Some(_)) => Some(backfill_new(&change.object.name)),
+        (ObjectKind::View, _, Some(_)) => {
+            (!waits(&change.object.name)).then(|| backfill_new(&change.object.name))
+        }
         (ObjectKind::View, ChangeKind::Added | ChangeKind::Changed, None) => {
             Some(update_new(&change.object.name))
         }
@@ -61,89 +84,72 @@ pub fn wishes_of_changes(changes: &[Change]) -> Vec<NewJob> {
     changes.iter().filter_map(wish).collect()
 }
 
-/// Updates of the views that read a source directly; those behind them follow by themselves.
-pub fn updates_of_source(objects: &Objects, source: &str) -> Vec<NewJob> {
-    let reads = |input: &ViewInput| matches!(input, ViewInput::Source(name) if name == source);
-    objects.views.values().filter(|view| reads(&view.input)).map(|view| update_new(&view.name)).collect()
+/// Updates of the views of which a version reads a source directly; those behind them follow by themselves.
+pub async fn updates_of_source(
+    catalog: &Catalog,
+    tx: &mut Tx,
+    source: &str,
+) -> Result<Vec<NewJob>, tidemill_catalog::Error> {
+    Ok(catalog.views_over(tx, source).await?.iter().map(|view| update_new(view)).collect())
+}
+
+/// What the versions computed from one that has got further need: updates; and those that waited for it to be filled, their
+/// own filling.
+pub(crate) async fn readers_follow(
+    catalog: &Catalog,
+    version: &ViewVersion,
+    arrival: Arrival,
+) -> Result<Vec<NewJob>, Error> {
+    let versions = catalog.view_versions(None).await?;
+    let reads = |reader: &&ViewVersion| reader.plan.inputs.get(&version.view) == Some(&version.version);
+    let follow = |reader: &ViewVersion| match reader.state {
+        ViewState::Current | ViewState::Retired => Some(update_new(&reader.view)),
+        ViewState::Building => (arrival == Arrival::Switched).then(|| backfill_new(&reader.view)),
+        ViewState::Dropped => None,
+    };
+    Ok(versions.iter().filter(reads).filter_map(follow).collect())
 }
 
 /// Updates that the data clock makes necessary when it is moved: rows that waited for their time may go to Redis.
 pub async fn clock_moved(catalog: &Catalog) -> Result<Vec<NewJob>, Error> {
-    Ok(catalog.current_views().await?.iter().map(|version| update_new(&version.view)).collect())
+    let maintained = tidemill_live::maintained_versions(catalog, None).await?;
+    let views: BTreeSet<String> = maintained.into_iter().map(|version| version.view).collect();
+    Ok(views.iter().map(|view| update_new(view)).collect())
 }
 
-/// What views need that nobody asks for by an event.
-#[derive(Debug)]
-pub struct Behind {
-    /// Updates of views that live models read and the project has no more, where their inputs have new rows.
-    pub in_lake: Vec<NewJob>,
-    /// Rebuilds of the views that Redis holds less of than has been written: it came back empty or older. A Redis that is
-    /// away keeps nothing of the lake waiting.
-    pub in_redis: Result<Vec<NewJob>, Error>,
+/// What views need that nobody asks for by an event: rebuilds of those that Redis holds less of than has been written (it
+/// came back empty or older), or more than there is (the database came back older); and the end of what nothing needs.
+///
+/// # Errors
+/// Postgres or Redis can't be reached.
+pub async fn behind(deps: &Deps) -> Result<Vec<NewJob>, Error> {
+    // Before the markers: Redis is written first, so it holds at least what a position read earlier says.
+    let positions = deps.catalog.positions(None).await?;
+    let markers = deps.online.markers().await?;
+    // After them: nothing is written for a version that isn't there.
+    let head = deps.lake.head().await?;
+    let mut wishes = BTreeMap::new();
+    for version in tidemill_live::maintained_versions(&deps.catalog, None).await? {
+        let own = |position: &&Position| position.view == version.view && position.version == version.version;
+        let Some(position) = positions.iter().find(own) else { continue };
+        let Some(online) = online_view(&View::of(&version.plan, version.version)) else { continue };
+        let held = markers.held(&online);
+        if held < position.lake_version || held > head {
+            wishes.insert(version.view.clone(), rebuild_new(&version.view));
+        }
+    }
+    Ok(wishes.into_values().collect())
 }
 
-/// Looks once for views that are behind: in the lake and in Redis.
+/// Takes away retired versions that nothing has needed for a while.
 ///
 /// # Errors
 /// Postgres can't be reached.
-pub async fn behind(deps: &Deps) -> Result<Behind, Error> {
-    let (objects, head) = (deps.catalog.objects().await?, deps.lake.head().await?);
-    let versions = tidemill_live::maintained_versions(&deps.catalog, None).await?;
-    // Before the markers: Redis is written first, so it holds at least what a position read earlier says.
-    let positions = deps.catalog.positions(None).await?;
-    let position = |version: &ViewVersion| {
-        let own = |position: &&Position| position.view == version.view && position.version == version.version;
-        positions.iter().find(own).map(|position| position.lake_version)
-    };
-    let kept: Vec<Kept> =
-        versions.into_iter().map(|version| Kept { position: position(&version), version }).collect();
-    Ok(Behind {
-        in_lake: behind_in_lake(deps, &objects, &kept, head).await?,
-        in_redis: behind_in_redis(deps, &objects, &kept).await,
-    })
-}
-
-/// A version that is kept up to date, and how far it is.
-struct Kept {
-    version: ViewVersion,
-    position: Option<Version>,
-}
-
-async fn behind_in_lake(
-    deps: &Deps,
-    objects: &Objects,
-    kept: &[Kept],
-    head: Version,
-) -> Result<Vec<NewJob>, Error> {
-    let mut behind = BTreeSet::new();
-    for Kept { version, position } in kept {
-        if objects.views.contains_key(&version.view) {
-            continue;
-        }
-        let Ok(subject) = Subject::of(&deps.catalog, objects, version.clone()).await else { continue };
-        let new = CommitRange { after: position.unwrap_or(0), upto: head };
-        for table in subject.input_tables() {
-            if !deps.lake.commits(&table, new).await?.is_empty() {
-                behind.insert(subject.name().to_owned());
-            }
-        }
-    }
-    Ok(behind.iter().map(|view| update_new(view)).collect())
-}
-
-async fn behind_in_redis(deps: &Deps, objects: &Objects, kept: &[Kept]) -> Result<Vec<NewJob>, Error> {
-    let markers = deps.online.markers().await?;
-    let mut wishes: Vec<NewJob> = Vec::new();
-    for Kept { version, position } in kept {
-        let Some(view) = tidemill_offline::View::new(objects, &version.definition, version.version) else {
-            continue;
-        };
-        let Some(position) = *position else { continue };
-        if online_view(&view).is_some_and(|online| markers.held(&online) < position) {
-            wishes.push(rebuild_new(&version.view));
-        }
-    }
-    Ok(wishes)
+pub async fn dispensable(deps: &Deps, now: Time) -> Result<Vec<NewJob>, Error> {
+    let unneeded = tidemill_live::unneeded_versions(&deps.catalog).await?;
+    let long = unneeded.iter().filter(|version| version.retired_at.is_some_and(|at| now - at > KEPT));
+    let views: BTreeSet<&str> = long.map(|version| version.view.as_str()).collect();
+    Ok(views.into_iter().map(drop_new).collect())
 }
 
 /// An update for when a moving data clock reaches the next row that is in the lake ahead of its time.
@@ -154,8 +160,8 @@ pub(crate) async fn due_new(
     store: &Store,
 ) -> Result<Option<NewJob>, Error> {
     let mut next: Option<Time> = None;
-    for table in subject.input_tables() {
-        next = earliest(next, next_valid_at(deps, table, target).await?);
+    for input in subject.input_rows(target.lake_version) {
+        next = earliest(next, next_valid_at(deps, input, target).await?);
     }
     let Some(next) = next else { return Ok(None) };
     let Some(run_at) = wall_time(&store.data_clock().await?, next) else { return Ok(None) };
@@ -168,23 +174,23 @@ pub(crate) async fn due_new(
     }))
 }
 
-async fn next_valid_at(
-    deps: &Deps,
-    table: tidemill_offline::Table,
-    target: &Target,
-) -> Result<Option<Time>, Error> {
-    let files = deps.lake.files(&table, target.lake_version).await?;
-    let latest = files.iter().filter_map(|file| file.valid_at).map(|(_, latest)| latest).max();
-    let Some(latest) = latest.filter(|latest| *latest > target.clock) else { return Ok(None) };
+async fn next_valid_at(deps: &Deps, input: Read, target: &Target) -> Result<Option<Time>, Error> {
+    let files = deps.lake.files(&input.table, target.lake_version).await?;
+    let ahead = |file: &LakeFile| {
+        let range = file.valid_at_of(input.source.as_ref());
+        range.is_none_or(|(_, latest)| latest > target.clock)
+    };
+    if !files.iter().any(ahead) {
+        return Ok(None);
+    }
     let tick = chrono::TimeDelta::microseconds(1);
     let future = Read {
-        table,
-        commits: CommitRange::upto(target.lake_version),
         filter: Filter {
-            between: Some((VALID_AT.to_owned(), target.clock + tick, latest + tick)),
+            between: Some((VALID_AT.to_owned(), target.clock + tick, Time::MAX_UTC)),
             ..Filter::default()
         },
         columns: Some(vec![VALID_AT.to_owned()]),
+        ..input
     };
     let rows = deps.lake.read(&future).await?;
     let Some(column) = rows.column_by_name(VALID_AT) else { return Ok(None) };

@@ -14,7 +14,6 @@ use tidemill_offline::{
     Lake, Staged, Table, Version,
     upload::{ChunkInput, DeadRow, Digest, Stamp, dead_batch},
 };
-use tidemill_spec::Objects;
 use tidemill_store::Tx;
 
 use crate::{Error, Limits, accept::place, split};
@@ -166,7 +165,8 @@ impl Ingest {
         let (table, source) = (Table::source(&upload.source), &upload.definition);
         let schema = tidemill_rows::source_schema(source);
         let staged = self.lake.stage(&table, key, number, &source.unique, &schema, vec![rows]).await?;
-        Ok(staged.into_iter().collect())
+        let timed_by = Some(source.available_time.clone());
+        Ok(staged.into_iter().map(|staged| Staged { timed_by: timed_by.clone(), ..staged }).collect())
     }
 
     /// Stages dead letters; `deleted` says that they are letters no more. `told_at` is real time: a frozen data clock
@@ -198,7 +198,7 @@ impl Ingest {
         run: RunId,
     ) -> Result<Publication, Error> {
         // A view that is declared from now on is computed after this commit, and sees its rows without being asked.
-        let objects = self.catalog.objects_held(tx).await?;
+        self.catalog.hold_objects(tx).await?;
         let key = upload.id.to_string();
         let staged =
             |of: fn(&ChunkDigest) -> &Vec<Staged>| digests.iter().flat_map(of).cloned().collect::<Vec<_>>();
@@ -221,7 +221,7 @@ impl Ingest {
             ..Edge::new(Node::Upload(upload.id), Node::Source(upload.source.clone()))
         };
         self.catalog.lineage(tx, &[edge]).await?;
-        self.update_features(tx, &objects, &upload.source).await?;
+        self.update_features(tx, &upload.source).await?;
         Ok(publication)
     }
 
@@ -244,13 +244,9 @@ impl Ingest {
     }
 
     /// Asks for the features that read a source. Last: whoever asks for the same waits for the commit.
-    pub(crate) async fn update_features(
-        &self,
-        tx: &mut Tx,
-        objects: &Objects,
-        source: &str,
-    ) -> Result<(), Error> {
-        self.catalog.store().enqueue_all(tx, &updates_of_source(objects, source)).await?;
+    pub(crate) async fn update_features(&self, tx: &mut Tx, source: &str) -> Result<(), Error> {
+        let updates = updates_of_source(&self.catalog, tx, source).await?;
+        self.catalog.store().enqueue_all(tx, &updates).await?;
         Ok(())
     }
 

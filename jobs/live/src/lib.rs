@@ -16,7 +16,7 @@ use tidemill_online::{LiveSet, Online};
 
 pub use assemble::{Declared, assemble};
 pub use error::Error;
-pub use needed::{live_models, maintained, maintained_versions};
+pub use needed::{live_models, maintained, maintained_versions, unneeded_versions};
 pub use replicas::{TakeOver, taken_over};
 
 /// What the catalog says shall be live now.
@@ -42,7 +42,6 @@ pub async fn servable(catalog: &Catalog, version: ModelVersion) -> Result<Result
 async fn declared(catalog: &Catalog) -> Result<Declared, Error> {
     Ok(Declared {
         clock: catalog.store().data_clock().await?,
-        objects: catalog.objects().await?,
         models: catalog.model_versions(None).await?.into_iter().map(|row| row.version).collect(),
         aliases: catalog.model_aliases(None).await?,
         views: catalog.view_versions(None).await?,

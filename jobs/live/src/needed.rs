@@ -21,29 +21,66 @@ pub fn live_models(mut versions: Vec<ModelVersion>, aliases: &[ModelAlias]) -> V
     versions
 }
 
-/// The versions of views that are kept up to date: what is current, and what a live model reads.
+/// The versions of views that are kept up to date: what is current, what a live model reads, and the versions that these are
+/// computed from.
 pub fn maintained(mut views: Vec<ViewVersion>, live: &[ModelVersion]) -> Vec<ViewVersion> {
     let read: HashSet<(&str, i32)> = live
         .iter()
         .flat_map(|model| &model.view_versions)
         .map(|(view, version)| (view.as_str(), *version))
         .collect();
-    views.retain(|version| match version.state {
-        ViewState::Current => true,
-        ViewState::Retired => read.contains(&(version.view.as_str(), version.version)),
-        ViewState::Building => false,
-    });
+    let kept = |version: &&ViewVersion| {
+        version.state == ViewState::Current || read.contains(&(version.view.as_str(), version.version))
+    };
+    let needed = with_inputs(&views, kept);
+    views.retain(|version| version.state != ViewState::Dropped && needed.contains(&name(version)));
     views
 }
 
-/// The versions of one view, or of all, that are kept up to date now.
+/// The retired versions that nothing needs any more: neither a live model nor a version that is kept up to date or being
+/// filled.
+fn unneeded(mut views: Vec<ViewVersion>, live: &[ModelVersion]) -> Vec<ViewVersion> {
+    let mut needed = with_inputs(&views, |version| version.state == ViewState::Building);
+    needed.extend(maintained(views.clone(), live).iter().map(name));
+    views.retain(|version| version.state == ViewState::Retired && !needed.contains(&name(version)));
+    views
+}
+
+/// Names of some versions and of all that they are computed from.
+fn with_inputs(views: &[ViewVersion], some: impl Fn(&&ViewVersion) -> bool) -> HashSet<(String, i32)> {
+    let mut all = Vec::new();
+    for version in views.iter().filter(some) {
+        version.with_inputs(views, &mut all);
+    }
+    all.into_iter().map(name).collect()
+}
+
+fn name(version: &ViewVersion) -> (String, i32) {
+    (version.view.clone(), version.version)
+}
+
+/// The versions of one view, or of all, that are kept up to date now; by name and newest first.
 ///
 /// # Errors
 /// Postgres can't be reached.
 pub async fn maintained_versions(catalog: &Catalog, view: Option<&str>) -> Result<Vec<ViewVersion>, Error> {
-    let views = catalog.view_versions(view).await?;
+    let (views, live) = (catalog.view_versions(None).await?, live(catalog).await?);
+    let mut kept = maintained(views, &live);
+    kept.retain(|version| view.is_none_or(|view| version.view == view));
+    Ok(kept)
+}
+
+/// The retired versions of all views that nothing needs any more now; by name and newest first.
+///
+/// # Errors
+/// Postgres can't be reached.
+pub async fn unneeded_versions(catalog: &Catalog) -> Result<Vec<ViewVersion>, Error> {
+    Ok(unneeded(catalog.view_versions(None).await?, &live(catalog).await?))
+}
+
+async fn live(catalog: &Catalog) -> Result<Vec<ModelVersion>, Error> {
     let models = catalog.model_versions(None).await?.into_iter().map(|row| row.version).collect();
-    Ok(maintained(views, &live_models(models, &catalog.model_aliases(None).await?)))
+    Ok(live_models(models, &catalog.model_aliases(None).await?))
 }
 
 #[cfg(test)]
@@ -77,7 +114,43 @@ mod tests {
             (1, ViewState::Retired),
         ];
         let views = views.map(|(version, state)| view("plane", version, state));
-        let kept: Vec<_> = maintained(views.into(), &[trained]).iter().map(|view| view.version).collect();
+        let kept: Vec<_> = maintained(views.clone().into(), std::slice::from_ref(&trained))
+            .iter()
+            .map(|view| view.version)
+            .collect();
         assert_eq!(kept, [3, 1]);
+        let unneeded: Vec<_> = unneeded(views.into(), &[trained]).iter().map(|view| view.version).collect();
+        assert_eq!(unneeded, [2]);
+    }
+
+    #[test]
+    fn what_a_version_is_computed_from_is_kept_as_long_as_the_version_is() {
+        let over = |number, state, inputs: &[(&str, i32)]| {
+            let mut derived = view("load", number, state);
+            derived.plan.inputs =
+                inputs.iter().map(|(view, version)| ((*view).to_owned(), *version)).collect();
+            derived
+        };
+        let views = vec![
+            over(3, ViewState::Building, &[("plane", 3)]),
+            over(2, ViewState::Current, &[("plane", 2)]),
+            over(1, ViewState::Retired, &[("plane", 1)]),
+            view("plane", 4, ViewState::Current),
+            view("plane", 3, ViewState::Retired),
+            view("plane", 2, ViewState::Retired),
+            view("plane", 1, ViewState::Retired),
+        ];
+        let numbers = |views: Vec<ViewVersion>| -> Vec<_> {
+            views.into_iter().map(|version| (version.view, version.version)).collect()
+        };
+        let named =
+            |some: &[(&str, i32)]| some.iter().map(|(view, number)| ((*view).to_owned(), *number)).collect();
+        let expected: Vec<_> = named(&[("load", 2), ("plane", 4), ("plane", 2)]);
+        assert_eq!(numbers(maintained(views.clone(), &[])), expected);
+        let expected: Vec<_> = named(&[("load", 1), ("plane", 1)]);
+        assert_eq!(numbers(unneeded(views.clone(), &[])), expected);
+        let mut trained = model("late", 1);
+        trained.view_versions.insert("load".to_owned(), 1);
+        assert_eq!(numbers(unneeded(views, &[trained])), named(&[]));
     }
 }

@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, ops::Range};
 
 use arrow::{array::AsArray as _, datatypes::TimestampMicrosecondType};
 use tidemill_core::Time;
-use tidemill_offline::{Filter, Read, Table};
+use tidemill_offline::{Filter, Read};
 use tidemill_registry::Deps;
 use tidemill_rows::VALID_AT;
 use tidemill_spec::{Monitor, MonitorTarget, Objects, ViewInput};
@@ -70,18 +70,19 @@ pub(crate) async fn awaited(
         .into_iter()
         .map(|upload| upload.source)
         .collect();
+    let objects = deps.catalog.objects().await?;
     if let Some(label) = &sources.label
-        && newest(deps, label, None, pin).await?.is_none_or(|newest| newest < due)
+        && newest(deps, &objects, label, None, pin).await?.is_none_or(|newest| newest < due)
     {
         awaited.insert(label.clone());
     }
     let before = window.start - (window.end - window.start);
     for source in &sources.others {
-        let newest_row = newest(deps, source, None, pin).await?;
+        let newest_row = newest(deps, &objects, source, None, pin).await?;
         if newest_row.is_some_and(|newest| newest >= window.end) {
             continue;
         }
-        if newest(deps, source, Some(before..window.end), pin).await?.is_some() {
+        if newest(deps, &objects, source, Some(before..window.end), pin).await?.is_some() {
             awaited.insert(source.clone());
         }
     }
@@ -91,15 +92,17 @@ pub(crate) async fn awaited(
 /// When the newest row of a source became known, of those within a range.
 async fn newest(
     deps: &Deps,
+    objects: &Objects,
     source: &str,
     within: Option<Range<Time>>,
     pin: Pin,
 ) -> Result<Option<Time>, Error> {
+    let Some(source) = objects.sources.get(source) else { return Ok(None) };
     let between = within.map(|range| (VALID_AT.to_owned(), range.start, range.end));
     let read = Read {
         filter: Filter { between, last: Some(1), ..Filter::default() },
         columns: Some(vec![VALID_AT.to_owned()]),
-        ..Read::all(Table::source(source), pin.lake)
+        ..Read::source(source, pin.lake)
     };
     let rows = deps.lake.read(&read).await?;
     let times = rows

@@ -7,6 +7,7 @@
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use tidemill_blobs::BlobRef;
+use tidemill_catalog::{ViewState, ViewVersion};
 use tidemill_core::{IncidentId, JobError, Kind, Time};
 use tidemill_offline::Version;
 use tidemill_registry::Deps;
@@ -124,7 +125,7 @@ impl Job for ScanJob {
         let sources = Sources::of(&objects, monitor, champion.as_ref());
         let fixed = self.await_uploads(&sources, fixed, cx).await?;
         let served = fixed.served;
-        let lake = self.pin(&objects, monitor, champion.as_ref(), fixed.clone(), cx).await?;
+        let lake = self.pin(monitor, champion.as_ref(), fixed.clone(), cx).await?;
         let (window, pin) = (args.from..args.to, Pin { clock: fixed.clock, lake });
         let facts = match &champion {
             Some(champion) => {
@@ -202,7 +203,6 @@ impl ScanJob {
     /// The version to read; snoozes while a view is behind.
     async fn pin(
         &self,
-        objects: &Objects,
         monitor: &Monitor,
         champion: Option<&Champion>,
         fixed: Fixed,
@@ -211,17 +211,9 @@ impl ScanJob {
         if let Some(version) = fixed.pinned {
             return Ok(version);
         }
-        let mut views: Vec<String> = match &monitor.target {
-            MonitorTarget::View(view) => vec![view.clone()],
-            _ => Vec::new(),
-        };
-        let reads =
-            champion.into_iter().flat_map(|champion| champion.version.hydration.rounds.iter().flatten());
-        views.extend(reads.map(|read| read.view.clone()));
         let catalog = &self.deps.catalog;
-        let behind = wait::behind(catalog, &objects.views_with_inputs(&views), fixed.head)
-            .await
-            .map_err(Error::from)?;
+        let read = self.versions_read(monitor, champion).await?;
+        let behind = wait::behind(catalog, &read, fixed.head).await.map_err(Error::from)?;
         if !behind.is_empty() {
             wait::ask_for_updates(catalog, &behind).await.map_err(Error::from)?;
             let reason = format!("waits for {} to reach lake version {}", behind.join(", "), fixed.head);
@@ -230,6 +222,27 @@ impl ScanJob {
         let version = self.deps.lake.head().await?;
         cx.save_checkpoint(Fixed { pinned: Some(version), ..fixed }).await?;
         Ok(version)
+    }
+
+    /// The versions that the target and the champion read, and all that these are computed from. What nobody keeps up to
+    /// date any more is as it is.
+    async fn versions_read(
+        &self,
+        monitor: &Monitor,
+        champion: Option<&Champion>,
+    ) -> Result<Vec<ViewVersion>, JobError> {
+        let kept = tidemill_live::maintained_versions(&self.deps.catalog, None).await?;
+        let wanted = |version: &&ViewVersion| {
+            let current = version.state == ViewState::Current;
+            let watched = matches!(&monitor.target, MonitorTarget::View(view) if *view == version.view);
+            let trained_on = champion.and_then(|champion| champion.version.view_versions.get(&version.view));
+            watched && current || trained_on == Some(&version.version)
+        };
+        let mut read = Vec::new();
+        for version in kept.iter().filter(wanted) {
+            version.with_inputs(&kept, &mut read);
+        }
+        Ok(read.into_iter().cloned().collect())
     }
 
     /// Keeps the page where a person finds it. The name holds its content's hash, so a repeat changes nothing, and the

@@ -165,8 +165,8 @@ impl Source<'_> {
                 Some(version) => self.deps.catalog.view_version(&read.view, *version).await?,
                 None => self.deps.catalog.current_view(&read.view).await?,
             };
-            let view = found.and_then(|found| View::new(self.objects, &found.definition, found.version));
-            views.insert(read.view.clone(), view.ok_or_else(|| unknown("view", &read.view))?);
+            let found = found.ok_or_else(|| unknown("view", &read.view))?;
+            views.insert(read.view.clone(), View::of(&found.plan, found.version));
         }
         Ok(views)
     }

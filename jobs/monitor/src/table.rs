@@ -8,7 +8,7 @@ use arrow::{
     datatypes::TimestampMicrosecondType,
 };
 use tidemill_core::Time;
-use tidemill_offline::{CommitRange, Filter, KnownAt, PitRead, PitRequest, Read, Table, View};
+use tidemill_offline::{Filter, KnownAt, PitRead, PitRequest, Read, Table, View};
 use tidemill_registry::Deps;
 use tidemill_rows::{DELETED, VALID_AT};
 use tidemill_spec::{Check, Monitor, MonitorTarget, Objects, Reference, Value, ViewKind};
@@ -30,7 +30,7 @@ pub(crate) async fn of_table(
         return Err(Error::NoReference(format!("`{name}` has no training snapshot")));
     };
     let (end, due) = (window.end.min(pin.clock), window.end);
-    let table = Target::of(deps, objects, name).await?;
+    let table = Target::of(deps, objects, name, pin).await?;
     Ok(Facts {
         reference: table.rows(deps, from..to, pin).await?,
         window: table.rows(deps, window.start..end, pin).await?,
@@ -48,24 +48,24 @@ pub(crate) async fn of_table(
 
 /// Rows that a monitor of a source or view watches.
 enum Target {
-    Table(Table),
-    Windows(Box<View>, String),
+    Rows(Read),
+    Windows(Box<View>, Read),
 }
 
 impl Target {
-    async fn of(deps: &Deps, objects: &Objects, name: &str) -> Result<Self, Error> {
-        if objects.sources.contains_key(name) {
-            return Ok(Self::Table(Table::source(name)));
+    async fn of(deps: &Deps, objects: &Objects, name: &str, pin: Pin) -> Result<Self, Error> {
+        if let Some(source) = objects.sources.get(name) {
+            return Ok(Self::Rows(Read::source(source, pin.lake)));
         }
-        let missing = || unknown("source or view", name);
-        let current = deps.catalog.current_view(name).await?.ok_or_else(missing)?;
-        let view = View::new(objects, &current.definition, current.version).ok_or_else(missing)?;
+        let current = deps.catalog.current_view(name).await?;
+        let current = current.ok_or_else(|| unknown("source or view", name))?;
+        let view = View::of(&current.plan, current.version);
         Ok(match &view.source {
             Some(source) if view.kind() == ViewKind::Windows => {
-                let source = source.name.clone();
-                Self::Windows(Box::new(view), source)
+                let events = Read::source(source, pin.lake);
+                Self::Windows(Box::new(view), events)
             }
-            _ => Self::Table(view.table()),
+            _ => Self::Rows(Read::all(view.table(), pin.lake)),
         })
     }
 
@@ -77,13 +77,10 @@ impl Target {
             last: None,
         };
         match self {
-            Self::Table(table) => {
-                Ok(deps.lake.read(&Read { filter, ..Read::all(table.clone(), pin.lake) }).await?)
-            }
-            Self::Windows(view, source) => {
+            Self::Rows(rows) => Ok(deps.lake.read(&Read { filter, ..rows.clone() }).await?),
+            Self::Windows(view, events) => {
                 let columns = view.keys().into_iter().chain([VALID_AT.to_owned()]).collect();
-                let events =
-                    Read { filter, columns: Some(columns), ..Read::all(Table::source(source), pin.lake) };
+                let events = Read { filter, columns: Some(columns), ..events.clone() };
                 let events = deps.lake.read(&events).await?;
                 if events.num_rows() == 0 {
                     return Ok(events);
@@ -123,10 +120,9 @@ pub(crate) async fn newest(
         let Check::Freshness { object, .. } = check else { continue };
         let between = Some((VALID_AT.to_owned(), Time::UNIX_EPOCH, end));
         let read = Read {
-            table: table_of(deps, objects, object).await?,
-            commits: CommitRange::upto(pin.lake),
             filter: Filter { between, last: Some(1), ..Filter::default() },
             columns: Some(vec![VALID_AT.to_owned()]),
+            ..rows_of(deps, objects, object, pin).await?
         };
         let rows = deps.lake.read(&read).await?;
         let last = rows
@@ -137,12 +133,12 @@ pub(crate) async fn newest(
     Ok(newest)
 }
 
-async fn table_of(deps: &Deps, objects: &Objects, name: &str) -> Result<Table, Error> {
-    if objects.sources.contains_key(name) {
-        return Ok(Table::source(name));
+async fn rows_of(deps: &Deps, objects: &Objects, name: &str, pin: Pin) -> Result<Read, Error> {
+    if let Some(source) = objects.sources.get(name) {
+        return Ok(Read::source(source, pin.lake));
     }
     let view = deps.catalog.current_view(name).await?.ok_or_else(|| unknown("source or view", name))?;
-    Ok(Table::view(name, view.version))
+    Ok(Read::all(Table::view(name, view.version), pin.lake))
 }
 
 /// Nothing of that name is declared.

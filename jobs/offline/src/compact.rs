@@ -78,7 +78,10 @@ impl Lake {
         let statement = parts.join(" UNION ALL BY NAME ");
         let doing = format!("merging {} files of {table}", files.len());
         let rows = self.duck.run(doing, move |session| session.query(&statement)).await?;
-        self.stage(table, "compact", 0, &keys, &rows.schema(), vec![rows]).await
+        let merged = self.stage(table, "compact", 0, &keys, &rows.schema(), vec![rows]).await?;
+        let timed_by = files.first().and_then(|file| file.timed_by.clone());
+        let same = files.iter().all(|file| file.timed_by == timed_by);
+        Ok(merged.map(|merged| Staged { timed_by: timed_by.filter(|_| same), ..merged }))
     }
 
     /// Lets a merged file stand for those it was made of, when the caller's transaction commits; no answer at any
@@ -167,7 +170,15 @@ mod tests {
 
     fn file(commit: i64, rows: i64, size_bytes: i64) -> LakeFile {
         let path = format!("lake/{commit}-{rows}.parquet");
-        LakeFile { path, first_commit: commit, last_commit: commit, rows, size_bytes, valid_at: None }
+        LakeFile {
+            path,
+            first_commit: commit,
+            last_commit: commit,
+            rows,
+            size_bytes,
+            valid_at: None,
+            timed_by: None,
+        }
     }
 
     proptest! {

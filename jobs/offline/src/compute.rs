@@ -17,7 +17,8 @@ use tidemill_rows::{self as rows, DELETED, SEQ, VALID_AT};
 use tidemill_spec::{Feature, Rule, Source, Type, ViewKind, expr::sql::compiled};
 
 use crate::{
-    CommitRange, Error, KnownAt, Lake, PitRead, PitRequest, Table, View,
+    CommitRange, Error, KnownAt, Lake, PitRead, PitRequest, View,
+    scan::Scan,
     sql::{self, fill, list, quoted},
 };
 
@@ -125,7 +126,7 @@ impl Lake {
         schema: &SchemaRef,
     ) -> Result<Computed, Error> {
         let source = view.source()?;
-        let scan = self.scan(&Table::source(&source.name), commits).await?;
+        let scan = self.scan_source(source, commits).await?;
         let rows = scan.rows(&rows::source_schema(source), "true");
         let keys = view.keys();
         let (typed_keys, key_columns) = (typed_keys(view), list(&keys));
@@ -188,18 +189,18 @@ impl Lake {
             let upto = CommitRange::upto(commits.upto);
             // A window changes with every row of its source; so do last rows where these replace each other.
             let (windowed, upserts) = (input.kind() == ViewKind::Windows, input.upserts());
-            let (table, schema) = match &input.source {
-                Some(source) if windowed => (Table::source(&source.name), rows::source_schema(source)),
-                _ => (input.table(), input.schema()),
+            let schema = match &input.source {
+                Some(source) if windowed => rows::source_schema(source),
+                _ => input.schema(),
             };
-            let rows = self.scan(&table, upto).await?.rows(&schema, "true");
-            let fresh = self.scan(&table, commits).await?.rows(&schema, "true");
+            let rows = self.scan_input(input, upto).await?.rows(&schema, "true");
+            let fresh = self.scan_input(input, commits).await?.rows(&schema, "true");
             let columns = format!("{}, {VALID_AT}", list(&keys));
             all.push(format!("SELECT {columns} FROM {rows}"));
             changed.push(format!("SELECT {columns} FROM {fresh}"));
             let Some(source) = input.source.as_ref().filter(|_| windowed || upserts) else { continue };
             let (rows, fresh) = if upserts {
-                let rows = self.scan(&Table::source(&source.name), upto).await?;
+                let rows = self.scan_source(source, upto).await?;
                 let rows = rows.rows(&rows::source_schema(source), "true");
                 let fresh =
                     format!("(SELECT stored.* FROM {rows} AS stored SEMI JOIN {fresh} USING ({SEQ}))");
@@ -226,6 +227,14 @@ impl Lake {
             known_at: KnownAt::Any,
         };
         Moments::of(&self.point_in_time(&request).await?)
+    }
+
+    /// The rows at whose moments a view changes: a window view's are those of its source.
+    async fn scan_input(&self, input: &View, commits: CommitRange) -> Result<Scan, Error> {
+        match &input.source {
+            Some(source) if input.kind() == ViewKind::Windows => self.scan_source(source, commits).await,
+            _ => self.scan(&input.table(), commits).await,
+        }
     }
 
     /// Rows of a derived view in SQL from its moments.

@@ -11,7 +11,7 @@ use tidemill_rows::{field, source_schema};
 use tidemill_spec::{Entity, Label, Source, Type, expr::sql::compiled};
 
 use crate::{
-    CommitRange, Error, Lake, Table, Version,
+    CommitRange, Error, Lake, Version,
     duck::Failure,
     sql::{self, fill, list, quoted},
 };
@@ -52,7 +52,7 @@ impl Lake {
     /// Rows with `from <= event time < to` that have matured: the newest of each unique key, unless deleted.
     pub async fn labels(&self, request: &LabelRequest) -> Result<Labels, Error> {
         let LabelRequest { label, entity, source, .. } = request;
-        let scan = self.scan(&Table::source(&source.name), CommitRange::upto(request.version)).await?;
+        let scan = self.scan_source(source, CommitRange::upto(request.version)).await?;
         let keys: Vec<String> = entity.keys.keys().cloned().collect();
         let statement = fill(
             include_str!("../queries/label/rows.sql"),

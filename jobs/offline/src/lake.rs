@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 use sqlx::{PgConnection, PgPool, migrate::Migrator};
 use tidemill_blobs::Blobs;
 use tidemill_rows::{CREATED_AT, VALID_AT, parquet};
+use tidemill_spec::Source;
 
 use crate::{
     Commit, CommitKind, CommitRange, Error, LakeFile, Staged, Table, Version,
@@ -16,6 +17,7 @@ use crate::{
     manifest::{self, Publication},
     scan::{Scan, Types},
     shapes::Shapes,
+    span::Span,
 };
 
 /// Files fetched at once.
@@ -84,8 +86,26 @@ impl Lake {
     /// The rows of some commits of a table: its files, fetched to this machine. After a compaction a file may hold
     /// rows of other commits too; the scan leaves those out.
     pub(crate) async fn scan(&self, table: &Table, commits: CommitRange) -> Result<Scan, Error> {
-        let files = manifest::files(&self.pool, table, commits).await?;
-        let mut scan = Scan::of(commits);
+        self.scan_within(table, None, commits, Span::ALL).await
+    }
+
+    /// The rows of some commits of a source, with the times and tombstones that it is declared with.
+    pub(crate) async fn scan_source(&self, source: &Source, commits: CommitRange) -> Result<Scan, Error> {
+        self.scan_within(&Table::source(&source.name), Some(source), commits, Span::ALL).await
+    }
+
+    /// At least the rows of some commits that are valid within a span: files that hold none of them are left out. Those of
+    /// a source with the times and tombstones that it is declared with.
+    pub(crate) async fn scan_within(
+        &self,
+        table: &Table,
+        source: Option<&Source>,
+        commits: CommitRange,
+        span: Span,
+    ) -> Result<Scan, Error> {
+        let mut files = manifest::files(&self.pool, table, commits).await?;
+        files.retain(|file| span.meets(file.valid_at_of(source)));
+        let mut scan = Scan::of(commits, source);
         let inside = |file: &LakeFile| file.first_commit > commits.after && file.last_commit <= commits.upto;
         // Owned files: a future that borrows from a closure's argument isn't `Send` enough for jobs.
         let fetched =
@@ -141,6 +161,7 @@ impl Lake {
             size_bytes: i64::try_from(bytes.len()).unwrap_or(i64::MAX),
             valid_at: range_of(&batch, VALID_AT)?,
             created_at: range_of(&batch, CREATED_AT)?,
+            timed_by: None,
         };
         self.blobs.put_at(&path, bytes).await?;
         Ok(Some(staged))
@@ -160,6 +181,17 @@ impl Lake {
         let publication =
             Publication { table, job_key, kind: CommitKind::Append, files: staged, commits: &[] };
         Ok(manifest::publish(connection, &publication).await?.0)
+    }
+}
+
+impl Lake {
+    /// Ends a table, when the caller's transaction commits: newer versions have none of its rows; its files go with the
+    /// garbage. It holds the lake's head until then. Safe to repeat.
+    pub async fn drop_table(&self, connection: &mut PgConnection, table: &Table) -> Result<(), Error> {
+        let kind = CommitKind::Drop;
+        let publication = Publication { table, job_key: "drop", kind, files: &[], commits: &[] };
+        let (version, _) = manifest::publish(connection, &publication).await?;
+        manifest::end_table(connection, table, version).await
     }
 }
 

@@ -5,7 +5,7 @@ use tidemill_rows::{rows_of, source_schema};
 use tidemill_spec::{Source, Value};
 
 use crate::{
-    CommitRange, Error, Lake, Table, Version,
+    CommitRange, Error, Lake, Version,
     sql::{fill, quoted},
 };
 
@@ -30,7 +30,7 @@ impl Lake {
         known_at: &str,
         version: Version,
     ) -> Result<SeenEarly, Error> {
-        let scan = self.scan(&Table::source(&source.name), CommitRange::upto(version)).await?;
+        let scan = self.scan_source(source, CommitRange::upto(version)).await?;
         let statement = fill(
             include_str!("../queries/leak/count.sql"),
             &[

@@ -24,6 +24,7 @@ pub mod pit;
 pub mod read;
 mod scan;
 mod shapes;
+mod span;
 mod sql;
 pub mod table;
 mod touched;

@@ -20,6 +20,7 @@ queries! {
     LIST_COMMITS = "commit/list.sql",
     LIST_FILES = "file/list.sql",
     END_FILES = "file/end.sql",
+    END_TABLE = "file/end_table.sql",
     LIST_ENDED = "file/ended.sql",
     FORGET_FILES = "file/forget.sql",
     KNOWN_FILES = "file/known.sql",
@@ -75,7 +76,8 @@ pub(crate) async fn publish(
         .bind(files.iter().map(|file| least(&file.valid_at)).collect::<Vec<_>>())
         .bind(files.iter().map(|file| greatest(&file.valid_at)).collect::<Vec<_>>())
         .bind(files.iter().map(|file| least(&file.created_at)).collect::<Vec<_>>())
-        .bind(files.iter().map(|file| greatest(&file.created_at)).collect::<Vec<_>>());
+        .bind(files.iter().map(|file| greatest(&file.created_at)).collect::<Vec<_>>())
+        .bind(files.iter().map(|file| file.timed_by.clone()).collect::<Vec<_>>());
     Ok(published.fetch_one(connection).await?)
 }
 
@@ -85,6 +87,16 @@ pub(crate) async fn end_files(
     paths: &[String],
 ) -> Result<u64, Error> {
     Ok(sqlx::query(END_FILES).bind(version).bind(paths).execute(connection).await?.rows_affected())
+}
+
+/// Ends all files of a table.
+pub(crate) async fn end_table(
+    connection: &mut PgConnection,
+    table: &Table,
+    version: Version,
+) -> Result<(), Error> {
+    sqlx::query(END_TABLE).bind(table.as_str()).bind(version).execute(connection).await?;
+    Ok(())
 }
 
 /// Forgets files that compactions replaced before an instant; what replaced them stands for them at every version.
@@ -112,6 +124,7 @@ struct FileRow {
     size_bytes: i64,
     valid_at_min: Option<Time>,
     valid_at_max: Option<Time>,
+    timed_by: Option<String>,
 }
 
 pub(crate) async fn files(
@@ -132,6 +145,7 @@ pub(crate) async fn files(
         rows: row.rows,
         size_bytes: row.size_bytes,
         valid_at: row.valid_at_min.zip(row.valid_at_max),
+        timed_by: row.timed_by,
     };
     Ok(rows.into_iter().map(file).collect())
 }

@@ -1,11 +1,11 @@
-//! How rows that came in under an earlier declaration of their source differ from what is declared now.
+//! What a changed declaration of a source does to the rows that are there.
 //!
-//! A row's times and tombstone are fixed when it comes in, and its values keep the types they had then. A source may be
-//! declared otherwise afterwards: here it is counted what that does to the rows that are there.
+//! Times, tombstones and types follow the declaration whenever rows are read. Here it is counted where they can't: rows
+//! without the column that became the available time, and values that can't be read as another type.
 
-use arrow::array::RecordBatch;
+use arrow::{array::RecordBatch, datatypes::Schema};
 use serde::{Deserialize, Serialize};
-use tidemill_rows::{CREATED_AT, DELETED, Row, VALID_AT, rows_of, source_schema};
+use tidemill_rows::{Row, field, rows_of};
 use tidemill_spec::{Source, Type, Value};
 
 use crate::{
@@ -20,12 +20,8 @@ use crate::{
 pub struct StoredOtherwise {
     /// All rows of the source.
     pub rows: i64,
-    /// Those that count from another moment than `available_time` says.
-    pub available: i64,
-    /// Those that were recorded at another moment than `created_time` says, where that is declared.
-    pub created: i64,
-    /// Those that are tombstones, or not, against what `deleted` says.
-    pub deleted: i64,
+    /// Those that have no available time: they count nowhere.
+    pub timeless: i64,
     /// Columns that were stored with another type.
     pub columns: Vec<StoredColumn>,
 }
@@ -50,19 +46,11 @@ impl StoredOtherwise {
     /// What people have to know of it, a sentence each; nothing where all rows are as declared.
     pub fn told(&self, source: &Source) -> Vec<String> {
         let name = &source.name;
-        let remedy = format!(
-            "views, labels and datasets use the stored values; to fix it, declare the source under a new name and upload its files to that one (`{name}` keeps its rows)"
-        );
-        let times = [
-            (self.available, "count from another moment", "available_time", Some(&source.available_time)),
-            (self.created, "were recorded at another moment", "created_time", source.created_time.as_ref()),
-            (self.deleted, "do not follow it", "deleted", source.deleted.as_ref()),
-        ];
-        let times = times.into_iter().filter(|(rows, ..)| *rows > 0).map(|(rows, what, field, column)| {
-            let declared = column.map_or_else(|| "none".to_owned(), Clone::clone);
+        let timeless = (self.timeless > 0).then(|| {
+            let Source { available_time, .. } = source;
             format!(
-                "source `{name}`: {rows} of {} rows were uploaded before `{field}: {declared}` was declared and {what}; {remedy}",
-                self.rows
+                "source `{name}`: {} of {} rows were uploaded before `available_time: {available_time}` was declared and have no `{available_time}`: no view, label or dataset counts them; to fix it, upload their files again with that column",
+                self.timeless, self.rows
             )
         });
         let columns = self.columns.iter().filter(|column| column.converted + column.lost > 0).map(|column| {
@@ -72,7 +60,7 @@ impl StoredOtherwise {
                 "source `{name}`: column `{column}` is now declared {ty}; of the rows uploaded before, {converted} are read as {ty}; {lost} can't be read as {ty}{example} and are null in every view, label and dataset"
             )
         });
-        times.chain(columns).collect()
+        timeless.into_iter().chain(columns).collect()
     }
 }
 
@@ -83,11 +71,17 @@ impl Lake {
         source: &Source,
         version: Version,
     ) -> Result<StoredOtherwise, Error> {
+        // As they are stored: without what can't be read as it is declared.
         let scan = self.scan(&Table::source(&source.name), CommitRange::upto(version)).await?;
         if scan.groups.is_empty() {
             return Ok(StoredOtherwise::default());
         }
-        let times = times(source, &scan.rows(&source_schema(source), "true"));
+        let available = Schema::new(vec![field(&source.available_time, Type::Timestamp)]);
+        let times = format!(
+            "SELECT count(*) AS \"rows\", count(*) FILTER (WHERE {} IS NULL) AS timeless FROM {}",
+            quoted(&source.available_time),
+            scan.rows(&available.into(), "true"),
+        );
         let columns = columns(source, &scan);
         let doing = format!("comparing rows of {} with what is declared", source.name);
         self.duck
@@ -95,9 +89,7 @@ impl Lake {
                 let counted = first(&session.query(&times)?)?;
                 let mut stored = StoredOtherwise {
                     rows: count(&counted, "rows"),
-                    available: count(&counted, "available"),
-                    created: count(&counted, "created"),
-                    deleted: count(&counted, "deleted"),
+                    timeless: count(&counted, "timeless"),
                     columns: Vec::new(),
                 };
                 for (name, ty, statement) in columns {
@@ -126,22 +118,6 @@ impl StoredOtherwise {
             None => self.columns.push(StoredColumn { name, ty, converted, lost, example }),
         }
     }
-}
-
-fn times(source: &Source, rows: &str) -> String {
-    let differ = |stored: &str, declared: String| {
-        format!("count(*) FILTER (WHERE {stored} IS DISTINCT FROM {declared})")
-    };
-    let available = differ(VALID_AT, quoted(&source.available_time));
-    let created = source.created_time.as_ref().map(|column| differ(CREATED_AT, quoted(column)));
-    let deleted = match &source.deleted {
-        Some(column) => differ(DELETED, format!("coalesce({}, false)", quoted(column))),
-        None => format!("count(*) FILTER (WHERE {DELETED})"),
-    };
-    format!(
-        "SELECT count(*) AS \"rows\", {available} AS available, {} AS created, {deleted} AS deleted FROM {rows}",
-        created.unwrap_or_else(|| "0".to_owned())
-    )
 }
 
 /// For each column that some files have of another type: its name, its declared type, and what counts it there.

@@ -20,12 +20,13 @@ use arrow::{
     datatypes::{Field, FieldRef, Int64Type, Schema, TimestampMicrosecondType},
 };
 use tidemill_core::{Fault, Time};
-use tidemill_rows::{self as rows, value::normal};
+use tidemill_rows::{self as rows, CREATED_AT, value::normal};
 use tidemill_spec::{Hydration, KeyOrigin, Type, ViewKind};
 
 use crate::{
     Error, Lake, Version, View,
     duck::{Failure, Session},
+    span::Span,
     sql::{self, list},
 };
 
@@ -145,6 +146,14 @@ impl Lake {
             found.push(Found { view: read.view.name().to_owned(), columns });
         }
         assemble(request, &found)
+    }
+}
+
+/// What holds of the rows that may be found: valid within a span, and accepted by then.
+pub(crate) fn condition(span: Span, known_at: KnownAt) -> String {
+    match known_at {
+        KnownAt::Time(time) => format!("{} AND {CREATED_AT} <= {}", span.condition(), sql::instant(time)),
+        KnownAt::Any | KnownAt::Label => span.condition(),
     }
 }
 

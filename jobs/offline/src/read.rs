@@ -11,12 +11,13 @@ use arrow::{
 use indexmap::IndexMap;
 use tidemill_core::Time;
 use tidemill_rows::{CREATED_AT, SEQ, VALID_AT, field, source_schema};
-use tidemill_spec::Value;
+use tidemill_spec::{Source, Value};
 
 use crate::{
     CommitRange, Error, Lake, LakeOptions, PitRequest, Table, Version, View,
     duck::{Duck, Failure, Session},
     foreign, label, manifest,
+    span::Span,
     sql::{self, quoted},
 };
 
@@ -27,6 +28,8 @@ pub use query::Queried;
 pub struct Read {
     /// The table.
     pub table: Table,
+    /// The source whose rows they are, if any: their times are those that it declares.
+    pub source: Option<Source>,
     /// Which commits' rows; [`CommitRange::upto`] a pinned version for all.
     pub commits: CommitRange,
     /// Which of them.
@@ -49,7 +52,13 @@ pub struct Filter {
 impl Read {
     /// All rows as of a version.
     pub fn all(table: Table, version: Version) -> Self {
-        Self { table, commits: CommitRange::upto(version), filter: Filter::default(), columns: None }
+        let commits = CommitRange::upto(version);
+        Self { table, source: None, commits, filter: Filter::default(), columns: None }
+    }
+
+    /// All rows of a source as of a version.
+    pub fn source(source: &Source, version: Version) -> Self {
+        Self { source: Some(source.clone()), ..Self::all(Table::source(&source.name), version) }
     }
 }
 
@@ -73,7 +82,11 @@ impl Lake {
         read: &Read,
         mut take: impl FnMut(&RecordBatch) -> Result<(), Error> + Send + 'static,
     ) -> Result<u64, Error> {
-        let Some(statement) = self.statement(read).await? else { return take(&nothing()).map(|()| 0) };
+        let Some(statement) = self.statement(read).await? else {
+            // Where `take` always is: on a thread that may wait.
+            tokio::task::spawn_blocking(move || take(&nothing())).await??;
+            return Ok(0);
+        };
         self.duck
             .run(format!("reading {}", read.table), move |session| {
                 let mut count = 0;
@@ -95,7 +108,9 @@ impl Lake {
         &self,
         read: &Read,
     ) -> Result<Option<impl FnOnce(&Session) -> Result<String, Failure> + Send + 'static>, Error> {
-        let scan = self.scan(&read.table, read.commits).await?;
+        let within = read.filter.between.as_ref().filter(|(column, ..)| column == VALID_AT);
+        let span = within.map_or(Span::ALL, |(_, from, to)| Span { from: Some(*from), upto: Some(*to) });
+        let scan = self.scan_within(&read.table, read.source.as_ref(), read.commits, span).await?;
         let Some(rows) = scan.any_rows() else { return Ok(None) };
         let keys = manifest::keys(&self.pool, &read.table).await?.unwrap_or_default();
         let read = read.clone();
@@ -121,7 +136,7 @@ impl Lake {
     /// the windows hold none. Sorted by key.
     pub async fn windows_at(&self, view: &View, version: Version, at: Time) -> Result<RecordBatch, Error> {
         let source = view.source()?;
-        let scan = self.scan(&Table::source(&source.name), CommitRange::upto(version)).await?;
+        let scan = self.scan_source(source, CommitRange::upto(version)).await?;
         let keys = view.keys();
         let statement = format!(
             "SELECT DISTINCT {list} FROM {} WHERE {} ORDER BY {list}",

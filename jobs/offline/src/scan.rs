@@ -1,13 +1,15 @@
 //! Rows of a table's files as one relation, whatever types its columns had when each file was written.
 //!
-//! A declared type may change after rows came in. Files whose columns agree are read together; a column that was
-//! written with another type is converted as the same text at the door would be, and is null where it can't be.
+//! What is declared may change after rows came in. Files whose columns agree are read together; a column that was written
+//! with another type is converted as the same text at the door would be, and is null where it can't be. A row's times and
+//! its tombstone follow from its own columns: of a source they are what its declaration makes of them, not what an earlier
+//! one did when the row came.
 
 use std::{collections::BTreeMap, fmt::Write as _, path::PathBuf};
 
-use arrow::datatypes::{DataType, SchemaRef};
-use tidemill_rows::type_of;
-use tidemill_spec::Type;
+use arrow::datatypes::SchemaRef;
+use tidemill_rows::{CREATED_AT, DELETED, VALID_AT, type_of};
+use tidemill_spec::{Source, Type};
 
 use crate::{
     CommitRange,
@@ -28,6 +30,44 @@ pub(crate) struct Scan {
     pub(crate) groups: Vec<Group>,
     /// Of merged files the rows of these commits count.
     pub(crate) commits: CommitRange,
+    /// What makes times and tombstones, in rows of a source.
+    stamps: Option<Stamps>,
+}
+
+/// The columns of a source that make a row's times and its tombstone.
+#[derive(Clone, Debug)]
+struct Stamps {
+    available_time: String,
+    created_time: Option<String>,
+    deleted: Option<String>,
+}
+
+impl Stamps {
+    /// They and the system columns that they make.
+    fn types(&self) -> Types {
+        let column = |name: &String, ty| (name.clone(), Some(ty));
+        let times = [Some(&self.available_time), self.created_time.as_ref()].into_iter().flatten();
+        let times = times.map(|name| column(name, Type::Timestamp));
+        let deleted = self.deleted.iter().map(|name| column(name, Type::Bool));
+        let made = [(VALID_AT, Type::Timestamp), (CREATED_AT, Type::Timestamp), (DELETED, Type::Bool)];
+        let made = made.map(|(name, ty)| column(&name.to_owned(), ty));
+        times.chain(deleted).chain(made).collect()
+    }
+
+    /// `rows` with them. A row that lacks its available time, because it came before that was asked of it, counts nowhere.
+    fn stamped(&self, rows: &str) -> String {
+        let available = quoted(&self.available_time);
+        let created = self.created_time.as_deref().map_or_else(
+            || CREATED_AT.to_owned(),
+            |name| format!("coalesce({}, {CREATED_AT})", quoted(name)),
+        );
+        let deleted = self.deleted.as_deref();
+        let deleted =
+            deleted.map_or_else(|| "false".to_owned(), |name| format!("coalesce({}, false)", quoted(name)));
+        format!(
+            "(SELECT * REPLACE ({available} AS {VALID_AT}, {created} AS {CREATED_AT}, {deleted} AS {DELETED}) FROM {rows} WHERE {available} IS NOT NULL)"
+        )
+    }
 }
 
 /// Files whose columns of one name have one type.
@@ -42,9 +82,13 @@ pub(crate) struct Group {
 }
 
 impl Scan {
-    /// Of no file yet.
-    pub(crate) fn of(commits: CommitRange) -> Self {
-        Self { groups: Vec::new(), commits }
+    /// Of no file yet; `source`: whose rows they are, if they are one's.
+    pub(crate) fn of(commits: CommitRange, source: Option<&Source>) -> Self {
+        let stamps = source.map(|source| {
+            let Source { available_time, created_time, deleted, .. } = source.clone();
+            Stamps { available_time, created_time, deleted }
+        });
+        Self { groups: Vec::new(), commits, stamps }
     }
 
     /// Adds a file. `whole`: all its rows count.
@@ -71,18 +115,9 @@ impl Scan {
     pub(crate) fn rows(&self, schema: &SchemaRef, condition: &str) -> String {
         let fields = || schema.fields().iter();
         let names: Vec<String> = fields().map(|field| quoted(field.name())).collect();
-        let empty = fields().map(|field| {
-            format!("CAST(NULL AS {}) AS {}", duckdb_type(field.data_type()), quoted(field.name()))
-        });
-        let wanted: Types =
-            fields().map(|field| (field.name().clone(), type_of(field.data_type()))).collect();
-        let mut parts = vec![format!("SELECT {} WHERE false", empty.collect::<Vec<_>>().join(", "))];
-        parts.extend(self.parts(&wanted));
-        format!(
-            "(SELECT {} FROM ({}) WHERE {condition})",
-            names.join(", "),
-            parts.join(" UNION ALL BY NAME ")
-        )
+        let asked = fields().map(|field| (field.name().clone(), type_of(field.data_type())));
+        let wanted: Types = asked.chain(self.stamps.iter().flat_map(Stamps::types)).collect();
+        format!("(SELECT {} FROM {} WHERE {condition})", names.join(", "), self.relation(&wanted))
     }
 
     /// A subquery with whatever columns the files have, each as the newest of them has it; `None` without files.
@@ -92,12 +127,22 @@ impl Scan {
             wanted.extend(group.types.iter().map(|(name, ty)| (name.clone(), *ty)));
         }
         wanted.remove(LAKE_COMMIT);
-        let parts: Vec<String> = self.parts(&wanted).collect();
-        (!parts.is_empty()).then(|| format!("({})", parts.join(" UNION ALL BY NAME ")))
+        wanted.extend(self.stamps.iter().flat_map(Stamps::types));
+        (!self.groups.is_empty()).then(|| self.relation(&wanted))
     }
 
-    fn parts<'a>(&'a self, wanted: &'a Types) -> impl Iterator<Item = String> + 'a {
-        self.groups.iter().flat_map(move |group| group.parts(wanted, self.commits))
+    /// All rows, in the columns of `wanted` and no others.
+    fn relation(&self, wanted: &Types) -> String {
+        let stored = |name: &String| self.groups.iter().any(|group| group.types.contains_key(name));
+        let empty = wanted.iter().filter(|(name, ty)| ty.is_some() || !stored(name)).map(|(name, ty)| {
+            let ty = ty.map_or("VARCHAR", Type::duckdb);
+            format!("CAST(NULL AS {ty}) AS {}", quoted(name))
+        });
+        let empty = empty.collect::<Vec<_>>().join(", ");
+        let empty = (!empty.is_empty()).then(|| format!("SELECT {empty} WHERE false"));
+        let parts = self.groups.iter().flat_map(|group| group.parts(wanted, self.commits)).chain(empty);
+        let rows = format!("({})", parts.collect::<Vec<_>>().join(" UNION ALL BY NAME "));
+        self.stamps.as_ref().map_or(rows.clone(), |stamps| stamps.stamped(&rows))
     }
 }
 
@@ -157,9 +202,4 @@ pub(crate) fn converted(name: &str, ty: Type) -> String {
 /// Whether no column has two types.
 pub(crate) fn agree(a: &Types, b: &Types) -> bool {
     a.iter().all(|(name, ty)| b.get(name).is_none_or(|other| other == ty))
-}
-
-/// The DuckDB type of a column of ours.
-fn duckdb_type(arrow: &DataType) -> &'static str {
-    type_of(arrow).map_or("VARCHAR", Type::duckdb)
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use tidemill_core::Time;
+use tidemill_spec::Source;
 
 /// A state of the whole lake: commits are numbered through all tables, without gaps that a reader could see
 /// filled later. 0 is the empty lake.
@@ -61,6 +62,8 @@ pub enum CommitKind {
     Append,
     /// Files were merged; no answer changed.
     Compact,
+    /// The table ended: nothing needed its rows any more.
+    Drop,
 }
 
 impl CommitKind {
@@ -69,6 +72,7 @@ impl CommitKind {
         match self {
             Self::Append => "append",
             Self::Compact => "compact",
+            Self::Drop => "drop",
         }
     }
 }
@@ -90,6 +94,9 @@ pub struct Staged {
     /// Least and greatest `created_at`, where the table has one.
     #[serde(default)]
     pub created_at: Option<(Time, Time)>,
+    /// In rows of a source: the column that gave them their `valid_at`.
+    #[serde(default)]
+    pub timed_by: Option<String>,
 }
 
 /// One published change of one table.
@@ -120,4 +127,14 @@ pub struct LakeFile {
     pub size_bytes: i64,
     /// Least and greatest `valid_at`, where the table has one.
     pub valid_at: Option<(Time, Time)>,
+    /// In rows of a source: the column that gave them their `valid_at`.
+    pub timed_by: Option<String>,
+}
+
+impl LakeFile {
+    /// Least and greatest `valid_at` of its rows as rows of `source`, if they are that and it is known.
+    pub fn valid_at_of(&self, source: Option<&Source>) -> Option<(Time, Time)> {
+        let same = |source: &Source| self.timed_by.as_ref() == Some(&source.available_time);
+        self.valid_at.filter(|_| source.is_none_or(same))
+    }
 }

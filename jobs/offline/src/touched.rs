@@ -4,11 +4,11 @@ use arrow::{
     array::RecordBatch,
     datatypes::{Schema, SchemaRef},
 };
-use tidemill_rows::{VALID_AT, field, source_schema};
-use tidemill_spec::Source;
+use tidemill_rows::{field, source_schema};
 
 use crate::{
     CommitRange, Error, Lake, Table, TileRange, View,
+    span::Span,
     sql::{self, fill, list},
 };
 
@@ -20,22 +20,32 @@ pub(crate) async fn touched_entities(
 ) -> Result<RecordBatch, Error> {
     let source = view.source()?;
     let (table, schema) = (Table::source(&source.name), source_schema(source));
-    let rows = lake.scan(&table, CommitRange::upto(range.commits.upto)).await?.rows(&schema, "true");
-    let changed = lake.scan(&table, range.commits).await?.rows(&schema, "true");
-    let passed = range
-        .clock_before
-        .map_or("false".to_owned(), |before| format!("{VALID_AT} > {}", sql::instant(before)));
-    let (keys, clock) = (view.keys(), sql::instant(range.clock));
+    let all = async |commits, span: Span| {
+        let scan = lake.scan_within(&table, Some(source), commits, span).await?;
+        Ok::<_, Error>(scan.rows(&schema, &span.condition()))
+    };
+    let (upto, known) = (CommitRange::upto(range.commits.upto), Span { from: None, upto: Some(range.clock) });
+    let changed = all(range.commits, known).await?;
+    let tick = chrono::TimeDelta::microseconds(1);
+    // What the clock passed since; nothing before the first time.
+    let passed = match range.clock_before {
+        Some(before) => all(upto, Span { from: Some(before + tick), ..known }).await?,
+        None => format!("(FROM {changed} WHERE false)"),
+    };
+    let touched = match sql::same("earlier", "cause", &source.unique) {
+        None => "cause".to_owned(),
+        // The causes, and what they replace.
+        Some(same) => format!("(FROM {} AS earlier SEMI JOIN cause ON {same})", all(upto, known).await?),
+    };
+    let keys = view.keys();
     let statement = fill(
         include_str!("../queries/compute/touched.sql"),
         &[
-            ("touched", &touched_rows(source, &rows, &clock)),
+            ("touched", &touched),
             ("key_columns", &list(&keys)),
-            ("present", &sql::present(&keys)),
+            ("present", &format!("{} AND {}", sql::present(&keys), sql::part(&keys, range.part))),
             ("passed", &passed),
-            ("clock", &clock),
             ("changed", &changed),
-            ("rows", &rows),
         ],
     );
     let schema: SchemaRef =
@@ -45,12 +55,4 @@ pub(crate) async fn touched_entities(
             session.query_as(&statement, &schema)
         })
         .await
-}
-
-/// The rows whose entities change: the causes, and what they replace.
-fn touched_rows(source: &Source, rows: &str, clock: &str) -> String {
-    let Some(same) = sql::same("earlier", "cause", &source.unique) else { return "cause".to_owned() };
-    format!(
-        "(SELECT earlier.* FROM {rows} AS earlier SEMI JOIN cause ON {same} WHERE earlier.{VALID_AT} <= {clock})"
-    )
 }

@@ -287,7 +287,6 @@ fn statement(input: &ChunkInput, source: &Source, types: &HashMap<String, String
         let text = quoted(name);
         format!("{text} AS {}, {} AS {}", raw(name), text_of(&text, column.ty), read(name))
     });
-    let created = source.created_time.as_deref().map_or_else(|| "NULL::TIMESTAMPTZ".to_owned(), quoted);
     let deleted = source.deleted.as_deref().map(|name| format!("coalesce({}, false)", quoted(name)));
     fill(
         include_str!("../queries/upload/digest.sql"),
@@ -302,7 +301,6 @@ fn statement(input: &ChunkInput, source: &Source, types: &HashMap<String, String
             ("columns", &list(&|name, _| quoted(name))),
             ("event", &quoted(&source.event_time)),
             ("available", &quoted(&source.available_time)),
-            ("created", &created),
             ("deleted", deleted.as_deref().unwrap_or("false")),
             ("naive", &naive.fold("false".to_owned(), |all, one| all + " OR " + &one)),
             ("first", &format!("coalesce({firsts}, NULL)")),
@@ -422,12 +420,9 @@ fn split(batch: &RecordBatch, source: &Source, stamp: Stamp) -> Result<Digest, A
     let seqs = Int64Array::from_iter_values(
         rows.as_primitive::<Int64Type>().values().iter().map(|row| seq(stamp.ordinal, *row)),
     );
-    let created = if source.created_time.is_some() {
-        kept("_created", &instant)?
-    } else {
-        let at = vec![stamp.created_at.timestamp_micros(); rows.len()];
-        Arc::new(TimestampMicrosecondArray::from(at).with_timezone("UTC"))
-    };
+    // What a row's own column says of it, where one is declared, is read from there (`scan.rs`).
+    let created = vec![stamp.created_at.timestamp_micros(); rows.len()];
+    let created = Arc::new(TimestampMicrosecondArray::from(created).with_timezone("UTC"));
     let system: [(&str, ArrayRef); 4] = [
         ("valid_at", kept("_available", &instant)?),
         ("created_at", created),

@@ -1,14 +1,14 @@
 //! A version of a view with what is needed to read and compute it.
 
 use arrow::datatypes::SchemaRef;
-use tidemill_spec::{Entity, FeatureView, Objects, Source, ViewInput, ViewKind};
+use tidemill_spec::{Entity, FeatureView, Plan, Source, ViewKind};
 
 use crate::{Error, Table, table::Version};
 
-/// One version of a view, its entity, and the source it reads.
+/// One version of a view: its plan, but for the versions of its inputs and its code.
 #[derive(Clone, Debug, PartialEq)]
 pub struct View {
-    /// What is declared.
+    /// What was declared.
     pub definition: FeatureView,
     /// The entity it describes.
     pub entity: Entity,
@@ -19,19 +19,10 @@ pub struct View {
 }
 
 impl View {
-    /// The definition `definition` at `version`, its entity and source as declared in `objects`; `None` if one of these, or a
-    /// column that it reads, is not declared any more.
-    pub fn new(objects: &Objects, definition: &FeatureView, version: i32) -> Option<Self> {
-        let source = match &definition.input {
-            ViewInput::Source(name) => {
-                let source = objects.sources.get(name)?;
-                let is = |column: &String| source.columns.contains_key(column);
-                definition.columns().iter().all(is).then(|| Some(source.clone()))?
-            }
-            ViewInput::Views(_) => None,
-        };
-        let entity = objects.entities.get(&definition.entity)?.clone();
-        Some(Self { definition: definition.clone(), entity, source, version })
+    /// The version that a plan was made for.
+    pub fn of(plan: &Plan, version: i32) -> Self {
+        let Plan { definition, entity, source, .. } = plan.clone();
+        Self { definition, entity, source, version }
     }
 
     /// Its name.
@@ -94,51 +85,5 @@ impl CommitRange {
     /// Everything as of a version.
     pub fn upto(version: Version) -> Self {
         Self { after: 0, upto: version }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tidemill_spec::{LoadOptions, diagnostic::SourceFile, load_files};
-
-    use super::*;
-
-    const PROJECT: &str = "
-apiVersion: tidemill/v1
-kind: Project
-name: shop
----
-apiVersion: tidemill/v1
-kind: Entity
-name: user
-keys: { user_id: int }
----
-apiVersion: tidemill/v1
-kind: Source
-name: events
-columns: { user_id: int, at: timestamp, price: float, qty: int }
-event_time: at
----
-apiVersion: tidemill/v1
-kind: FeatureView
-name: v
-entity: user
-source: events
-features: { cost: { type: float, sql: price * QTY }, price: float }
-";
-
-    #[test]
-    fn a_version_that_reads_a_column_which_is_gone_is_none() {
-        let objects = |text: &str| {
-            let file = SourceFile { path: "tidemill.yaml".to_owned(), text: text.to_owned() };
-            let loaded = load_files(vec![file], &LoadOptions::default());
-            assert!(!loaded.failed(), "{:#?}", loaded.diagnostics);
-            loaded.objects
-        };
-        let then = objects(PROJECT);
-        assert!(View::new(&then, &then.views["v"], 1).is_some());
-        let now = objects(&PROJECT.replace("price", "amount"));
-        assert!(View::new(&now, &then.views["v"], 1).is_none());
-        assert!(View::new(&now, &now.views["v"], 2).is_some());
     }
 }

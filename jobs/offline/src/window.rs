@@ -31,6 +31,8 @@ pub struct TileRange {
     pub clock_before: Option<Time>,
     /// The data clock now: no later row counts.
     pub clock: Time,
+    /// Of how many parts of the entities which one, from 0; `(0, 1)` is all of them.
+    pub part: (u32, u32),
 }
 
 /// One windowed feature.

@@ -8,9 +8,9 @@ use std::{
 
 use arrow::array::RecordBatch;
 use tempfile::NamedTempFile;
-use tidemill_catalog::DatasetPartRef;
+use tidemill_catalog::{Catalog, DatasetPartRef};
 use tidemill_core::{Fault, JobError, Time};
-use tidemill_offline::{Filter, Lake, Queried, Read, Table, View};
+use tidemill_offline::{Filter, Lake, Queried, Read, Table, Version, View};
 use tidemill_rows::{
     VALID_AT,
     out::{Format, Writer},
@@ -39,22 +39,24 @@ pub(crate) async fn read(
         return Ok(tokio::task::spawn_blocking(read).await.map_err(JobError::retry)??);
     }
     let Moment { version, at } = moment;
-    let table = match name.strip_prefix("view/") {
-        Some(view) => {
+    let read = match name.split_once('/') {
+        Some(("view", view)) => {
             let current = deps.catalog.current_view(view).await?.ok_or_else(|| unknown(name))?;
-            let objects = deps.catalog.objects().await?;
-            let view = View::new(&objects, &current.definition, current.version);
-            let view = view.ok_or_else(|| unknown(name))?;
+            let view = View::of(&current.plan, current.version);
             if view.kind() == ViewKind::Windows {
                 let values = deps.lake.windows_at(&view, version, at).await?;
                 take(&values)?;
                 return Ok(values.num_rows() as u64);
             }
-            view.table()
+            Read::all(view.table(), version)
         }
-        None => Table::from(name.to_owned()),
+        Some(("source", source)) => {
+            let objects = deps.catalog.objects().await?;
+            Read::source(objects.sources.get(source).ok_or_else(|| unknown(name))?, version)
+        }
+        _ => Read::all(Table::from(name.to_owned()), version),
     };
-    if deps.lake.files(&table, version).await?.is_empty() {
+    if deps.lake.files(&read.table, version).await?.is_empty() {
         return Err(unknown(name));
     }
     // Rows of a source or a view count from a moment on; others have happened.
@@ -62,24 +64,25 @@ pub(crate) async fn read(
     let tick = chrono::TimeDelta::microseconds(1);
     let between = counted.then(|| (VALID_AT.to_owned(), Time::MIN_UTC, at + tick));
     let filter = Filter { between, ..Filter::default() };
-    Ok(deps.lake.read_each(&Read { filter, ..Read::all(table, version) }, take).await?)
+    Ok(deps.lake.read_each(&Read { filter, ..read }, take).await?)
 }
 
-/// Runs a query over the lake as of a moment; sources and current views go by their names. `take` gets its rows batch by
-/// batch.
-pub(crate) async fn query(
-    deps: &Deps,
+/// Runs a query over the lake as of a version and a moment; sources and current views go by their names. `take` gets its
+/// rows batch by batch.
+///
+/// # Errors
+/// As [`Lake::sql`]; or Postgres can't be reached.
+pub async fn query(
+    catalog: &Catalog,
+    lake: &Lake,
     query: &str,
-    moment: Moment,
+    as_of: (Version, Time),
     take: impl FnMut(&RecordBatch) -> Result<(), tidemill_offline::Error> + Send + 'static,
 ) -> Result<Queried, JobError> {
-    let objects = deps.catalog.objects().await?;
-    let versions = deps.catalog.current_views().await?;
-    let view =
-        |version: &tidemill_catalog::ViewVersion| View::new(&objects, &version.definition, version.version);
-    let views: Vec<View> = versions.iter().filter_map(view).collect();
-    let lake: &Lake = &deps.lake;
-    Ok(lake.sql(query, &objects, &views, (moment.version, moment.at), take).await?)
+    let objects = catalog.objects().await?;
+    let versions = catalog.current_views().await?;
+    let views: Vec<View> = versions.iter().map(|current| View::of(&current.plan, current.version)).collect();
+    Ok(lake.sql(query, &objects, &views, as_of, take).await?)
 }
 
 /// A local file that is being written, Parquet or CSV by its ending, or nowhere. It appears whole; a repeat replaces it.

@@ -28,8 +28,8 @@ pub use load::{LoadOptions, Loaded, PROJECT_FILE, load, load_files, load_with};
 pub use object::{
     Aggregate, Check, Clock, Column, Entity, Every, Feature, FeatureView, Freshness, Hydration,
     HydrationRead, Input, KeyOrigin, Label, Meta, Model, Monitor, MonitorTarget, Notifier, OnlineFeatures,
-    OutputType, Pipeline, PipelineSchedule, Project, Reference, Rule, Source, Step, ViewInput, ViewKind,
-    probability_column, scored,
+    OutputType, Pipeline, PipelineSchedule, Plan, Project, Reference, Rule, Source, Step, ViewInput,
+    ViewKind, probability_column, scored,
 };
 pub use objects::{Definition, ObjectKind, ObjectRef, Objects};
 pub use value::{Type, Value};

@@ -7,6 +7,7 @@ mod model;
 mod monitor;
 mod output;
 mod pipeline;
+mod plan;
 mod source;
 mod view;
 
@@ -17,6 +18,7 @@ pub use model::{Hydration, HydrationRead, Input, KeyOrigin, Label, Model};
 pub use monitor::{Check, Every, Monitor, MonitorTarget, Notifier, Reference};
 pub use output::{OutputType, probability_column, scored};
 pub use pipeline::{Pipeline, PipelineSchedule, Step};
+pub use plan::Plan;
 pub use source::{Column, Entity, Source};
 pub use view::{Aggregate, Feature, FeatureView, Freshness, OnlineFeatures, Rule, ViewInput, ViewKind};
 

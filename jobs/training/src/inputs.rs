@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use indexmap::{IndexMap, map::Entry};
-use tidemill_catalog::Catalog;
+use tidemill_catalog::{Catalog, ViewState, ViewVersion};
 use tidemill_offline::View;
 use tidemill_spec::{Hydration, HydrationRead, KeyOrigin, Objects, Type, steps::DatasetInputs};
 
@@ -25,8 +25,8 @@ pub struct Inputs {
     pub views: BTreeMap<String, View>,
     /// Views read, or computed from, whose declared leak is allowed.
     pub leak_allowed: Vec<String>,
-    /// Views that must have reached the lake's head: those read and all they are computed from.
-    pub waits_for: Vec<String>,
+    /// Versions of views that must have reached the lake's head: those read and all they are computed from.
+    pub waits_for: Vec<ViewVersion>,
 }
 
 impl Inputs {
@@ -57,14 +57,16 @@ impl Inputs {
             }
         };
         let names: Vec<String> = hydration.rounds.iter().flatten().map(|read| read.view.clone()).collect();
-        let mut views = BTreeMap::new();
+        let versions = catalog.view_versions(None).await?;
+        let (mut views, mut waits_for) = (BTreeMap::new(), Vec::new());
         for name in &names {
-            let current = catalog.current_view(name).await?;
-            let view = current.and_then(|current| View::new(objects, &current.definition, current.version));
-            views.insert(name.clone(), view.ok_or_else(|| unknown("view", name, objects.views.keys()))?);
+            let current = versions.iter().find(|it| it.view == *name && it.state == ViewState::Current);
+            let current = current.ok_or_else(|| unknown("view", name, objects.views.keys()))?;
+            views.insert(name.clone(), View::of(&current.plan, current.version));
+            current.with_inputs(&versions, &mut waits_for);
         }
-        let (leak_allowed, waits_for) = (objects.leaks(&names), objects.views_with_inputs(&names));
-        Ok(Self { model, hydration, request, views, leak_allowed, waits_for })
+        let waits_for = waits_for.into_iter().cloned().collect();
+        Ok(Self { model, hydration, request, views, leak_allowed: objects.leaks(&names), waits_for })
     }
 
     /// The version read of each view.

@@ -1,9 +1,9 @@
 //! What the report of a training set says of the rows that it was made of.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use tidemill_offline::{Lake, Version};
-use tidemill_spec::Objects;
+use tidemill_spec::{Objects, Source};
 
 use crate::{Error, inputs::Inputs};
 
@@ -16,10 +16,13 @@ pub(crate) async fn stored_otherwise(
     label_source: Option<&String>,
     version: Version,
 ) -> Result<Vec<String>, Error> {
-    let read = inputs.waits_for.iter().filter_map(|view| objects.source_of_view(view));
-    let names: BTreeSet<String> = read.chain(label_source.cloned()).collect();
+    // Of the views' sources what their versions say of them, which the project may have changed since.
+    let read = inputs.waits_for.iter().filter_map(|version| version.plan.source.as_ref());
+    let of_label = label_source.and_then(|name| objects.sources.get(name));
+    let sources: BTreeMap<&String, &Source> =
+        read.chain(of_label).map(|source| (&source.name, source)).collect();
     let mut told = Vec::new();
-    for source in names.iter().filter_map(|name| objects.sources.get(name)) {
+    for source in sources.into_values() {
         told.extend(lake.stored_otherwise(source, version).await?.told(source));
     }
     Ok(told)

@@ -1,6 +1,6 @@
 //! A training set waits until its views hold every row that was in the lake when it was asked for.
 
-use tidemill_catalog::Catalog;
+use tidemill_catalog::{Catalog, ViewVersion};
 use tidemill_offline::Version;
 use tidemill_runtime::job_new;
 use tidemill_spec::args::{FEATURES_UPDATE, FeaturesUpdate, features_concurrency_key};
@@ -8,12 +8,15 @@ use tidemill_store::NewJob;
 
 use crate::Error;
 
-/// Views among these whose current version has not reached `head`.
-pub async fn behind(catalog: &Catalog, views: &[String], head: Version) -> Result<Vec<String>, Error> {
+/// Those of some versions that have not reached `head`.
+pub async fn behind(
+    catalog: &Catalog,
+    versions: &[ViewVersion],
+    head: Version,
+) -> Result<Vec<String>, Error> {
     let mut behind = Vec::new();
-    for view in views {
-        let Some(current) = catalog.current_view(view).await? else { continue };
-        let reached = catalog.position(view, current.version).await?.map_or(-1, |position| position.reached);
+    for ViewVersion { view, version, .. } in versions {
+        let reached = catalog.position(view, *version).await?.map_or(-1, |position| position.reached);
         if reached < head {
             behind.push(view.clone());
         }

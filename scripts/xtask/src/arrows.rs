@@ -33,7 +33,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tidemill-ingest", &["catalog", "features", "offline", "online", "rows", "spec"]),
     ("tidemill-training", &["catalog", "offline", "rows", "spec"]),
     ("tidemill-registry", &["catalog", "inference", "live", "offline", "online", "pyrun", "rows", "spec"]),
-    ("tidemill-monitor", &["catalog", "offline", "online", "registry", "rows", "spec", "training"]),
+    ("tidemill-monitor", &["catalog", "live", "offline", "online", "registry", "rows", "spec", "training"]),
     ("tidemill-pipeline", &["catalog", "offline", "pyrun", "rows", "spec"]),
     ("tidemill-upkeep", &["catalog", "offline"]),
     // The binary starts the roles.

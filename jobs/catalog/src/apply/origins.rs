@@ -53,7 +53,7 @@ pub(super) fn declared_edges(
 }
 
 /// What a feature's rule reads of one row. What a Python function reads of it can't be told.
-pub(super) fn columns_read(feature: &Feature) -> Vec<String> {
+pub(crate) fn columns_read(feature: &Feature) -> Vec<String> {
     match &feature.rule {
         Rule::Last(column) => vec![column.clone()],
         Rule::Window { column, .. } => column.iter().cloned().collect(),

@@ -1,7 +1,11 @@
 //! A view that is declared otherwise is filled beside the one that serves, then takes its place.
 
+use chrono::TimeDelta;
 use tidemill_catalog::ViewState;
-use tidemill_core::AttemptPolicy;
+use tidemill_core::{AttemptPolicy, Clock as _, SystemClock};
+use tidemill_features::{dispensable, wishes_of_changes};
+use tidemill_offline::{CommitRange, Table};
+use tidemill_online::{OnlineView, Read, values};
 use tidemill_runtime::job_new;
 use tidemill_spec::{
     Value,
@@ -9,7 +13,10 @@ use tidemill_spec::{
 };
 use tidemill_store::NewJob;
 
-use crate::world::{PROJECT, World, departure};
+use crate::{
+    changes::model_over,
+    world::{PROJECT, World, at, departure},
+};
 
 fn backfill_new(view: &str) -> NewJob {
     NewJob {
@@ -53,5 +60,75 @@ async fn a_backfill_by_hand_fills_the_same_declaration_again() {
         assert_eq!(current.version, version);
     }
     assert_eq!(world.now("load", "JFK").await.values["flights_2h"], Value::Int(1));
+    world.check_parity().await;
+}
+
+#[tokio::test]
+async fn versions_that_nothing_needs_are_dropped_with_their_values_and_rows() {
+    let world = World::new().await;
+    world.depart(&[departure("JFK", 1, 580, 10.0), departure("EWR", 2, 590, 20.0)]).await;
+    world.observe(&[("JFK", 580, 3.0)]).await;
+    world.drain().await;
+    let (mut held, mut states) = (Vec::new(), Vec::new());
+    for _ in 0..4 {
+        world.enqueue(vec![backfill_new("load")]).await;
+        world.drain().await;
+        held.push(world.redis.dump().await.unwrap().len());
+        let versions = world.deps.catalog.view_versions(Some("load")).await.unwrap();
+        states = versions.iter().map(|version| version.state).collect();
+    }
+    assert_eq!(held, vec![held[0]; 4], "values of two versions each time");
+    use ViewState::{Current, Dropped, Retired};
+    assert_eq!(states, [Current, Retired, Dropped, Dropped, Dropped]);
+    // The last one goes when nobody can have it in hand any more.
+    assert_eq!(dispensable(&world.deps, SystemClock.now()).await.unwrap().len(), 0);
+    let wishes = dispensable(&world.deps, SystemClock.now() + TimeDelta::hours(2)).await.unwrap();
+    assert_eq!(wishes.len(), 2, "of the view, and of the one that is computed from it");
+    let (lake, head) = (&world.deps.lake, world.deps.lake.head().await.unwrap());
+    let files = async |version, at| lake.files(&Table::view("load", version), at).await.unwrap().len();
+    assert_eq!((files(1, head).await, files(3, head).await, files(5, head).await), (0, 0, 1));
+    assert_eq!(files(3, 6).await, 0);
+    assert!(lake.files(&Table::view("load", 4), head).await.unwrap().len() == 1, "it may be wanted again");
+    world.check_parity().await;
+}
+
+#[tokio::test]
+async fn a_view_over_one_that_is_filled_anew_is_filled_once_from_all_of_its_rows() {
+    let mut world = World::new().await;
+    world.depart(&[departure("JFK", 1, 580, 10.0)]).await;
+    world.observe(&[("JFK", 570, 3.0)]).await;
+    world.observe(&[("JFK", 590, 4.0)]).await;
+    world.drain().await;
+    // A model goes on with what it was trained on.
+    let store = world.deps.catalog.store().clone();
+    let mut tx = store.begin().await.unwrap();
+    world.deps.catalog.insert_model_version(&mut tx, "job", &model_over("stress")).await.unwrap();
+    tx.commit().await.unwrap();
+
+    let changed =
+        PROJECT.replace("features: { wind: float }", "features: { wind: { type: float, sql: wind * 60 } }");
+    let changes = world.apply(&changed, &[]).await;
+    let wishes = wishes_of_changes(&world.objects, &changes);
+    assert_eq!(wishes.len(), 1, "the other follows");
+    // Asked for too early, it says what it waits for.
+    world.enqueue(vec![backfill_new("stress")]).await;
+    world.enqueue(wishes).await;
+    world.drain().await;
+    assert!(world.log().await.iter().any(|line| line.contains("is filled when weather_now v2 is")));
+    let commits =
+        world.deps.lake.commits(&Table::view("stress", 2), CommitRange::upto(i64::MAX)).await.unwrap();
+    assert_eq!(commits.len(), 1);
+    assert_eq!(world.now("stress", "JFK").await.values["stress"], Value::Float(2400.0));
+
+    world.observe(&[("JFK", 595, 5.0)]).await;
+    world.drain().await;
+    assert_eq!(world.now("stress", "JFK").await.values["stress"], Value::Float(3000.0));
+    let version = world.deps.catalog.view_version("stress", 1).await.unwrap().unwrap();
+    let pinned = tidemill_offline::View::of(&version.plan, 1);
+    let online = OnlineView::new(pinned.definition.clone(), 1, pinned.entity.keys.clone(), false);
+    let key = [Value::String("JFK".into())];
+    let bytes = world.deps.online.read(&[Read { view: &online, key: &key }]).await.unwrap().remove(0);
+    let read = values(&online, bytes.as_deref(), at(600)).unwrap();
+    assert_eq!(read.values["stress"], Value::Float(50.0), "its own weather, not ours");
     world.check_parity().await;
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
 use tidemill_catalog::ModelVersion;
-use tidemill_features::{Deps, behind, freshness, update_new, wishes_of_changes};
+use tidemill_features::{behind, freshness, update_new, wishes_of_changes};
 use tidemill_offline::{Read, Table};
-use tidemill_online::{Online, OnlineOptions, Status};
+use tidemill_online::Status;
 use tidemill_rows::Row;
 use tidemill_spec::{Hydration, Type, Value};
 use tidemill_testkit::run_until_idle;
@@ -27,7 +27,7 @@ async fn another_list_of_online_features_is_filled_beside_the_one_that_serves() 
         let changes = world.apply(yaml, &[]).await;
         let before = world.now("newest", "JFK").await;
         assert_eq!(before.values["delay"], Value::Float(10.0), "what serves is read until the other is full");
-        world.enqueue(wishes_of_changes(&changes)).await;
+        world.enqueue(wishes_of_changes(&world.objects, &changes)).await;
         world.drain().await;
         let after = world.now("newest", "JFK").await;
         assert_eq!((after.values["delay"].clone(), after.values.len()), (Value::Float(10.0), features));
@@ -151,7 +151,7 @@ async fn an_update_that_failed_is_named_with_its_remedy_and_nothing_behind_is_fr
 }
 
 /// A version of a model that reads the first version of a view.
-fn model_over(view: &str) -> ModelVersion {
+pub(crate) fn model_over(view: &str) -> ModelVersion {
     ModelVersion {
         model: "late".to_owned(),
         version: 0,
@@ -193,17 +193,6 @@ async fn what_a_live_model_reads_is_kept_up_to_date_when_the_project_has_it_no_m
         let head = world.deps.lake.head().await.unwrap();
         world.deps.lake.read(&Read::all(Table::view("newest", 1), head)).await.unwrap().num_rows()
     };
-    assert_eq!(rows().await, 1, "its source's commits ask for declared views");
-    // A Redis that is away keeps nothing of the lake waiting.
-    let nowhere = OnlineOptions { url: "redis://127.0.0.1:1".to_owned(), prefix: "nowhere".to_owned() };
-    let away = Deps { online: Online::connect(&nowhere).unwrap(), ..world.deps.clone() };
-    let wishes = behind(&away).await.unwrap();
-    assert_eq!((wishes.in_lake.len(), wishes.in_redis.is_err()), (1, true));
-    let wishes = behind(&world.deps).await.unwrap();
-    assert_eq!((wishes.in_lake.len(), wishes.in_redis.unwrap().len()), (1, 0));
-    let wishes = wishes.in_lake;
-    world.enqueue(wishes).await;
-    world.drain().await;
     assert_eq!(rows().await, 2);
-    assert_eq!(behind(&world.deps).await.unwrap().in_lake.len(), 0);
+    assert_eq!(behind(&world.deps).await.unwrap().len(), 0);
 }

@@ -3,6 +3,7 @@
 
 mod backfill;
 mod changes;
+mod histories;
 mod parity;
 mod python;
 mod update;

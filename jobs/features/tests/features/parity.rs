@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use tidemill_features::behind;
 use tidemill_spec::Value;
 
-use crate::world::{Departure, World, departure};
+use crate::world::{Departure, World, at, departure};
 
 #[derive(Clone, Debug)]
 enum Event {
@@ -67,16 +67,16 @@ async fn a_redis_that_lost_everything_is_written_again_from_the_lake() {
     world.depart(&[departure("JFK", 1, 590, 10.0), departure("EWR", 2, 595, 5.0)]).await;
     world.observe(&[("JFK", 580, 3.0)]).await;
     world.drain().await;
-    assert_eq!(behind(&world.deps).await.unwrap().in_redis.unwrap().len(), 0);
+    assert_eq!(behind(&world.deps).await.unwrap().len(), 0);
     for view in world.objects.views.keys() {
         world.deps.online.drop_version(view, 1).await.unwrap();
     }
     assert_eq!(world.now("newest", "JFK").await.values["delay"], Value::Float(-1.0));
-    let wishes = behind(&world.deps).await.unwrap().in_redis.unwrap();
+    let wishes = behind(&world.deps).await.unwrap();
     assert_eq!(wishes.len(), 4);
     world.enqueue(wishes).await;
     world.drain().await;
-    assert_eq!(behind(&world.deps).await.unwrap().in_redis.unwrap().len(), 0);
+    assert_eq!(behind(&world.deps).await.unwrap().len(), 0);
     assert_eq!(world.now("newest", "JFK").await.values["delay"], Value::Float(10.0));
     let entities: Vec<_> = world.check_parity().await.into_iter().map(|parity| parity.entities).collect();
     assert_eq!(entities, [2, 2, 1, 2]);
@@ -91,4 +91,35 @@ async fn an_update_notices_by_itself_that_redis_lost_values() {
     world.depart(&[departure("EWR", 2, 595, 5.0)]).await;
     world.drain().await;
     assert_eq!(world.now("newest", "JFK").await.values["delay"], Value::Float(10.0));
+}
+
+#[tokio::test]
+async fn what_redis_holds_beyond_a_database_that_came_back_older_is_taken_back() {
+    let world = World::new().await;
+    world.depart(&[departure("JFK", 1, 590, 10.0)]).await;
+    world.observe(&[("JFK", 590, 3.0)]).await;
+    world.drain().await;
+    // What a later commit wrote, of which the database knows nothing.
+    let version = world.deps.catalog.current_view("weather_now").await.unwrap().unwrap();
+    let plan = version.plan;
+    let online = tidemill_online::OnlineView::new(plan.definition, 1, plan.entity.keys, false);
+    let head = world.deps.lake.head().await.unwrap();
+    let order = tidemill_online::Order::row(at(595), at(595), 1);
+    let body = tidemill_online::Body::Row(vec![Value::Float(99.0)]);
+    let entry = |origin: &str| tidemill_online::Entry {
+        key: vec![Value::String(origin.to_owned())],
+        stored: tidemill_online::Stored { order, body: body.clone() },
+    };
+    world.deps.online.put(&online, &[entry("JFK"), entry("BOS")]).await.unwrap();
+    assert!(world.deps.online.mark(&online, 1, head + 4).await.unwrap());
+    assert_eq!(world.now("weather_now", "JFK").await.values["wind"], Value::Float(99.0));
+
+    let wishes = behind(&world.deps).await.unwrap();
+    assert_eq!(wishes.len(), 1);
+    world.enqueue(wishes).await;
+    world.drain().await;
+    assert_eq!(world.now("weather_now", "JFK").await.values["wind"], Value::Float(3.0));
+    assert_eq!(world.now("weather_now", "BOS").await.values["wind"], Value::Null);
+    assert_eq!(behind(&world.deps).await.unwrap().len(), 0);
+    world.check_parity().await;
 }

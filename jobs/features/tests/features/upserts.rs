@@ -168,7 +168,7 @@ async fn a_redis_that_lost_everything_gets_the_last_of_what_was_not_withdrawn() 
     let world = World::with(ORDERS, &[]).await;
     say(&world, &[order(200, 400, "5"), order(201, 500, "7"), withdrawn(201, 550)]).await;
     world.deps.online.drop_version("last_order", 1).await.unwrap();
-    world.enqueue(tidemill_features::behind(&world.deps).await.unwrap().in_redis.unwrap()).await;
+    world.enqueue(tidemill_features::behind(&world.deps).await.unwrap()).await;
     world.drain().await;
     assert_eq!(now(&world, "last_order").await.values["x"], Value::Int(5));
     world.check_parity().await;

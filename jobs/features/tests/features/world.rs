@@ -19,7 +19,11 @@ use tidemill_pyrun::{PyOptions, PyPools};
 use tidemill_rows::{Row, batch_of, source_schema};
 use tidemill_spec::{LoadOptions, Objects, Value, diagnostic::SourceFile, load_files};
 use tidemill_store::{NewJob, RunQuery};
-use tidemill_testkit::{Engine, engine_with, failures, redis, run_until_idle};
+use tidemill_testkit::{
+    Engine, engine_with, failures,
+    redis::{self, Prefix},
+    run_until_idle,
+};
 
 pub(crate) const PROJECT: &str = r#"
 apiVersion: tidemill/v1
@@ -120,6 +124,7 @@ pub(crate) fn at(minute: i64) -> Time {
 pub(crate) struct World {
     pub(crate) deps: Deps,
     pub(crate) objects: Objects,
+    pub(crate) redis: Prefix,
     _engine: Engine,
     _folder: TempDir,
     commits: AtomicI64,
@@ -143,17 +148,18 @@ impl World {
         .unwrap();
         let folder = tempfile::tempdir().unwrap();
         let blobs = Blobs::open(&BlobOptions::folder(folder.path().join("blobs"))).unwrap();
-        let prefix = redis::prefix().await.unwrap();
+        let redis = redis::prefix().await.unwrap();
         let deps = Deps {
             catalog: Catalog::new(engine.store.clone()),
             lake: Lake::open(&LakeOptions::default(), engine.store.pool().clone(), blobs.clone()).unwrap(),
-            online: Online::connect(&OnlineOptions { url: prefix.url, prefix: prefix.prefix }).unwrap(),
+            online: connect(&redis),
             blobs,
             python: PyPools::new(python_options()),
             cache: folder.path().join("cache"),
         };
         let objects = Objects::default();
-        let mut world = Self { deps, objects, _engine: engine, _folder: folder, commits: AtomicI64::new(0) };
+        let commits = AtomicI64::new(0);
+        let mut world = Self { deps, objects, redis, _engine: engine, _folder: folder, commits };
         world.apply(yaml, python).await;
         world.clock(600).await;
         world
@@ -212,6 +218,26 @@ impl World {
         self.ingest("weather", rows.collect()).await;
     }
 
+    /// Redis comes back with what another prefix holds, or empty. Returns what it held.
+    pub(crate) async fn restart_redis(&mut self, old: Option<Prefix>) -> Prefix {
+        let now = match old {
+            Some(old) => old.copy().await.unwrap(),
+            None => redis::prefix().await.unwrap(),
+        };
+        self.deps.online = connect(&now);
+        std::mem::replace(&mut self.redis, now)
+    }
+
+    /// How many times rows were ingested.
+    pub(crate) fn commits_so_far(&self) -> i64 {
+        self.commits.load(Ordering::Relaxed)
+    }
+
+    /// The `seq` of a row, counted from 0, that is ingested next.
+    pub(crate) fn next_seq(&self, row: usize) -> i64 {
+        (self.commits_so_far() << 40) + i64::try_from(row).unwrap()
+    }
+
     /// Publishes rows as an upload would: accepted later than everything before.
     pub(crate) async fn ingest(&self, source: &str, rows: Vec<(i64, bool, Row)>) {
         let commit = self.commits.fetch_add(1, Ordering::Relaxed);
@@ -233,8 +259,9 @@ impl World {
         let store = self.deps.catalog.store();
         let mut tx = store.begin().await.unwrap();
         self.deps.lake.publish(tx.conn(), &table, &key, &[staged.unwrap()]).await.unwrap();
+        let updates = updates_of_source(&self.deps.catalog, &mut tx, source).await.unwrap();
         tx.commit().await.unwrap();
-        self.enqueue(updates_of_source(&self.objects, source)).await;
+        self.enqueue(updates).await;
     }
 
     pub(crate) async fn enqueue(&self, wishes: Vec<NewJob>) {
@@ -318,6 +345,11 @@ impl World {
         }
         all
     }
+}
+
+fn connect(redis: &Prefix) -> Online {
+    let (url, prefix) = (redis.url.clone(), redis.prefix.clone());
+    Online::connect(&OnlineOptions { url, prefix }).unwrap()
 }
 
 fn python_options() -> PyOptions {

@@ -135,14 +135,14 @@ impl Job for ReplayJob {
         let staged: Vec<Staged> = revived.iter().flat_map(|of| &of.staged).cloned().collect();
         let staged_dead: Vec<Staged> = revived.iter().flat_map(|of| &of.staged_dead).cloned().collect();
         let mut tx = cx.begin().await?;
-        let objects = catalog.objects_held(&mut tx).await.map_err(Error::from)?;
+        catalog.hold_objects(&mut tx).await.map_err(Error::from)?;
         self.ingest.publish_files(&mut tx, &args.source, &key, &staged_dead, &staged).await?;
         for of in revived.iter().filter(|of| of.rows > 0) {
             let newest = of.newest_event_at;
             catalog.replay_upload(&mut tx, of.upload, of.rows, newest).await.map_err(Error::from)?;
         }
         if rows > 0 {
-            self.ingest.update_features(&mut tx, &objects, &args.source).await?;
+            self.ingest.update_features(&mut tx, &args.source).await?;
         }
         cx.log(format!("{rows} dead letters became rows, {left} are left"));
         cx.commit(tx, json!({ "rows": rows, "dead_letters": left })).await

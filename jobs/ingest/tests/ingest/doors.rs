@@ -12,7 +12,7 @@ use tidemill_rows::{
     out::{Format, Writer},
     parquet, rows_of,
 };
-use tidemill_spec::{Objects, OnlineFeatures, Type, Value};
+use tidemill_spec::{Objects, OnlineFeatures, Plan, Type, Value};
 
 use crate::world::{World, objects};
 
@@ -263,7 +263,7 @@ fn exported(format: Format, batch: &arrow::array::RecordBatch) -> Vec<u8> {
 fn last_thing(objects: &Objects) -> View {
     let mut definition = objects.views["last_thing"].clone();
     definition.online = OnlineFeatures::All;
-    View::new(objects, &definition, 1).unwrap()
+    View::of(&Plan::of(objects, &definition, |_| None, None).unwrap(), 1)
 }
 
 fn features_of(row: &Row) -> Row {

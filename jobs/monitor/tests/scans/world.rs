@@ -139,7 +139,8 @@ impl World {
         let seen: Vec<Row> = visits.iter().map(seen).collect();
         let mut version =
             self.put(&Table::source("visits"), &source_schema(&self.objects.sources["visits"]), &seen).await;
-        let view = tidemill_offline::View::new(&self.objects, &self.objects.views["visit_pages"], 1).unwrap();
+        let view = self.deps.catalog.current_view("visit_pages").await.unwrap().unwrap();
+        let view = tidemill_offline::View::of(&view.plan, view.version);
         version = version.max(self.put(&view.table(), &view.schema(), &seen).await);
         self.reach(version).await;
     }

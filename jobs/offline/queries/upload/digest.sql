@@ -1,7 +1,7 @@
 -- Digests one chunk of a file: types and judges every row of a source.
 -- Input: {input}: `_row` (data row from 0), `_line` (line in a text file, else null), every column of the source as text.
 -- Grain: one output row an input row, in the file's order.
--- Output: the source's columns typed, `_row`, `_line`, `_event`, `_available`, `_created`, `_deleted`,
+-- Output: the source's columns typed, `_row`, `_line`, `_event`, `_available`, `_deleted`,
 --   `_naive` (a timestamp without a zone was read as UTC), `_column` (the first that is bad; null: none is),
 --   `_reason` (of all that are bad) and `_raw` (a bad row as JSON).
 -- Each step is materialised: inlined, the expressions of a step would be written out at each use in the next one, and a
@@ -29,7 +29,6 @@ SELECT
     _line,
     {event} AS _event,
     {available} AS _available,
-    {created} AS _created,
     {deleted} AS _deleted,
     {naive} AS _naive,
     {first} AS _column,

@@ -4,16 +4,16 @@ use arrow::{
     array::ArrayRef,
     datatypes::{Schema, SchemaRef},
 };
-use tidemill_core::Time;
-use tidemill_rows::{VALID_AT, field, view_schema};
+use tidemill_rows::{field, view_schema};
 use tidemill_spec::{Feature, Rule, Type, Value, ViewKind};
 
 use super::{
-    Asked, FOUND_AT, KnownAt, PitRead, PitRequest,
+    Asked, FOUND_AT, KnownAt, PitRead, PitRequest, condition,
     upserts::{Versions, chosen},
 };
 use crate::{
     CommitRange, Error, Lake,
+    span::Span,
     sql::{self, fill, list, quoted},
 };
 
@@ -30,14 +30,14 @@ pub(super) async fn features(
         let message = format!("`known_at` with the derived view `{}` is not supported yet", view.name());
         return Err(Error::invalid(607, message));
     }
-    let scan = lake.scan(&view.table(), CommitRange::upto(request.version)).await?;
-    let columns = columns_of(read, features);
+    let (columns, span) = (columns_of(read, features), span(read, asked));
+    let scan = lake.scan_within(&view.table(), None, CommitRange::upto(request.version), span).await?;
     let (statement, labels) = if view.upserts() {
         let versions = Versions { source: request.version, view: request.version };
         let chosen = chosen(lake, view, asked, versions, request.known_at).await?;
         (of_chosen(read, features, &scan.rows(&columns, "true")), asked.choosing(chosen)?)
     } else {
-        let rows = scan.rows(&columns, &condition(read, asked, request.known_at));
+        let rows = scan.rows(&columns, &condition(span, request.known_at));
         (statement(read, features, &rows, request.known_at), asked.batch()?)
     };
     let schema = result_schema(read, features);
@@ -62,21 +62,12 @@ fn columns_of(read: &PitRead, features: &[String]) -> SchemaRef {
     Schema::new(kept.map(|field| field.as_ref().clone()).collect::<Vec<_>>()).into()
 }
 
-/// Rows that can't be found by any label are not even read: those of a later moment, those too old for the
-/// ttl at the first moment, those accepted too late.
-fn condition(read: &PitRead, asked: &Asked, known_at: KnownAt) -> String {
-    let at = |us: i64| Time::from_timestamp_micros(us).map(sql::instant);
-    let Some((first, last)) = asked.span_us() else { return "false".to_owned() };
-    let mut conditions = vec!["true".to_owned()];
-    conditions.extend(at(last).map(|last| format!("{VALID_AT} <= {last}")));
-    if let Some(ttl) = read.view.definition.ttl {
-        let oldest = at(first.saturating_sub(sql::micros(ttl)));
-        conditions.extend(oldest.map(|oldest| format!("{VALID_AT} >= {oldest}")));
-    }
-    if let KnownAt::Time(time) = known_at {
-        conditions.push(format!("created_at <= {}", sql::instant(time)));
-    }
-    conditions.join(" AND ")
+/// Rows that can't be found by any label are not even read: those of a later moment, and those too old for the ttl at the
+/// first moment.
+fn span(read: &PitRead, asked: &Asked) -> Span {
+    let Some((first, last)) = asked.span_us() else { return Span::NOTHING };
+    let oldest = read.view.definition.ttl.map(|ttl| first.saturating_sub(sql::micros(ttl)));
+    Span::of_us(oldest, last)
 }
 
 fn statement(read: &PitRead, features: &[String], rows: &str, known_at: KnownAt) -> String {

@@ -16,10 +16,11 @@ use tidemill_core::Time;
 use tidemill_rows::{CREATED_AT, DELETED, SEQ, VALID_AT, field, source_schema};
 use tidemill_spec::Type;
 
-use super::{Asked, KnownAt};
+use super::{Asked, KnownAt, condition};
 use crate::{
     CommitRange, Error, Lake, Table, TileRange, Version, View,
     scan::Scan,
+    span::Span,
     sql::{self, fill, quoted},
     touched::touched_entities,
 };
@@ -42,9 +43,11 @@ pub(super) async fn chosen(
     known_at: KnownAt,
 ) -> Result<Int64Array, Error> {
     let source = view.source()?;
-    let rows = lake.scan(&Table::source(&source.name), CommitRange::upto(versions.source)).await?;
+    let (table, commits) = (Table::source(&source.name), CommitRange::upto(versions.source));
+    let span = span(asked);
+    let rows = lake.scan_within(&table, Some(source), commits, span).await?;
     let covered = lake.scan(&view.table(), CommitRange::upto(versions.view)).await?;
-    let statement = statement(view, &rows, &covered, asked, known_at)?;
+    let statement = statement(view, (&rows, known_at), &covered, &condition(span, known_at))?;
     let (labels, keys, moments) = (asked.batch()?, view.keys(), asked.moments.clone());
     lake.duck
         .run(format!("finding the last rows of view {}", view.name()), move |session| {
@@ -112,10 +115,9 @@ fn last_rows_statement(view: &View, rows: &Scan, clock: Time) -> String {
 
 fn statement(
     view: &View,
-    rows: &Scan,
+    (rows, known_at): (&Scan, KnownAt),
     covered: &Scan,
-    asked: &Asked,
-    known_at: KnownAt,
+    condition: &str,
 ) -> Result<String, Error> {
     let source = view.source()?;
     let keys = view.keys();
@@ -138,22 +140,15 @@ fn statement(
             ("present", &sql::present(&keys)),
             ("keys", &sql::equal_keys("life", "asked", &keys)),
             ("unique", &unique.collect::<Vec<_>>().join(", ")),
-            ("rows", &rows.rows(&columns, &condition(asked, known_at))),
+            ("rows", &rows.rows(&columns, condition)),
             ("covered", &covered.rows(&seq, "true")),
         ],
     ))
 }
 
 /// Rows that become known after the last moment change nothing.
-fn condition(asked: &Asked, known_at: KnownAt) -> String {
-    let Some(last) = asked.span_us().and_then(|(_, last)| Time::from_timestamp_micros(last)) else {
-        return "false".to_owned();
-    };
-    let known = format!("{VALID_AT} <= {}", sql::instant(last));
-    match known_at {
-        KnownAt::Time(time) => format!("{known} AND {CREATED_AT} <= {}", sql::instant(time)),
-        KnownAt::Any | KnownAt::Label => known,
-    }
+fn span(asked: &Asked) -> Span {
+    asked.span_us().map_or(Span::NOTHING, |(_, last)| Span::of_us(None, last))
 }
 
 const CHANGES: [&str; 6] = ["_key", "_entity", "_known_us", "_valid_us", "_created_us", SEQ];

@@ -129,7 +129,11 @@ impl Lake {
                 windows.push(self.windows_at(view, version, at).await?);
                 format!("_windows_{}", windows.len() - 1)
             } else {
-                let scan = self.scan(table, CommitRange::upto(version)).await?;
+                let upto = CommitRange::upto(version);
+                let scan = match objects.sources.get(*name).filter(|_| *schema == "source") {
+                    Some(source) => self.scan_source(source, upto).await?,
+                    None => self.scan(table, upto).await?,
+                };
                 let rows = rows_in(schema, name, objects, views, &scan, at);
                 paths.extend(scan.paths().cloned());
                 let Some(rows) = rows else { continue };

@@ -6,7 +6,6 @@ use arrow::{
     array::{Array as _, ArrayRef, AsArray as _, RecordBatch},
     datatypes::{DataType, Field, Int64Type, Schema, SchemaRef},
 };
-use tidemill_core::Time;
 use tidemill_rows::{arrow_type, schema::partial_type, source_schema};
 use tidemill_spec::{Source, Type};
 
@@ -14,6 +13,7 @@ use super::Window;
 use crate::{
     CommitRange, Error, KnownAt, Lake, Table, Version, View,
     pit::{self, Asked, Entities},
+    span::Span,
     sql::{self, fill, list, quoted},
 };
 
@@ -60,8 +60,10 @@ impl Lake {
         known_at: KnownAt,
     ) -> Result<Events, Error> {
         let source = view.source()?;
-        let scan = self.scan(&Table::source(&source.name), CommitRange::upto(version)).await?;
-        let rows = scan.rows(&columns_of(view, source, windows), &condition(windows, asked, known_at));
+        let (table, commits, span) =
+            (Table::source(&source.name), CommitRange::upto(version), span(windows, asked));
+        let scan = self.scan_within(&table, Some(source), commits, span).await?;
+        let rows = scan.rows(&columns_of(view, source, windows), &pit::condition(span, known_at));
         let keys = view.keys();
         let statement = statement(source, windows, &rows, &keys, known_at);
         let (schema, labels) = (result_schema(windows), asked.batch()?);
@@ -91,17 +93,10 @@ fn columns_of(view: &View, source: &Source, windows: &[Window]) -> SchemaRef {
 
 /// Rows that no asked window reaches are not read. A row is only ever replaced by one that is valid later, so
 /// leaving older ones out changes nothing.
-fn condition(windows: &[Window], asked: &Asked, known_at: KnownAt) -> String {
-    let at = |us: i64| Time::from_timestamp_micros(us).map(sql::instant);
-    let Some((first, last)) = asked.span_us() else { return "false".to_owned() };
+fn span(windows: &[Window], asked: &Asked) -> Span {
+    let Some((first, last)) = asked.span_us() else { return Span::NOTHING };
     let tail = windows.iter().map(|window| window.tail_us(first)).min();
-    let mut conditions = vec!["true".to_owned()];
-    conditions.extend(at(last).map(|last| format!("valid_at <= {last}")));
-    conditions.extend(tail.and_then(at).map(|tail| format!("valid_at > {tail}")));
-    if let KnownAt::Time(time) = known_at {
-        conditions.push(format!("created_at <= {}", sql::instant(time)));
-    }
-    conditions.join(" AND ")
+    Span::of_us(tail.map(|tail| tail.saturating_add(1)), last)
 }
 
 fn statement(source: &Source, windows: &[Window], rows: &str, keys: &[String], known_at: KnownAt) -> String {

@@ -1,10 +1,11 @@
 //! A source is declared otherwise after rows came in; and what a query sees of windows and of the future.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use arrow::datatypes::Schema;
 use tidemill_core::Time;
-use tidemill_offline::{CommitRange, PitRequest, Read, Stamp, Table, TileRange};
-use tidemill_rows::{Row, rows_of};
+use tidemill_offline::{CommitRange, Filter, PitRequest, Read, Stamp, Table, TileRange};
+use tidemill_rows::{Row, batch_of, field, rows_of};
 use tidemill_spec::{Aggregate, Objects, Rule, Source, Type, Value};
 
 use crate::world::{World, at, entity, feature, instant, row, source, text, view};
@@ -54,12 +55,13 @@ async fn a_column_of_another_type_is_read_as_the_declared_one_and_what_cannot_be
     let stored = world.lake.stored_otherwise(&now, version).await.unwrap();
     let [column] = &stored.columns[..] else { panic!("{stored:?}") };
     assert_eq!((column.name.as_str(), column.converted, column.lost), ("x", 2, 2));
-    assert_eq!((stored.rows, stored.available, column.example.as_deref()), (5, 0, Some("1.5")));
+    assert_eq!((stored.rows, stored.timeless, column.example.as_deref()), (5, 0, Some("1.5")));
     assert!(stored.told(&now)[0].contains("column `x` is now declared int"), "{:?}", stored.told(&now));
     assert!(world.lake.stored_otherwise(&then, version).await.unwrap().told(&then).len() == 1);
 
     let sums = sum_of_x(&now);
-    let range = TileRange { commits: CommitRange::upto(version), clock_before: None, clock: at(20) };
+    let range =
+        TileRange { commits: CommitRange::upto(version), clock_before: None, clock: at(20), part: (0, 1) };
     let tiles =
         world.lake.tiles_touched(&sums, range, Stamp { created_at: at(20), seq: version }).await.unwrap();
     assert_eq!(rows_of(&tiles).unwrap()[0]["x_sum"], Value::Int(exact + 19));
@@ -88,20 +90,107 @@ async fn a_column_of_a_type_that_has_no_cast_is_null_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_that_keep_the_moments_of_an_earlier_declaration_are_counted() {
+async fn rows_follow_the_times_that_their_source_declares_whenever_they_came() {
     let world = World::new().await;
-    let then = readings(Type::Int);
-    let version = world.append(&then, "old", &[reading(Value::Int(1), 1), reading(Value::Int(2), 2)]).await;
-    assert_eq!(world.lake.stored_otherwise(&then, version).await.unwrap().told(&then), Vec::<String>::new());
-    let now = Source {
-        available_time: "seen_at".to_owned(),
-        created_time: Some("happened_at".to_owned()),
-        ..then.clone()
+    let then = Source { unique: vec!["k".to_owned()], ..readings(Type::Int) };
+    // The world knew of each five seconds after it happened.
+    let rows: Vec<Row> = [1, 2, 9].map(|second| reading(Value::Int(second), second)).into();
+    let version = world.append(&then, "old", &rows).await;
+    let mended = Source { available_time: "seen_at".to_owned(), ..then.clone() };
+    let entity = entity("thing", &[("k", Type::String)]);
+    let last = |source: &Source| {
+        let x = feature(Type::Int, Rule::Last("x".to_owned()));
+        view("last", &entity, Ok(source), vec![("x", x)])
     };
-    let stored = world.lake.stored_otherwise(&now, version).await.unwrap();
-    assert_eq!((stored.rows, stored.available, stored.created, stored.deleted), (2, 2, 0, 0));
-    let told = stored.told(&now);
-    assert!(told[0].contains("2 of 2 rows") && told[0].contains("`available_time: seen_at`"), "{told:?}");
+    let count = |source: &Source| {
+        let rule = Rule::Window {
+            aggregate: Aggregate::Count,
+            column: None,
+            window: Duration::from_secs(3600),
+            hop: Duration::from_secs(300),
+        };
+        view("count", &entity, Ok(source), vec![("n", feature(Type::Int, rule))])
+    };
+    let who =
+        batch_of(&Arc::new(Schema::new(vec![field("k", Type::String)])), &[row([("k", text("a"))])]).unwrap();
+    for (source, known) in [(&then, [1, 9, 9]), (&mended, [0, 2, 9])] {
+        let table = format!("{}/{}", source.name, source.available_time);
+        let computed =
+            world.lake.compute_rows(&last(source), CommitRange::upto(version), (0, 1)).await.unwrap();
+        let valid: Vec<Value> =
+            rows_of(&computed.rows).unwrap().into_iter().map(|row| row["valid_at"].clone()).collect();
+        let shift = if source.available_time == "seen_at" { 5 } else { 0 };
+        assert_eq!(valid, [1, 2, 9].map(|second| instant(second + shift)), "{table}");
+        for (at_second, known) in [1, 11, 20].into_iter().zip(known) {
+            let counted = PitRequest::at(&count(source), &who, version, at(at_second)).unwrap();
+            let counted = rows_of(&world.lake.point_in_time(&counted).await.unwrap()).unwrap();
+            assert_eq!(counted[0]["n"], Value::Int(i64::from(known > 0)), "{table} at {at_second}");
+            let touched = TileRange {
+                commits: CommitRange::upto(version),
+                clock_before: None,
+                clock: at(at_second),
+                part: (0, 1),
+            };
+            let (view, stamp) = (count(source), Stamp { created_at: at(20), seq: 1 });
+            let tiles = world.lake.tiles_touched(&view, touched, stamp).await.unwrap();
+            assert_eq!(tiles.num_rows(), usize::from(known > 0), "{table} at {at_second}");
+        }
+        let read = rows_of(&world.lake.read(&Read::source(source, version)).await.unwrap()).unwrap();
+        assert_eq!(read[0]["valid_at"], instant(1 + shift));
+    }
+    assert_eq!(
+        world.lake.stored_otherwise(&mended, version).await.unwrap().told(&mended),
+        Vec::<String>::new()
+    );
+    // Of a row that has no such time it can't be said when it was known.
+    let absent = Source {
+        available_time: "told_at".to_owned(),
+        ..source("readings", &[("k", Type::String), ("told_at", Type::Timestamp)], &[])
+    };
+    let told = world.lake.stored_otherwise(&absent, version).await.unwrap().told(&absent);
+    assert!(told[0].contains("3 of 3 rows") && told[0].contains("`available_time: told_at`"), "{told:?}");
+    assert_eq!(world.lake.read(&Read::source(&absent, version)).await.unwrap().num_rows(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_hold_no_row_of_what_is_asked_are_not_opened() {
+    let world = World::new().await;
+    let source = readings(Type::Int);
+    let mut version = 0;
+    for (second, x) in [(1, 1), (4_000, 2), (8_000, 4)] {
+        version = world.append(&source, &format!("at {second}"), &[reading(Value::Int(x), second)]).await;
+    }
+    let files = world.lake.files(&Table::source("readings"), version).await.unwrap();
+    for file in [&files[0], &files[2]] {
+        std::fs::remove_file(world.folder.path().join(&file.path)).unwrap();
+    }
+    let sums = sum_of_x(&source);
+    let who =
+        batch_of(&Arc::new(Schema::new(vec![field("k", Type::String)])), &[row([("k", text("a"))])]).unwrap();
+    let ask = async |second| {
+        let request = PitRequest::at(&sums, &who, version, at(second)).unwrap();
+        world.lake.point_in_time(&request).await.map(|found| rows_of(&found).unwrap()[0]["x_sum"].clone())
+    };
+    assert_eq!(ask(5_000).await.unwrap(), Value::Int(2));
+    assert!(ask(9_000).await.is_err() && ask(3_000).await.is_err(), "these need the files that are gone");
+    let passed = TileRange {
+        commits: CommitRange { after: version, upto: version },
+        clock_before: Some(at(3_700)),
+        clock: at(5_000),
+        part: (0, 1),
+    };
+    let tiles =
+        world.lake.tiles_touched(&sums, passed, Stamp { created_at: at(5_000), seq: version }).await.unwrap();
+    assert_eq!(rows_of(&tiles).unwrap()[0]["x_sum"], Value::Int(2));
+    let between = Some(("valid_at".to_owned(), at(3_000), at(5_000)));
+    let read = |source: &Source| Read {
+        filter: Filter { between: between.clone(), ..Filter::default() },
+        ..Read::source(source, version)
+    };
+    assert_eq!(world.lake.read(&read(&source)).await.unwrap().num_rows(), 1);
+    // What is known of the files was known of other times.
+    let otherwise = Source { available_time: "seen_at".to_owned(), ..source };
+    assert!(world.lake.read(&read(&otherwise)).await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -153,8 +242,12 @@ async fn times_at_the_limits_of_the_calendar_can_be_asked_for() {
     for moment in [Time::MIN_UTC, Time::MAX_UTC, "0001-01-01T00:00:00Z".parse().unwrap(), never] {
         let request = PitRequest::at(&sums, &entities.project(&[0]).unwrap(), version, moment).unwrap();
         world.lake.point_in_time(&request).await.unwrap();
-        let range =
-            TileRange { commits: CommitRange::upto(version), clock_before: Some(at(0)), clock: moment };
+        let range = TileRange {
+            commits: CommitRange::upto(version),
+            clock_before: Some(at(0)),
+            clock: moment,
+            part: (0, 1),
+        };
         world.lake.tiles_touched(&sums, range, Stamp { created_at: at(0), seq: 1 }).await.unwrap();
     }
 }

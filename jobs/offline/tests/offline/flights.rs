@@ -9,7 +9,7 @@ use arrow::{
 };
 use tidemill_offline::{CommitRange, LabelRequest, PitRequest, Stamp, Table, TileRange, View};
 use tidemill_rows::source_schema;
-use tidemill_spec::{Objects, Source, ViewKind, load_with};
+use tidemill_spec::{Objects, Plan, Source, ViewKind, load_with};
 
 use crate::world::World;
 
@@ -36,7 +36,7 @@ async fn the_flights_year_gets_its_features_in_seconds() {
             }
             ViewKind::Windows => {
                 let now = tidemill_spec::value::parse_time("2013-06-01T04:00:00Z").unwrap();
-                let range = TileRange { commits: everything, clock_before: None, clock: now };
+                let range = TileRange { commits: everything, clock_before: None, clock: now, part: (0, 1) };
                 let stamp = Stamp { created_at: now, seq: everything.upto };
                 let tiles = world.lake.tiles_touched(&view, range, stamp).await.unwrap();
                 clock.lap(&format!("computed {} tiles of {name}", tiles.num_rows()));
@@ -76,7 +76,7 @@ async fn the_flights_year_gets_its_features_in_seconds() {
 }
 
 fn view(objects: &Objects, name: &str) -> View {
-    View::new(objects, &objects.views[name], 1).unwrap()
+    View::of(&Plan::of(objects, &objects.views[name], |_| Some(1), None).unwrap(), 1)
 }
 
 fn label(objects: &Objects, version: i64) -> LabelRequest {

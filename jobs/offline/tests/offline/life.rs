@@ -10,7 +10,8 @@ use tidemill_spec::{Label, Meta, Objects, Source, Type, Value};
 use crate::world::{World, at, entity, instant, row, source, text};
 
 fn events() -> Source {
-    source("events", &[("k", Type::String), ("n", Type::Int)], &["k"])
+    let columns = [("k", Type::String), ("n", Type::Int), ("gone", Type::Bool)];
+    Source { deleted: Some("gone".to_owned()), ..source("events", &columns, &["k"]) }
 }
 
 fn event(k: &str, seconds: i64, n: i64) -> Row {
@@ -21,6 +22,7 @@ fn event(k: &str, seconds: i64, n: i64) -> Row {
         ("valid_at", instant(seconds)),
         ("created_at", instant(seconds)),
         ("seq", Value::Int(seconds)),
+        ("gone", Value::Bool(false)),
         ("deleted", Value::Bool(false)),
     ])
 }
@@ -211,7 +213,7 @@ async fn reads_filter_and_a_column_that_came_later_is_null_before() {
 async fn labels_are_the_newest_matured_rows_of_each_key() {
     let world = World::new().await;
     let mut deleted = event("gone", 20, 0);
-    deleted.insert("deleted".to_owned(), Value::Bool(true));
+    deleted.insert("gone".to_owned(), Value::Bool(true));
     let mut unknown = event("unknown", 15, 0);
     unknown.insert("n".to_owned(), Value::Null);
     let rows = [

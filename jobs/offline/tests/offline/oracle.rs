@@ -350,7 +350,7 @@ async fn check_tiles(world: &World, seed: u64) -> usize {
         let rows: Vec<Row> = fresh.iter().map(source_row).collect();
         let upto = world.append(&declared.source, &format!("batch/{batch}"), &rows).await;
         events.extend(fresh);
-        let range = TileRange { commits: CommitRange { after, upto }, clock_before, clock };
+        let range = TileRange { commits: CommitRange { after, upto }, clock_before, clock, part: (0, 1) };
         let stamp = Stamp { created_at: clock, seq: upto };
         let tiles = world.lake.tiles_touched(&declared.windows, range, stamp).await.unwrap();
         replace(&mut kept, &rows_of(&tiles).unwrap());

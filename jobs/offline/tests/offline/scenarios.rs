@@ -159,7 +159,9 @@ async fn the_contract_of_the_join_holds_sentence_by_sentence() {
 
 async fn answer(world: &World, place: usize, scenario: &Scenario) -> Row {
     let key = entity("key", &[("key", Type::String)]);
-    let source = source(&format!("given_{place}"), &[("key", Type::String), ("n", Type::Int)], &[]);
+    let columns = [("key", Type::String), ("n", Type::Int), ("gone", Type::Bool)];
+    let source = source(&format!("given_{place}"), &columns, &[]);
+    let source = Source { deleted: Some("gone".to_owned()), ..source };
     let last = Feature { default: Some(Value::Int(-1)), ..feature(Type::Int, Rule::Last("n".to_owned())) };
     let mut last = view(&format!("last_{place}"), &key, Ok(&source), vec![("row", last)]);
     last.definition.ttl = scenario.ttl.map(Duration::from_secs);
@@ -197,6 +199,7 @@ fn given_row((key, valid_at, created_at, n): &Given, seq: i64) -> Row {
         ("valid_at", instant(*valid_at)),
         ("created_at", instant(*created_at)),
         ("seq", Value::Int(seq)),
+        ("gone", Value::Bool(*n == Some(DELETED))),
         ("deleted", Value::Bool(*n == Some(DELETED))),
     ])
 }

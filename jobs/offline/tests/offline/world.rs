@@ -6,7 +6,7 @@ use arrow::array::RecordBatch;
 use indexmap::IndexMap;
 use tidemill_blobs::{BlobOptions, Blobs};
 use tidemill_core::Time;
-use tidemill_offline::{CommitRange, Lake, LakeOptions, Stamp, Table, Version, View};
+use tidemill_offline::{CommitRange, Lake, LakeOptions, Staged, Stamp, Table, Version, View};
 use tidemill_rows::{Row, batch_of, source_schema};
 use tidemill_spec::{
     Column, Entity, Feature, FeatureView, Meta, OnlineFeatures, Rule, Source, Type, Value, ViewInput,
@@ -43,7 +43,19 @@ impl World {
         keys: &[String],
         batch: RecordBatch,
     ) -> Version {
+        self.publish_timed(table, None, job_key, keys, batch).await
+    }
+
+    async fn publish_timed(
+        &self,
+        table: &Table,
+        timed_by: Option<String>,
+        job_key: &str,
+        keys: &[String],
+        batch: RecordBatch,
+    ) -> Version {
         let staged = self.lake.stage(table, job_key, 0, keys, &batch.schema(), vec![batch]).await.unwrap();
+        let staged = staged.map(|staged| Staged { timed_by, ..staged });
         let mut tx = self.database.pool.begin().await.unwrap();
         let version = self.lake.publish(&mut tx, table, job_key, staged.as_slice()).await.unwrap();
         tx.commit().await.unwrap();
@@ -69,7 +81,8 @@ impl World {
 
     pub(crate) async fn append(&self, source: &Source, job_key: &str, rows: &[Row]) -> Version {
         let batch = batch_of(&source_schema(source), rows).unwrap();
-        self.publish(&Table::source(&source.name), job_key, &[], batch).await
+        let timed_by = Some(source.available_time.clone());
+        self.publish_timed(&Table::source(&source.name), timed_by, job_key, &[], batch).await
     }
 
     /// Brings a row view up to a range of source commits.

@@ -14,7 +14,7 @@ use tidemill_pipeline::{Day, StartRun, Steps, start_run};
 use tidemill_pyrun::PyOptions;
 use tidemill_rows::{Row, batch_of, source_schema};
 use tidemill_runtime::JobEntry;
-use tidemill_spec::Value;
+use tidemill_spec::{Plan, Value};
 use tidemill_store::{RunPage, Store, Trigger};
 use tidemill_testkit::{Driver, Engine, engine_with, redis, run_job};
 
@@ -90,7 +90,7 @@ impl World {
             let schema = source_schema(&objects.sources[source]);
             self.put(&Table::source(source), &schema, rows).await;
         }
-        let view = View::new(&objects, &objects.views["visit_pages"], 1).unwrap();
+        let view = View::of(&Plan::of(&objects, &objects.views["visit_pages"], |_| None, None).unwrap(), 1);
         let version = self.put(&view.table(), &view.schema(), &visits).await;
         self.reach(version).await;
     }

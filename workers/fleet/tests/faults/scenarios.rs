@@ -4,7 +4,7 @@ use futures::future::{BoxFuture, FutureExt as _};
 use serde_json::{Value as Json, json};
 use tidemill_catalog::ModelVersion;
 use tidemill_core::{Kind, RunId};
-use tidemill_features::{backfill_new, rebuild_new, update_new};
+use tidemill_features::{backfill_new, drop_new, rebuild_new, update_new};
 use tidemill_ingest::jobs::ReplayJob;
 use tidemill_monitor::start_scan;
 use tidemill_runtime::job_new;
@@ -77,6 +77,14 @@ scenarios! {
     "features.rebuild" => async |world: &World| {
         world.stores.online.drop_version("last_visit", 1).await?;
         world.enqueue(rebuild_new("last_visit")).await
+    };
+    "features.drop" => async |world: &World| {
+        // The second filling retires the second version, so that the first is needed no more.
+        for _ in 0..2 {
+            world.enqueue(backfill_new("week")).await?;
+            world.drive(&["features.backfill"]).await?;
+        }
+        world.enqueue(drop_new("week")).await
     };
     "dataset.build" => async |world: &World| {
         let args = json!({
