@@ -79,7 +79,7 @@ async fn readable(request: Request) -> Result<Request, ApiError> {
 
 fn bytes_max(path: &str) -> usize {
     match path {
-        "/v1/apply" => PROJECT_BYTES_MAX,
+        "/v1/apply" | "/v1/plan" => PROJECT_BYTES_MAX,
         BUILD => LABELS_BYTES_MAX,
         _ => BODY_BYTES_MAX,
     }

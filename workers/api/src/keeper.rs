@@ -68,13 +68,10 @@ async fn keep_stores(api: &Api) {
     tokio::join!(
         // Rows that the clock reaches later need no look: their view's update asked for the moment.
         look_every(LOOK_AT_REDIS, api, "views", || async {
-            let behind = tidemill_features::behind(&api.features).await?;
-            let mut wanted = behind.in_lake;
-            match behind.in_redis {
-                Ok(rebuilds) => wanted.extend(rebuilds),
-                Err(error) => tracing::warn!(?error, "Redis could not be looked after; trying again"),
-            }
-            Ok(wanted)
+            Ok(tidemill_features::behind(&api.features).await?)
+        }),
+        look_every(LOOK_AT_LAKE, api, "retired views", || async {
+            Ok(tidemill_features::dispensable(&api.features, api.wall()).await?)
         }),
         look_every(LOOK_AT_LAKE, api, "the lake", || async {
             Ok(tidemill_upkeep::compactions(&api.stores.lake).await?)

@@ -10,9 +10,11 @@ mod features;
 mod lineage;
 mod models;
 mod monitors;
+mod plan;
 mod runs;
 mod schedules;
 mod sources;
+mod sql;
 mod status;
 
 use axum::{
@@ -41,6 +43,7 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/v1/workers", get(status::workers))
         .route("/v1/queue", get(status::queue))
         .route("/v1/apply", post(apply::apply))
+        .route("/v1/plan", post(plan::plan))
         .route("/v1/clock", get(clock::show).post(clock::set))
         .route("/v1/runs", get(runs::list).post(runs::start))
         .route("/v1/runs/{run}", get(runs::show))
@@ -64,6 +67,8 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/v1/features/{view}/parity", post(features::parity))
         .route("/v1/features/{view}/backfill", post(features::backfill))
         .route("/v1/features/{view}/rebuild-online", post(features::rebuild_online))
+        .route("/v1/sql", post(sql::ask))
+        .route("/v1/sql/file", post(sql::file))
         .route("/v1/datasets", get(datasets::list))
         .route("/v1/datasets/build", post(datasets::build))
         .route("/v1/datasets/{dataset}", get(datasets::show))

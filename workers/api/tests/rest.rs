@@ -381,6 +381,66 @@ async fn a_schedule_is_held_under_its_full_or_its_short_name() {
 }
 
 #[tokio::test]
+async fn a_plan_says_what_an_apply_would_do_changes_nothing_and_is_what_is_applied() {
+    let world = World::new().await;
+    world.apply(PROJECT).await;
+    let changed = PROJECT
+        .replace("features: { amount: float }", "features: { amount: { type: float, sql: amount * 2 } }");
+    let body = |yaml: &str| json!({ "files": { "tidemill.yaml": yaml } });
+    let plan = world.ok("/v1/plan", &body(&changed)).await;
+    let [item] = &plan["items"].as_array().unwrap()[..] else { panic!("{plan}") };
+    assert_eq!((&item["object"], &item["building"]), (&json!("view/last_order"), &json!(2)));
+    assert_eq!(item["rows"]["differences"], json!(["`amount`: another rule"]));
+    assert_eq!((&item["rows"]["from"], &item["rows"]["rows"]), (&json!(1), &json!(0)));
+    assert_eq!(world.ok("/v1/plan", &body(&changed)).await, plan, "nothing was changed by looking");
+    assert_eq!(world.ok("/v1/plan", &body(PROJECT)).await["items"], json!([]));
+
+    let id = &plan["id"].as_str().unwrap()[..4];
+    let with = |yaml: &str| json!({ "files": { "tidemill.yaml": yaml }, "plan": id });
+    let (status, refused) = world.post("/v1/apply", &with(PROJECT)).await;
+    assert_eq!((status, &refused["error"]["code"]), (422, &json!("TM0121")));
+    let applied = world.ok("/v1/apply", &with(&changed)).await;
+    assert!(applied["items"].as_array().unwrap().iter().any(|row| row["building"] == 2));
+    // What is in force is another now.
+    let (_, refused) = world.post("/v1/apply", &with(&changed)).await;
+    assert_eq!(refused["error"]["code"], "TM0121");
+}
+
+#[tokio::test]
+async fn a_question_in_sql_is_answered_from_the_tables_that_it_names_and_changes_nothing() {
+    let world = World::new().await;
+    world.apply(PROJECT).await;
+    let ask = async |query: &str| world.post("/v1/sql", &json!({ "query": query })).await;
+    let (status, answer) = ask("SELECT 9007199254740993 AS big, count(*) AS n FROM source.orders").await;
+    assert_eq!(
+        (status, &answer["items"]),
+        (200, &json!([{ "big": 9_007_199_254_740_993_i64, "n": 0 }])),
+        "{answer}"
+    );
+    assert_eq!(answer["columns"][0], json!({ "name": "big", "type": "int" }));
+    let (_, cut) = world.post("/v1/sql", &json!({ "query": "SELECT * FROM range(50)", "limit": 3 })).await;
+    assert_eq!((cut["items"].as_array().unwrap().len(), &cut["rows"]), (3, &json!(50)));
+    for (query, code) in [
+        ("SELECT * FROM source.nothing", "TM0325"),
+        ("SELEC 1", "TM0380"),
+        ("SELECT * FROM read_csv('/etc/passwd')", "TM0380"),
+        ("COPY (SELECT 1) TO 'x.csv'", "TM0380"),
+    ] {
+        let (status, refused) = ask(query).await;
+        assert_eq!((status, &refused["error"]["code"]), (422, &json!(code)), "{query}: {refused}");
+    }
+    let (status, csv) = world
+        .call(
+            "POST",
+            "/v1/sql/file?format=csv",
+            "content-type: application/json\r\n",
+            "{\"query\": \"SELECT 1 AS one\"}",
+        )
+        .await;
+    assert!(status == 200 && csv.as_str().unwrap().contains("one\n1\n"), "{csv}");
+}
+
+#[tokio::test]
 async fn an_apply_and_a_retry_name_the_python_files_that_changed() {
     let world = World::new().await;
     let files = |helper: &str| json!({ "files": { "tidemill.yaml": PROJECT, "train.py": "import helper", "helper.py": helper } });

@@ -109,6 +109,8 @@ pub(crate) enum Command {
     Dev(DevArgs),
     /// Find every mistake in a project; needs no server without --data
     Check(CheckArgs),
+    /// Show what applying a project would do, and what that means for its data
+    Plan(PlanArgs),
     /// Declare a project's objects; those declared already stay as they are
     Apply(ApplyArgs),
     /// Start a run of a pipeline
@@ -121,6 +123,8 @@ pub(crate) enum Command {
     Status,
     /// Predict for an entity
     Predict(PredictArgs),
+    /// Ask a question in SQL over sources and views
+    Sql(SqlArgs),
     /// Explain an error code, e.g. TM0412
     Explain {
         /// The code
@@ -210,9 +214,42 @@ pub(crate) struct CheckArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    pub(crate) project: ProjectArgs,
+    /// Replace another project; objects that it declares and this one does not are retired
+    #[arg(long)]
+    pub(crate) replace: bool,
+    /// Exit with 2 if applying would change anything
+    #[arg(long)]
+    pub(crate) detailed_exitcode: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SqlArgs {
+    /// The query, in DuckDB's SQL; tables are source.NAME, view.NAME, dead.NAME, predictions.MODEL
+    pub(crate) query: String,
+    /// The moment it is asked as of, e.g. 2013-06-01T12:00:00Z; default: the data clock
+    #[arg(long, value_name = "TIME")]
+    pub(crate) at: Option<String>,
+    /// The number of rows to show, at most 1,000
+    #[arg(long, default_value_t = 100)]
+    pub(crate) limit: u32,
+    /// Write all rows to this file, .parquet or .csv
+    #[arg(long, value_name = "FILE", conflicts_with = "limit")]
+    pub(crate) out: Option<PathBuf>,
+    /// Overwrite the file if it exists
+    #[arg(long, requires = "out")]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct ApplyArgs {
     #[command(flatten)]
     pub(crate) project: ProjectArgs,
+    /// Do what this plan shows or nothing; the first four characters of its id are enough
+    #[arg(long, value_name = "ID")]
+    pub(crate) plan: Option<String>,
     /// Replace another project; objects that it declares and this one does not are retired
     #[arg(long)]
     pub(crate) replace: bool,

@@ -10,12 +10,14 @@ mod init;
 mod lineage;
 mod models;
 mod monitors;
+mod plan;
 mod predict;
 mod project;
 mod queue;
 mod runs;
 mod schedules;
 mod sources;
+mod sql;
 mod status;
 mod watch;
 
@@ -108,11 +110,13 @@ pub(crate) async fn run(cli: Cli) -> Done {
         Command::Worker => roles::worker().await,
         Command::Serve(role) => roles::serve(role).await,
         Command::Migrate => roles::migrate().await,
+        Command::Plan(args) => plan::plan(&Session::open(global)?, &args).await,
         Command::Apply(args) => project::apply(&Session::open(global)?.writing(&args.write), &args).await,
         Command::Run(args) => runs::start(&Session::open(global)?.writing(&args.write), args).await,
         Command::Retry(args) => runs::retry(&Session::open(global)?.writing(&args.write), args).await,
         Command::Logs(args) => runs::logs(&Session::open(global)?, args).await,
         Command::Status => status::status(&Session::open(global)?).await,
+        Command::Sql(args) => sql::sql(&Session::open(global)?, &args).await,
         Command::Predict(args) => predict::predict(&Session::open(global)?, args).await,
         Command::Runs(command) => runs::runs(&Session::open(global)?, command).await,
         Command::Schedules(command) => schedules::schedules(&Session::open(global)?, command).await,

@@ -14,6 +14,8 @@ use crate::output::Format;
 
 /// The work failed: a run failed, or `check` found errors.
 pub(crate) const FAILED: u8 = 1;
+/// `plan --detailed-exitcode`: applying would change something.
+pub(crate) const CHANGES: u8 = 2;
 /// The command line is wrong.
 pub(crate) const USAGE: u8 = 64;
 /// The server can't be reached.
@@ -55,7 +57,12 @@ impl Failure {
 
     /// The work failed, and what there is to say was printed already.
     pub(crate) fn said() -> Self {
-        Self::new(FAILED, Fault::new(""))
+        Self::silent(FAILED)
+    }
+
+    /// Nothing but an exit code.
+    pub(crate) fn silent(exit: u8) -> Self {
+        Self::new(exit, Fault::new(""))
     }
 
     /// What a job crate says: what would never go better was asked wrongly.

@@ -9,8 +9,11 @@ use tidemill_catalog::{Change, ChangeKind, CodeArchive};
 use tidemill_core::{DataClock, Fault, Time};
 use tidemill_offline::check::prepared;
 use tidemill_spec::{
-    Clock, LoadOptions, ObjectKind, ObjectRef, Objects, diagnostic::SourceFile, load_files, wrong_path,
+    Clock, LoadOptions, Loaded, ObjectKind, ObjectRef, Objects, diagnostic::SourceFile, load_files,
+    wrong_path,
 };
+
+use tidemill_store::Tx;
 
 use super::{Answer, one};
 use crate::{Api, error::ApiError, extract::Body};
@@ -27,60 +30,120 @@ pub(super) struct Apply {
     /// Take the place of another project that is in force.
     #[serde(default)]
     replace: bool,
+    /// The id of a plan, or the beginning of it: nothing else may be done.
+    #[serde(default)]
+    plan: Option<String>,
+}
+
+/// A project that was sent, without mistakes, and what it is compared with.
+pub(super) struct Proposal {
+    pub(super) loaded: Loaded,
+    pub(super) code: CodeArchive,
+    before: Objects,
+    /// Whether the lake holds anything.
+    stored: bool,
+}
+
+/// What applying did, within a transaction that its caller ends.
+pub(super) struct Applied {
+    pub(super) changes: Vec<Change>,
+    /// What the data clock shows.
+    pub(super) now: Time,
+    /// Names what was sent and what it did: of the same files in the same state it is the same.
+    pub(super) plan: String,
 }
 
 /// `POST /v1/apply`
 pub(super) async fn apply(State(api): State<Api>, Body(body): Body<Apply>) -> Answer {
-    if let Some((path, why)) = body.files.keys().find_map(|path| Some((path, wrong_path(path)?))) {
-        let fault = Fault::coded(105, format!("`{path}` {why}"));
-        return Err(ApiError::invalid(fault.hint("send YAML and Python by their paths inside the project")));
-    }
-    let options = LoadOptions { overlays: body.overlays, allow_leaks: body.allow_leaks };
-    let files = body.files.into_iter().map(|(path, text)| SourceFile { path, text }).collect();
-    // Reading a large project takes a while, which others shouldn't wait for.
-    let loaded = tokio::task::spawn_blocking(move || prepared(load_files(files, &options))).await??;
-    if loaded.failed() {
-        let text = tidemill_spec::diagnostic::render(&loaded.diagnostics, &loaded.files, false);
-        return Err(ApiError::invalid(
-            Fault::coded(106, "the project has mistakes").detail(text).hint("tidemill check"),
-        ));
-    }
-    let code = CodeArchive::of(&loaded.files);
-    let code_before = api.stores.catalog.code_hash().await?;
-    code.store(&api.stores.blobs).await?;
-
+    let wanted = body.plan.clone();
+    let proposal = Proposal::of(&api, body).await?;
     let (store, catalog) = (&api.stores.store, &api.stores.catalog);
-    let before = catalog.objects().await?;
-    if !body.replace {
-        same_project(&before.project.name, &loaded.objects.project.name)?;
-    }
-    let stored = api.stores.lake.head().await? > 0;
+    let code_before = catalog.code_hash().await?;
+    proposal.code.store(&api.stores.blobs).await?;
     let mut tx = store.begin().await?;
-    let clock = store.lock_data_clock(&mut tx).await?;
-    let clock =
-        declared_clock((before.project.clock, loaded.objects.project.clock), clock, api.wall(), stored)?;
-    store.set_data_clock(&mut tx, clock).await?;
-    let changes = catalog.apply(&mut tx, &loaded.objects, &code, clock.at(api.wall())).await?;
-    let monitors: Vec<String> = loaded.objects.monitors.keys().cloned().collect();
-    catalog.close_incidents_of_removed(&mut tx, &monitors).await?;
-    let wanted = tidemill_features::wishes_of_changes(&changes);
-    store.enqueue_all(&mut tx, &wanted).await?;
+    let Applied { changes, plan, .. } = proposal.apply(&api, &mut tx).await?;
+    if let Some(wanted) = wanted {
+        as_planned(&wanted, &plan)?;
+    }
+    let wishes = tidemill_features::wishes_of_changes(&proposal.loaded.objects, &changes);
+    store.enqueue_all(&mut tx, &wishes).await?;
     tx.commit().await?;
     store.wake().await;
     tidemill_live::publish_or_later(&api.stores.catalog, &api.stores.online).await;
     let mut rows: Vec<Value> = changes.iter().map(row).collect();
-    for (source, told) in stored_otherwise(&api, &loaded.objects, &changes).await {
+    for (source, told) in stored_otherwise(&api, &proposal.loaded.objects, &changes).await {
         let source = ObjectRef::new(ObjectKind::Source, source).to_string();
         if let Some(row) = rows.iter_mut().find(|row| row["object"] == source.as_str()) {
             row["warnings"] = told.into();
         }
     }
-    let code = code_change(&api, code_before.as_deref(), &code).await;
+    let code = code_change(&api, code_before.as_deref(), &proposal.code).await;
     one(json!({ "items": rows, "code": code }))
 }
 
+impl Proposal {
+    /// Checks what was sent as `tidemill check` does.
+    pub(super) async fn of(api: &Api, body: Apply) -> Result<Self, ApiError> {
+        if let Some((path, why)) = body.files.keys().find_map(|path| Some((path, wrong_path(path)?))) {
+            let fault = Fault::coded(105, format!("`{path}` {why}"));
+            return Err(ApiError::invalid(
+                fault.hint("send YAML and Python by their paths inside the project"),
+            ));
+        }
+        let options = LoadOptions { overlays: body.overlays, allow_leaks: body.allow_leaks };
+        let files = body.files.into_iter().map(|(path, text)| SourceFile { path, text }).collect();
+        // Reading a large project takes a while, which others shouldn't wait for.
+        let loaded = tokio::task::spawn_blocking(move || prepared(load_files(files, &options))).await??;
+        if loaded.failed() {
+            let text = tidemill_spec::diagnostic::render(&loaded.diagnostics, &loaded.files, false);
+            return Err(ApiError::invalid(
+                Fault::coded(106, "the project has mistakes").detail(text).hint("tidemill check"),
+            ));
+        }
+        let before = api.stores.catalog.objects().await?;
+        if !body.replace {
+            same_project(&before.project.name, &loaded.objects.project.name)?;
+        }
+        let stored = api.stores.lake.head().await? > 0;
+        Ok(Self { code: CodeArchive::of(&loaded.files), loaded, before, stored })
+    }
+
+    /// Puts it in force, as far as the transaction goes.
+    pub(super) async fn apply(&self, api: &Api, tx: &mut Tx) -> Result<Applied, ApiError> {
+        let (store, catalog) = (&api.stores.store, &api.stores.catalog);
+        let objects = &self.loaded.objects;
+        let clock = store.lock_data_clock(tx).await?;
+        let clocks = (self.before.project.clock, objects.project.clock);
+        let clock = declared_clock(clocks, clock, api.wall(), self.stored)?;
+        store.set_data_clock(tx, clock).await?;
+        let now = clock.at(api.wall());
+        let changes = catalog.apply(tx, objects, &self.code, now).await?;
+        let monitors: Vec<String> = objects.monitors.keys().cloned().collect();
+        catalog.close_incidents_of_removed(tx, &monitors).await?;
+        let declared: Vec<Value> =
+            objects.definitions().into_iter().map(|definition| definition.body).collect();
+        let plan = json!([declared, self.code.hash(), changes]).to_string();
+        Ok(Applied {
+            plan: tidemill_catalog::code::hex_sha256(plan.as_bytes())[..12].to_owned(),
+            changes,
+            now,
+        })
+    }
+}
+
+/// Nothing is applied that was not looked at.
+fn as_planned(wanted: &str, plan: &str) -> Result<(), ApiError> {
+    if wanted.len() >= 4 && plan.starts_with(wanted) {
+        return Ok(());
+    }
+    let message = format!(
+        "applying would not do what plan `{wanted}` says: the project, or what is in force, is another"
+    );
+    Err(ApiError::invalid(Fault::coded(121, message).hint("look at it again: tidemill plan")))
+}
+
 /// Which Python files are not as before, where there was a before.
-async fn code_change(api: &Api, before: Option<&str>, after: &CodeArchive) -> Value {
+pub(super) async fn code_change(api: &Api, before: Option<&str>, after: &CodeArchive) -> Value {
     let hash = after.hash();
     let Some(before) = before.filter(|before| *before != hash) else {
         return json!({ "hash": hash, "changed": [] });
@@ -91,7 +154,7 @@ async fn code_change(api: &Api, before: Option<&str>, after: &CodeArchive) -> Va
     json!({ "hash": hash, "changed": changed.unwrap_or_else(|_| after.files.keys().cloned().collect()) })
 }
 
-fn row(change: &Change) -> Value {
+pub(super) fn row(change: &Change) -> Value {
     json!({
         "object": change.object.to_string(), "change": change.change, "version": change.version,
         "building": change.building, "warnings": [],

@@ -89,21 +89,9 @@ fn amount(source: &str, counted: &Value) -> String {
 
 /// `tidemill apply`
 pub(crate) async fn apply(session: &Session, args: &ApplyArgs) -> Done {
-    let project = &args.project;
-    let loaded = load(project)?;
-    if loaded.failed() {
-        report(session.format, true, &loaded)?;
-        return Err(Failure::said());
-    }
-    // Warnings are for people: standard output holds what was applied.
-    eprint!("{}", render(&loaded.diagnostics, &loaded.files, crate::failure::colour()));
-    // What was checked is what is sent.
-    let files: BTreeMap<&str, &str> =
-        loaded.files.iter().map(|file| (file.path.as_str(), file.text.as_str())).collect();
-    let body = json!({
-        "files": files, "overlays": project.with, "allow_leaks": project.allow_leaks,
-        "replace": args.replace,
-    });
+    let loaded = checked(session, &args.project)?;
+    let mut body = request(&loaded, &args.project, args.replace);
+    body["plan"] = json!(args.plan);
     let applied = session.client.post("/v1/apply", &body).await?;
     let rows = applied["items"].as_array().cloned().unwrap_or_default();
     let all = rows.len();
@@ -129,14 +117,35 @@ pub(crate) async fn apply(session: &Session, args: &ApplyArgs) -> Done {
     Ok(output::list(session.format, &changed, "/object", &columns)?)
 }
 
+/// A project without mistakes; its warnings are printed.
+pub(super) fn checked(session: &Session, project: &ProjectArgs) -> Result<Loaded, Failure> {
+    let loaded = load(project)?;
+    if loaded.failed() {
+        report(session.format, true, &loaded)?;
+        return Err(Failure::said());
+    }
+    // Warnings are for people: standard output holds what was applied.
+    eprint!("{}", render(&loaded.diagnostics, &loaded.files, crate::failure::colour()));
+    Ok(loaded)
+}
+
+/// What is sent: what was checked.
+pub(super) fn request(loaded: &Loaded, project: &ProjectArgs, replace: bool) -> Value {
+    let files: BTreeMap<&str, &str> =
+        loaded.files.iter().map(|file| (file.path.as_str(), file.text.as_str())).collect();
+    json!({
+        "files": files, "overlays": project.with, "allow_leaks": project.allow_leaks, "replace": replace,
+    })
+}
+
 /// The project's Python files that are not as before, as a row among the objects.
-fn code_row(code: &Value) -> Option<Value> {
+pub(super) fn code_row(code: &Value) -> Option<Value> {
     let files = code["changed"].as_array().filter(|files| !files.is_empty())?;
     Some(json!({ "object": "code", "change": "changed", "files": files }))
 }
 
 /// `  ~ view/aircraft_delay  v3 → v4`
-fn change(row: &Value) -> String {
+pub(super) fn change(row: &Value) -> String {
     let (object, version) = (plain(&row["object"]), row["version"].as_i64().unwrap_or(1));
     let line = match row["change"].as_str() {
         _ if row["files"].is_array() => {
@@ -144,6 +153,9 @@ fn change(row: &Value) -> String {
         }
         Some("added") if version == 1 => format!("  + {object}"),
         Some("added") => format!("  + {object}  v{version}, declared again"),
+        Some("removed") if object.starts_with("view/") => {
+            format!("  - {object}  its rows are dropped once no model reads them")
+        }
         Some("removed") => format!("  - {object}  its versions and rows stay"),
         Some("changed") => format!("  ~ {object}  v{} → v{version}", version - 1),
         _ => format!("  = {object}  v{version}"),
