@@ -24,6 +24,7 @@ pub use prepare::{RunContext, Steps};
 pub use python::{PythonArgs, PythonJob};
 pub use retry::{Code, CodeUsed, DefinitionUsed, Retried, retry_run};
 pub use start::{Day, StartRun, start_run};
+pub use tables::query;
 
 use std::path::PathBuf;
 

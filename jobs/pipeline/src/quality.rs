@@ -35,7 +35,9 @@ impl Job for QualityJob {
     async fn run(&self, args: &QualityCheck, cx: &mut Context<Moment>) -> Result<Outcome, JobError> {
         let moment = moment::fixed(&self.deps.lake, cx).await?;
         let query = statement(&args.table, &args.conditions);
-        let counts = tables::query(&self.deps, &query, moment, |_| Ok(())).await?.first.unwrap_or_default();
+        let Deps { catalog, lake, .. } = &self.deps;
+        let as_of = (moment.version, moment.at);
+        let counts = tables::query(catalog, lake, &query, as_of, |_| Ok(())).await?.first.unwrap_or_default();
         let count = |name: &str| match counts.get(name) {
             Some(Value::Int(count)) => *count,
             _ => 0,

@@ -32,7 +32,9 @@ impl Job for SqlJob {
     async fn run(&self, args: &Sql, cx: &mut Context<Moment>) -> Result<Outcome, JobError> {
         let target = args.path.as_deref().map_or_else(|| Ok(Target::nowhere()), Target::new)?;
         let moment = moment::fixed(&self.deps.lake, cx).await?;
-        let queried = tables::query(&self.deps, &args.query, moment, target.taker()).await?;
+        let Deps { catalog, lake, .. } = &self.deps;
+        let as_of = (moment.version, moment.at);
+        let queried = tables::query(catalog, lake, &args.query, as_of, target.taker()).await?;
         target.finish()?;
         let first = queried.first.map_or(Json::Null, |row| json!(row));
         Ok(Outcome::Completed(json!({ "rows": queried.rows, "first": first })))

@@ -114,10 +114,29 @@ impl Client {
         query: &[(&str, Option<String>)],
         body: Vec<u8>,
     ) -> Result<(bytes::Bytes, Option<Value>), Failure> {
-        let given: Vec<_> = query.iter().filter_map(|(name, value)| Some((name, value.as_ref()?))).collect();
-        let request = self.request(Method::POST, path).query(&given);
+        let request = self.request(Method::POST, path);
         let request = request.header(reqwest::header::CONTENT_TYPE, "application/octet-stream").body(body);
-        let reply = self.checked(request).await?;
+        self.reported(request, query).await
+    }
+
+    /// Asks a question and gets bytes.
+    pub(crate) async fn post_for_bytes(
+        &self,
+        path: &str,
+        query: &[(&str, Option<String>)],
+        body: &Value,
+    ) -> Result<(bytes::Bytes, Option<Value>), Failure> {
+        self.reported(self.request(Method::POST, path).json(body), query).await
+    }
+
+    /// Bytes with a report in a header.
+    async fn reported(
+        &self,
+        request: RequestBuilder,
+        query: &[(&str, Option<String>)],
+    ) -> Result<(bytes::Bytes, Option<Value>), Failure> {
+        let given: Vec<_> = query.iter().filter_map(|(name, value)| Some((name, value.as_ref()?))).collect();
+        let reply = self.checked(request.query(&given)).await?;
         let report = reply
             .headers()
             .get("tidemill-report")

@@ -100,13 +100,31 @@ pub(crate) fn object(
 
 /// Rows as aligned text, as wide as the terminal.
 pub(crate) fn table(rows: &[Value], columns: &[&Column]) -> String {
+    let headers = columns.iter().map(|column| column.header);
+    aligned(headers, rows.iter().map(|row| columns.iter().map(|column| column.cell(row))))
+}
+
+/// Rows with columns that only the answer names.
+pub(crate) fn grid(rows: &[Value], names: &[&str]) -> String {
+    aligned(names.iter().copied(), rows.iter().map(|row| names.iter().map(|name| plain(&row[*name]))))
+}
+
+/// Where a member of an object is.
+pub(crate) fn pointer(name: &str) -> String {
+    format!("/{}", name.replace('~', "~0").replace('/', "~1"))
+}
+
+fn aligned<'a>(
+    headers: impl Iterator<Item = &'a str>,
+    rows: impl Iterator<Item = impl Iterator<Item = String>>,
+) -> String {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(columns.iter().map(|column| column.header));
+    table.load_style(presets::NOTHING).set_header(headers);
     if io::stdout().is_terminal() {
         table.set_content_arrangement(ContentArrangement::Dynamic);
     }
     for row in rows {
-        table.add_row(columns.iter().map(|column| column.cell(row)));
+        table.add_row(row);
     }
     let text = table.to_string();
     text.lines()

@@ -81,7 +81,7 @@ pub(super) async fn build(
         blobs: api.stores.blobs.clone(),
     };
     let built = build_from_labels(&deps, &file, &inputs, known_at).await?;
-    let mut answer = match out {
+    let answer = match out {
         Some("jsonl") => jsonl(&built)?.into_response(),
         Some("csv") => {
             tidemill_rows::csv::write(&built.rows).map_err(tidemill_offline::Error::from)?.into_response()
@@ -95,9 +95,14 @@ pub(super) async fn build(
         "leak_allowed": built.leak_allowed, "changed_under_known_at": built.changed_under_known_at,
         "warnings": built.warnings, "naive_timestamps": built.naive_timestamps,
     });
-    let header = HeaderValue::from_str(&ascii(&report));
+    Ok(reported(answer, &report))
+}
+
+/// An answer of bytes with a report in a header.
+pub(super) fn reported(mut answer: Response, report: &Value) -> Response {
+    let header = HeaderValue::from_str(&ascii(report));
     answer.headers_mut().insert("tidemill-report", header.unwrap_or_else(|_| HeaderValue::from_static("{}")));
-    Ok(answer)
+    answer
 }
 
 /// Writes a body to a file as it comes.
@@ -127,6 +132,18 @@ fn ascii(json: &Value) -> String {
         .chars()
         .map(|letter| if letter.is_ascii() { letter.to_string() } else { escaped(letter) })
         .collect()
+}
+
+/// How a file that is written row by row is named.
+pub(super) fn writer_format(format: &str) -> Result<tidemill_rows::out::Format, ApiError> {
+    match format {
+        "parquet" => Ok(tidemill_rows::out::Format::Parquet),
+        "csv" => Ok(tidemill_rows::out::Format::Csv),
+        other => Err(ApiError::invalid(
+            Fault::coded(608, format!("`{other}` is not a format that rows are written in"))
+                .hint("name the file .parquet or .csv"),
+        )),
+    }
 }
 
 fn extension(format: &str) -> Result<&'static str, ApiError> {
