@@ -14,7 +14,7 @@ from written import canonical, csv_cell, json_cell
 LABELS = {"number": "int", "note": "string", "whole": "int", "part": "float"}
 """Columns of label files that are neither keys nor times, whose types are guessed."""
 VIEWS = [f"last_{name}" for name in UPLOADED]
-SERVICE = "tidemill.features.v1.FeatureService"
+SERVICE = "tidemill.features.v1.HistoricalFeatureService"
 SET = LABELS | {
     f"{name}_{feature}": TYPES[feature] for name in UPLOADED for feature in FEATURES
 }

@@ -2,16 +2,18 @@
 
 import json
 
-from datasets import SERVICE, VIEWS
+from datasets import VIEWS
 from project import UPLOADED
 from values import FEATURES, TYPES
 from world import plain, refusal
 from written import argument, read_json, read_wire, request_json, wire_value
 
+SERVICE = "tidemill.features.v1.FeatureService"
+
 
 def wire(world, tally, rows, expected):
     """The newest values over gRPC."""
-    service = world.grpc("server", SERVICE)
+    service = world.grpc("serve", SERVICE)
     for start in range(0, len(rows), 1000):
         request = service.message("GetOnlineFeatures")
         request.features.extend(VIEWS)

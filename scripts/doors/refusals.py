@@ -6,7 +6,6 @@ import math
 import predictions
 import reads
 from asked import GIVEN
-from datasets import SERVICE
 from files import NO_DATE, NO_TIME
 from values import KEYS, TYPES
 from written import argument, request_json, wire_value
@@ -109,12 +108,13 @@ def failed(rest, path, body):
 def of_features(world, tally):
     """Keys that are none, asked for their features. Over REST text is read as on the command line."""
     good = {"i": 1, "s": "a", "t": MOMENT, "d": "2024-05-02", "b": True}
-    service = world.grpc("server", SERVICE)
+    service = world.grpc("serve", reads.SERVICE)
     for name in KEYS:
         for value in NO_VALUES[name]:
             what, key = f"`{name}` {value!r}", good | {name: value}
             words = ["TM0616", f"`{name}`"]
-            tally.refusal("features now, gRPC", what, reads.failed(service, key), words)
+            said = reads.failed(service, key)
+            tally.refusal("features now, gRPC", what, said, [f"`{name}`"])
             if isinstance(value, str) and "\0" in value:
                 words = ["TM0116", f"`entity.{name}`"]
             body = json.dumps({"views": ["whole"], "entity": key})

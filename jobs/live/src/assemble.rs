@@ -7,7 +7,6 @@ use tidemill_catalog::{ModelAlias, ModelVersion, Position, ViewState, ViewVersio
 use tidemill_core::DataClock;
 use tidemill_offline::View;
 use tidemill_online::{LiveCode, LiveModelVersion, LiveSet, LiveVersion, LiveView, OnlineView};
-use tidemill_spec::Objects;
 
 use crate::{live_models, maintained};
 
@@ -16,8 +15,6 @@ use crate::{live_models, maintained};
 pub struct Declared {
     /// The data clock.
     pub clock: DataClock,
-    /// The project in force.
-    pub objects: Objects,
     /// Every registered version, newest first within each model.
     pub models: Vec<ModelVersion>,
     /// Every alias.
@@ -38,6 +35,9 @@ pub fn assemble(declared: &Declared) -> LiveSet {
         let model = live.models.entry(version.model.clone()).or_default();
         model.versions.insert(version.version.unsigned_abs(), document(declared, &kept, version));
     }
+    let current = kept.iter().filter(|version| version.state == ViewState::Current);
+    let online = current.filter(|version| !version.plan.definition.online_features().is_empty());
+    live.views = online.map(|version| (version.view.clone(), read_view(declared, version))).collect();
     for alias in &declared.aliases {
         if let Some(model) = live.models.get_mut(&alias.model) {
             model.aliases.insert(alias.alias.clone(), alias.version.unsigned_abs());
@@ -94,21 +94,18 @@ fn live_view(
             _ => format!("view `{name}` is not declared any more"),
         });
     };
-    let online = View::new(&declared.objects, &version.definition, version.version).map(|view| {
-        let upserts = view.upserts();
-        OnlineView::new(view.definition, version.version.unsigned_abs(), view.entity.keys, upserts)
-    });
-    let online = online.ok_or_else(|| {
-        format!(
-            "view `{name}` version {} can't be computed: its source, a column of it, or its entity is not declared any more",
-            version.version
-        )
-    })?;
+    Ok(read_view(declared, version))
+}
+
+fn read_view(declared: &Declared, version: &ViewVersion) -> LiveView {
+    let view = View::of(&version.plan, version.version);
+    let upserts = view.upserts();
+    let online = OnlineView::new(view.definition, version.version.unsigned_abs(), view.entity.keys, upserts);
     let position = declared
         .positions
         .iter()
-        .find(|position| position.view == name && position.version == version.version);
-    Ok(LiveView { view: online, filled: position.is_some_and(|position| position.lake_version > 0) })
+        .find(|position| position.view == version.view && position.version == version.version);
+    LiveView { view: online, filled: position.is_some_and(|position| position.lake_version > 0) }
 }
 
 #[cfg(test)]
@@ -116,7 +113,9 @@ pub(crate) mod tests {
     use std::collections::BTreeMap;
 
     use tidemill_core::Time;
-    use tidemill_spec::{Feature, FeatureView, Hydration, Meta, OnlineFeatures, Rule, Type, ViewInput};
+    use tidemill_spec::{
+        Entity, Feature, FeatureView, Hydration, Meta, OnlineFeatures, Plan, Rule, Type, ViewInput,
+    };
 
     use super::*;
 
@@ -168,10 +167,17 @@ pub(crate) mod tests {
             view: name.to_owned(),
             version,
             state,
-            definition,
+            plan: Plan {
+                definition,
+                entity: Entity { name: name.to_owned(), meta: Meta::default(), keys: IndexMap::new() },
+                source: None,
+                inputs: IndexMap::new(),
+                code: None,
+            },
             hash: String::new(),
             code_hash: String::new(),
             created_at: Time::UNIX_EPOCH,
+            retired_at: None,
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::{client::Online, error::Error, view::OnlineView};
 const ORDER: &str = "order";
 const CLOCK: &str = "clock";
 const ALIASES: &str = "aliases";
+const VIEWS: &str = "views";
 /// What the fields of versions begin with: `version/late/3`.
 const VERSION: &str = "version/";
 
@@ -28,6 +29,8 @@ pub struct LiveSet {
     pub clock: DataClock,
     /// Models that can be asked.
     pub models: LiveModels,
+    /// The version of each view whose values are read by default, where some are online.
+    pub views: IndexMap<String, LiveView>,
 }
 
 /// Models by name.
@@ -150,7 +153,7 @@ impl Online {
             // A hash has no order: newest first, as they are published.
             model.versions.sort_by(|a, _, b, _| b.cmp(a));
         }
-        Ok(Some((order, LiveSet { clock: part(CLOCK, &fields)?, models })))
+        Ok(Some((order, LiveSet { clock: part(CLOCK, &fields)?, models, views: part(VIEWS, &fields)? })))
     }
 
     /// The field names its form: a release that writes another one has a key of its own.
@@ -165,6 +168,7 @@ fn fields(live: &LiveSet) -> Result<HashMap<String, String>, Error> {
     let mut fields = HashMap::from([
         (CLOCK.to_owned(), json(CLOCK, &live.clock)?),
         (ALIASES.to_owned(), json(ALIASES, &aliases)?),
+        (VIEWS.to_owned(), json(VIEWS, &live.views)?),
     ]);
     for (name, model) in &live.models {
         for (number, version) in &model.versions {

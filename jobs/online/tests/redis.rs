@@ -156,7 +156,11 @@ fn live_model(fail_on_missing: bool) -> LiveSet {
         aliases: IndexMap::from([("champion".to_owned(), 1)]),
         versions: IndexMap::from([(2, Err("not today".to_owned())), (1, Ok(Arc::new(version)))]),
     };
-    LiveSet { clock: DataClock::Wall, models: IndexMap::from([("late".to_owned(), model)]) }
+    LiveSet {
+        clock: DataClock::Wall,
+        models: IndexMap::from([("late".to_owned(), model)]),
+        ..LiveSet::default()
+    }
 }
 
 #[tokio::test]

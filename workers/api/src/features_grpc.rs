@@ -1,19 +1,13 @@
-//! Features over gRPC: latest values, and historical ones as a stream of Arrow.
+//! Features of the past over gRPC, as a stream of Arrow. The latest are read from the serving tier.
 
 use std::pin::Pin;
 
 use chrono::DateTime;
 use futures::{Stream, StreamExt as _, stream};
-use prost_types::Timestamp;
 use tidemill_core::Fault;
-use tidemill_features::{GetRequest, GotFeatures};
-use tidemill_proto::{
-    features::v1::{
-        EntityFeatures, GetHistoricalFeaturesRequest, GetHistoricalFeaturesResponse,
-        GetOnlineFeaturesRequest, GetOnlineFeaturesResponse, ViewValues,
-        feature_service_server::{FeatureService, FeatureServiceServer},
-    },
-    json::{from_struct, to_struct},
+use tidemill_proto::features::v1::{
+    GetHistoricalFeaturesRequest, GetHistoricalFeaturesResponse,
+    historical_feature_service_server::{HistoricalFeatureService, HistoricalFeatureServiceServer},
 };
 use tidemill_spec::steps::{DatasetInputs, KnownAt};
 use tidemill_training::build_from_labels;
@@ -25,8 +19,8 @@ use crate::{Api, error::ApiError};
 const CHUNK_BYTES: usize = 512 * 1024;
 
 /// The service.
-pub(crate) fn service(api: Api) -> FeatureServiceServer<Features> {
-    FeatureServiceServer::new(Features { api })
+pub(crate) fn service(api: Api) -> HistoricalFeatureServiceServer<Features> {
+    HistoricalFeatureServiceServer::new(Features { api })
 }
 
 #[derive(Debug)]
@@ -35,21 +29,7 @@ pub(crate) struct Features {
 }
 
 #[tonic::async_trait]
-impl FeatureService for Features {
-    async fn get_online_features(
-        &self,
-        request: Request<GetOnlineFeaturesRequest>,
-    ) -> Result<Response<GetOnlineFeaturesResponse>, Status> {
-        let request = request.into_inner();
-        let entities = request.entities.into_iter().map(from_struct).collect();
-        let asked = GetRequest { entities, features: request.features, ..GetRequest::default() };
-        let got = tidemill_features::get(&self.api.features, &asked).await;
-        let got = got.map_err(|error| ApiError::from(error).into_status())?;
-        let entities =
-            got.into_iter().map(|views| EntityFeatures { views: views.into_iter().map(view).collect() });
-        Ok(Response::new(GetOnlineFeaturesResponse { entities: entities.collect() }))
-    }
-
+impl HistoricalFeatureService for Features {
     type GetHistoricalFeaturesStream =
         Pin<Box<dyn Stream<Item = Result<GetHistoricalFeaturesResponse, Status>> + Send>>;
 
@@ -116,20 +96,5 @@ async fn parquet_of(labels: Vec<u8>) -> Result<bytes::Bytes, ApiError> {
         Ok(Ok(parquet)) => Ok(parquet),
         Ok(Err(error)) => Err(refused(Fault::from_error(&error).message)),
         Err(_) => Err(refused("it has a column that Parquet can't hold".to_owned())),
-    }
-}
-
-fn view(got: GotFeatures) -> ViewValues {
-    let features = got.features;
-    let values = features.values.into_iter().map(|(name, value)| (name, value.to_json()));
-    ViewValues {
-        view: features.view,
-        version: features.version,
-        values: Some(to_struct(values)),
-        valid_at: features.valid_at.map(|time| Timestamp {
-            seconds: time.timestamp(),
-            nanos: i32::try_from(time.timestamp_subsec_nanos()).unwrap_or(0),
-        }),
-        status: features.status.as_str().to_owned(),
     }
 }

@@ -122,7 +122,10 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     let keeper = tokio::spawn(keeper::keep(api.clone(), shutdown.clone()));
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter
-        .set_service_status("tidemill.features.v1.FeatureService", tonic_health::ServingStatus::Serving)
+        .set_service_status(
+            "tidemill.features.v1.HistoricalFeatureService",
+            tonic_health::ServingStatus::Serving,
+        )
         .await;
     let reflection = || {
         tonic_reflection::server::Builder::configure()

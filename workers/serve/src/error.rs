@@ -99,6 +99,34 @@ pub enum Error {
     /// Nothing is known of any model yet.
     #[error("no live set has been read yet")]
     NoLiveSet,
+    /// No such view has values online.
+    #[error("view `{view}` is not declared, or has nothing online{}", live(.known))]
+    UnknownView {
+        /// As asked.
+        view: String,
+        /// Those that have.
+        known: Vec<String>,
+    },
+    /// The view has no such feature online.
+    #[error("view `{view}` has no feature `{feature}` online{}", live(.known))]
+    UnknownFeature {
+        /// The view.
+        view: String,
+        /// As asked.
+        feature: String,
+        /// Those it has.
+        known: Vec<String>,
+    },
+    /// An entity lacks a key of a view that was asked for.
+    #[error("entity {entity}: view `{view}` needs the key `{key}`")]
+    MissingKey {
+        /// Which entity of the request, from 0.
+        entity: usize,
+        /// The view.
+        view: String,
+        /// The key.
+        key: String,
+    },
     /// A view that the model reads is not online.
     #[error("view `{view}` is not online")]
     ViewNotOnline {
@@ -183,6 +211,8 @@ impl Error {
                 (835, "declare a `default` on the feature, or `on_missing: allow` on the model")
             }
             Self::NotLoaded { .. } | Self::NoLiveSet => (836, "try again; /readyz says what is missing"),
+            Self::UnknownView { .. } | Self::UnknownFeature { .. } => (613, "tidemill features list"),
+            Self::MissingKey { .. } => (616, "give each entity the key columns of every view that is read"),
             Self::ViewNotOnline { .. } => (837, "tidemill features list"),
             Self::Online(_) | Self::ValuesLost { .. } => (838, "tidemill status"),
             Self::Unreadable { .. } => {
@@ -207,9 +237,12 @@ impl Error {
             Self::UnknownModel { .. }
             | Self::UnknownVersion { .. }
             | Self::UnknownAlias { .. }
+            | Self::UnknownView { .. }
+            | Self::UnknownFeature { .. }
             | Self::NoSuchCall(_) => Code::NotFound,
             Self::Columns { .. }
             | Self::WrongType { .. }
+            | Self::MissingKey { .. }
             | Self::Malformed(_)
             | Self::WrongMethod { .. }
             | Self::Inference(Inference::Rows { .. }) => Code::InvalidArgument,

@@ -8,6 +8,10 @@ use tidemill_inference::{Output, Outputs};
 use tidemill_online::ViewFeatures;
 use tidemill_proto::{
     Deadline, Reason,
+    features::v1::{
+        EntityFeatures, GetOnlineFeaturesRequest, GetOnlineFeaturesResponse, Unread, ViewValues,
+        feature_service_server::FeatureService,
+    },
     json::{from_struct, to_struct},
     serving::v1::{
         Class, Failure, Output as WireOutput, PredictRequest, PredictResponse, Prediction as WirePrediction,
@@ -19,10 +23,11 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     Error,
+    features::FeaturesAsk,
     predict::{Ask, Prediction, Predictor, Which},
 };
 
-/// Answers `PredictionService`. A caller's `grpc-timeout` ends the request, and with it its place in the queue.
+/// Answers `PredictionService` and `FeatureService`. A caller's `grpc-timeout` ends the request, and with it its place in the queue.
 #[derive(Clone, Debug)]
 pub(crate) struct Door(pub(crate) Arc<Predictor>);
 
@@ -38,6 +43,43 @@ impl PredictionService for Door {
             version: answer.version,
             predictions: predictions.collect(),
         }))
+    }
+}
+
+#[tonic::async_trait]
+impl FeatureService for Door {
+    async fn get_online_features(
+        &self,
+        request: Request<GetOnlineFeaturesRequest>,
+    ) -> Result<Response<GetOnlineFeaturesResponse>, Status> {
+        let deadline = request.extensions().get::<Deadline>().map(|deadline| deadline.0);
+        let GetOnlineFeaturesRequest { features, entities } = request.into_inner();
+        let entities = entities.into_iter().map(from_struct).collect();
+        let answer = self.0.features(FeaturesAsk { features, entities, deadline }).await;
+        let answer = answer.map_err(|error| status(&error))?;
+        let entities = answer.entities.into_iter().map(entity).collect();
+        Ok(Response::new(GetOnlineFeaturesResponse { entities }))
+    }
+}
+
+fn entity(found: Result<Vec<ViewFeatures>, Error>) -> EntityFeatures {
+    match found {
+        Ok(views) => EntityFeatures { views: views.into_iter().map(view_values).collect(), error: None },
+        Err(error) => {
+            let Failure { code, message, hint } = failure(&error);
+            EntityFeatures { views: Vec::new(), error: Some(Unread { code, message, hint }) }
+        }
+    }
+}
+
+fn view_values(found: ViewFeatures) -> ViewValues {
+    ViewValues {
+        valid_at: found.valid_at.map(timestamp),
+        view: found.view,
+        version: found.version,
+        values: Some(to_struct(found.values.into_iter().map(|(name, value)| (name, value.to_json())))),
+        status: found.status.as_str().to_owned(),
+        defaulted: found.defaulted,
     }
 }
 
@@ -104,16 +146,19 @@ fn typed(output: Output) -> WireOutput {
 }
 
 fn age(view: &ViewFeatures, now: Time) -> ViewAge {
-    let valid_at = view.valid_at.map(|time| Timestamp {
-        seconds: time.timestamp(),
-        nanos: i32::try_from(time.timestamp_subsec_nanos()).unwrap_or_default(),
-    });
     ViewAge {
         view: view.view.clone(),
         version: view.version,
-        valid_at,
+        valid_at: view.valid_at.map(timestamp),
         age_seconds: view.age_seconds(now),
         status: view.status.as_str().to_owned(),
+    }
+}
+
+fn timestamp(time: Time) -> Timestamp {
+    Timestamp {
+        seconds: time.timestamp(),
+        nanos: i32::try_from(time.timestamp_subsec_nanos()).unwrap_or_default(),
     }
 }
 

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use indexmap::IndexMap;
 use tidemill_core::Time;
-use tidemill_online::{LiveModelVersion, LiveView, Online, OnlineView, Read, Status, ViewFeatures, values};
+use tidemill_online::{LiveView, Online, OnlineView, Read, Status, ViewFeatures, values};
 use tidemill_rows::Row;
-use tidemill_spec::{HydrationRead, KeyOrigin, Value};
+use tidemill_spec::{Hydration, HydrationRead, KeyOrigin, Value};
 
 use crate::Error;
 
@@ -30,18 +30,19 @@ struct Found<'v> {
     unreadable: Option<tidemill_online::Error>,
 }
 
-/// Reads everything that a model version takes for some entities, as of the data clock's `now`. A value that can't be read
-/// costs its own entity only.
+/// Reads everything that a hydration wants for some entities, as of the data clock's `now`; `views`: what it may name. A
+/// value that can't be read costs its own entity only.
 pub(crate) async fn hydrate(
     online: &Online,
-    version: &LiveModelVersion,
+    hydration: &Hydration,
+    views: &IndexMap<String, LiveView>,
     keys: &[Row],
     now: Time,
 ) -> Result<Vec<Hydrated>, Error> {
     let mut found: Vec<Found<'_>> = keys.iter().map(|_| Found::default()).collect();
     let mut order = Vec::new();
-    for round in &version.hydration.rounds {
-        let views = round.iter().map(|read| view(version, read)).collect::<Result<Vec<_>, _>>()?;
+    for round in &hydration.rounds {
+        let views = round.iter().map(|read| view(views, read)).collect::<Result<Vec<_>, _>>()?;
         let asked: Vec<Vec<Vec<Value>>> = keys
             .iter()
             .zip(&found)
@@ -70,9 +71,8 @@ pub(crate) async fn hydrate(
     Ok(keys.iter().zip(found).map(|(keys, found)| assemble(&order, keys, found)).collect())
 }
 
-/// The version of a view that the model was trained on.
-fn view<'a>(version: &'a LiveModelVersion, read: &HydrationRead) -> Result<&'a LiveView, Error> {
-    version.views.get(&read.view).ok_or_else(|| Error::ViewNotOnline { view: read.view.clone() })
+fn view<'a>(views: &'a IndexMap<String, LiveView>, read: &HydrationRead) -> Result<&'a LiveView, Error> {
+    views.get(&read.view).ok_or_else(|| Error::ViewNotOnline { view: read.view.clone() })
 }
 
 /// An entity without a value is unknown, unless Redis has lost the values of the whole view: then nothing is known of any.

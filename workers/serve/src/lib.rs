@@ -1,7 +1,8 @@
-//! The serving tier: `Predict` by entity id over gRPC and REST, from Redis and the artifact store alone.
+//! The serving tier: `Predict` by entity id, and latest features, over gRPC and REST, from Redis and the artifact store
+//! alone.
 //!
 //! Reading order: [`Options`], [`run`], then `predict` (one request: resolve, hydrate, vectorise, infer, reply),
-//! `hydrate` (Redis), `warm` (which model versions are loaded, and which one an alias means), `follow` (loads them),
+//! `hydrate` (Redis), `features` (latest values as they are), `warm` (which model versions are loaded, and which one an alias means), `follow` (loads them),
 //! `readiness` (whether requests can be answered, and why not), and the doors `grpc` and `rest`, which only convert.
 //!
 //! A new version takes an alias over only once it is loaded and its golden rows predicted what was recorded; the
@@ -10,6 +11,7 @@
 
 mod error;
 mod failure;
+mod features;
 mod follow;
 mod grpc;
 mod hydrate;

@@ -139,8 +139,8 @@ impl Predictor {
         self.check_size(&ask)?;
         let keys = rows(&ask.entities, &loaded.live.keys, &ask.model, Absent::Refused)?;
         let given = requests(&ask, &loaded.live)?;
-        let now = live.clock.at(self.clock.now());
-        let mut hydrated = hydrate(&self.online, &loaded.live, &keys, now).await?;
+        let (now, version) = (live.clock.at(self.clock.now()), &loaded.live);
+        let mut hydrated = hydrate(&self.online, &version.hydration, &version.views, &keys, now).await?;
         for (one, given) in hydrated.iter_mut().zip(given) {
             one.row.extend(given);
         }
@@ -176,20 +176,30 @@ impl Predictor {
     }
 
     fn check_size(&self, ask: &Ask) -> Result<(), Error> {
-        let malformed = |problem: String| Err(Error::Malformed(problem));
+        self.check_entities(ask.entities.len())?;
         match (ask.entities.len(), ask.request.len()) {
-            (0, _) => malformed("`entities` is empty; give the key columns of at least one".to_owned()),
-            (entities, _) if entities > self.entities_max => {
-                malformed(format!("{entities} entities; at most {} a request", self.entities_max))
-            }
             (entities, request) if request != 0 && request != entities => {
-                malformed(format!("{entities} entities, but {request} in `request`"))
+                Err(Error::Malformed(format!("{entities} entities, but {request} in `request`")))
             }
             _ => Ok(()),
         }
     }
 
-    fn count_views(&self, hydrated: &[Hydrated]) {
+    /// Some entities, and not too many.
+    pub(crate) fn check_entities(&self, entities: usize) -> Result<(), Error> {
+        match entities {
+            0 => {
+                let problem = "`entities` is empty; give the key columns of at least one";
+                Err(Error::Malformed(problem.to_owned()))
+            }
+            entities if entities > self.entities_max => {
+                Err(Error::Malformed(format!("{entities} entities; at most {} a request", self.entities_max)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn count_views(&self, hydrated: &[Hydrated]) {
         for view in hydrated.iter().flat_map(|one| &one.views) {
             self.metrics.view(&view.view, view.status.as_str());
         }

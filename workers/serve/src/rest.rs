@@ -11,10 +11,11 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 use tidemill_core::{Fault, Time};
 use tidemill_inference::Outputs;
+use tidemill_online::ViewFeatures;
 use tidemill_proto::{Hosts, Reason};
 use tidemill_rows::Row;
 use tidemill_telemetry::Registry;
@@ -22,6 +23,7 @@ use tokio::time::Instant;
 
 use crate::{
     Error,
+    features::{FeaturesAnswer, FeaturesAsk},
     predict::{Answer, Ask, Prediction, Predictor, Which},
     readiness::Readiness,
 };
@@ -36,10 +38,11 @@ pub(crate) struct Door {
     pub(crate) registry: Registry,
 }
 
-/// `POST /v1/models/{model}:predict`, `GET /v1/stats`, `/healthz`, `/readyz`, `/v2/models/{model}/ready`, `/metrics`.
+/// `POST /v1/models/{model}:predict`, `POST /v1/features/online`, `GET /v1/stats`, `/healthz`, `/readyz`, `/v2/models/{model}/ready`, `/metrics`.
 pub(crate) fn router(door: Door) -> Router {
     Router::new()
         .route("/v1/models/{call}", post(predict))
+        .route("/v1/features/online", post(features))
         .route("/v1/stats", get(stats))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
@@ -71,6 +74,39 @@ struct Body {
     want_features: bool,
 }
 
+/// The body of a read of features: the message of the contract.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FeaturesBody {
+    #[serde(default)]
+    features: Vec<String>,
+    entities: Vec<Map<String, Value>>,
+}
+
+async fn features(State(door): State<Door>, uri: Uri, body: Result<Bytes, BytesRejection>) -> Response {
+    let ask = read::<FeaturesBody>(&uri, body)
+        .map(|(FeaturesBody { features, entities }, deadline)| FeaturesAsk { features, entities, deadline });
+    let answer = match ask {
+        Ok(ask) => door.predictor.features(ask).await,
+        Err(error) => Err(error),
+    };
+    answer.map_or_else(|error| failure(&error), |answer| Json(features_json(&answer)).into_response())
+}
+
+fn features_json(answer: &FeaturesAnswer) -> Value {
+    let view = |found: &ViewFeatures| {
+        let mut told = view_json(found, answer.now);
+        told["values"] = row_json(&found.values);
+        told["defaulted"] = json!(found.defaulted);
+        told
+    };
+    let entity = |found: &Result<Vec<ViewFeatures>, Error>| match found {
+        Ok(views) => json!({ "views": views.iter().map(view).collect::<Vec<_>>() }),
+        Err(error) => json!({ "views": [], "error": error.fault() }),
+    };
+    json!({ "at": answer.now, "entities": answer.entities.iter().map(entity).collect::<Vec<_>>() })
+}
+
 async fn predict(
     State(door): State<Door>,
     Path(call): Path<String>,
@@ -88,7 +124,8 @@ async fn predict(
 
 /// A path that is served, but not with this method.
 async fn wrong_method(method: Method, uri: Uri) -> Response {
-    let allowed = if uri.path().ends_with(":predict") { "POST" } else { "GET" };
+    let posted = uri.path().ends_with(":predict") || uri.path() == "/v1/features/online";
+    let allowed = if posted { "POST" } else { "GET" };
     let error = Error::WrongMethod { method: method.to_string(), path: uri.path().to_owned(), allowed };
     ([(ALLOW, allowed)], failure(&error)).into_response()
 }
@@ -98,7 +135,11 @@ async fn nowhere(method: Method, uri: Uri) -> Response {
     failure(&Error::NoSuchCall(format!("{method} {}", uri.path())))
 }
 
-fn ask(model: &str, uri: &Uri, body: Result<Bytes, BytesRejection>) -> Result<Ask, Error> {
+/// A JSON body, and the caller's deadline.
+fn read<T: DeserializeOwned>(
+    uri: &Uri,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<(T, Option<Instant>), Error> {
     let malformed = |problem: String| Error::Malformed(problem);
     let deadline = timeout(uri.query().unwrap_or_default())?.map(|timeout| Instant::now() + timeout);
     let body = body.map_err(|error| match error.status() {
@@ -106,7 +147,12 @@ fn ask(model: &str, uri: &Uri, body: Result<Bytes, BytesRejection>) -> Result<As
         _ => malformed(error.body_text().to_lowercase()),
     })?;
     tidemill_spec::json::keys_once(&body).map_err(malformed)?;
-    let body: Body = serde_json::from_slice(&body).map_err(|error| malformed(error.to_string()))?;
+    let body = serde_json::from_slice(&body).map_err(|error| malformed(error.to_string()))?;
+    Ok((body, deadline))
+}
+
+fn ask(model: &str, uri: &Uri, body: Result<Bytes, BytesRejection>) -> Result<Ask, Error> {
+    let (body, deadline) = read::<Body>(uri, body)?;
     let which = match (body.version, body.alias) {
         (Some(_), Some(_)) => return Err(Error::Malformed("give `version` or `alias`, not both".to_owned())),
         (Some(version), None) => Which::Version(version),
@@ -139,20 +185,7 @@ fn answer_json(answer: &Answer) -> Value {
 }
 
 fn prediction_json(one: &Prediction, now: Time) -> Value {
-    let views: Vec<Value> = one
-        .hydrated
-        .views
-        .iter()
-        .map(|view| {
-            json!({
-                "view": view.view,
-                "version": view.version,
-                "valid_at": view.valid_at,
-                "age_seconds": view.age_seconds(now),
-                "status": view.status.as_str(),
-            })
-        })
-        .collect();
+    let views: Vec<Value> = one.hydrated.views.iter().map(|view| view_json(view, now)).collect();
     let mut told = json!({
         "prediction_id": one.id,
         "views": views,
@@ -166,6 +199,16 @@ fn prediction_json(one: &Prediction, now: Time) -> Value {
         told["features"] = row_json(features);
     }
     told
+}
+
+fn view_json(view: &ViewFeatures, now: Time) -> Value {
+    json!({
+        "view": view.view,
+        "version": view.version,
+        "valid_at": view.valid_at,
+        "age_seconds": view.age_seconds(now),
+        "status": view.status.as_str(),
+    })
 }
 
 fn outputs_json(outputs: &Outputs) -> Value {

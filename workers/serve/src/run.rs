@@ -8,7 +8,8 @@ use tidemill_blobs::{Blobs, private_folder};
 use tidemill_core::{SystemClock, WorkerId, check_bind};
 use tidemill_online::Online;
 use tidemill_proto::{
-    DESCRIPTORS, DeadlineLayer, Hosts, serving::v1::prediction_service_server::PredictionServiceServer,
+    DESCRIPTORS, DeadlineLayer, Hosts, features::v1::feature_service_server::FeatureServiceServer,
+    serving::v1::prediction_service_server::PredictionServiceServer,
 };
 use tidemill_telemetry::Registry;
 use tokio::{
@@ -110,6 +111,7 @@ impl Server {
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?)
             .add_service(PredictionServiceServer::new(grpc::Door(Arc::clone(&predictor))))
+            .add_service(FeatureServiceServer::new(grpc::Door(Arc::clone(&predictor))))
             // Replies are small: they must not wait to be joined with more.
             .serve_with_incoming_shutdown(
                 TcpIncoming::from(grpc).with_nodelay(Some(true)),
@@ -158,6 +160,7 @@ async fn report(
             if predictor.readiness().ready { ServingStatus::Serving } else { ServingStatus::NotServing };
         reporter.set_service_status("", status).await;
         reporter.set_service_status("tidemill.serving.v1.PredictionService", status).await;
+        reporter.set_service_status("tidemill.features.v1.FeatureService", status).await;
         let state = predictor.warm.state();
         for loaded in state.loaded.values() {
             predictor.metrics.processes(&loaded.model, loaded.version, loaded.pool.processes());

@@ -6,7 +6,7 @@ use arrow::array::{Float64Array, Int64Array, RecordBatch, StringArray, Timestamp
 use tidemill_proto::{
     Reason,
     features::v1::{
-        GetHistoricalFeaturesRequest, GetOnlineFeaturesRequest, feature_service_client::FeatureServiceClient,
+        GetHistoricalFeaturesRequest, historical_feature_service_client::HistoricalFeatureServiceClient,
     },
 };
 use tidemill_testkit::fuzz::{Dice, memory_peak_mib};
@@ -79,7 +79,7 @@ async fn broken_files_of_labels_are_joined_or_refused() {
 async fn broken_streams_of_labels_fail_their_own_call() {
     let (world, mut dice) = (World::new().await, Dice::new("broken_streams_of_labels"));
     let before = memory_peak_mib();
-    let client = FeatureServiceClient::connect(format!("http://{}", world.address)).await.unwrap();
+    let client = HistoricalFeatureServiceClient::connect(format!("http://{}", world.address)).await.unwrap();
     let whole = tidemill_rows::ipc::encode(&rows().schema(), &[rows(), rows()]).unwrap().to_vec();
     let ask = async |labels: Vec<u8>, known_at: &str| {
         let (features, known_at) = (vec!["last_order".to_owned()], known_at.to_owned());
@@ -94,28 +94,7 @@ async fn broken_streams_of_labels_fail_their_own_call() {
             assert!(Reason::of(&status).is_some(), "{status:?}");
         }
     }
-    for _ in 0..100 {
-        let features = vec![dice.text(), "last_order".to_owned()];
-        let fields = [("customer_id".to_owned(), number(&mut dice)), (dice.text(), number(&mut dice))];
-        let entities = vec![prost_types::Struct { fields: fields.into_iter().collect() }];
-        if let Err(status) =
-            client.clone().get_online_features(GetOnlineFeaturesRequest { features, entities }).await
-        {
-            assert!(matches!(status.code(), Code::InvalidArgument | Code::NotFound), "{status:?}");
-        }
-    }
     ask(whole, "label").await.unwrap();
     let grown = memory_peak_mib() - before;
     assert!(grown < 500, "{grown} MiB more");
-}
-
-fn number(dice: &mut Dice) -> prost_types::Value {
-    use prost_types::value::Kind;
-    let kind = match dice.below(4) {
-        0 => Kind::NumberValue(*dice.pick(&[f64::NAN, f64::INFINITY, 1e308, -0.0, 9.3e18, 0.5])),
-        1 => Kind::StringValue(dice.text()),
-        2 => Kind::NullValue(7),
-        _ => Kind::BoolValue(true),
-    };
-    prost_types::Value { kind: Some(kind) }
 }

@@ -289,7 +289,7 @@ fn view(
     OnlineView::new(definition, 1, keys, false)
 }
 
-fn live_view(view: OnlineView) -> (String, LiveView) {
+pub(crate) fn live_view(view: OnlineView) -> (String, LiveView) {
     (view.name().to_owned(), LiveView { view, filled: false })
 }
 
