@@ -32,6 +32,7 @@ class Dev:
                 break
         else:
             raise SystemExit(f"tidemill dev did not start; see {self.folder}/.tidemill")
+        self.pid = self._dev.pid
         self.places = json.loads((self.folder / ".tidemill/dev.json").read_text())
         self.run("apply")
         return self
