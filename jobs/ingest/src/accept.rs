@@ -59,7 +59,7 @@ impl Ingest {
         check_limits(claim, self.limits())?;
         let mut objects = self.catalog().objects().await?;
         let Some(source) = objects.sources.swap_remove(&claim.source) else {
-            let near = nearest(&claim.source, objects.sources.keys()).map(str::to_owned);
+            let near = nearest(&claim.source, objects.sources.keys().map(String::as_str)).map(str::to_owned);
             return Err(Error::UnknownSource { name: claim.source.clone(), near });
         };
         let format =

@@ -13,7 +13,7 @@ pub enum Error {
         source_name: String,
         /// Each difference, in words.
         wrong: Vec<String>,
-        /// The source's columns.
+        /// The source's columns, as messages name them.
         declared: Vec<String>,
     },
     /// No such source is declared.
@@ -90,8 +90,8 @@ impl Error {
         let message = self.to_string();
         Some(match self {
             Self::Columns { declared, source_name, .. } => Fault::coded(501, message)
-                .detail(format!("columns of `{source_name}` are `{}`", declared.join("`, `")))
-                .hint("rename the file's columns or correct the source's declaration, then upload again"),
+                .detail(format!("columns of `{source_name}` are {}", declared.join(", ")))
+                .hint("declare what the file calls a column, as in `order_id: { from: \"Order ID\", type: string }`, `tidemill apply`, then upload again"),
             Self::UnknownSource { near, .. } => Fault::coded(502, message).hint(match near {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => "see `tidemill sources list`; a new source is declared in YAML and applied first"

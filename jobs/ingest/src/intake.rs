@@ -16,7 +16,7 @@ use tidemill_offline::{
 };
 use tidemill_store::Tx;
 
-use crate::{Error, Limits, accept::place, split};
+use crate::{Error, Limits, accept::place, columns::Naming, split};
 
 /// What ingest needs. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -104,10 +104,7 @@ impl Ingest {
     ) -> Result<ChunkDigest, Error> {
         let path = self.blobs.fetch(&place(&upload.sha256)).await?;
         let (input, mut dead) = if upload.format == Format::Parquet {
-            (
-                ChunkInput::Parquet { path, rows: plan.start..plan.end, header: upload.header.clone() },
-                Vec::new(),
-            )
+            (ChunkInput::Parquet { path, rows: plan.start..plan.end, columns: in_file(upload) }, Vec::new())
         } else {
             let upload = upload.clone();
             let split = tokio::task::spawn_blocking(move || split_chunk(&path, &upload, &plan))
@@ -275,6 +272,13 @@ impl Ingest {
         };
         rows.into_iter().map(of_upload).collect()
     }
+}
+
+/// The column of the file for each column of the source; none where the file has no such column.
+fn in_file(upload: &Upload) -> Vec<Option<String>> {
+    let naming = Naming::of(&upload.definition, |name| upload.header.iter().any(|column| column == name));
+    let there = |(_, in_file, _)| upload.header.iter().find(|column| *column == in_file).cloned();
+    naming.columns().map(there).collect()
 }
 
 fn split_chunk(path: &Path, upload: &Upload, plan: &ChunkPlan) -> Result<split::Split, Error> {

@@ -19,7 +19,7 @@ use tidemill_rows::text::{
 };
 use tidemill_spec::Source;
 
-use crate::columns::{OWN_COLUMNS, is_export};
+use crate::columns::Naming;
 
 /// A chunk of text, split.
 #[derive(Debug)]
@@ -42,8 +42,9 @@ pub(crate) fn split(
     let mut dead = Vec::new();
     let framing = if format == Format::Csv { frame::csv } else { frame::line };
     // Where each column of the source stands in the file's header.
+    let naming = Naming::of(source, |name| header.iter().any(|column| column == name));
     let places: Vec<Option<usize>> =
-        source.columns.keys().map(|name| header.iter().position(|column| column == name)).collect();
+        naming.columns().map(|(_, in_file, _)| header.iter().position(|column| column == in_file)).collect();
     let (mut row, mut line) = (signed(plan.rows_before), signed(plan.lines_before) + 1);
     for (at, frame) in frames(bytes, framing) {
         let content = &bytes[at..at + frame.content];
@@ -93,13 +94,20 @@ fn csv_cells<'a>(row: &'a [u8], width: usize, places: &[Option<usize>]) -> Resul
 fn json_cells<'a>(row: &[u8], source: &Source) -> Result<Cells<'a>, Unsplit> {
     let unsplit = |reason: String| Unsplit { column: None, reason };
     let mut cells = text::json_fields(row).map_err(|why| unsplit(format!("is not a JSON object: {why}")))?;
-    let own = is_export(cells.keys(), source);
-    let unknown =
-        |name: &&String| !(source.columns.contains_key(*name) || own && OWN_COLUMNS.contains(&name.as_str()));
-    if let Some(name) = cells.keys().find(unknown) {
+    let naming = Naming::of(source, |name| cells.contains_key(name));
+    let mut cell = |in_file| cells.swap_remove(in_file).flatten().map(|cell| Cow::Owned(cell.text));
+    let row = naming.columns().map(|(_, in_file, _)| cell(in_file)).collect();
+    if let Some(name) = cells.keys().filter(|name| !naming.own(name)).min() {
         let reason = format!("`{name}` is no column of source `{}`", source.name);
         return Err(Unsplit { column: Some(name.clone()), reason });
     }
+    Ok(row)
+}
+
+/// Cells of a row that was split before, by declared names.
+fn declared_cells<'a>(row: &str, source: &Source) -> Result<Cells<'a>, Unsplit> {
+    let unsplit = |reason| Unsplit { column: None, reason };
+    let mut cells = text::json_fields(row.as_bytes()).map_err(unsplit)?;
     let cell = |name| cells.swap_remove(name).flatten().map(|cell| Cow::Owned(cell.text));
     Ok(source.columns.keys().map(cell).collect())
 }
@@ -115,7 +123,7 @@ pub(crate) fn revive<'a>(
     let mut still = Vec::new();
     for letter in dead {
         let cells = match (serde_json::from_str(&letter.raw), format) {
-            (Ok(Json::Object(_)), _) => json_cells(letter.raw.as_bytes(), source),
+            (Ok(Json::Object(_)), _) => declared_cells(&letter.raw, source),
             (Ok(Json::String(line)), Format::Jsonl) => json_cells(line.as_bytes(), source),
             _ => Err(Unsplit { column: letter.column.clone(), reason: letter.reason.clone() }),
         };

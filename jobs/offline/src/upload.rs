@@ -46,8 +46,8 @@ pub enum ChunkInput {
         path: PathBuf,
         /// Rows, from 0.
         rows: Range<u64>,
-        /// Columns that the file has; the source's others are null.
-        header: Vec<String>,
+        /// The file's column for each of the source's, in its order; those without one are null.
+        columns: Vec<Option<String>>,
     },
 }
 
@@ -329,13 +329,12 @@ fn input_sql(input: &ChunkInput, source: &Source, types: &HashMap<String, String
                 names.map(|(place, name)| format!(", c{place} AS {}", quoted(name))).collect();
             format!("SELECT _row, _line{columns} FROM {}", text_table(source))
         }
-        ChunkInput::Parquet { header, .. } => {
+        ChunkInput::Parquet { columns, .. } => {
             let mut sql = "SELECT file_row_number AS _row, NULL::BIGINT AS _line".to_owned();
-            for name in source.columns.keys() {
-                let value = match types.get(name).filter(|_| header.contains(name)) {
-                    Some(ty) => as_text(&quoted(name), ty),
-                    None => "NULL::VARCHAR".to_owned(),
-                };
+            for (name, in_file) in source.columns.keys().zip(columns) {
+                let found = in_file.as_ref().and_then(|in_file| Some((in_file, types.get(in_file)?)));
+                let value =
+                    found.map_or("NULL::VARCHAR".to_owned(), |(in_file, ty)| as_text(&quoted(in_file), ty));
                 let _ = write!(sql, ",\n        {value} AS {}", quoted(name));
             }
             sql + "\n    FROM read_parquet(?, file_row_number = true)\n    WHERE file_row_number >= ? AND file_row_number < ?"
@@ -346,7 +345,7 @@ fn input_sql(input: &ChunkInput, source: &Source, types: &HashMap<String, String
 /// What is wrong with a column of a row, as text; null: nothing.
 fn judged(name: &str, column: &Column, source: &Source) -> String {
     let (text, value) = (read(name), quoted(name));
-    let words = |words: &str| sql::text(&format!("`{name}` {words}"));
+    let words = |words: &str| sql::text(&format!("{} {words}", column.told(name)));
     let mut cases = Vec::new();
     if column.ty == Type::String {
         let reason = words("is not valid text: it holds a NUL character, or bytes that are not UTF-8");

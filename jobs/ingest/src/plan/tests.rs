@@ -96,6 +96,14 @@ fn columns_that_differ_are_told_all_at_once() {
         told("{\"zzz\":1}\n", Format::Jsonl),
         "the file's columns are not those of source `s`: column `zzz` is unknown; column `at` is missing"
     );
+    let mut source = source.clone();
+    source.columns["at"].from = Some("Event Time".to_owned());
+    let error = plan(file(b"Event time\n").path(), Format::Csv, &source, &limits(9)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the file's columns are not those of source `s`: column `Event time` is unknown, did you mean `Event Time`?; \
+         column `at` (`Event Time` in the file) is missing"
+    );
     assert!(told("", Format::Csv).contains("no header"));
     assert!(told("not parquet", Format::Parquet).starts_with("the file can't be read as parquet"));
 }

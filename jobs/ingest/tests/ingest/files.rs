@@ -28,15 +28,18 @@ const JSONL: &str = r#"{"origin":"JFK","observed_at":"2013-01-01T06:00:00Z","hou
 {"origin":"E\"WR,\nnorth","observed_at":"2013-01-01T06:00:00Z","hour":3,"temp":10}
 "#;
 
+const NAMES: [&str; 6] = ["origin", "observed_at", "hour", "temp", "windy", "day"];
+
 /// A Parquet file of the valid rows above, with the types that a data frame gives them.
-fn parquet(world: &World) -> Vec<u8> {
+fn parquet(world: &World, names: &[&str; 6]) -> Vec<u8> {
     let path = world.file("rows.parquet", "");
     let sql = format!(
         "COPY (SELECT * FROM (VALUES
             ('JFK', TIMESTAMP_NS '2013-01-01 06:00:00', 1.0::DOUBLE, 39.5::FLOAT, true, TIMESTAMP '2013-01-01'),
             ('LGA', TIMESTAMP_NS '2013-01-01 06:00:00', 2.0, NULL, false, TIMESTAMP '2013-01-01'),
             ('E\"WR,' || chr(10) || 'north', TIMESTAMP_NS '2013-01-01 06:00:00', 3.0, 10.0, NULL, NULL))
-         AS rows (origin, observed_at, hour, temp, windy, day)) TO '{}' (FORMAT parquet)",
+         AS rows ({})) TO '{}' (FORMAT parquet)",
+        names.map(|name| format!("\"{name}\"")).join(", "),
         path.display()
     );
     duckdb::Connection::open_in_memory().unwrap().execute_batch(&sql).unwrap();
@@ -75,7 +78,7 @@ async fn three_formats_give_the_same_rows() {
         let bytes = match format {
             "csv" => CSV.lines().take(5).collect::<Vec<_>>().join("\r\n").into_bytes(),
             "jsonl" => JSONL.as_bytes().to_vec(),
-            _ => parquet(&world),
+            _ => parquet(&world, &NAMES),
         };
         world.upload(&format!("weather.{format}"), bytes).await.unwrap();
         world.settle().await;
@@ -86,6 +89,95 @@ async fn three_formats_give_the_same_rows() {
     worlds[0][2]["origin"] = "E\"WR,\nnorth".into();
     assert_eq!(worlds[0], worlds[1]);
     assert_eq!(worlds[1], worlds[2]);
+}
+
+#[tokio::test]
+async fn a_file_may_call_columns_as_it_likes_in_every_format() {
+    let names = [
+        ("origin", "Origin Airport"),
+        ("observed_at", "created_at"),
+        ("hour", "theHour"),
+        ("temp", "Temp (°F)"),
+        ("windy", "order"),
+        ("day", "Day"),
+    ];
+    let mut project = PROJECT.to_owned();
+    for (name, in_file) in names {
+        let declared = |ty: &str| format!("  {name}: {{ from: \"{in_file}\", type: {ty} }}\n");
+        for ty in ["string", "timestamp"] {
+            project = project.replace(&format!("  {name}: {ty}\n"), &declared(ty));
+        }
+        project = project
+            .replace(&format!("  {name}: {{ type"), &format!("  {name}: {{ from: \"{in_file}\", type"));
+    }
+    let renamed = |text: &str, around: (&str, &str)| {
+        names.iter().fold(text.to_owned(), |text, (name, in_file)| {
+            let (before, after) = around;
+            text.replace(&format!("{before}{name}{after}"), &format!("{before}{in_file}{after}"))
+        })
+    };
+    let mut rows = Vec::new();
+    for format in ["csv", "jsonl", "parquet"] {
+        let (world, named) = (World::new().await, World::new().await);
+        let bytes = match format {
+            "csv" => CSV.lines().take(5).collect::<Vec<_>>().join("\n").into_bytes(),
+            "jsonl" => JSONL.as_bytes().to_vec(),
+            _ => parquet(&world, &names.map(|(name, _)| name)),
+        };
+        let (header, lines) = CSV.split_once('\n').unwrap();
+        let file = match format {
+            "csv" => {
+                let lines = lines.lines().take(4).collect::<Vec<_>>().join("\n");
+                let header: Vec<_> = header
+                    .split(',')
+                    .map(|name| names.iter().find(|(ours, _)| *ours == name).unwrap().1)
+                    .collect();
+                format!("{}\n{lines}", header.join(",")).into_bytes()
+            }
+            "jsonl" => renamed(JSONL, ("\"", "\":")).into_bytes(),
+            _ => parquet(&world, &names.map(|(_, in_file)| in_file)),
+        };
+        named.apply(&project).await;
+        world.upload(&format!("weather.{format}"), bytes).await.unwrap();
+        named.upload(&format!("weather.{format}"), file).await.unwrap();
+        world.settle().await;
+        named.settle().await;
+        assert_eq!(named.digest().await, world.digest().await, "{format}");
+        rows = named.rows(Table::source("weather")).await;
+        assert_eq!(rows.len(), 3);
+    }
+    // What was exported has the declared names, and goes in again.
+    let (world, mut again) = (World::new().await, String::new());
+    world.apply(&project).await;
+    for mut row in rows.clone() {
+        row.remove("_row");
+        again += &format!("{}\n", serde_json::Value::from(row));
+    }
+    world.upload("again.jsonl", again).await.unwrap();
+    world.upload("bad.csv", "created_at,Origin Airport,Temp (°F)\n2013-01-01,JFK,warm\n").await.unwrap();
+    world.settle().await;
+    let values = |rows: Vec<serde_json::Map<String, serde_json::Value>>| -> Vec<_> {
+        rows.into_iter().map(|row| names.map(|(name, _)| row[name].clone())).collect()
+    };
+    assert_eq!(values(world.rows(Table::source("weather")).await), values(rows));
+    let dead = world.ingest.dead_letters("weather", 1).await.unwrap();
+    assert_eq!(dead[0].reason, "`temp` (`Temp (°F)` in the file) should be float, but is `warm`");
+    // Dead letters are kept by declared names, whatever files call them from now on.
+    let corrected =
+        project.replace("type: float, nullable: true, min: -60, max: 140", "type: string, nullable: true");
+    world
+        .apply(
+            &corrected
+                .replace("Temp (°F)", "Temperature")
+                .replace("features: { temp: float }", "features: { temp: string }"),
+        )
+        .await;
+    let mut tx = world.engine.store.begin().await.unwrap();
+    world.engine.store.enqueue(&mut tx, ReplayJob::of("weather")).await.unwrap();
+    tx.commit().await.unwrap();
+    world.settle().await;
+    assert!(world.ingest.dead_letters("weather", 1).await.unwrap().is_empty());
+    assert!(world.rows(Table::source("weather")).await.iter().any(|row| row["temp"] == "warm"));
 }
 
 #[tokio::test]

@@ -125,7 +125,7 @@ pub(crate) fn entity(name: &str, keys: &[(&str, Type)]) -> Entity {
 
 /// A source whose every column may be null, with `happened_at` as event and available time.
 pub(crate) fn source(name: &str, columns: &[(&str, Type)], unique: &[&str]) -> Source {
-    let column = |ty| Column { ty, nullable: true, unit: None, min: None, max: None, known_at: None };
+    let column = |ty| Column { nullable: true, ..Column::of(ty) };
     let columns = columns.iter().chain(&[("happened_at", Type::Timestamp)]);
     Source {
         name: name.to_owned(),

@@ -38,6 +38,29 @@ pub struct Column {
     /// The timestamp column that says when the world could know this one; default: the source's available time.
     #[serde(default)]
     pub known_at: Option<String>,
+    /// Its name in files, where it is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+}
+
+impl Column {
+    /// A column of which only the type is declared.
+    pub fn of(ty: Type) -> Self {
+        Self { ty, nullable: false, unit: None, min: None, max: None, known_at: None, from: None }
+    }
+
+    /// What files call the column that is declared as `name`.
+    pub fn in_files<'a>(&'a self, name: &'a str) -> &'a str {
+        self.from.as_deref().unwrap_or(name)
+    }
+
+    /// The column that is declared as `name`, for messages about a file: with the file's own name.
+    pub fn told(&self, name: &str) -> String {
+        match &self.from {
+            Some(from) if from != name => format!("`{name}` (`{from}` in the file)"),
+            _ => format!("`{name}`"),
+        }
+    }
 }
 
 /// Rows that come in, by file or stream.

@@ -8,7 +8,7 @@ use crate::{
     check::names::{OF_TABLES, taken},
     yaml::{
         Data,
-        fields::{At, Fields},
+        fields::{At, Fields, valid_name},
     },
 };
 
@@ -61,17 +61,12 @@ pub(super) fn entity(fields: &mut Fields<'_>, name: String, meta: Meta) -> Optio
 pub(super) fn source(fields: &mut Fields<'_>, name: String, meta: Meta) -> Source {
     fields.later("stream");
     fields.later("retention");
-    let columns = fields.need("columns").and_then(|at| at.named_entries());
+    let columns = fields.need("columns").map(|at| columns(&at, &name)).unwrap_or_default();
     let event_time = fields.need("event_time").and_then(|at| at.name());
     let available_time = fields.get("available_time").map_or(event_time.clone(), |at| at.name());
     let created_time = fields.get("created_time").and_then(|at| at.name());
     let deleted = fields.get("deleted").and_then(|at| at.name());
     let unique = fields.get("unique").and_then(|at| at.names()).unwrap_or_default();
-    let columns = columns
-        .unwrap_or_default()
-        .into_iter()
-        .filter_map(|(name, at)| Some((name.clone(), column(&at, &name)?)))
-        .collect();
     Source {
         name,
         meta,
@@ -84,14 +79,74 @@ pub(super) fn source(fields: &mut Fields<'_>, name: String, meta: Meta) -> Sourc
     }
 }
 
-fn column(at: &At<'_>, name: &str) -> Option<Column> {
-    if OF_TABLES.contains(&name) {
-        at.key_error(209, format!("column `{name}` would clash with a column of Tidemill's own"), "")
-            .help("rename it in the file and here");
+fn columns(at: &At<'_>, source: &str) -> IndexMap<String, Column> {
+    let mut columns = IndexMap::new();
+    for (name, at) in at.entries().unwrap_or_default() {
+        // Files may call a column as they like; only its name here is a name.
+        let remedy = |ours: &str| {
+            let ty = at.find(&["type"]).node.text().unwrap_or("string").to_owned();
+            format!("give it a name here: `{ours}: {{ from: {}, type: {ty} }}`", quoted(&name))
+        };
+        if !valid_name(&name) {
+            at.key_error(209, format!("`{name}` is not a name"), "").help(remedy(&name_like(&name)));
+            continue;
+        }
+        if OF_TABLES.contains(&name.as_str()) {
+            let message = format!("column `{name}` would clash with a column of Tidemill's own");
+            at.key_error(209, message, "").help(remedy(&format!("{source}_{name}")));
+        }
+        if let Some(column) = column(&at, &name) {
+            columns.insert(name, column);
+        }
     }
+    names_differ_in_files(at, &columns);
+    columns
+}
+
+/// The name that a column of a file could have here: `Order ID`, `orderId` and `order-id` are `order_id`.
+fn name_like(text: &str) -> String {
+    let mut name = String::new();
+    let mut before = ' ';
+    for c in text.chars() {
+        let word = c.is_ascii_uppercase() && (before.is_ascii_lowercase() || before.is_ascii_digit());
+        if (word || !c.is_ascii_alphanumeric()) && !name.is_empty() && !name.ends_with('_') {
+            name.push('_');
+        }
+        name.extend(c.is_ascii_alphanumeric().then(|| c.to_ascii_lowercase()));
+        before = c;
+    }
+    let name = name.trim_end_matches('_');
+    if name.starts_with(|first: char| first.is_ascii_lowercase()) {
+        name.to_owned()
+    } else {
+        format!("column_{name}").trim_end_matches('_').to_owned()
+    }
+}
+
+/// Text as YAML reads it in any place.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// Of two columns from one place of the file nobody could say which is meant.
+fn names_differ_in_files(at: &At<'_>, columns: &IndexMap<String, Column>) {
+    for (place, (name, column)) in columns.iter().enumerate() {
+        let Some(from) = &column.from else { continue };
+        let others =
+            columns.iter().enumerate().filter(|(other, (_, of))| *other < place || of.from.is_none());
+        let mut others = others.filter(|(other, _)| *other != place).map(|(_, other)| other);
+        let Some((other, _)) = others.find(|(other, of)| of.in_files(other) == from) else { continue };
+        at.find(&[name, "from"])
+            .error(209, format!("columns `{other}` and `{name}` would both be read from `{from}`"))
+            .help(format!(
+                "leave one of them out, or give each a `from` of its own; views may use `{other}` twice"
+            ));
+    }
+}
+
+fn column(at: &At<'_>, name: &str) -> Option<Column> {
     if let Data::Scalar { .. } = at.node.data {
-        let ty = at.ty()?;
-        return Some(Column { ty, nullable: false, unit: None, min: None, max: None, known_at: None });
+        return at.ty().map(Column::of);
     }
     let mut fields = at.fields(format!("column `{name}`"))?;
     let ty = fields.need("type").and_then(|at| at.ty());
@@ -99,6 +154,7 @@ fn column(at: &At<'_>, name: &str) -> Option<Column> {
     let unit = fields.get("unit").and_then(|at| at.text());
     let bounds = [fields.get("min"), fields.get("max")];
     let known_at = fields.get("known_at").and_then(|at| at.name());
+    let from = fields.get("from").and_then(|at| in_files(&at));
     fields.finish();
     let ty = ty?;
     let [min, max] = bounds.map(|at| {
@@ -115,5 +171,16 @@ fn column(at: &At<'_>, name: &str) -> Option<Column> {
     {
         at.key_error(209, format!("column `{name}` allows no value: min {low} is above max {high}"), "");
     }
-    Some(Column { ty, nullable, unit, min, max, known_at })
+    Some(Column { ty, nullable, unit, min, max, known_at, from })
+}
+
+/// A name that files use: any text, but for spaces around it, which headers are read without.
+fn in_files(at: &At<'_>) -> Option<String> {
+    let text = at.text()?;
+    if text.is_empty() || text.trim() != text {
+        at.error(209, format!("{} is not the name of a column in a file", quoted(&text)))
+            .help("write it without spaces around it");
+        return None;
+    }
+    Some(text)
 }

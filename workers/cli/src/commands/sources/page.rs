@@ -43,6 +43,7 @@ pub(super) fn source(page: &Value) -> String {
         text("MIN", "/min"),
         text("MAX", "/max"),
         text("KNOWN AT", "/known_at"),
+        text("IN FILES", "/from"),
     ];
     let files = [
         text("UPLOAD", "/id"),
@@ -71,7 +72,7 @@ mod tests {
             "available_time": "paid_at", "created_time": null, "unique": ["order_id"],
             "columns": {
                 "order_id": { "type": "int", "nullable": false },
-                "amount": { "type": "float", "nullable": true, "unit": "USD", "min": 0.0, "known_at": "paid_at" },
+                "amount": { "type": "float", "nullable": true, "unit": "USD", "min": 0.0, "known_at": "paid_at", "from": "Amount (USD)" },
             },
             "upload_list": [{
                 "id": "upl_1", "file_name": "orders.csv", "size_bytes": 2_048, "rows": 1_234, "dead_letters": 3,
