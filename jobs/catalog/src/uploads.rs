@@ -3,7 +3,7 @@
 //! An upload row is the receipt: it is written in the transaction that enqueues the work. `ingest` decides, this
 //! module remembers.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sqlx::{FromRow, Row as _, postgres::PgRow, types::Json};
@@ -152,6 +152,8 @@ pub struct Upload {
     pub newest_event_at: Option<Time>,
     /// It held timestamps without a zone, which were read as UTC.
     pub naive_timestamps: bool,
+    /// Rows of it that had something of a name which isn't declared, by name.
+    pub ignored: BTreeMap<String, u64>,
     /// Chunks it was cut into.
     pub chunks: i64,
     /// Chunks that were digested.
@@ -159,7 +161,7 @@ pub struct Upload {
 }
 
 /// What a publication found out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Publication {
     /// Valid rows.
     pub rows: i64,
@@ -171,6 +173,8 @@ pub struct Publication {
     pub newest_event_at: Option<Time>,
     /// Timestamps without a zone were read as UTC.
     pub naive_timestamps: bool,
+    /// Rows that had something of a name which isn't declared, by name.
+    pub ignored: BTreeMap<String, u64>,
 }
 
 impl FromRow<'_, PgRow> for Upload {
@@ -196,6 +200,7 @@ impl FromRow<'_, PgRow> for Upload {
             lake_version: row.try_get("lake_version")?,
             newest_event_at: row.try_get("newest_event_at")?,
             naive_timestamps: row.try_get("naive_timestamps")?,
+            ignored: row.try_get::<Json<_>, _>("ignored")?.0,
             chunks: row.try_get("chunks")?,
             chunks_done: row.try_get("chunks_done")?,
         })
@@ -361,6 +366,7 @@ impl Catalog {
             .bind(publication.lake_version)
             .bind(publication.newest_event_at)
             .bind(publication.naive_timestamps)
+            .bind(Json(&publication.ignored))
             .execute(tx.conn())
             .await?;
         Ok(())

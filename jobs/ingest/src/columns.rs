@@ -1,7 +1,7 @@
 //! Which column of its source each name of a file stands for, found at acceptance, before anything is staged.
 
 use tidemill_rows::{CREATED_AT, DELETED, SEQ, VALID_AT, text::json_fields};
-use tidemill_spec::{Column, Source};
+use tidemill_spec::{Extra, Source};
 
 use crate::Error;
 
@@ -26,12 +26,25 @@ impl<'s> Naming<'s> {
         Self { source, export }
     }
 
-    /// Declared name, name in the file, and declaration of each column, in the source's order.
-    pub(crate) fn columns(self) -> impl Iterator<Item = (&'s String, &'s str, &'s Column)> {
-        self.source.columns.iter().map(move |(name, column)| {
-            let in_file = if self.export { name } else { column.in_files(name) };
-            (name, in_file, column)
+    /// Of a file with a header.
+    pub(crate) fn of_header(source: &'s Source, header: &[String]) -> Self {
+        Self::of(source, |name| header.iter().any(|column| column == name))
+    }
+
+    /// The name in the file of each column, in the source's order; none for the column of what is kept beyond them.
+    pub(crate) fn names(self) -> impl Iterator<Item = Option<&'s str>> {
+        self.source.columns.iter().map(move |(name, column)| match self.export {
+            true => Some(name.as_str()),
+            false => (Some(name.as_str()) != self.source.kept()).then(|| column.in_files(name)),
         })
+    }
+
+    /// Names of a header that are no column's, in order.
+    pub(crate) fn extra(self, header: &[String]) -> Vec<&str> {
+        let mut extra: Vec<_> =
+            header.iter().map(String::as_str).filter(|name| self.is_extra(name)).collect();
+        extra.sort_unstable();
+        extra
     }
 
     /// Whether a name in the file is one of Tidemill's own, which means nothing here.
@@ -39,36 +52,47 @@ impl<'s> Naming<'s> {
         self.export && OWN_COLUMNS.contains(&name)
     }
 
-    /// Every name must be that of a column; every column must be there unless it may be null.
+    fn is_extra(self, name: &str) -> bool {
+        !self.own(name) && self.names().all(|in_file| in_file != Some(name))
+    }
+
+    /// Every column must be there unless it may be null; nothing else must be, where the source says so.
     fn differences(self, names: &[&str]) -> Vec<String> {
-        let known = |name: &str| self.columns().any(|(_, in_file, _)| in_file == name) || self.own(name);
-        let unknown = names.iter().filter(|name| !known(name)).map(|name| self.unknown(name));
-        let missing =
-            self.columns().filter(|(_, in_file, column)| !column.nullable && !names.contains(in_file));
-        unknown
-            .chain(missing.map(|(name, _, column)| format!("column {} is missing", column.told(name))))
-            .collect()
+        let columns = self.source.columns.iter().zip(self.names());
+        let missing: Vec<String> = columns
+            .filter(|((_, column), in_file)| {
+                !column.nullable && !in_file.is_some_and(|name| names.contains(&name))
+            })
+            .map(|((name, column), _)| format!("column {} is missing", column.told(name)))
+            .collect();
+        // What is ignored otherwise may be what is missing.
+        let refused = self.source.extra == Extra::Reject || !missing.is_empty();
+        let extra = names.iter().filter(|name| refused && self.is_extra(name));
+        extra.map(|name| self.unknown(name)).chain(missing).collect()
     }
 
     fn unknown(self, name: &str) -> String {
-        match nearest(name, self.columns().map(|(_, in_file, _)| in_file)) {
+        match nearest(name, self.names().flatten()) {
             Some(near) => format!("column `{name}` is unknown, did you mean `{near}`?"),
             None => format!("column `{name}` is unknown"),
         }
     }
 }
 
-/// The names of a file's columns must be the source's, each once.
+/// The names of a file's columns must be the source's, each once; what is ignored may be there as often as it likes.
 pub(crate) fn check_header(header: &[String], source: &Source) -> Result<(), Error> {
+    let naming = Naming::of_header(source, header);
     let mut names: Vec<&str> = Vec::new();
     let mut wrong = Vec::new();
     for name in header {
-        match names.contains(&name.as_str()) {
-            true => wrong.push(format!("column `{name}` occurs twice")),
-            false => names.push(name),
+        let again = names.contains(&name.as_str());
+        if again && (source.extra != Extra::Ignore || !naming.is_extra(name)) {
+            wrong.push(format!("column `{name}` occurs twice"));
+        } else if !again {
+            names.push(name);
         }
     }
-    wrong.extend(Naming::of(source, |name| names.contains(&name)).differences(&names));
+    wrong.extend(naming.differences(&names));
     if wrong.is_empty() { Ok(()) } else { Err(columns_differ(wrong, source)) }
 }
 
@@ -81,10 +105,11 @@ pub(crate) fn check_first_object(line: &[u8], source: &Source) -> Result<(), Err
 }
 
 fn columns_differ(wrong: Vec<String>, source: &Source) -> Error {
+    let declared = source.columns.iter().filter(|(name, _)| Some(name.as_str()) != source.kept());
     Error::Columns {
         source_name: source.name.clone(),
         wrong,
-        declared: source.columns.iter().map(|(name, column)| column.told(name)).collect(),
+        declared: declared.map(|(name, column)| column.told(name)).collect(),
     }
 }
 

@@ -2,7 +2,12 @@
 //!
 //! The jobs and the `ingest` step call the same functions, so that a file is the same rows whichever way it comes.
 
-use std::{fs::File, os::unix::fs::FileExt as _, path::Path, sync::Arc};
+use std::{
+    fs::File,
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use arrow::array::RecordBatch;
 use serde::{Deserialize, Serialize};
@@ -14,9 +19,10 @@ use tidemill_offline::{
     Lake, Staged, Table, Version,
     upload::{ChunkInput, DeadRow, Digest, Stamp, dead_batch},
 };
+use tidemill_spec::Extra;
 use tidemill_store::Tx;
 
-use crate::{Error, Limits, accept::place, columns::Naming, split};
+use crate::{Error, Limits, accept::place, columns::Naming, extra::Ignored, split};
 
 /// What ingest needs. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -44,6 +50,9 @@ pub struct ChunkDigest {
     pub staged: Vec<Staged>,
     /// Files for its dead letters.
     pub staged_dead: Vec<Staged>,
+    /// What the rows had beyond the declared columns.
+    #[serde(default)]
+    pub(crate) ignored: Ignored,
 }
 
 /// A row that could not be taken, as people read it.
@@ -103,14 +112,14 @@ impl Ingest {
         plan: ChunkPlan,
     ) -> Result<ChunkDigest, Error> {
         let path = self.blobs.fetch(&place(&upload.sha256)).await?;
-        let (input, mut dead) = if upload.format == Format::Parquet {
-            (ChunkInput::Parquet { path, rows: plan.start..plan.end, columns: in_file(upload) }, Vec::new())
+        let (input, mut dead, ignored) = if upload.format == Format::Parquet {
+            parquet_rows(path, upload, &plan)
         } else {
             let upload = upload.clone();
             let split = tokio::task::spawn_blocking(move || split_chunk(&path, &upload, &plan))
                 .await
                 .map_err(std::io::Error::other)??;
-            (ChunkInput::Text(split.rows), split.dead)
+            (ChunkInput::Text(split.rows), split.dead, split.ignored)
         };
         let digest = self.digest(input, upload).await?;
         dead.extend(digest.dead);
@@ -123,6 +132,7 @@ impl Ingest {
             naive_timestamps: digest.naive_timestamps,
             staged: self.stage(upload, &key, number, digest.rows).await?,
             staged_dead: self.stage_dead(upload, &key, number, &dead, upload.accepted_at, false).await?,
+            ignored,
         })
     }
 
@@ -204,12 +214,15 @@ impl Ingest {
         let sum = |of: fn(&ChunkDigest) -> u64| {
             i64::try_from(digests.iter().map(of).sum::<u64>()).unwrap_or(i64::MAX)
         };
+        let mut ignored = Ignored::default();
+        digests.iter().for_each(|digest| ignored.extend(&digest.ignored));
         let publication = Publication {
             rows: sum(|digest| digest.rows),
             dead_letters: sum(|digest| digest.dead_letters),
             lake_version,
             newest_event_at: digests.iter().filter_map(|digest| digest.newest_event_at).max(),
             naive_timestamps: digests.iter().any(|digest| digest.naive_timestamps),
+            ignored: ignored.into_counts(),
         };
         self.catalog.publish_upload(tx, upload.id, &publication).await?;
         let edge = Edge {
@@ -274,11 +287,24 @@ impl Ingest {
     }
 }
 
-/// The column of the file for each column of the source; none where the file has no such column.
-fn in_file(upload: &Upload) -> Vec<Option<String>> {
-    let naming = Naming::of(&upload.definition, |name| upload.header.iter().any(|column| column == name));
-    let there = |(_, in_file, _)| upload.header.iter().find(|column| *column == in_file).cloned();
-    naming.columns().map(there).collect()
+/// Rows of a Parquet file are read in place.
+fn parquet_rows(path: PathBuf, upload: &Upload, plan: &ChunkPlan) -> (ChunkInput, Vec<DeadRow>, Ignored) {
+    let (source, header) = (&upload.definition, &upload.header);
+    let naming = Naming::of_header(source, header);
+    let there =
+        |in_file: Option<&str>| header.iter().find(|column| Some(column.as_str()) == in_file).cloned();
+    let extra = naming.extra(header);
+    let mut ignored = Ignored::default();
+    if source.extra == Extra::Ignore {
+        extra.iter().for_each(|name| ignored.add(name, plan.end - plan.start));
+    }
+    let input = ChunkInput::Parquet {
+        path,
+        rows: plan.start..plan.end,
+        columns: naming.names().map(there).collect(),
+        extra: extra.into_iter().map(str::to_owned).collect(),
+    };
+    (input, Vec::new(), ignored)
 }
 
 fn split_chunk(path: &Path, upload: &Upload, plan: &ChunkPlan) -> Result<split::Split, Error> {

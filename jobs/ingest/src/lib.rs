@@ -10,6 +10,7 @@
 mod accept;
 mod columns;
 mod error;
+mod extra;
 mod intake;
 pub mod jobs;
 mod limits;

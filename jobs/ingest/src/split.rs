@@ -14,12 +14,15 @@ use serde_json::Value as Json;
 use tidemill_catalog::{ChunkPlan, Format};
 use tidemill_offline::upload::DeadRow;
 use tidemill_rows::text::{
-    self, csv_fields,
+    self, Cell, csv_fields,
     frame::{self, frames},
 };
-use tidemill_spec::Source;
+use tidemill_spec::{Extra, Source};
 
-use crate::columns::Naming;
+use crate::{
+    columns::Naming,
+    extra::{Ignored, kept},
+};
 
 /// A chunk of text, split.
 #[derive(Debug)]
@@ -28,6 +31,8 @@ pub(crate) struct Split {
     pub(crate) rows: RecordBatch,
     /// Rows that can't be split.
     pub(crate) dead: Vec<DeadRow>,
+    /// What the rows had beyond the source's columns, where that is ignored.
+    pub(crate) ignored: Ignored,
 }
 
 /// Splits whole rows: `bytes` is what `plan` says of a file with these columns.
@@ -39,20 +44,17 @@ pub(crate) fn split(
     source: &Source,
 ) -> Result<Split, ArrowError> {
     let mut columns = Columns::new(source);
-    let mut dead = Vec::new();
+    let (mut dead, mut ignored) = (Vec::new(), Ignored::default());
     let framing = if format == Format::Csv { frame::csv } else { frame::line };
-    // Where each column of the source stands in the file's header.
-    let naming = Naming::of(source, |name| header.iter().any(|column| column == name));
-    let places: Vec<Option<usize>> =
-        naming.columns().map(|(_, in_file, _)| header.iter().position(|column| column == in_file)).collect();
+    let header = Header::new(source, header);
     let (mut row, mut line) = (signed(plan.rows_before), signed(plan.lines_before) + 1);
     for (at, frame) in frames(bytes, framing) {
         let content = &bytes[at..at + frame.content];
         if !content.is_empty() {
             let cells = match (frame.broken, format) {
                 (Some(why), _) => Err(Unsplit { column: None, reason: why.to_owned() }),
-                (None, Format::Csv) => csv_cells(content, header.len(), &places),
-                (None, _) => json_cells(content, source),
+                (None, Format::Csv) => csv_cells(content, &header, source),
+                (None, _) => json_cells(content, source, &mut ignored),
             };
             match cells {
                 Ok(cells) => columns.push(row, line, &cells),
@@ -68,7 +70,33 @@ pub(crate) fn split(
         }
         line += signed(frame.lines);
     }
-    Ok(Split { rows: columns.finish(source)?, dead })
+    let rows = columns.finish(source)?;
+    if source.extra == Extra::Ignore {
+        header.extra.iter().for_each(|(_, name)| ignored.add(name, rows.num_rows() as u64));
+    }
+    Ok(Split { rows, dead, ignored })
+}
+
+/// Where things stand in the rows of a CSV.
+struct Header<'h> {
+    width: usize,
+    /// Each column of the source, where the file has it.
+    places: Vec<Option<usize>>,
+    /// What is no column's.
+    extra: Vec<(usize, &'h str)>,
+}
+
+impl<'h> Header<'h> {
+    fn new(source: &Source, header: &'h [String]) -> Self {
+        let naming = Naming::of_header(source, header);
+        let place = |name: &str| header.iter().position(|column| column == name);
+        let extra = naming.extra(header).into_iter();
+        Self {
+            width: header.len(),
+            places: naming.names().map(|in_file| place(in_file?)).collect(),
+            extra: extra.filter_map(|name| Some((place(name)?, name))).collect(),
+        }
+    }
 }
 
 /// Why a row can't be split.
@@ -80,28 +108,56 @@ struct Unsplit {
 type Cells<'a> = Vec<Option<Cow<'a, str>>>;
 
 /// Cells in the source's order. Nothing between two commas is null; quoted nothing is empty text.
-fn csv_cells<'a>(row: &'a [u8], width: usize, places: &[Option<usize>]) -> Result<Cells<'a>, Unsplit> {
+fn csv_cells<'a>(row: &'a [u8], header: &Header<'_>, source: &Source) -> Result<Cells<'a>, Unsplit> {
     let unsplit = |reason: String| Unsplit { column: None, reason };
     let text = std::str::from_utf8(row).map_err(|_| unsplit("is not UTF-8".to_owned()))?;
     let fields = csv_fields(text);
-    if fields.len() != width {
-        return Err(unsplit(format!("has {} fields, the header has {width}", fields.len())));
+    if fields.len() != header.width {
+        return Err(unsplit(format!("has {} fields, the header has {}", fields.len(), header.width)));
     }
-    Ok(places.iter().map(|place| place.and_then(|place| fields[place].clone())).collect())
+    let mut cells: Cells<'_> =
+        header.places.iter().map(|place| place.and_then(|place| fields[place].clone())).collect();
+    keep(&mut cells, source, || {
+        header.extra.iter().map(|(place, name)| {
+            let cell = fields[*place].as_ref().map(|text| Cell { text: text.to_string(), quoted: true });
+            (*name, cell)
+        })
+    });
+    Ok(cells)
 }
 
 /// Cells in the source's order. A key that isn't there is null.
-fn json_cells<'a>(row: &[u8], source: &Source) -> Result<Cells<'a>, Unsplit> {
+fn json_cells<'a>(row: &[u8], source: &Source, ignored: &mut Ignored) -> Result<Cells<'a>, Unsplit> {
     let unsplit = |reason: String| Unsplit { column: None, reason };
-    let mut cells = text::json_fields(row).map_err(|why| unsplit(format!("is not a JSON object: {why}")))?;
-    let naming = Naming::of(source, |name| cells.contains_key(name));
-    let mut cell = |in_file| cells.swap_remove(in_file).flatten().map(|cell| Cow::Owned(cell.text));
-    let row = naming.columns().map(|(_, in_file, _)| cell(in_file)).collect();
-    if let Some(name) = cells.keys().filter(|name| !naming.own(name)).min() {
-        let reason = format!("`{name}` is no column of source `{}`", source.name);
-        return Err(Unsplit { column: Some(name.clone()), reason });
+    let mut fields = text::json_fields(row).map_err(|why| unsplit(format!("is not a JSON object: {why}")))?;
+    let naming = Naming::of(source, |name| fields.contains_key(name));
+    let mut cell = |in_file| fields.swap_remove(in_file?)?.map(|cell| Cow::Owned(cell.text));
+    let mut cells: Cells<'_> = naming.names().map(&mut cell).collect();
+    let extra = || fields.iter().filter(|(name, _)| !naming.own(name));
+    match source.extra {
+        Extra::Ignore => extra().for_each(|(name, _)| ignored.add(name, 1)),
+        Extra::Keep => keep(&mut cells, source, || extra().map(|(name, cell)| (name.as_str(), cell.clone()))),
+        Extra::Reject => {
+            if let Some(name) = extra().map(|(name, _)| name).min() {
+                let reason = format!("`{name}` is no column of source `{}`", source.name);
+                return Err(Unsplit { column: Some(name.clone()), reason });
+            }
+        }
     }
-    Ok(row)
+    Ok(cells)
+}
+
+/// Puts what a row has beyond the source's columns into the column that keeps it, where there is one and it is not an
+/// exported row's.
+fn keep<'n, E: Iterator<Item = (&'n str, Option<Cell>)>>(
+    cells: &mut Cells<'_>,
+    source: &Source,
+    extra: impl FnOnce() -> E,
+) {
+    let place = source.kept().and_then(|kept| source.columns.get_index_of(kept));
+    if let Some(cell) = place.and_then(|place| cells.get_mut(place)).filter(|cell| cell.is_none()) {
+        *cell = kept(extra()).map(Cow::Owned);
+    }
 }
 
 /// Cells of a row that was split before, by declared names.
@@ -120,11 +176,11 @@ pub(crate) fn revive<'a>(
     source: &Source,
 ) -> Result<Split, ArrowError> {
     let mut columns = Columns::new(source);
-    let mut still = Vec::new();
+    let (mut still, mut ignored) = (Vec::new(), Ignored::default());
     for letter in dead {
         let cells = match (serde_json::from_str(&letter.raw), format) {
             (Ok(Json::Object(_)), _) => declared_cells(&letter.raw, source),
-            (Ok(Json::String(line)), Format::Jsonl) => json_cells(line.as_bytes(), source),
+            (Ok(Json::String(line)), Format::Jsonl) => json_cells(line.as_bytes(), source, &mut ignored),
             _ => Err(Unsplit { column: letter.column.clone(), reason: letter.reason.clone() }),
         };
         match cells {
@@ -132,7 +188,7 @@ pub(crate) fn revive<'a>(
             Err(Unsplit { column, reason }) => still.push(DeadRow { column, reason, ..letter.clone() }),
         }
     }
-    Ok(Split { rows: columns.finish(source)?, dead: still })
+    Ok(Split { rows: columns.finish(source)?, dead: still, ignored })
 }
 
 struct Columns {
@@ -187,6 +243,12 @@ mod tests {
             reason: "`late` is no column of source `s`".to_owned(),
             raw: Json::from(r#"{"late": 7, "at": "2013-06-01"}"#).to_string(),
         };
+        let mut without = source.clone();
+        without.columns.swap_remove("late");
+        for (extra, rows) in [(Extra::Reject, 0), (Extra::Ignore, 1)] {
+            let source = Source { extra, ..without.clone() };
+            assert_eq!(revive(Format::Jsonl, [&letter].into_iter(), &source).unwrap().rows.num_rows(), rows);
+        }
         let again = revive(Format::Jsonl, [&letter].into_iter(), &source).unwrap();
         assert_eq!((again.rows.num_rows(), again.dead), (1, vec![]));
         // In a CSV the same text was a row that had too few fields.

@@ -48,6 +48,8 @@ pub enum ChunkInput {
         rows: Range<u64>,
         /// The file's column for each of the source's, in its order; those without one are null.
         columns: Vec<Option<String>>,
+        /// What it has beyond them.
+        extra: Vec<String>,
     },
 }
 
@@ -329,17 +331,41 @@ fn input_sql(input: &ChunkInput, source: &Source, types: &HashMap<String, String
                 names.map(|(place, name)| format!(", c{place} AS {}", quoted(name))).collect();
             format!("SELECT _row, _line{columns} FROM {}", text_table(source))
         }
-        ChunkInput::Parquet { columns, .. } => {
+        ChunkInput::Parquet { columns, extra, .. } => {
             let mut sql = "SELECT file_row_number AS _row, NULL::BIGINT AS _line".to_owned();
             for (name, in_file) in source.columns.keys().zip(columns) {
                 let found = in_file.as_ref().and_then(|in_file| Some((in_file, types.get(in_file)?)));
-                let value =
-                    found.map_or("NULL::VARCHAR".to_owned(), |(in_file, ty)| as_text(&quoted(in_file), ty));
+                let value = match found {
+                    Some((in_file, ty)) => as_text(&quoted(in_file), ty),
+                    None if source.kept() == Some(name) => extra_sql(extra, types),
+                    None => "NULL::VARCHAR".to_owned(),
+                };
                 let _ = write!(sql, ",\n        {value} AS {}", quoted(name));
             }
             sql + "\n    FROM read_parquet(?, file_row_number = true)\n    WHERE file_row_number >= ? AND file_row_number < ?"
         }
     }
+}
+
+/// What a row has beyond the declared columns, as the text of a JSON object in the order of names; null where it has
+/// nothing.
+fn extra_sql(extra: &[String], types: &HashMap<String, String>) -> String {
+    let entries = extra.iter().map(|name| {
+        let column = quoted(name);
+        let there = match types.get(name).map(String::as_str) {
+            // JSON has no other floats.
+            Some("FLOAT" | "DOUBLE") => format!("coalesce(isfinite({column}), false)"),
+            _ => format!("{column} IS NOT NULL"),
+        };
+        format!("{{'name': {}, 'value': CASE WHEN {there} THEN to_json({column}) END}}", sql::text(name))
+    });
+    let entries = entries.collect::<Vec<_>>().join(", ");
+    if entries.is_empty() {
+        return "NULL::VARCHAR".to_owned();
+    }
+    format!(
+        "nullif(CAST(to_json(map_from_entries(list_filter([{entries}], lambda of: of.value IS NOT NULL))) AS VARCHAR), '{{}}')"
+    )
 }
 
 /// What is wrong with a column of a row, as text; null: nothing.

@@ -26,7 +26,7 @@ pub use folder::wrong_path;
 pub use load::{LoadOptions, Loaded, PROJECT_FILE, load, load_files, load_with};
 
 pub use object::{
-    Aggregate, Check, Clock, Column, Entity, Every, Feature, FeatureView, Freshness, Hydration,
+    Aggregate, Check, Clock, Column, Entity, Every, Extra, Feature, FeatureView, Freshness, Hydration,
     HydrationRead, Input, KeyOrigin, Label, Meta, Model, Monitor, MonitorTarget, Notifier, OnlineFeatures,
     OutputType, Pipeline, PipelineSchedule, Plan, Project, Reference, Rule, Source, Step, ViewInput,
     ViewKind, probability_column, scored,

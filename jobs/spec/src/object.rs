@@ -19,7 +19,7 @@ pub use monitor::{Check, Every, Monitor, MonitorTarget, Notifier, Reference};
 pub use output::{OutputType, probability_column, scored};
 pub use pipeline::{Pipeline, PipelineSchedule, Step};
 pub use plan::Plan;
-pub use source::{Column, Entity, Source};
+pub use source::{Column, Entity, Extra, Source};
 pub use view::{Aggregate, Feature, FeatureView, Freshness, OnlineFeatures, Rule, ViewInput, ViewKind};
 
 /// What every object may carry.

@@ -5,5 +5,6 @@ SET published_at = coalesce(published_at, clock_timestamp()),
     dead_letters = $3,
     lake_version = $4,
     newest_event_at = $5,
-    naive_timestamps = $6
+    naive_timestamps = $6,
+    ignored = $7
 WHERE id = $1

@@ -8,7 +8,7 @@ use tidemill_core::{JobError, Kind};
 use tidemill_runtime::{Context, Job, Outcome};
 use tidemill_spec::args::{INGEST_PUBLISH, IngestPublish};
 
-use crate::Ingest;
+use crate::{Ingest, extra::told};
 
 /// The job.
 #[derive(Debug)]
@@ -34,12 +34,14 @@ impl Job for PublishJob {
         let mut tx = cx.begin().await?;
         let published = self.ingest.publish(&mut tx, &upload, &digests, cx.run()).await?;
         cx.log(format!("{} rows, {} dead letters", published.rows, published.dead_letters));
+        told(&published.ignored).into_iter().for_each(|ignored| cx.log(ignored));
         let outputs = json!({
             "upload": upload.id,
             "rows": published.rows,
             "dead_letters": published.dead_letters,
             "lake_version": published.lake_version,
             "naive_timestamps": published.naive_timestamps,
+            "ignored": published.ignored,
         });
         cx.commit(tx, outputs).await
     }

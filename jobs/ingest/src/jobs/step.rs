@@ -12,7 +12,7 @@ use tidemill_offline::upload::files_of;
 use tidemill_runtime::{Context, Job, Outcome};
 use tidemill_spec::steps::{self, INGEST};
 
-use crate::{Error, FileClaim, Ingest, Start, staging::hash_file};
+use crate::{Error, FileClaim, Ingest, Start, extra::told, staging::hash_file};
 
 /// The job.
 #[derive(Debug)]
@@ -80,6 +80,7 @@ impl Job for StepJob {
             cx.commit_checkpoint(tx, Progress { uploads: uploads.clone(), done: place + 1 }).await?;
             let (name, rows, dead) = (upload.file_name, published.rows, published.dead_letters);
             cx.log(format!("{name}: {rows} rows, {dead} dead letters"));
+            told(&published.ignored).into_iter().for_each(|ignored| cx.log(format!("{name}: {ignored}")));
         }
         let (mut rows, mut dead_letters) = (0, 0);
         for id in &uploads {

@@ -55,6 +55,7 @@ async fn good_rows_are_in_the_lake_and_bad_ones_are_told_with_place_and_reason()
     insta::assert_snapshot!(world.digest().await);
     let upload = world.catalog.upload(accepted.upload).await.unwrap().unwrap();
     assert_eq!((upload.rows, upload.dead_letters, upload.naive_timestamps), (4, 4, false));
+    assert!(upload.ignored.is_empty());
     assert_eq!(rows[3]["seq"].as_i64().unwrap(), (upload.ordinal << 40) + 7);
     assert_eq!(upload.newest_event_at, Some("2013-01-01T10:00:00Z".parse().unwrap()));
     let dead = world.ingest.dead_letters("weather", 100).await.unwrap();
@@ -89,6 +90,65 @@ async fn three_formats_give_the_same_rows() {
     worlds[0][2]["origin"] = "E\"WR,\nnorth".into();
     assert_eq!(worlds[0], worlds[1]);
     assert_eq!(worlds[1], worlds[2]);
+}
+
+#[tokio::test]
+async fn what_is_not_declared_is_ignored_and_counted_kept_or_refused_in_every_format() {
+    let csv = "Elev,origin,observed_at,at \"sea\"\n3,JFK,2013-01-01,a\n,LGA,2013-01-01,b\n,EWR,2013-01-01,\n";
+    let csv = csv.replace("at \"sea\"", "\"at \"\"sea\"\"\"");
+    let jsonl = r#"{"Elev":"3","origin":"JFK","observed_at":"2013-01-01","at \"sea\"":"a"}
+{"origin":"LGA","observed_at":"2013-01-01","at \"sea\"":"b"}
+{"origin":"EWR","observed_at":"2013-01-01","Elev":null}
+"#;
+    let parquet = |world: &World| {
+        let path = world.file("extra.parquet", "");
+        let sql = format!(
+            "COPY (SELECT * FROM (VALUES ('3', 'JFK', DATE '2013-01-01', 'a'), (NULL, 'LGA', DATE '2013-01-01', 'b'),
+                (NULL, 'EWR', DATE '2013-01-01', NULL)) AS rows (Elev, origin, observed_at, \"at \"\"sea\"\"\"))
+             TO '{}' (FORMAT parquet)",
+            path.display()
+        );
+        duckdb::Connection::open_in_memory().unwrap().execute_batch(&sql).unwrap();
+        std::fs::read(path).unwrap()
+    };
+    for format in ["csv", "jsonl", "parquet"] {
+        let bytes = |world: &World| match format {
+            "csv" => csv.clone().into_bytes(),
+            "jsonl" => jsonl.as_bytes().to_vec(),
+            _ => parquet(world),
+        };
+        let name = format!("extra.{format}");
+        let world = World::with_chunks_of(2).await;
+        let accepted = world.upload(&name, bytes(&world)).await.unwrap();
+        world.settle().await;
+        let upload = world.catalog.upload(accepted.upload).await.unwrap().unwrap();
+        // Nothing of JSON is not there, nothing of a table is a null in a column that is there.
+        let rows = if format == "jsonl" { [2, 2] } else { [3, 3] };
+        let ignored =
+            [("Elev", rows[0]), ("at \"sea\"", rows[1])].map(|(name, rows)| (name.to_owned(), rows));
+        assert_eq!((upload.rows, upload.dead_letters, upload.ignored), (3, 0, ignored.into()), "{format}");
+
+        let world = World::with_chunks_of(2).await;
+        world.apply(&PROJECT.replace("event_time:", "extra: keep\nevent_time:")).await;
+        let accepted = world.upload(&name, bytes(&world)).await.unwrap();
+        world.settle().await;
+        let kept: Vec<_> = world
+            .rows(Table::source("weather"))
+            .await
+            .into_iter()
+            .map(|mut row| row.remove("extra"))
+            .collect();
+        let expected = [Some(r#"{"Elev":"3","at \"sea\"":"a"}"#), Some(r#"{"at \"sea\"":"b"}"#), None];
+        let expected = expected.map(|text| text.map_or(serde_json::Value::Null, serde_json::Value::from));
+        assert_eq!(kept, expected.map(Some), "{format}");
+        assert!(world.catalog.upload(accepted.upload).await.unwrap().unwrap().ignored.is_empty());
+
+        let world = World::with_chunks_of(2).await;
+        world.apply(&PROJECT.replace("event_time:", "extra: reject\nevent_time:")).await;
+        let refused = world.upload(&name, bytes(&world)).await.unwrap_err();
+        assert!(refused.to_string().contains("column `Elev` is unknown"), "{refused}");
+        assert!(world.catalog.uploads(None, 10).await.unwrap().is_empty());
+    }
 }
 
 #[tokio::test]

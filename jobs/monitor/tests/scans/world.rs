@@ -203,13 +203,7 @@ impl World {
 
     /// The file's rows are in the lake.
     pub(crate) async fn publish(&self, upload: UploadId) {
-        let publication = Publication {
-            rows: 0,
-            dead_letters: 0,
-            lake_version: None,
-            newest_event_at: None,
-            naive_timestamps: false,
-        };
+        let publication = Publication::default();
         let mut tx = self.store().begin().await.unwrap();
         self.deps.catalog.publish_upload(&mut tx, upload, &publication).await.unwrap();
         tx.commit().await.unwrap();

@@ -9,7 +9,7 @@ use tidemill_core::Time;
 use tidemill_offline::{CommitRange, Lake, LakeOptions, Staged, Stamp, Table, Version, View};
 use tidemill_rows::{Row, batch_of, source_schema};
 use tidemill_spec::{
-    Column, Entity, Feature, FeatureView, Meta, OnlineFeatures, Rule, Source, Type, Value, ViewInput,
+    Column, Entity, Extra, Feature, FeatureView, Meta, OnlineFeatures, Rule, Source, Type, Value, ViewInput,
 };
 use tidemill_testkit::postgres::{Database, database};
 
@@ -136,6 +136,7 @@ pub(crate) fn source(name: &str, columns: &[(&str, Type)], unique: &[&str]) -> S
         created_time: None,
         deleted: None,
         unique: unique.iter().map(|name| (*name).to_owned()).collect(),
+        extra: Extra::Ignore,
     }
 }
 

@@ -63,6 +63,29 @@ impl Column {
     }
 }
 
+/// What becomes of columns, or keys of JSON, that files have beyond the declared ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Extra {
+    /// They are left out, and counted by name.
+    #[default]
+    Ignore,
+    /// They are kept as JSON in a column of their own, [`Extra::COLUMN`].
+    Keep,
+    /// A file with such columns is refused, a line of JSON is a dead letter.
+    Reject,
+}
+
+impl Extra {
+    /// The column that holds what is kept.
+    pub const COLUMN: &str = "extra";
+
+    /// Whether it is what holds where nothing is declared.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// Rows that come in, by file or stream.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Source {
@@ -70,7 +93,7 @@ pub struct Source {
     pub name: String,
     /// Description, owner, tags.
     pub meta: Meta,
-    /// Its columns, in declared order.
+    /// Its columns, in declared order; with [`Extra::Keep`], the last one is that of what is kept.
     pub columns: IndexMap<String, Column>,
     /// Timestamp column: when it happened.
     pub event_time: String,
@@ -85,4 +108,14 @@ pub struct Source {
     /// Columns of which windows and labels count the newest row each; empty: every row counts.
     #[serde(default)]
     pub unique: Vec<String>,
+    /// What becomes of what isn't declared.
+    #[serde(default, skip_serializing_if = "Extra::is_default")]
+    pub extra: Extra,
+}
+
+impl Source {
+    /// The column of what isn't declared, where that is kept.
+    pub fn kept(&self) -> Option<&'static str> {
+        (self.extra == Extra::Keep).then_some(Extra::COLUMN)
+    }
 }

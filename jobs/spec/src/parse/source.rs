@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use tidemill_core::DataClock;
 
 use crate::{
-    Clock, Column, Entity, Meta, Project, Source, Type,
+    Clock, Column, Entity, Extra, Meta, Project, Source, Type,
     check::names::{OF_TABLES, taken},
     yaml::{
         Data,
@@ -61,7 +61,9 @@ pub(super) fn entity(fields: &mut Fields<'_>, name: String, meta: Meta) -> Optio
 pub(super) fn source(fields: &mut Fields<'_>, name: String, meta: Meta) -> Source {
     fields.later("stream");
     fields.later("retention");
-    let columns = fields.need("columns").map(|at| columns(&at, &name)).unwrap_or_default();
+    let columns = fields.need("columns");
+    let extra = fields.get("extra").and_then(|at| extra(&at)).unwrap_or_default();
+    let columns = columns.map(|at| declared(&at, &name, extra)).unwrap_or_default();
     let event_time = fields.need("event_time").and_then(|at| at.name());
     let available_time = fields.get("available_time").map_or(event_time.clone(), |at| at.name());
     let created_time = fields.get("created_time").and_then(|at| at.name());
@@ -76,10 +78,18 @@ pub(super) fn source(fields: &mut Fields<'_>, name: String, meta: Meta) -> Sourc
         created_time,
         deleted,
         unique,
+        extra,
     }
 }
 
-fn columns(at: &At<'_>, source: &str) -> IndexMap<String, Column> {
+fn extra(at: &At<'_>) -> Option<Extra> {
+    let words = ["ignore", "keep", "reject"];
+    let choices = words.into_iter().zip([Extra::Ignore, Extra::Keep, Extra::Reject]);
+    let choice = at.choice(&words)?;
+    choices.into_iter().find_map(|(word, extra)| (word == choice).then_some(extra))
+}
+
+fn declared(at: &At<'_>, source: &str, extra: Extra) -> IndexMap<String, Column> {
     let mut columns = IndexMap::new();
     for (name, at) in at.entries().unwrap_or_default() {
         // Files may call a column as they like; only its name here is a name.
@@ -91,8 +101,10 @@ fn columns(at: &At<'_>, source: &str) -> IndexMap<String, Column> {
             at.key_error(209, format!("`{name}` is not a name"), "").help(remedy(&name_like(&name)));
             continue;
         }
-        if OF_TABLES.contains(&name.as_str()) {
-            let message = format!("column `{name}` would clash with a column of Tidemill's own");
+        let kept = extra == Extra::Keep && name == Extra::COLUMN;
+        if OF_TABLES.contains(&name.as_str()) || kept {
+            let why = if kept { ", which `extra: keep` adds" } else { "" };
+            let message = format!("column `{name}` would clash with a column of Tidemill's own{why}");
             at.key_error(209, message, "").help(remedy(&format!("{source}_{name}")));
         }
         if let Some(column) = column(&at, &name) {
@@ -100,6 +112,10 @@ fn columns(at: &At<'_>, source: &str) -> IndexMap<String, Column> {
         }
     }
     names_differ_in_files(at, &columns);
+    if extra == Extra::Keep {
+        let kept = Column { nullable: true, ..Column::of(Type::String) };
+        columns.entry(Extra::COLUMN.to_owned()).or_insert(kept);
+    }
     columns
 }
 

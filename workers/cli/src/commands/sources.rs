@@ -145,8 +145,19 @@ async fn upload(session: &Session, sending: &Sending<'_>, file: &Path) -> Result
         if upload["naive_timestamps"] == true {
             session.say("note: times without an offset were taken for UTC");
         }
+        ignored(&upload["ignored"], source).into_iter().for_each(|note| session.say(note));
     }
     Ok(shown)
+}
+
+/// What a file has beyond what its source declares.
+fn ignored(names: &Value, source: &str) -> Option<String> {
+    let names = names.as_object().filter(|names| !names.is_empty())?;
+    let told: Vec<_> = names.iter().map(|(name, rows)| format!("`{name}` in {} rows", count(rows))).collect();
+    Some(format!(
+        "note: not declared and ignored: {}; declare them, or say what becomes of them with `extra:` of source `{source}`",
+        told.join(", ")
+    ))
 }
 
 /// Sends what the gateway doesn't have of a file.
@@ -238,6 +249,19 @@ fn refused(status: &tonic::Status, gateway: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_ignored_is_said_by_name() {
+        let note = ignored(&json!({ "Discount": 1_200, "Fare": 3 }), "trips");
+        assert_eq!(
+            note.as_deref(),
+            Some(
+                "note: not declared and ignored: `Discount` in 1,200 rows, `Fare` in 3 rows; declare them, or say what \
+                 becomes of them with `extra:` of source `trips`"
+            )
+        );
+        assert_eq!(ignored(&json!({}), "trips"), None);
+    }
 
     #[test]
     fn what_the_gateway_says_is_shown_like_every_other_failure() {
