@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use serde_json::json;
+use tempfile::NamedTempFile;
 use tidemill_catalog::{ChunkPlan, Format, NewUpload};
 use tidemill_core::{AttemptPolicy, RunId, UploadId};
 use tidemill_spec::{
@@ -14,7 +15,12 @@ use tidemill_spec::{
 };
 use tidemill_store::{NewRun, NewStep, Trigger};
 
-use crate::{Error, Ingest, Limits, columns::nearest, plan::plan};
+use crate::{
+    Error, Ingest, Limits,
+    columns::nearest,
+    plain::{place, plain},
+    plan::plan,
+};
 
 /// A file as its sender announces it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,10 +90,14 @@ impl Ingest {
             return Ok(before);
         }
         let (path, limits, declared) = (file.to_path_buf(), *self.limits(), source.clone());
-        let plan = tokio::task::spawn_blocking(move || plan(&path, format, &declared, &limits))
-            .await
-            .map_err(std::io::Error::other)??;
-        self.blobs().put_file_at(&place(&claim.sha256), file).await?;
+        let read = move || {
+            let plain = plain(&path, format, &declared, &limits)?;
+            let plan = plan(plain.as_ref().map_or(&path, NamedTempFile::path), format, &declared, &limits)?;
+            Ok::<_, Error>((plain, plan))
+        };
+        let (plain, plan) = tokio::task::spawn_blocking(read).await.map_err(std::io::Error::other)??;
+        let plain = plain.as_ref().map_or(file, NamedTempFile::path);
+        self.blobs().put_file_at(&place(&claim.sha256, format, &source), plain).await?;
         let upload = NewUpload {
             source,
             sha256: claim.sha256.clone(),
@@ -120,11 +130,6 @@ impl Ingest {
         store.wake().await;
         Ok(Some(Accepted { upload: id, run, duplicate: false }))
     }
-}
-
-/// Where a file lies on the object store.
-pub(crate) fn place(sha256: &str) -> String {
-    format!("uploads/{sha256}")
 }
 
 fn check_limits(claim: &FileClaim, limits: &Limits) -> Result<(), Error> {

@@ -22,7 +22,7 @@ use tidemill_offline::{
 use tidemill_spec::Extra;
 use tidemill_store::Tx;
 
-use crate::{Error, Limits, accept::place, columns::Naming, extra::Ignored, split};
+use crate::{Error, Limits, columns::Naming, extra::Ignored, plain::place, split};
 
 /// What ingest needs. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -111,15 +111,15 @@ impl Ingest {
         number: u32,
         plan: ChunkPlan,
     ) -> Result<ChunkDigest, Error> {
-        let path = self.blobs.fetch(&place(&upload.sha256)).await?;
+        let path = self.blobs.fetch(&place(&upload.sha256, upload.format, &upload.definition)).await?;
         let (input, mut dead, ignored) = if upload.format == Format::Parquet {
             parquet_rows(path, upload, &plan)
         } else {
-            let upload = upload.clone();
+            let (upload, format) = (upload.clone(), upload.format);
             let split = tokio::task::spawn_blocking(move || split_chunk(&path, &upload, &plan))
                 .await
                 .map_err(std::io::Error::other)??;
-            (ChunkInput::Text(split.rows), split.dead, split.ignored)
+            (text_rows(format, split.rows), split.dead, split.ignored)
         };
         let digest = self.digest(input, upload).await?;
         dead.extend(digest.dead);
@@ -285,6 +285,11 @@ impl Ingest {
         };
         rows.into_iter().map(of_upload).collect()
     }
+}
+
+/// Rows that were split, to be read as their format writes values.
+pub(crate) fn text_rows(format: Format, rows: RecordBatch) -> ChunkInput {
+    if format == Format::Csv { ChunkInput::Csv(rows) } else { ChunkInput::Json(rows) }
 }
 
 /// Rows of a Parquet file are read in place.

@@ -10,13 +10,14 @@ use tidemill_catalog::{ChunkPlan, Format};
 use tidemill_offline::upload::parquet_outline;
 use tidemill_rows::text::{
     csv_fields,
-    frame::{self, Frame, Framing},
+    frame::{Dialect, Frame, Framing},
 };
 use tidemill_spec::Source;
 
 use crate::{
     Error, Limits,
     columns::{check_first_object, check_header},
+    plain::encoding,
 };
 
 /// A file, as planned.
@@ -28,7 +29,12 @@ pub(crate) struct Plan {
     pub(crate) chunks: Vec<ChunkPlan>,
 }
 
-/// Plans the chunks of a file and checks its columns against the source's.
+/// What the rows of a text file are.
+pub(crate) fn framing(format: Format, source: &Source) -> Framing {
+    if format == Format::Csv { Framing::Csv(Dialect::from(&source.csv)) } else { Framing::Lines }
+}
+
+/// Plans the chunks of a plain file and checks its columns against the source's.
 ///
 /// # Errors
 /// When the file isn't of its format, or its columns aren't the source's.
@@ -69,7 +75,7 @@ fn plan_parquet(path: &Path, source: &Source, limits: &Limits) -> Result<Plan, E
 
 fn plan_text(path: &Path, format: Format, source: &Source, limits: &Limits) -> Result<Plan, Error> {
     let csv = format == Format::Csv;
-    let mut frames = FileFrames::open(path, if csv { frame::csv } else { frame::line })?;
+    let mut frames = FileFrames::open(path, framing(format, source))?;
     let mut header = Vec::new();
     let mut chunks = Vec::new();
     let mut open: Option<ChunkPlan> = None;
@@ -84,7 +90,7 @@ fn plan_text(path: &Path, format: Format, source: &Source, limits: &Limits) -> R
             }
             first = false;
             if csv {
-                header = csv_header(content, frame)?;
+                header = csv_header(content, frame, source)?;
                 check_header(&header, source)?;
                 lines += frame.lines;
                 continue;
@@ -110,15 +116,17 @@ fn plan_text(path: &Path, format: Format, source: &Source, limits: &Limits) -> R
     Ok(Plan { header, chunks })
 }
 
-fn csv_header(content: &[u8], frame: Frame) -> Result<Vec<String>, Error> {
+fn csv_header(content: &[u8], frame: Frame, source: &Source) -> Result<Vec<String>, Error> {
     let unreadable =
         |reason: &str| Error::Unreadable { format: Format::Csv, reason: format!("its header {reason}") };
     if let Some(why) = frame.broken {
         return Err(unreadable(&format!("can't be split: {why}")));
     }
-    let text = std::str::from_utf8(content).map_err(|_| unreadable("is not UTF-8"))?;
+    let encoding = encoding(Format::Csv, source).as_str().to_uppercase();
+    let text = std::str::from_utf8(content).map_err(|_| unreadable(&format!("is not {encoding}")))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    Ok(csv_fields(text).into_iter().map(|name| name.unwrap_or_default().trim().to_owned()).collect())
+    let fields = csv_fields(text, Dialect::from(&source.csv));
+    Ok(fields.into_iter().map(|name| name.unwrap_or_default().trim().to_owned()).collect())
 }
 
 /// Where a frame begins in the file, its content, its extent.
@@ -147,7 +155,7 @@ impl FileFrames {
 
     fn next(&mut self) -> Result<Option<FileFrame<'_>>, Error> {
         let frame = loop {
-            match (self.framing)(&self.window[self.at..], self.complete) {
+            match self.framing.first(&self.window[self.at..], self.complete) {
                 Some(frame) => break frame,
                 None if self.complete => return Ok(None),
                 None => self.fill()?,

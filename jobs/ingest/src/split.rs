@@ -15,13 +15,14 @@ use tidemill_catalog::{ChunkPlan, Format};
 use tidemill_offline::upload::DeadRow;
 use tidemill_rows::text::{
     self, Cell, csv_fields,
-    frame::{self, frames},
+    frame::{Dialect, frames},
 };
 use tidemill_spec::{Extra, Source};
 
 use crate::{
     columns::Naming,
     extra::{Ignored, kept},
+    plan::framing,
 };
 
 /// A chunk of text, split.
@@ -45,10 +46,9 @@ pub(crate) fn split(
 ) -> Result<Split, ArrowError> {
     let mut columns = Columns::new(source);
     let (mut dead, mut ignored) = (Vec::new(), Ignored::default());
-    let framing = if format == Format::Csv { frame::csv } else { frame::line };
     let header = Header::new(source, header);
     let (mut row, mut line) = (signed(plan.rows_before), signed(plan.lines_before) + 1);
-    for (at, frame) in frames(bytes, framing) {
+    for (at, frame) in frames(bytes, framing(format, source)) {
         let content = &bytes[at..at + frame.content];
         if !content.is_empty() {
             let cells = match (frame.broken, format) {
@@ -79,6 +79,7 @@ pub(crate) fn split(
 
 /// Where things stand in the rows of a CSV.
 struct Header<'h> {
+    dialect: Dialect,
     width: usize,
     /// Each column of the source, where the file has it.
     places: Vec<Option<usize>>,
@@ -92,6 +93,7 @@ impl<'h> Header<'h> {
         let place = |name: &str| header.iter().position(|column| column == name);
         let extra = naming.extra(header).into_iter();
         Self {
+            dialect: Dialect::from(&source.csv),
             width: header.len(),
             places: naming.names().map(|in_file| place(in_file?)).collect(),
             extra: extra.filter_map(|name| Some((place(name)?, name))).collect(),
@@ -107,11 +109,12 @@ struct Unsplit {
 
 type Cells<'a> = Vec<Option<Cow<'a, str>>>;
 
-/// Cells in the source's order. Nothing between two commas is null; quoted nothing is empty text.
+/// Cells in the source's order. Nothing between two delimiters is null; quoted nothing is empty text.
 fn csv_cells<'a>(row: &'a [u8], header: &Header<'_>, source: &Source) -> Result<Cells<'a>, Unsplit> {
     let unsplit = |reason: String| Unsplit { column: None, reason };
-    let text = std::str::from_utf8(row).map_err(|_| unsplit("is not UTF-8".to_owned()))?;
-    let fields = csv_fields(text);
+    let encoding = || source.csv.encoding.as_str().to_uppercase();
+    let text = std::str::from_utf8(row).map_err(|_| unsplit(format!("is not {}", encoding())))?;
+    let fields = csv_fields(text, header.dialect);
     if fields.len() != header.width {
         return Err(unsplit(format!("has {} fields, the header has {}", fields.len(), header.width)));
     }

@@ -4,6 +4,7 @@
 //! and turned into text first, so that the three formats can't disagree. Nothing is dropped: a row goes either to
 //! [`Digest::rows`] or, with its reason, to [`Digest::dead`].
 
+mod reading;
 pub(crate) mod text;
 
 use std::{
@@ -33,13 +34,16 @@ use crate::{
     error::words,
     sql::{self, fill, quoted},
 };
-use text::{as_text, infinite, naive, nan, no_text, text_of, typed};
+use reading::Reading;
+use text::{as_text, infinite, nan, no_text};
 
 /// What a chunk's rows are read from.
 #[derive(Clone, Debug)]
 pub enum ChunkInput {
-    /// Rows split from text: `_row` and `_line` (int64), then the source's columns (text), each present, in its order.
-    Text(RecordBatch),
+    /// Rows split from a CSV: `_row` and `_line` (int64), then the source's columns (text), each present, in its order.
+    Csv(RecordBatch),
+    /// Rows split from lines of JSON, likewise.
+    Json(RecordBatch),
     /// Rows of a Parquet file.
     Parquet {
         /// The local file.
@@ -107,7 +111,7 @@ pub fn digest(
 ) -> Result<Digest, duckdb::Error> {
     let statement = statement(&input, source, &types_of(connection, &input)?);
     let judged = match input {
-        ChunkInput::Text(batch) => {
+        ChunkInput::Csv(batch) | ChunkInput::Json(batch) => {
             let table = text_table(source);
             connection.execute_batch(&text_table_sql(source))?;
             connection.appender(&table)?.append_record_batch(batch)?;
@@ -278,16 +282,17 @@ fn types_of(connection: &Connection, input: &ChunkInput) -> Result<HashMap<Strin
 
 fn statement(input: &ChunkInput, source: &Source, types: &HashMap<String, String>) -> String {
     let columns = || source.columns.iter();
+    let csv = matches!(input, ChunkInput::Csv(_)).then_some(&source.csv);
     let list = |of: &dyn Fn(&str, &Column) -> String| {
         columns().map(|(name, column)| of(name, column)).collect::<Vec<_>>().join(",\n    ")
     };
     let timestamps = columns().filter(|(_, column)| column.ty == Type::Timestamp);
-    let naive = timestamps.map(|(name, _)| naive(&read(name), &quoted(name)));
+    let naive = timestamps.map(|(name, column)| Reading { column, csv }.naive(&read(name), &quoted(name)));
     let firsts =
         list(&|name, _| format!("CASE WHEN {} IS NOT NULL THEN {} END", fault(name), sql::text(name)));
     let texts = list(&|name, column| {
         let text = quoted(name);
-        format!("{text} AS {}, {} AS {}", raw(name), text_of(&text, column.ty), read(name))
+        format!("{text} AS {}, {} AS {}", raw(name), Reading { column, csv }.text(&text), read(name))
     });
     let deleted = source.deleted.as_deref().map(|name| format!("coalesce({}, false)", quoted(name)));
     fill(
@@ -297,7 +302,9 @@ fn statement(input: &ChunkInput, source: &Source, types: &HashMap<String, String
             ("texts", &texts),
             (
                 "typed",
-                &list(&|name, column| format!("{} AS {}", typed(&read(name), column.ty), quoted(name))),
+                &list(&|name, column| {
+                    format!("{} AS {}", Reading { column, csv }.value(&read(name)), quoted(name))
+                }),
             ),
             ("faults", &list(&|name, column| format!("{} AS {}", judged(name, column, source), fault(name)))),
             ("columns", &list(&|name, _| quoted(name))),
@@ -325,7 +332,7 @@ fn text_table_sql(source: &Source) -> String {
 /// Every column of the source as text, with its place in the file.
 fn input_sql(input: &ChunkInput, source: &Source, types: &HashMap<String, String>) -> String {
     match input {
-        ChunkInput::Text(_) => {
+        ChunkInput::Csv(_) | ChunkInput::Json(_) => {
             let names = source.columns.keys().enumerate();
             let columns: String =
                 names.map(|(place, name)| format!(", c{place} AS {}", quoted(name))).collect();
@@ -371,6 +378,7 @@ fn extra_sql(extra: &[String], types: &HashMap<String, String>) -> String {
 /// What is wrong with a column of a row, as text; null: nothing.
 fn judged(name: &str, column: &Column, source: &Source) -> String {
     let (text, value) = (read(name), quoted(name));
+    let written = format!("left(trim({}), 40)", raw(name));
     let words = |words: &str| sql::text(&format!("{} {words}", column.told(name)));
     let mut cases = Vec::new();
     if column.ty == Type::String {
@@ -380,17 +388,15 @@ fn judged(name: &str, column: &Column, source: &Source) -> String {
     let not_finite = words("is not a finite number: ");
     if matches!(column.ty, Type::Float | Type::Int) {
         // What is no number is missing, where something may be: tables that hold a null write ints as floats.
-        let missing = if column.nullable { "NULL".to_owned() } else { format!("{not_finite} || {text}") };
+        let missing = if column.nullable { "NULL".to_owned() } else { format!("{not_finite} || {written}") };
         cases.push(format!("WHEN {} THEN {missing}", nan(&text)));
     }
     if column.ty == Type::Float {
-        cases.push(format!("WHEN {} THEN {not_finite} || left({text}, 40)", infinite(&text)));
+        cases.push(format!("WHEN {} THEN {not_finite} || {written}", infinite(&text)));
     }
     if column.ty != Type::String {
         let reason = words(&format!("should be {}, but is `", column.ty));
-        cases.push(format!(
-            "WHEN {text} IS NOT NULL AND {value} IS NULL THEN {reason} || left({text}, 40) || '`'"
-        ));
+        cases.push(format!("WHEN {text} IS NOT NULL AND {value} IS NULL THEN {reason} || {written} || '`'"));
     }
     let times = [Some(&source.event_time), Some(&source.available_time), source.created_time.as_ref()];
     if !column.nullable || times.into_iter().flatten().any(|time| time == name) {
@@ -402,7 +408,7 @@ fn judged(name: &str, column: &Column, source: &Source) -> String {
         if let Some(bound) = bound {
             let limit = format!("CAST({} AS {})", sql::text(&bound.to_string()), column.ty.duckdb());
             let reason = words(&format!("is {side} {bound}: "));
-            cases.push(format!("WHEN {value} {operator} {limit} THEN {reason} || left({text}, 40)"));
+            cases.push(format!("WHEN {value} {operator} {limit} THEN {reason} || {written}"));
         }
     }
     if cases.is_empty() { "NULL::VARCHAR".to_owned() } else { format!("CASE {} END", cases.join(" ")) }

@@ -7,6 +7,7 @@ pub mod frame;
 
 use std::{borrow::Cow, fmt};
 
+use frame::Dialect;
 use indexmap::IndexMap;
 use serde::{
     Deserialize, Deserializer,
@@ -18,13 +19,14 @@ use serde_json::value::RawValue;
 pub const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// Fields of a row whose quotes are in order.
-pub fn csv_fields(row: &str) -> Vec<Option<Cow<'_, str>>> {
+pub fn csv_fields(row: &str, dialect: Dialect) -> Vec<Option<Cow<'_, str>>> {
+    let (delimiter, quote) = (char::from(dialect.delimiter), char::from(dialect.quote));
     let mut fields = Vec::new();
     let mut rest = row;
     loop {
-        let Some(quoted) = rest.strip_prefix('"') else {
+        let Some(quoted) = rest.strip_prefix(quote) else {
             let (field, more) =
-                rest.split_once(',').map_or((rest, None), |(field, more)| (field, Some(more)));
+                rest.split_once(delimiter).map_or((rest, None), |(field, more)| (field, Some(more)));
             fields.push((!field.is_empty()).then_some(Cow::Borrowed(field)));
             match more {
                 Some(more) => rest = more,
@@ -33,20 +35,20 @@ pub fn csv_fields(row: &str) -> Vec<Option<Cow<'_, str>>> {
             continue;
         };
         let mut end = 0;
-        while let Some(quote) = quoted[end..].find('"') {
-            end += quote;
-            if !quoted[end + 1..].starts_with('"') {
+        while let Some(found) = quoted[end..].find(quote) {
+            end += found;
+            if !quoted[end + 1..].starts_with(quote) {
                 break;
             }
             end += 2;
         }
         let field = &quoted[..end];
-        fields.push(Some(if field.contains('"') {
-            field.replace("\"\"", "\"").into()
+        fields.push(Some(if field.contains(quote) {
+            field.replace(&format!("{quote}{quote}"), &quote.to_string()).into()
         } else {
             field.into()
         }));
-        match quoted[end + 1..].strip_prefix(',') {
+        match quoted[end + 1..].strip_prefix(delimiter) {
             Some(more) => rest = more,
             None => return fields,
         }
@@ -141,8 +143,15 @@ mod tests {
     #[test]
     fn quotes_are_taken_off_and_nothing_is_null() {
         let field = |text: &'static str| Some(Cow::Borrowed(text));
-        assert_eq!(csv_fields(r#"a,,"","b ""c"", d""#), [field("a"), None, field(""), field(r#"b "c", d"#)]);
-        assert_eq!(csv_fields("a,"), [field("a"), None]);
+        let usual = Dialect::default();
+        let fields = csv_fields(r#"a,,"","b ""c"", d""#, usual);
+        assert_eq!(fields, [field("a"), None, field(""), field(r#"b "c", d"#)]);
+        assert_eq!(csv_fields("a,", usual), [field("a"), None]);
+        let other = Dialect { delimiter: b';', quote: b'\'', ..usual };
+        assert_eq!(
+            csv_fields("1,5;'it''s; so';\"x\"", other),
+            [field("1,5"), field("it's; so"), field("\"x\"")]
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! They are stored in the catalog as JSON, so fields are only ever added, with a default. Names are in
 //! declaration order wherever order means something (keys, features, a model's inputs).
 
+mod csv;
 mod model;
 mod monitor;
 mod output;
@@ -14,12 +15,13 @@ mod view;
 use serde::{Deserialize, Serialize};
 use tidemill_core::Time;
 
+pub use csv::{Csv, Decimal, Encoding, LineEnd};
 pub use model::{Hydration, HydrationRead, Input, KeyOrigin, Label, Model};
 pub use monitor::{Check, Every, Monitor, MonitorTarget, Notifier, Reference};
 pub use output::{OutputType, probability_column, scored};
 pub use pipeline::{Pipeline, PipelineSchedule, Step};
 pub use plan::Plan;
-pub use source::{Column, Entity, Extra, Source};
+pub use source::{Column, Entity, Epoch, Extra, Source};
 pub use view::{Aggregate, Feature, FeatureView, Freshness, OnlineFeatures, Rule, ViewInput, ViewKind};
 
 /// What every object may carry.

@@ -3,6 +3,7 @@
 //! Nothing here looks at another object; that is [`crate::check`]'s part. An object with a mistake is built as
 //! far as it goes, so that its references can be checked in the same go.
 
+mod csv;
 mod model;
 mod monitor;
 mod output;

@@ -9,15 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::json;
 use tidemill_catalog::Upload;
 use tidemill_core::{JobError, Kind, Time, UploadId};
-use tidemill_offline::{
-    Staged,
-    upload::{ChunkInput, DeadRow},
-};
+use tidemill_offline::{Staged, upload::DeadRow};
 use tidemill_runtime::{Context, Job, Outcome, job_new};
 use tidemill_spec::args::{INGEST_REPLAY, IngestReplay};
 use tidemill_store::NewJob;
 
-use crate::{Error, Ingest, split::revive};
+use crate::{Error, Ingest, intake::text_rows, split::revive};
 
 /// Letters that one run takes at most; the next run takes the next ones.
 const LETTERS_MAX: u32 = 200_000;
@@ -63,7 +60,7 @@ impl ReplayJob {
         told_at: Time,
     ) -> Result<Revived, Error> {
         let split = revive(upload.format, dead.iter(), &upload.definition)?;
-        let digest = self.ingest.digest(ChunkInput::Text(split.rows), upload).await?;
+        let digest = self.ingest.digest(text_rows(upload.format, split.rows), upload).await?;
         let still: BTreeMap<i64, DeadRow> =
             split.dead.into_iter().chain(digest.dead).map(|letter| (letter.row, letter)).collect();
         let gone: Vec<_> = dead.iter().filter(|letter| !still.contains_key(&letter.row)).cloned().collect();

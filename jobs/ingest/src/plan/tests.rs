@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, io::Write as _};
 use arrow::array::{Array as _, AsArray as _};
 use proptest::prelude::*;
 use serde_json::Value as Json;
-use tidemill_spec::{Column, Extra, Type};
+use tidemill_spec::{Column, Csv, Extra, LineEnd, Type};
 
 use super::*;
 use crate::{extra::Ignored, split::split};
@@ -73,11 +73,17 @@ proptest! {
         ]), 0..60),
         header in prop::sample::select(vec!["a,at", "more,at,a", "at"]),
         extra in prop::sample::select(vec![Extra::Ignore, Extra::Keep]),
+        old in any::<bool>(),
         chunk_rows in 1_u64..5,
     ) {
-        let text = format!("{header}\n{}", pieces.concat());
-        let whole = read(text.as_bytes(), Format::Csv, 1_000, &with(extra));
-        let cut = read(text.as_bytes(), Format::Csv, chunk_rows, &with(extra));
+        let mut source = with(extra);
+        let mut text = format!("{header}\n{}", pieces.concat());
+        if old {
+            source.csv = Csv { delimiter: ';', quote: '\'', line_end: LineEnd::Cr, ..Csv::default() };
+            text = text.replace(',', ";").replace('"', "'").replace("\r\n", "\n").replace('\n', "\r");
+        }
+        let whole = read(text.as_bytes(), Format::Csv, 1_000, &source);
+        let cut = read(text.as_bytes(), Format::Csv, chunk_rows, &source);
         prop_assert_eq!(whole.0, cut.0);
     }
 
@@ -93,6 +99,34 @@ proptest! {
         let whole = read(text.as_bytes(), Format::Jsonl, 1_000, &with(extra));
         let cut = read(text.as_bytes(), Format::Jsonl, chunk_rows, &with(extra));
         prop_assert_eq!(whole.0, cut.0);
+    }
+
+    /// What is between quotes is the field, whatever stands around it.
+    #[test]
+    fn a_file_of_any_dialect_has_the_fields_that_were_written(
+        rows in prop::collection::vec(prop::collection::vec(prop::sample::select(vec![
+            None, Some(""), Some("a"), Some("1,5"), Some("x;y"), Some("\t|"), Some("it's \"so\""), Some("a\nb"),
+            Some("a\r\nb"), Some("\r"), Some("é"), Some("'"), Some("\""), Some("a|b;c,d"),
+        ]), 2), 0..12),
+        delimiter in prop::sample::select(vec![',', ';', '\t', '|', ' ']),
+        quote in prop::sample::select(vec!['"', '\'']),
+        line_end in prop::sample::select(vec!["\n", "\r\n", "\r"]),
+        chunk_rows in 1_u64..5,
+    ) {
+        let ends = if line_end == "\r" { LineEnd::Cr } else { LineEnd::Lf };
+        let source = Source { csv: Csv { delimiter, quote, line_end: ends, ..Csv::default() }, ..source() };
+        let quoted = |text: &str| format!("{quote}{}{quote}", text.replace(quote, &format!("{quote}{quote}")));
+        let written = |cells: &Vec<Option<&str>>| {
+            let cells: Vec<_> = cells.iter().map(|cell| cell.map(quoted).unwrap_or_default()).collect();
+            cells.join(&delimiter.to_string())
+        };
+        let lines = [format!("a{delimiter}at")].into_iter().chain(rows.iter().map(written));
+        let text: String = lines.map(|line| line + line_end).collect();
+        let shown = |cells: &Vec<Option<&str>>| cells.iter().map(|cell| cell.unwrap_or("∅")).collect::<Vec<_>>().join("|");
+        let (read, _) = read(text.as_bytes(), Format::Csv, chunk_rows, &source);
+        let fields: Vec<_> = read.rows.iter().map(|row| row.splitn(3, '|').nth(2).unwrap().to_owned()).collect();
+        prop_assert_eq!(fields, rows.iter().map(shown).collect::<Vec<_>>());
+        prop_assert!(read.dead.is_empty());
     }
 
     /// Of a row nothing is lost: what is declared is in its columns, the rest as JSON beside them.

@@ -92,6 +92,75 @@ async fn three_formats_give_the_same_rows() {
     assert_eq!(worlds[1], worlds[2]);
 }
 
+/// As an office program writes it in much of Europe.
+#[tokio::test]
+async fn a_csv_is_read_as_its_source_says_that_it_is_written() {
+    let project = PROJECT
+        .replace("origin: string\n  obs", "origin: { type: string, nullable: true, from: Flughafen }\n  obs")
+        .replace("observed_at: timestamp", "observed_at: { type: timestamp, from: Zeit }")
+        .replace(
+            "event_time:",
+            "csv: { delimiter: \";\", quote: \"'\", decimal: \",\", encoding: utf-16, null: [\"-\", \"NULL\"], \
+             date_format: \"%d.%m.%y\", timestamp_format: \"%d.%m.%Y %H:%M:%S %z\" }\nevent_time:",
+        );
+    let csv = "Flughafen;Zeit;hour;temp;windy;day\r\n\
+        JFK;01.01.2013 06:00:00 +0000;1;39,5;true;01.01.13\r\n\
+        LGA;01.01.2013 06:00:00 +0000;2,0;-;false;01.01.13\r\n\
+        'Zürich; ''nord''';01.01.2013 01:00:00 -0500;3;1e1;;NULL\r\n\
+        NULL;01.01.2013 07:00:00 +0000;4;39.5;true;01.01.13\r\n\
+        -;01.01.2013 08:00:00 +0000;5;1,5;true;01.01.13";
+    let usual = "origin,observed_at,hour,temp,windy,day\n\
+        JFK,2013-01-01T06:00:00Z,1,39.5,true,2013-01-01\n\
+        LGA,2013-01-01T06:00:00Z,2,,false,2013-01-01\n\
+        Zürich; 'nord',2013-01-01T06:00:00Z,3,10,,\n\
+        ,2013-01-01T07:00:00Z,4,39.5°,true,2013-01-01\n\
+        ,2013-01-01T08:00:00Z,5,1.5,true,2013-01-01";
+    let bytes: Vec<u8> =
+        "\u{feff}".encode_utf16().chain(csv.encode_utf16()).flat_map(u16::to_be_bytes).collect();
+    let (world, plain) = (World::with_chunks_of(2).await, World::new().await);
+    world.apply(&project).await;
+    plain
+        .apply(&PROJECT.replace("origin: string\n  obs", "origin: { type: string, nullable: true }\n  obs"))
+        .await;
+    let accepted = world.upload("office.csv", &bytes).await.unwrap();
+    plain.upload("usual.csv", usual).await.unwrap();
+    world.settle().await;
+    plain.settle().await;
+    let rows = world.rows(Table::source("weather")).await;
+    assert_eq!((rows.len(), &rows), (4, &plain.rows(Table::source("weather")).await));
+    let dead = world.ingest.dead_letters("weather", 9).await.unwrap();
+    assert_eq!((dead[0].row, dead[0].reason.as_str()), (4, "`temp` should be float, but is `39.5`"));
+    assert!(!world.catalog.upload(accepted.upload).await.unwrap().unwrap().naive_timestamps);
+
+    // A corrected declaration reads the letters that are there.
+    world.apply(&project.replace("decimal: \",\"", "decimal: \".\"")).await;
+    let mut tx = world.engine.store.begin().await.unwrap();
+    world.engine.store.enqueue(&mut tx, ReplayJob::of("weather")).await.unwrap();
+    tx.commit().await.unwrap();
+    world.settle().await;
+    assert_eq!(world.rows(Table::source("weather")).await[3]["temp"], 39.5);
+}
+
+/// Each source makes its own text of the same bytes.
+#[tokio::test]
+async fn a_file_that_two_sources_decode_differently_is_read_by_each_in_its_own_way() {
+    let world = World::new().await;
+    let western = PROJECT.replace("event_time:", "csv: { encoding: latin-1 }\nevent_time:");
+    let source = western.split("---\n").find(|part| part.contains("kind: Source")).unwrap();
+    world.apply(&format!("{PROJECT}---\n{}", source.replace("name: weather", "name: western"))).await;
+    let bytes = b"origin,observed_at\nZ\xfcrich,2013-01-01T06:00:00Z\nJFK,2013-01-01T06:00:00Z\n";
+    for source in ["weather", "western"] {
+        world.send(source, "western.csv", bytes, false).await.unwrap();
+    }
+    world.settle().await;
+    let origins = |rows: Vec<serde_json::Map<String, serde_json::Value>>| -> Vec<_> {
+        rows.into_iter().map(|row| row["origin"].clone()).collect()
+    };
+    assert_eq!(origins(world.rows(Table::source("western")).await), ["Zürich", "JFK"]);
+    assert_eq!(origins(world.rows(Table::source("weather")).await), ["JFK"]);
+    assert_eq!(world.ingest.dead_letters("weather", 9).await.unwrap()[0].reason, "is not UTF-8");
+}
+
 #[tokio::test]
 async fn what_is_not_declared_is_ignored_and_counted_kept_or_refused_in_every_format() {
     let csv = "Elev,origin,observed_at,at \"sea\"\n3,JFK,2013-01-01,a\n,LGA,2013-01-01,b\n,EWR,2013-01-01,\n";

@@ -16,7 +16,7 @@ use tidemill_core::Fault;
 use tidemill_rows::{
     text::{
         csv_fields,
-        frame::{self, frames},
+        frame::{Dialect, Framing, frames},
         json_fields,
     },
     type_of,
@@ -233,9 +233,10 @@ impl TextTable {
 
 fn csv_table(bytes: &[u8]) -> Result<TextTable, Error> {
     let bytes = bytes.strip_prefix(tidemill_rows::text::BYTE_ORDER_MARK).unwrap_or(bytes);
+    let dialect = Dialect::default();
     let mut table = TextTable::default();
     let mut line = 1;
-    for (at, frame) in frames(bytes, frame::csv) {
+    for (at, frame) in frames(bytes, Framing::Csv(dialect)) {
         let content = &bytes[at..at + frame.content];
         let place = format!("line {line}");
         line += frame.lines;
@@ -247,7 +248,7 @@ fn csv_table(bytes: &[u8]) -> Result<TextTable, Error> {
         }
         let row = std::str::from_utf8(content);
         let row = row.map_err(|_| unreadable(&format!("{place} is not UTF-8"), None))?;
-        let fields = csv_fields(row);
+        let fields = csv_fields(row, dialect);
         if table.columns.is_empty() {
             header(&fields, &mut table)?;
             continue;
@@ -285,7 +286,7 @@ fn header(fields: &[Option<Cow<'_, str>>], table: &mut TextTable) -> Result<(), 
 fn json_table(bytes: &[u8]) -> Result<TextTable, Error> {
     let mut table = TextTable::default();
     let mut lines: u64 = 1;
-    for (at, frame) in frames(bytes, frame::line) {
+    for (at, frame) in frames(bytes, Framing::Lines) {
         let content = &bytes[at..at + frame.content];
         let line = lines;
         lines += frame.lines;

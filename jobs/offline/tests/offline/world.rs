@@ -9,7 +9,8 @@ use tidemill_core::Time;
 use tidemill_offline::{CommitRange, Lake, LakeOptions, Staged, Stamp, Table, Version, View};
 use tidemill_rows::{Row, batch_of, source_schema};
 use tidemill_spec::{
-    Column, Entity, Extra, Feature, FeatureView, Meta, OnlineFeatures, Rule, Source, Type, Value, ViewInput,
+    Column, Csv, Entity, Extra, Feature, FeatureView, Meta, OnlineFeatures, Rule, Source, Type, Value,
+    ViewInput,
 };
 use tidemill_testkit::postgres::{Database, database};
 
@@ -137,6 +138,7 @@ pub(crate) fn source(name: &str, columns: &[(&str, Type)], unique: &[&str]) -> S
         deleted: None,
         unique: unique.iter().map(|name| (*name).to_owned()).collect(),
         extra: Extra::Ignore,
+        csv: Csv::default(),
     }
 }
 

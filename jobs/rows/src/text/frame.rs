@@ -4,6 +4,8 @@
 //! wherever a cut fell, so a frame depends on nothing before its first byte, and what follows it can only be missed
 //! in ways that a cut at a row's end can't bring about.
 
+use tidemill_spec::{Csv, LineEnd};
+
 /// A quoted field that isn't closed within this many bytes of its row's start counts as never closed: one stray quote
 /// costs a row, not the rest of the file.
 const QUOTED_BYTES_MAX: usize = 1 << 20;
@@ -21,85 +23,130 @@ pub struct Frame {
     pub broken: Option<&'static str>,
 }
 
-/// Finds the first frame of `bytes`; none when more bytes are needed, which never happens when they are `complete`
-/// and not empty.
-pub type Framing = fn(bytes: &[u8], complete: bool) -> Option<Frame>;
-
-/// A line is a row.
-pub fn line(bytes: &[u8], complete: bool) -> Option<Frame> {
-    let length = match bytes.iter().position(|byte| *byte == b'\n') {
-        Some(end) => end + 1,
-        None if complete && !bytes.is_empty() => bytes.len(),
-        None => return None,
-    };
-    let row = &bytes[..length];
-    let content = row.strip_suffix(b"\n").unwrap_or(row);
-    let content = content.strip_suffix(b"\r").unwrap_or(content).len();
-    Some(Frame { content, length, lines: u64::from(row.ends_with(b"\n")), broken: None })
+/// What stands between and around the fields of a CSV, each an ASCII character.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dialect {
+    /// Between fields.
+    pub delimiter: u8,
+    /// Around fields that hold delimiters or line ends.
+    pub quote: u8,
+    /// After a row; a carriage return before a line feed belongs to it.
+    pub line_end: u8,
 }
 
-/// A row of comma-separated fields, of which quoted ones may hold line ends. With a fault in its quotes, the row is
-/// its first line alone.
-pub fn csv(bytes: &[u8], complete: bool) -> Option<Frame> {
+impl Default for Dialect {
+    fn default() -> Self {
+        Self { delimiter: b',', quote: b'"', line_end: b'\n' }
+    }
+}
+
+impl From<&Csv> for Dialect {
+    fn from(csv: &Csv) -> Self {
+        let byte = |mark: char, usual: u8| u8::try_from(mark).unwrap_or(usual);
+        let usual = Self::default();
+        Self {
+            delimiter: byte(csv.delimiter, usual.delimiter),
+            quote: byte(csv.quote, usual.quote),
+            line_end: if csv.line_end == LineEnd::Cr { b'\r' } else { b'\n' },
+        }
+    }
+}
+
+/// What a row is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// A line.
+    Lines,
+    /// Fields, of which quoted ones may hold line ends.
+    Csv(Dialect),
+}
+
+impl Framing {
+    /// Finds the first frame of `bytes`; none when more bytes are needed, which never happens when they are `complete`
+    /// and not empty.
+    pub fn first(self, bytes: &[u8], complete: bool) -> Option<Frame> {
+        match self {
+            Self::Lines => line(bytes, complete, b'\n'),
+            Self::Csv(dialect) => csv(bytes, complete, dialect),
+        }
+    }
+}
+
+fn line(bytes: &[u8], complete: bool, line_end: u8) -> Option<Frame> {
+    let (length, lines) = match bytes.iter().position(|byte| *byte == line_end) {
+        Some(end) => (end + 1, 1),
+        None if complete && !bytes.is_empty() => (bytes.len(), 0),
+        None => return None,
+    };
+    Some(Frame { content: content(&bytes[..length], line_end), length, lines, broken: None })
+}
+
+/// A row of fields, of which quoted ones may hold line ends. With a fault in its quotes, the row is its first line alone.
+fn csv(bytes: &[u8], complete: bool, dialect: Dialect) -> Option<Frame> {
+    let Dialect { delimiter, quote, line_end } = dialect;
     let mut at = 0;
     loop {
-        if bytes.get(at) != Some(&b'"') {
+        if bytes.get(at) != Some(&quote) {
             // To the next field, or the end of the row.
-            match bytes[at..].iter().position(|byte| matches!(byte, b',' | b'\n')) {
-                Some(end) if bytes[at + end] == b',' => at += end + 1,
-                Some(end) => return Some(ended(bytes, at + end + 1)),
-                None if complete && !bytes.is_empty() => return Some(ended(bytes, bytes.len())),
+            match bytes[at..].iter().position(|byte| *byte == delimiter || *byte == line_end) {
+                Some(end) if bytes[at + end] == delimiter => at += end + 1,
+                Some(end) => return Some(ended(bytes, at + end + 1, line_end)),
+                None if complete && !bytes.is_empty() => return Some(ended(bytes, bytes.len(), line_end)),
                 None => return None,
             }
             continue;
         }
-        match closing_quote(&bytes[..bytes.len().min(QUOTED_BYTES_MAX)], at + 1) {
+        match closing_quote(&bytes[..bytes.len().min(QUOTED_BYTES_MAX)], at + 1, quote) {
             Some(close) => match bytes.get(close + 1..).unwrap_or_default() {
-                [b',', ..] => at = close + 2,
-                [b'\n', ..] => return Some(ended(bytes, close + 2)),
-                [b'\r', b'\n', ..] => return Some(ended(bytes, close + 3)),
-                [] | [b'\r'] if complete => return Some(ended(bytes, bytes.len())),
+                [next, ..] if *next == delimiter => at = close + 2,
+                [next, ..] if *next == line_end => return Some(ended(bytes, close + 2, line_end)),
+                [b'\r', next, ..] if *next == line_end => return Some(ended(bytes, close + 3, line_end)),
+                [] | [b'\r'] if complete => return Some(ended(bytes, bytes.len(), line_end)),
                 [] | [b'\r'] => return None,
-                _ => return broken(bytes, complete),
+                _ => return broken(bytes, complete, line_end),
             },
             None if !complete && bytes.len() < QUOTED_BYTES_MAX => return None,
-            None => return broken(bytes, complete),
+            None => return broken(bytes, complete, line_end),
         }
     }
 }
 
 /// The quote that ends a field; two in a row stand for one within it. A last byte could be either, which the caller
 /// finds out by what follows.
-fn closing_quote(bytes: &[u8], from: usize) -> Option<usize> {
+fn closing_quote(bytes: &[u8], from: usize, quote: u8) -> Option<usize> {
     let mut at = from;
     loop {
-        let quote = at + bytes.get(at..)?.iter().position(|byte| *byte == b'"')?;
-        if bytes.get(quote + 1) != Some(&b'"') {
-            return Some(quote);
+        let found = at + bytes.get(at..)?.iter().position(|byte| *byte == quote)?;
+        if bytes.get(found + 1) != Some(&quote) {
+            return Some(found);
         }
-        at = quote + 2;
+        at = found + 2;
     }
 }
 
-fn ended(bytes: &[u8], length: usize) -> Frame {
+fn ended(bytes: &[u8], length: usize, line_end: u8) -> Frame {
     let row = &bytes[..length];
-    let lines = row.split(|byte| *byte == b'\n').skip(1).map(|_| 1).sum();
-    let content = row.strip_suffix(b"\n").unwrap_or(row);
-    let content = content.strip_suffix(b"\r").unwrap_or(content).len();
-    Frame { content, length, lines, broken: None }
+    let lines = row.split(|byte| *byte == line_end).skip(1).map(|_| 1).sum();
+    Frame { content: content(row, line_end), length, lines, broken: None }
+}
+
+/// Bytes of a row without its line end.
+fn content(row: &[u8], line_end: u8) -> usize {
+    let content = row.strip_suffix(&[line_end]).unwrap_or(row);
+    content.strip_suffix(b"\r").unwrap_or(content).len()
 }
 
 /// Text after a closing quote, or no closing quote at all: told alike, because which of them is seen can depend on
 /// where the file was cut.
-fn broken(bytes: &[u8], complete: bool) -> Option<Frame> {
-    line(bytes, complete).map(|frame| Frame { broken: Some("quotes are not in order"), ..frame })
+fn broken(bytes: &[u8], complete: bool, line_end: u8) -> Option<Frame> {
+    line(bytes, complete, line_end).map(|frame| Frame { broken: Some("quotes are not in order"), ..frame })
 }
 
 /// Frames of bytes that hold whole rows only.
 pub fn frames(bytes: &[u8], framing: Framing) -> impl Iterator<Item = (usize, Frame)> {
     let mut at = 0;
     std::iter::from_fn(move || {
-        let frame = framing(&bytes[at..], true)?;
+        let frame = framing.first(&bytes[at..], true)?;
         let start = at;
         at += frame.length;
         Some((start, frame))
@@ -111,7 +158,11 @@ mod tests {
     use super::*;
 
     fn rows(text: &str) -> Vec<(&str, Option<&'static str>)> {
-        frames(text.as_bytes(), csv)
+        rows_of(text, Dialect::default())
+    }
+
+    fn rows_of(text: &str, dialect: Dialect) -> Vec<(&str, Option<&'static str>)> {
+        frames(text.as_bytes(), Framing::Csv(dialect))
             .map(|(at, frame)| (&text[at..at + frame.content], frame.broken))
             .collect()
     }
@@ -133,10 +184,17 @@ mod tests {
 
     #[test]
     fn a_frame_waits_for_the_bytes_it_needs() {
-        assert_eq!(csv(b"1,\"x\ny", false), None);
-        assert_eq!(csv(b"1,2", false), None);
-        assert_eq!(csv(b"1,\"2\"", false), None);
-        assert_eq!(csv(b"", true), None);
-        assert_eq!(line(b"{}", true).unwrap().content, 2);
+        let csv = Framing::Csv(Dialect::default());
+        assert_eq!(csv.first(b"1,\"x\ny", false), None);
+        assert_eq!(csv.first(b"1,2", false), None);
+        assert_eq!(csv.first(b"1,\"2\"", false), None);
+        assert_eq!(csv.first(b"", true), None);
+        assert_eq!(Framing::Lines.first(b"{}", true).unwrap().content, 2);
+    }
+
+    #[test]
+    fn rows_may_end_with_carriage_returns_alone() {
+        let old = Dialect { delimiter: b';', quote: b'\'', line_end: b'\r' };
+        assert_eq!(rows_of("a;b\r'x\ry';\"2\r", old), [("a;b", None), ("'x\ry';\"2", None)]);
     }
 }

@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use super::Meta;
+use super::{Csv, Meta};
 use crate::{Type, Value};
 
 /// A thing that features describe, and the columns that name one.
@@ -41,12 +41,36 @@ pub struct Column {
     /// Its name in files, where it is another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
+    /// What a number in a timestamp column counts since 1970; none: a number is no timestamp.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<Epoch>,
+}
+
+/// What is counted since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Epoch {
+    /// Seconds.
+    Seconds,
+    /// Milliseconds.
+    Millis,
+    /// Microseconds.
+    Micros,
 }
 
 impl Column {
     /// A column of which only the type is declared.
     pub fn of(ty: Type) -> Self {
-        Self { ty, nullable: false, unit: None, min: None, max: None, known_at: None, from: None }
+        Self {
+            ty,
+            nullable: false,
+            unit: None,
+            min: None,
+            max: None,
+            known_at: None,
+            from: None,
+            epoch: None,
+        }
     }
 
     /// What files call the column that is declared as `name`.
@@ -111,6 +135,9 @@ pub struct Source {
     /// What becomes of what isn't declared.
     #[serde(default, skip_serializing_if = "Extra::is_default")]
     pub extra: Extra,
+    /// How its CSV files are written.
+    #[serde(default, skip_serializing_if = "Csv::is_default")]
+    pub csv: Csv,
 }
 
 impl Source {

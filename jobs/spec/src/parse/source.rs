@@ -3,8 +3,9 @@
 use indexmap::IndexMap;
 use tidemill_core::DataClock;
 
+use super::csv;
 use crate::{
-    Clock, Column, Entity, Extra, Meta, Project, Source, Type,
+    Clock, Column, Entity, Epoch, Extra, Meta, Project, Source, Type,
     check::names::{OF_TABLES, taken},
     yaml::{
         Data,
@@ -62,7 +63,8 @@ pub(super) fn source(fields: &mut Fields<'_>, name: String, meta: Meta) -> Sourc
     fields.later("stream");
     fields.later("retention");
     let columns = fields.need("columns");
-    let extra = fields.get("extra").and_then(|at| extra(&at)).unwrap_or_default();
+    let extra = fields.get("extra").and_then(|at| at.meaning(&EXTRA)).unwrap_or_default();
+    let csv = fields.get("csv").map(|at| csv::csv(&at)).unwrap_or_default();
     let columns = columns.map(|at| declared(&at, &name, extra)).unwrap_or_default();
     let event_time = fields.need("event_time").and_then(|at| at.name());
     let available_time = fields.get("available_time").map_or(event_time.clone(), |at| at.name());
@@ -79,15 +81,14 @@ pub(super) fn source(fields: &mut Fields<'_>, name: String, meta: Meta) -> Sourc
         deleted,
         unique,
         extra,
+        csv,
     }
 }
 
-fn extra(at: &At<'_>) -> Option<Extra> {
-    let words = ["ignore", "keep", "reject"];
-    let choices = words.into_iter().zip([Extra::Ignore, Extra::Keep, Extra::Reject]);
-    let choice = at.choice(&words)?;
-    choices.into_iter().find_map(|(word, extra)| (word == choice).then_some(extra))
-}
+const EXTRA: [(&str, Extra); 3] =
+    [("ignore", Extra::Ignore), ("keep", Extra::Keep), ("reject", Extra::Reject)];
+const EPOCHS: [(&str, Epoch); 3] =
+    [("seconds", Epoch::Seconds), ("millis", Epoch::Millis), ("micros", Epoch::Micros)];
 
 fn declared(at: &At<'_>, source: &str, extra: Extra) -> IndexMap<String, Column> {
     let mut columns = IndexMap::new();
@@ -171,8 +172,14 @@ fn column(at: &At<'_>, name: &str) -> Option<Column> {
     let bounds = [fields.get("min"), fields.get("max")];
     let known_at = fields.get("known_at").and_then(|at| at.name());
     let from = fields.get("from").and_then(|at| in_files(&at));
+    let epoch = fields.get("epoch");
     fields.finish();
     let ty = ty?;
+    if let Some(at) = epoch.as_ref().filter(|_| ty != Type::Timestamp) {
+        at.key_error(209, format!("a {ty} column has no `epoch`"), "")
+            .help("numbers that count time since 1970 are of type timestamp");
+    }
+    let epoch = epoch.and_then(|at| at.meaning(&EPOCHS));
     let [min, max] = bounds.map(|at| {
         let at = at?;
         if matches!(ty, Type::Int | Type::Float) {
@@ -187,7 +194,7 @@ fn column(at: &At<'_>, name: &str) -> Option<Column> {
     {
         at.key_error(209, format!("column `{name}` allows no value: min {low} is above max {high}"), "");
     }
-    Some(Column { ty, nullable, unit, min, max, known_at, from })
+    Some(Column { ty, nullable, unit, min, max, known_at, from, epoch })
 }
 
 /// A name that files use: any text, but for spaces around it, which headers are read without.

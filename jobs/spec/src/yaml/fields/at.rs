@@ -287,6 +287,13 @@ impl<'a> At<'a> {
         choice
     }
 
+    /// What one of some words stands for.
+    pub(crate) fn meaning<T: Copy>(&self, words: &[(&'static str, T)]) -> Option<T> {
+        let choices: Vec<&'static str> = words.iter().map(|(word, _)| *word).collect();
+        let choice = self.choice(&choices)?;
+        words.iter().find_map(|(word, meaning)| (*word == choice).then_some(*meaning))
+    }
+
     /// A value of a declared type.
     pub(crate) fn value(&self, ty: Type) -> Option<Value> {
         if self.node.is_null() || self.blotted() {
