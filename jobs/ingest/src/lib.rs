@@ -24,3 +24,4 @@ pub use error::Error;
 pub use intake::{ChunkDigest, DeadLetter, Ingest};
 pub use limits::Limits;
 pub use staging::Staging;
+pub use tidemill_catalog::Format;

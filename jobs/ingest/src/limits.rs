@@ -6,7 +6,7 @@ use serde::Deserialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Bytes of a file.
+    /// Bytes of a file, as it is sent and once it is unpacked.
     pub file_bytes: u64,
     /// Bytes of a file's name.
     pub name_bytes: usize,

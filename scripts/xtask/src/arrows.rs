@@ -50,6 +50,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("cron", &["tidemill-core"]),
     ("csv", &["tidemill-ingest"]),
     ("duckdb", &["tidemill-offline"]),
+    ("encoding_rs", &["tidemill-ingest"]),
+    ("flate2", &["tidemill-ingest"]),
     ("object_store", &["tidemill-blobs"]),
     ("parquet", &["tidemill-rows"]),
     ("prost", &["tidemill-proto"]),
@@ -57,6 +59,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("sqlparser", &["tidemill-spec"]),
     ("sqlx", &["tidemill-store", "tidemill-catalog", "tidemill-offline"]),
     ("tracing-subscriber", &["tidemill-telemetry"]),
+    ("zstd", &["tidemill-ingest"]),
 ];
 
 /// What the engine's closure must not hold: it knows no rows, no Redis, no Kafka.

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tidemill_catalog::Format;
 use tidemill_core::{JobError, Kind, UploadId};
 use tidemill_offline::upload::files_of;
 use tidemill_runtime::{Context, Job, Outcome};
@@ -40,9 +41,10 @@ impl StepJob {
             let (sha256, size_bytes) = tokio::task::spawn_blocking(move || hash_file(&file))
                 .await
                 .map_err(std::io::Error::other)??;
+            let format = Format::of_name(&path).ok_or_else(|| Error::UnknownFormat(path.clone()))?;
             let claim = FileClaim {
                 source: args.source.clone(),
-                format: format_of(&path)?.to_owned(),
+                format: format.to_string(),
                 sha256,
                 size_bytes,
                 file_name: path.rsplit('/').next().unwrap_or(&path).to_owned(),
@@ -102,13 +104,4 @@ async fn matching(path: &str) -> Result<Vec<String>, Error> {
         tokio::task::spawn_blocking(move || files_of(&pattern)).await.map_err(std::io::Error::other)?;
     let files = files.map_err(|error| Error::NoFile(format!("`{path}`: {error}")))?;
     if files.is_empty() { Err(Error::NoFile(format!("no file matches `{path}`"))) } else { Ok(files) }
-}
-
-fn format_of(path: &str) -> Result<&'static str, Error> {
-    match path.rsplit('.').next() {
-        Some("csv") => Ok("csv"),
-        Some("parquet") => Ok("parquet"),
-        Some("jsonl" | "ndjson") => Ok("jsonl"),
-        _ => Err(Error::UnknownFormat(path.to_owned())),
-    }
 }

@@ -456,11 +456,39 @@ async fn dead_letters_are_tried_again_after_the_declaration_was_corrected() {
     assert_eq!(reasons[1], "`hour` should be int, but is `six`");
 }
 
+/// What counts is the file as it was sent, what is cut is its text.
+#[tokio::test]
+async fn packed_files_are_the_same_rows_and_files_of_their_own() {
+    use std::io::Write as _;
+    let gzip = |text: &str| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(text.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    };
+    let plain = World::new().await;
+    plain.upload("weather.csv", CSV).await.unwrap();
+    plain.settle().await;
+    let expected = plain.digest().await;
+    for bytes in [gzip(CSV), zstd::encode_all(CSV.as_bytes(), 3).unwrap()] {
+        let world = World::with_chunks_of(3).await;
+        let accepted = world.upload("weather.csv", &bytes).await.unwrap();
+        assert!(world.upload("weather.csv", &bytes).await.unwrap().duplicate);
+        world.settle().await;
+        assert_eq!(world.digest().await, expected);
+        let upload = world.catalog.upload(accepted.upload).await.unwrap().unwrap();
+        assert_eq!((upload.size_bytes, upload.chunks), (i64::try_from(bytes.len()).unwrap(), 3));
+        assert!(!world.upload("weather.csv", CSV).await.unwrap().duplicate);
+    }
+    let refused = plain.upload("weather.jsonl", &gzip(JSONL)[..40]).await.unwrap_err();
+    assert!(refused.to_string().contains("its gzip data is damaged or cut off"), "{refused}");
+    assert_eq!(refused.fault().unwrap().code.unwrap().to_string(), "TM0503");
+}
+
 #[tokio::test]
 async fn a_step_ingests_every_file_that_its_glob_names() {
     let world = World::with_chunks_of(2).await;
     let path = world.file("a.csv", CSV);
-    world.file("b.jsonl", JSONL);
+    world.file("b.jsonl.zst", zstd::encode_all(JSONL.as_bytes(), 3).unwrap());
     let args = |path: String| steps::Ingest { source: "weather".to_owned(), path };
     let job = || world.jobs().into_iter().find(|job| job.kind() == INGEST).unwrap();
     let glob = path.with_file_name("[ab].*").display().to_string();

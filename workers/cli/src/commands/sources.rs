@@ -8,6 +8,7 @@ use futures::stream;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tidemill_core::Fault;
+use tidemill_ingest::Format;
 use tidemill_proto::{
     Reason,
     ingest::v1::{
@@ -218,15 +219,13 @@ fn identity(file: &Path) -> Result<(String, u64), Failure> {
 }
 
 fn format_of(file: &Path) -> Result<String, Failure> {
-    match file.extension().and_then(|end| end.to_str()).map(str::to_lowercase).as_deref() {
-        Some("csv") => Ok("csv".to_owned()),
-        Some("parquet") => Ok("parquet".to_owned()),
-        Some("jsonl" | "ndjson") => Ok("jsonl".to_owned()),
-        _ => Err(Failure::usage(
+    let format = file.file_name().and_then(|name| Format::of_name(&name.to_string_lossy()));
+    format.map(|format| format.to_string()).ok_or_else(|| {
+        Failure::usage(
             format!("{}: the name does not say the format", file.display()),
-            "name the file .csv, .parquet or .jsonl, or say --format csv",
-        )),
-    }
+            "name the file .csv, .parquet or .jsonl (.csv.gz and .jsonl.zst are read too), or say --format csv",
+        )
+    })
 }
 
 fn refused(status: &tonic::Status, gateway: &str) -> Failure {
@@ -249,6 +248,18 @@ fn refused(status: &tonic::Status, gateway: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_says_the_format_packed_or_not() {
+        let format = |name: &str| format_of(Path::new(name)).ok();
+        for name in ["a.csv", "a.tsv", "a.CSV.gz", "data.2024/a.b.csv.zst"] {
+            assert_eq!(format(name).as_deref(), Some("csv"), "{name}");
+        }
+        assert_eq!(format("a.ndjson.gz").as_deref(), Some("jsonl"));
+        for name in ["a.gz", "a", "a.xlsx", "a.csv.zip", "csv"] {
+            assert_eq!(format(name), None, "{name}");
+        }
+    }
 
     #[test]
     fn what_was_ignored_is_said_by_name() {
