@@ -18,8 +18,9 @@ use tidemill_store::{NewRun, NewStep, Trigger};
 use crate::{
     Error, Ingest, Limits,
     columns::nearest,
+    looks::explained,
     plain::{place, plain},
-    plan::plan,
+    plan::{Plan, plan},
 };
 
 /// A file as its sender announces it.
@@ -91,9 +92,8 @@ impl Ingest {
         }
         let (path, limits, declared) = (file.to_path_buf(), *self.limits(), source.clone());
         let read = move || {
-            let plain = plain(&path, format, &declared, &limits)?;
-            let plan = plan(plain.as_ref().map_or(&path, NamedTempFile::path), format, &declared, &limits)?;
-            Ok::<_, Error>((plain, plan))
+            read(&path, format, &declared, &limits)
+                .map_err(|error| explained(error, &path, format, &declared))
         };
         let (plain, plan) = tokio::task::spawn_blocking(read).await.map_err(std::io::Error::other)??;
         let plain = plain.as_ref().map_or(file, NamedTempFile::path);
@@ -130,6 +130,18 @@ impl Ingest {
         store.wake().await;
         Ok(Some(Accepted { upload: id, run, duplicate: false }))
     }
+}
+
+/// The plain text of a file, where it is not plain itself, and how that is cut.
+pub(crate) fn read(
+    path: &Path,
+    format: Format,
+    source: &Source,
+    limits: &Limits,
+) -> Result<(Option<NamedTempFile>, Plan), Error> {
+    let plain = plain(path, format, source, limits)?;
+    let plan = plan(plain.as_ref().map_or(path, NamedTempFile::path), format, source, limits)?;
+    Ok((plain, plan))
 }
 
 fn check_limits(claim: &FileClaim, limits: &Limits) -> Result<(), Error> {

@@ -104,7 +104,14 @@ pub(crate) fn check_first_object(line: &[u8], source: &Source) -> Result<(), Err
     if wrong.is_empty() { Ok(()) } else { Err(columns_differ(wrong, source)) }
 }
 
-fn columns_differ(wrong: Vec<String>, source: &Source) -> Error {
+/// Differences that are told at most: what is no header at all has as many as it likes.
+const TOLD_MAX: usize = 20;
+
+fn columns_differ(mut wrong: Vec<String>, source: &Source) -> Error {
+    if let Some(more) = wrong.len().checked_sub(TOLD_MAX).filter(|more| *more > 0) {
+        wrong.truncate(TOLD_MAX);
+        wrong.push(format!("and {more} more"));
+    }
     let declared = source.columns.iter().filter(|(name, _)| Some(name.as_str()) != source.kept());
     Error::Columns {
         source_name: source.name.clone(),

@@ -32,6 +32,19 @@ pub enum Error {
         /// Why it isn't.
         reason: String,
     },
+    /// The file doesn't fit its source, but would fit another declaration, or is another kind of file.
+    #[error("the file does not fit source `{source_name}`: it looks like {what}")]
+    Looks {
+        /// The source.
+        source_name: String,
+        /// What it looks like.
+        what: String,
+        /// What to declare or do.
+        remedy: String,
+        /// What is wrong with it, as declared now; or what will be left then.
+        #[source]
+        error: Box<Error>,
+    },
     /// No such format.
     #[error("`{0}` is not a file format")]
     UnknownFormat(String),
@@ -101,6 +114,9 @@ impl Error {
                 Fault::coded(503, message).hint(
                     "a CSV begins with a line of column names; if the file has another format, name it: --format csv|parquet|jsonl",
                 )
+            }
+            Self::Looks { error, remedy, .. } => {
+                Fault { message, ..error.fault()? }.detail(error.to_string()).hint(remedy)
             }
             Self::UnknownFormat(_) => Fault::coded(503, message).hint("formats are csv, parquet and jsonl"),
             Self::Limit(_) | Self::LongRow { .. } => Fault::coded(504, message).hint("split the file"),

@@ -14,6 +14,7 @@ mod extra;
 mod intake;
 pub mod jobs;
 mod limits;
+mod looks;
 mod plain;
 mod plan;
 mod split;

@@ -5,7 +5,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufReader, Read, Seek as _, Write as _},
+    io::{self, BufReader, Read, Seek as _, Write},
     path::Path,
 };
 
@@ -49,7 +49,7 @@ pub(crate) fn plain(
     if packing.is_none() && decoder.is_none() {
         return Ok(None);
     }
-    let mut out = Out { file: NamedTempFile::new()?, bytes: 0, bytes_max: limits.file_bytes };
+    let mut out = Out { to: NamedTempFile::new()?, bytes: 0, bytes_max: limits.file_bytes };
     let mut block = vec![0; BLOCK_BYTES];
     loop {
         let read = bytes.read(&mut block).map_err(|error| unreadable(error, format, packing))?;
@@ -58,7 +58,7 @@ pub(crate) fn plain(
             None => out.write(&block[..read])?,
         }
         if read == 0 {
-            return Ok(Some(out.file));
+            return Ok(Some(out.to));
         }
     }
 }
@@ -100,8 +100,16 @@ fn decoder(encoding: Encoding) -> Option<Decoder> {
 /// Stands for what is no character: no UTF-8, so that its row is refused as one that isn't.
 const NO_TEXT: &[u8] = b"\xff";
 
+/// The first bytes of a file in UTF-8.
+pub(crate) fn decoded(bytes: &[u8], encoding: Encoding) -> Result<Vec<u8>, Error> {
+    let Some(mut decoder) = decoder(encoding) else { return Ok(bytes.to_vec()) };
+    let mut out = Out { to: Vec::new(), bytes: 0, bytes_max: u64::MAX };
+    decode(&mut decoder, bytes, &mut out)?;
+    Ok(out.to)
+}
+
 /// Decodes the next bytes of a file; none are its end.
-fn decode(decoder: &mut Decoder, mut bytes: &[u8], out: &mut Out) -> Result<(), Error> {
+fn decode<W: Write>(decoder: &mut Decoder, mut bytes: &[u8], out: &mut Out<W>) -> Result<(), Error> {
     let last = bytes.is_empty();
     let mut text = vec![0; BLOCK_BYTES];
     loop {
@@ -117,13 +125,13 @@ fn decode(decoder: &mut Decoder, mut bytes: &[u8], out: &mut Out) -> Result<(), 
 }
 
 /// Plain text that is written.
-struct Out {
-    file: NamedTempFile,
+struct Out<W> {
+    to: W,
     bytes: u64,
     bytes_max: u64,
 }
 
-impl Out {
+impl<W: Write> Out<W> {
     fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.bytes += bytes.len() as u64;
         if self.bytes > self.bytes_max {
@@ -132,7 +140,7 @@ impl Out {
                 "unpacked, the file has more than {max} bytes, the most that are accepted"
             )));
         }
-        Ok(self.file.write_all(bytes)?)
+        Ok(self.to.write_all(bytes)?)
     }
 }
 

@@ -12,7 +12,7 @@ use tidemill_rows::text::{
     csv_fields,
     frame::{Dialect, Frame, Framing},
 };
-use tidemill_spec::Source;
+use tidemill_spec::{LineEnd, Source};
 
 use crate::{
     Error, Limits,
@@ -97,6 +97,10 @@ fn plan_text(path: &Path, format: Format, source: &Source, limits: &Limits) -> R
             }
             check_first_object(content, source)?;
         }
+        if csv && rows == 0 && content.starts_with(b"\n") {
+            let reason = "its rows begin with line feeds: the file has other line ends".to_owned();
+            return Err(Error::Unreadable { format, reason });
+        }
         let chunk =
             open.get_or_insert(ChunkPlan { start: at, end: at, rows_before: rows, lines_before: lines });
         chunk.end = at + frame.length as u64;
@@ -126,7 +130,17 @@ fn csv_header(content: &[u8], frame: Frame, source: &Source) -> Result<Vec<Strin
     let text = std::str::from_utf8(content).map_err(|_| unreadable(&format!("is not {encoding}")))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let fields = csv_fields(text, Dialect::from(&source.csv));
-    Ok(fields.into_iter().map(|name| name.unwrap_or_default().trim().to_owned()).collect())
+    let names: Vec<String> =
+        fields.into_iter().map(|name| name.unwrap_or_default().trim().to_owned()).collect();
+    // With other line ends all rows would be header, and what they hold ignored.
+    let runs_on = |name: &String| match source.csv.line_end {
+        LineEnd::Lf => name.replace("\r\n", "").contains('\r'),
+        LineEnd::Cr => name.contains('\n'),
+    };
+    if names.iter().any(runs_on) {
+        return Err(unreadable("does not end where it should: the file has other line ends"));
+    }
+    Ok(names)
 }
 
 /// Where a frame begins in the file, its content, its extent.

@@ -17,7 +17,7 @@ use tidemill_rows::text::{
     self, Cell, csv_fields,
     frame::{Dialect, frames},
 };
-use tidemill_spec::{Extra, Source};
+use tidemill_spec::{Encoding, Extra, Source};
 
 use crate::{
     columns::Naming,
@@ -112,8 +112,7 @@ type Cells<'a> = Vec<Option<Cow<'a, str>>>;
 /// Cells in the source's order. Nothing between two delimiters is null; quoted nothing is empty text.
 fn csv_cells<'a>(row: &'a [u8], header: &Header<'_>, source: &Source) -> Result<Cells<'a>, Unsplit> {
     let unsplit = |reason: String| Unsplit { column: None, reason };
-    let encoding = || source.csv.encoding.as_str().to_uppercase();
-    let text = std::str::from_utf8(row).map_err(|_| unsplit(format!("is not {}", encoding())))?;
+    let text = std::str::from_utf8(row).map_err(|_| unsplit(not_of(source.csv.encoding)))?;
     let fields = csv_fields(text, header.dialect);
     if fields.len() != header.width {
         return Err(unsplit(format!("has {} fields, the header has {}", fields.len(), header.width)));
@@ -127,6 +126,17 @@ fn csv_cells<'a>(row: &'a [u8], header: &Header<'_>, source: &Source) -> Result<
         })
     });
     Ok(cells)
+}
+
+/// A row that is no text in its encoding, and which one that may be.
+fn not_of(encoding: Encoding) -> String {
+    let is_not = format!("is not {}", encoding.as_str().to_uppercase());
+    match encoding {
+        Encoding::Utf8 => {
+            is_not + "; Western text of old programs is read with `csv: { encoding: windows-1252 }`"
+        }
+        _ => is_not,
+    }
 }
 
 /// Cells in the source's order. A key that isn't there is null.

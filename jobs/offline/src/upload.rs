@@ -306,7 +306,12 @@ fn statement(input: &ChunkInput, source: &Source, types: &HashMap<String, String
                     format!("{} AS {}", Reading { column, csv }.value(&read(name)), quoted(name))
                 }),
             ),
-            ("faults", &list(&|name, column| format!("{} AS {}", judged(name, column, source), fault(name)))),
+            (
+                "faults",
+                &list(&|name, column| {
+                    format!("{} AS {}", judged(name, Reading { column, csv }, source), fault(name))
+                }),
+            ),
             ("columns", &list(&|name, _| quoted(name))),
             ("event", &quoted(&source.event_time)),
             ("available", &quoted(&source.available_time)),
@@ -376,7 +381,8 @@ fn extra_sql(extra: &[String], types: &HashMap<String, String>) -> String {
 }
 
 /// What is wrong with a column of a row, as text; null: nothing.
-fn judged(name: &str, column: &Column, source: &Source) -> String {
+fn judged(name: &str, reading: Reading<'_>, source: &Source) -> String {
+    let column = reading.column;
     let (text, value) = (read(name), quoted(name));
     let written = format!("left(trim({}), 40)", raw(name));
     let words = |words: &str| sql::text(&format!("{} {words}", column.told(name)));
@@ -396,7 +402,10 @@ fn judged(name: &str, column: &Column, source: &Source) -> String {
     }
     if column.ty != Type::String {
         let reason = words(&format!("should be {}, but is `", column.ty));
-        cases.push(format!("WHEN {text} IS NOT NULL AND {value} IS NULL THEN {reason} || {written} || '`'"));
+        cases.push(format!(
+            "WHEN {text} IS NOT NULL AND {value} IS NULL THEN {reason} || {written} || '`'{}",
+            reading.advice(&format!("trim({})", raw(name)))
+        ));
     }
     let times = [Some(&source.event_time), Some(&source.available_time), source.created_time.as_ref()];
     if !column.nullable || times.into_iter().flatten().any(|time| time == name) {

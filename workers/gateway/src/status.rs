@@ -27,6 +27,7 @@ pub(crate) fn status(error: &Error) -> Status {
         Error::Mismatch(_) => Code::FailedPrecondition,
         Error::Columns { .. }
         | Error::Unreadable { .. }
+        | Error::Looks { .. }
         | Error::UnknownFormat(_)
         | Error::LongRow { .. } => Code::InvalidArgument,
         _ => Code::Unavailable,

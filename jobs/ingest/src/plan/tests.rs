@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, io::Write as _};
 use arrow::array::{Array as _, AsArray as _};
 use proptest::prelude::*;
 use serde_json::Value as Json;
-use tidemill_spec::{Column, Csv, Extra, LineEnd, Type};
+use tidemill_spec::{Column, Csv, Extra, Type};
 
 use super::*;
 use crate::{extra::Ignored, split::split};

@@ -158,7 +158,10 @@ async fn a_file_that_two_sources_decode_differently_is_read_by_each_in_its_own_w
     };
     assert_eq!(origins(world.rows(Table::source("western")).await), ["Zürich", "JFK"]);
     assert_eq!(origins(world.rows(Table::source("weather")).await), ["JFK"]);
-    assert_eq!(world.ingest.dead_letters("weather", 9).await.unwrap()[0].reason, "is not UTF-8");
+    assert_eq!(
+        world.ingest.dead_letters("weather", 9).await.unwrap()[0].reason,
+        "is not UTF-8; Western text of old programs is read with `csv: { encoding: windows-1252 }`"
+    );
 }
 
 #[tokio::test]
@@ -354,6 +357,23 @@ async fn a_file_with_other_columns_is_refused_whole() {
     assert_eq!(unknown.fault().unwrap().code.unwrap().to_string(), "TM0503");
     assert!(world.catalog.uploads(None, 10).await.unwrap().is_empty());
     assert!(world.blobs.list("uploads/").await.unwrap().is_empty());
+}
+
+/// Whoever sends a file that fits badly is told what to declare, and nothing of the file is kept.
+#[tokio::test]
+async fn a_file_that_fits_badly_is_refused_with_the_yaml_that_makes_it_fit() {
+    let world = World::new().await;
+    let bytes = "origin;observed_at;temp\nJFK;2013-01-01;1,5\n";
+    let refused = world.upload("office.csv", bytes).await.unwrap_err();
+    let fault = refused.fault().unwrap();
+    assert_eq!(fault.code.unwrap().to_string(), "TM0501");
+    let hint = fault.hint.unwrap();
+    let yaml = hint.strip_prefix("declare `").unwrap().split_once("` of source `weather`").unwrap().0;
+    assert!(world.blobs.list("uploads/").await.unwrap().is_empty());
+    world.apply(&PROJECT.replace("event_time:", &format!("{yaml}\nevent_time:"))).await;
+    world.upload("office.csv", bytes).await.unwrap();
+    world.settle().await;
+    assert_eq!(world.rows(Table::source("weather")).await[0]["temp"], 1.5);
 }
 
 #[tokio::test]

@@ -67,6 +67,42 @@ impl Reading<'_> {
         }
     }
 
+    /// What may have to be declared for text that is no value, added to what is wrong with it.
+    pub(super) fn advice(&self, written: &str) -> String {
+        let (ty, Column { epoch, .. }) = (self.column.ty, self.column);
+        let points = self.csv.is_some_and(|csv| csv.decimal == Decimal::Point);
+        let usual_days = self.csv.is_some() && self.format().is_none();
+        let advice = [
+            (
+                ty == Type::Float && points,
+                "[+-]?\\d+,\\d+",
+                "; if that is a decimal comma, declare `csv: { decimal: \",\" }`",
+            ),
+            (
+                ty == Type::Date && usual_days,
+                DAY,
+                "; if dates are written so, declare `date_format` in `csv`",
+            ),
+            (
+                ty == Type::Timestamp && usual_days,
+                DAY,
+                "; if times are written so, declare `timestamp_format` in `csv`",
+            ),
+            (
+                ty == Type::Timestamp && epoch.is_none(),
+                "[+-]?\\d{8,}(\\.\\d*)?",
+                "; if it counts time since 1970, declare `epoch` of the column",
+            ),
+        ];
+        let apt = advice.iter().filter(|(apt, ..)| *apt);
+        let cases: Vec<_> = apt
+            .map(|(_, pattern, advice)| {
+                format!("WHEN regexp_full_match({written}, '{pattern}') THEN {}", quoted_text(advice))
+            })
+            .collect();
+        if cases.is_empty() { String::new() } else { format!(" || CASE {} ELSE '' END", cases.join(" ")) }
+    }
+
     /// How the column's dates or times are written, where that is declared.
     fn format(&self) -> Option<&str> {
         match self.column.ty {
@@ -89,6 +125,9 @@ fn formatted(text: &str, format: &str) -> String {
 fn in_utc(text: &str, format: &str) -> String {
     format!("{} AT TIME ZONE 'UTC'", formatted(text, format))
 }
+
+/// A day as it is written in most of the world, and what may follow it.
+const DAY: &str = "\\d{1,2}[./-]\\d{1,2}[./-](\\d{2}|\\d{4})( .*)?";
 
 fn is_number(text: &str) -> String {
     format!("regexp_full_match({text}, '[+-]?\\d+(\\.\\d*)?')")

@@ -380,3 +380,32 @@ fn words_for_null_are_those_that_are_declared_in_text_too() {
     assert_eq!(read("int", json!(["NA", "", "-"])), (4, 5, 0));
     assert_eq!(read("int", json!(["it's"])), (0, 1, 4));
 }
+
+#[test]
+fn what_may_have_to_be_declared_is_said_beside_what_is_wrong() {
+    let reasons = |ty: &str, csv: Json, texts: &[&str]| -> Vec<String> {
+        let (_, dead, _) = read_csv(json!({ "type": ty }), csv, texts);
+        dead.into_iter().map(|letter| letter.reason.replace("`value` should be ", "")).collect()
+    };
+    assert_eq!(
+        reasons("float", json!({}), &["1,5", "x"]),
+        [
+            "float, but is `1,5`; if that is a decimal comma, declare `csv: { decimal: \",\" }`",
+            "float, but is `x`"
+        ]
+    );
+    assert_eq!(reasons("float", json!({ "decimal": "," }), &["1.5"]), ["float, but is `1.5`"]);
+    let dates = reasons("date", json!({}), &["02.05.2024", "5/2/24", "yesterday", "2013-13-01"]);
+    let written_so = |text: &str| {
+        format!("date, but is `{text}`; if dates are written so, declare `date_format` in `csv`")
+    };
+    assert_eq!(dates[..2], ["02.05.2024", "5/2/24"].map(written_so));
+    assert_eq!(dates[2..], ["date, but is `yesterday`", "date, but is `2013-13-01`"]);
+    assert_eq!(
+        reasons("timestamp", json!({}), &["1714644000.5", "02.05.2024 10:00"]),
+        [
+            "timestamp, but is `1714644000.5`; if it counts time since 1970, declare `epoch` of the column",
+            "timestamp, but is `02.05.2024 10:00`; if times are written so, declare `timestamp_format` in `csv`",
+        ]
+    );
+}
