@@ -4,9 +4,10 @@ use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use std::collections::BTreeMap;
 use tidemill_core::Time;
-use tidemill_online::{Body, Entry, Layout, OnlineView, Order, Partial, Series, Stored, Tile};
+use tidemill_online::{Body, Entry, Layout, OnlineView, Order, Series, Stored, Tile, view::SeriesLayout};
 use tidemill_rows::{CREATED_AT, DELETED, SEQ, VALID_AT, row::column, schema, value_at};
-use tidemill_spec::Value;
+use tidemill_spec::{Type, Value};
+use tidemill_windows::Partial;
 
 use crate::Error;
 
@@ -138,12 +139,9 @@ struct SeriesColumns<'a> {
 }
 
 impl<'a> SeriesColumns<'a> {
-    fn of(tiles: &'a RecordBatch, layout: &tidemill_online::view::SeriesLayout) -> Result<Self, Error> {
-        let partial = |(feature, ty): &(String, tidemill_online::view::PartialType)| {
-            let value = match ty {
-                tidemill_online::view::PartialType::Count => None,
-                tidemill_online::view::PartialType::Value(_) => Some(column(tiles, feature)?),
-            };
+    fn of(tiles: &'a RecordBatch, layout: &SeriesLayout) -> Result<Self, Error> {
+        let partial = |(feature, ty): &(String, Option<Type>)| {
+            let value = ty.map(|_| column(tiles, feature)).transpose()?;
             Ok((column(tiles, &schema::counted(feature))?, value))
         };
         Ok(Self {

@@ -4,7 +4,7 @@
 //! `unique` columns only the newest with `valid_at <= t` counts: a correction replaces, a tombstone removes. Without
 //! such columns a tombstone ends all that its entity had before it.
 //! Offline values come from source rows, so they are exact for any moment, corrected or not; tiles hold the same
-//! sums in the same order (rows within a tile, then tiles), so both agree to the bit.
+//! partials, which `tidemill_windows` folds and merges, so both agree to the bit.
 
 mod events;
 mod fold;
@@ -12,13 +12,13 @@ mod tiles;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use tidemill_core::Time;
-use tidemill_spec::{Aggregate, Rule, Type, Value};
+use tidemill_spec::{Rule, Type, Value};
+use tidemill_windows::Window;
 
 use crate::{
     CommitRange, Error, Lake, PitRead, PitRequest, View,
     compute::Stamp,
     pit::{Asked, FOUND_AT},
-    sql::micros,
 };
 use events::Events;
 
@@ -37,46 +37,26 @@ pub struct TileRange {
 
 /// One windowed feature.
 #[derive(Clone, Debug)]
-pub(crate) struct Window {
+pub(crate) struct Windowed {
     name: String,
     ty: Type,
     default: Value,
-    aggregate: Aggregate,
     column: Option<String>,
-    length_us: i64,
-    hop_us: i64,
+    window: Window,
 }
 
-impl Window {
+impl Windowed {
     /// The feature `name` of a view, if it is windowed.
     fn of(view: &View, name: &str) -> Option<Self> {
         let feature = view.definition.features.get(name)?;
-        let Rule::Window { aggregate, column, window, hop } = &feature.rule else { return None };
+        let Rule::Window { column, .. } = &feature.rule else { return None };
         Some(Self {
             name: name.to_owned(),
             ty: feature.ty,
             default: feature.default.clone().unwrap_or(Value::Null),
-            aggregate: *aggregate,
             column: column.clone(),
-            length_us: micros(*window),
-            // `check` refuses hops below a second; none at all would be no tiles at all.
-            hop_us: micros(*hop).max(1),
+            window: Window::of(feature)?,
         })
-    }
-
-    /// The tile that a row lies in: `k` of `(k·hop, (k+1)·hop]`.
-    fn tile(&self, valid_us: i64) -> i64 {
-        (valid_us - 1).div_euclid(self.hop_us)
-    }
-
-    /// The oldest tile of the window that ends at a moment.
-    fn first_tile(&self, at_us: i64) -> i64 {
-        (at_us - self.length_us).div_euclid(self.hop_us)
-    }
-
-    /// No row at or before this counts at that moment.
-    fn tail_us(&self, at_us: i64) -> i64 {
-        self.first_tile(at_us) * self.hop_us
     }
 }
 
@@ -89,7 +69,8 @@ impl Lake {
         asked: &Asked,
         request: &PitRequest,
     ) -> Result<Vec<(String, ArrayRef)>, Error> {
-        let windows: Vec<Window> = features.iter().filter_map(|name| Window::of(&read.view, name)).collect();
+        let windows: Vec<Windowed> =
+            features.iter().filter_map(|name| Windowed::of(&read.view, name)).collect();
         let events = self.events(&read.view, &windows, asked, request.version, request.known_at).await?;
         let moments = asked.clone();
         let evaluated = tokio::task::spawn_blocking(move || fold::evaluate(&windows, &events, &moments));

@@ -17,13 +17,11 @@ pub mod serving;
 pub mod stored;
 pub mod values;
 pub mod view;
-pub mod window;
 
 pub use client::{Entry, Markers, Online, OnlineOptions, Read};
 pub use error::Error;
 pub use live::{LiveCode, LiveModel, LiveModelVersion, LiveModels, LiveSet, LiveVersion, LiveView};
 pub use serving::{Held, Replica, Seen, Served};
-pub use stored::{Body, Order, Stored};
+pub use stored::{Body, Order, Series, Stored, Tile};
 pub use values::{Status, ViewFeatures, values};
 pub use view::{Layout, OnlineView};
-pub use window::{Partial, Series, Tile};

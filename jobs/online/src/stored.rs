@@ -6,12 +6,12 @@
 
 use tidemill_core::Time;
 use tidemill_spec::Value;
+use tidemill_windows::Partial;
 
 use crate::{
     codec::{self, Cursor, Reason},
     error::Error,
-    view::{Layout, OnlineView, PartialType, SeriesLayout},
-    window::{Partial, Series, Tile},
+    view::{Layout, OnlineView, SeriesLayout},
 };
 
 const DELETED: u8 = 1;
@@ -83,6 +83,24 @@ pub enum Body {
     Row(Vec<Value>),
     /// Tiles, one series for each hop in the layout's order.
     Tiles(Vec<Series>),
+}
+
+/// The tiles of one entity and hop.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Series {
+    /// Oldest first; tiles without rows are left out.
+    pub tiles: Vec<Tile>,
+}
+
+/// Partial aggregates over one hop.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tile {
+    /// `k`: the tile covers `(k·hop, (k+1)·hop]` since 1970.
+    pub index: i64,
+    /// Greatest `valid_at` of its rows.
+    pub newest: Time,
+    /// One for each feature of the series.
+    pub partials: Vec<Partial>,
 }
 
 impl Stored {
@@ -157,9 +175,9 @@ fn put_series(out: &mut Vec<u8>, layout: &SeriesLayout, series: &Series) -> Resu
         out.extend(tile.newest.timestamp_micros().to_le_bytes());
         for ((name, ty), partial) in layout.features.iter().zip(&tile.partials) {
             // Rows without a value of theirs are counted below 0: their sum leaves the range of its type.
-            let none = matches!(ty, PartialType::Value(_)) && partial.rows > 0 && partial.value.is_null();
+            let none = ty.is_some() && partial.rows > 0 && partial.value.is_null();
             out.extend(if none { -partial.rows } else { partial.rows }.to_le_bytes());
-            if let PartialType::Value(ty) = ty
+            if let Some(ty) = ty
                 && partial.rows > 0
                 && !none
                 && !codec::put(out, *ty, &partial.value)
@@ -209,7 +227,7 @@ fn read_tile(cursor: &mut Cursor<'_>, layout: &SeriesLayout) -> Result<Tile, Rea
     for (_, ty) in &layout.features {
         let rows = cursor.i64()?;
         let value = match ty {
-            PartialType::Value(ty) if rows > 0 => cursor.value(*ty)?,
+            Some(ty) if rows > 0 => cursor.value(*ty)?,
             _ => Value::Null,
         };
         partials.push(Partial { rows: rows.saturating_abs(), value });

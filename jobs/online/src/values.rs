@@ -9,12 +9,12 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use tidemill_core::Time;
 use tidemill_spec::{Feature, Rule, Type, Value};
+use tidemill_windows::Window;
 
 use crate::{
     error::Error,
-    stored::{Body, Stored},
+    stored::{Body, Series, Stored},
     view::{Layout, OnlineView},
-    window::{Series, merge},
 };
 
 /// Whether an entity's values may be relied on.
@@ -122,17 +122,17 @@ fn window_values(
     now: Time,
 ) -> ViewFeatures {
     complete(view, status, newest, |name, feature| {
-        let (Rule::Window { aggregate, window, hop, .. }, Layout::Tiles(layouts)) =
-            (&feature.rule, view.layout())
-        else {
+        let (Some(window), Layout::Tiles(layouts)) = (Window::of(feature), view.layout()) else {
             return Value::Null;
         };
         let place = layouts.iter().zip(series).find_map(|(layout, series)| {
             let position = layout.features.iter().position(|(feature, _)| feature == name)?;
-            Some((series, position))
+            Some((&series.tiles, position))
         });
-        place
-            .map_or(Value::Null, |(series, position)| merge(*aggregate, series, position, now, *window, *hop))
+        place.map_or(Value::Null, |(tiles, position)| {
+            let partials = tiles.iter().map(|tile| (tile.index, &tile.partials[position]));
+            window.merge(partials, now.timestamp_micros())
+        })
     })
 }
 

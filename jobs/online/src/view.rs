@@ -5,7 +5,8 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use tidemill_core::Time;
-use tidemill_spec::{Aggregate, Feature, FeatureView, OnlineFeatures, Rule, Type};
+use tidemill_spec::{Feature, FeatureView, OnlineFeatures, Rule, Type};
+use tidemill_windows::Window;
 
 use crate::stored::Order;
 
@@ -128,17 +129,8 @@ pub struct SeriesLayout {
     pub hop: Duration,
     /// The longest window over these tiles; older tiles need not be kept.
     pub window_max: Duration,
-    /// One partial aggregate for each: feature and type of its stored value.
-    pub features: Vec<(String, PartialType)>,
-}
-
-/// The type of a partial's value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PartialType {
-    /// Counts have no value besides the number of rows.
-    Count,
-    /// Sum, least or greatest value.
-    Value(Type),
+    /// One partial aggregate for each: feature, and type of the partial's value if it has one.
+    pub features: Vec<(String, Option<Type>)>,
 }
 
 impl Layout {
@@ -149,8 +141,9 @@ impl Layout {
             match &feature.rule {
                 Rule::Age => {}
                 Rule::Last(_) | Rule::Sql(_) | Rule::Python => columns.push((name.to_owned(), feature.ty)),
-                Rule::Window { aggregate, window, hop, .. } => {
-                    let partial = (name.to_owned(), partial_type(*aggregate, feature.ty));
+                Rule::Window { window, hop, .. } => {
+                    let ty = Window::of(feature).and_then(|window| window.partial_type());
+                    let partial = (name.to_owned(), ty);
                     match series.iter_mut().find(|series| series.hop == *hop) {
                         Some(series) => {
                             series.window_max = series.window_max.max(*window);
@@ -191,20 +184,11 @@ impl SeriesLayout {
         let features: Vec<String> = self
             .features
             .iter()
-            .map(|(name, partial)| match partial {
-                PartialType::Count => name.clone(),
-                PartialType::Value(ty) => format!("{name}:{ty}"),
+            .map(|(name, ty)| match ty {
+                None => name.clone(),
+                Some(ty) => format!("{name}:{ty}"),
             })
             .collect();
         format!("{}[{}]", self.hop.as_micros(), features.join(","))
-    }
-}
-
-/// Sums are kept in the feature's type, means as float sums.
-fn partial_type(aggregate: Aggregate, ty: Type) -> PartialType {
-    match aggregate {
-        Aggregate::Count => PartialType::Count,
-        Aggregate::Mean => PartialType::Value(Type::Float),
-        Aggregate::Sum | Aggregate::Min | Aggregate::Max => PartialType::Value(ty),
     }
 }

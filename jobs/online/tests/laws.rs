@@ -1,18 +1,16 @@
 //! Laws of the pure half: what is written reads back, orders compare as their bytes, and windows merged from
 //! tiles equal windows counted row by row.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use indexmap::IndexMap;
 use proptest::prelude::*;
 use tidemill_core::Time;
-use tidemill_online::{
-    Body, Layout, OnlineView, Order, Partial, Series, Status, Stored, Tile, values,
-    window::{merge, tile_of},
-};
+use tidemill_online::{Body, Layout, OnlineView, Order, Series, Status, Stored, Tile, values};
 use tidemill_spec::{
     Aggregate, Feature, FeatureView, Freshness, Meta, OnlineFeatures, Rule, Type, Value, ViewInput,
 };
+use tidemill_windows::Window;
 
 const HOP: Duration = Duration::from_secs(300);
 const WINDOW: Duration = Duration::from_secs(3600);
@@ -104,40 +102,53 @@ proptest! {
         let tail_micros = (now.timestamp_micros() - 3_600_000_000).div_euclid(300_000_000) * 300_000_000;
         let inside: Vec<i64> = seen.iter().filter(|(valid_at, _)| valid_at.timestamp_micros() > tail_micros)
             .filter_map(|(_, value)| *value).collect();
-        for aggregate in [Aggregate::Count, Aggregate::Sum, Aggregate::Mean, Aggregate::Min, Aggregate::Max] {
-            let float = aggregate == Aggregate::Mean;
-            let merged = merge(aggregate, &tiles(&seen, aggregate), 0, now, WINDOW, HOP);
-            let wanted = match aggregate {
-                Aggregate::Count => Value::Int(inside.len() as i64),
+        let view = windows();
+        let stored = Stored { order: Order::tiles(1, now), body: Body::Tiles(vec![tiles(&view, &seen)]) };
+        let found = values(&view, Some(&stored.encode(&view).unwrap()), now).unwrap();
+        for (name, value) in found.values {
+            let wanted = match name.as_str() {
+                "count" => Value::Int(inside.len() as i64),
                 _ if inside.is_empty() => Value::Null,
-                Aggregate::Sum => Value::Int(inside.iter().sum()),
-                Aggregate::Mean => Value::Float(inside.iter().sum::<i64>() as f64 / inside.len() as f64),
-                Aggregate::Min => Value::Int(*inside.iter().min().unwrap()),
-                Aggregate::Max => Value::Int(*inside.iter().max().unwrap()),
+                "sum" => Value::Int(inside.iter().sum()),
+                "mean" => Value::Float(inside.iter().sum::<i64>() as f64 / inside.len() as f64),
+                "min" => Value::Int(*inside.iter().min().unwrap()),
+                _ => Value::Int(*inside.iter().max().unwrap()),
             };
-            prop_assert_eq!(merged, wanted, "{:?} float {}", aggregate, float);
+            prop_assert_eq!(value, wanted, "{}", name);
         }
     }
 }
 
+fn window(aggregate: Aggregate) -> Rule {
+    Rule::Window { aggregate, column: Some("delay".to_owned()), window: WINDOW, hop: HOP }
+}
+
+/// Every aggregate of one column.
+fn windows() -> OnlineView {
+    online(view(&[
+        ("count", Type::Int, window(Aggregate::Count), None),
+        ("sum", Type::Int, window(Aggregate::Sum), None),
+        ("mean", Type::Float, window(Aggregate::Mean), None),
+        ("min", Type::Int, window(Aggregate::Min), None),
+        ("max", Type::Int, window(Aggregate::Max), None),
+    ]))
+}
+
 /// What the lake computes: absolute partial aggregates of the rows of each tile.
-fn tiles(rows: &[(Time, Option<i64>)], aggregate: Aggregate) -> Series {
-    let mut tiles: std::collections::BTreeMap<i64, Vec<(Time, Option<i64>)>> = Default::default();
+fn tiles(view: &OnlineView, rows: &[(Time, Option<i64>)]) -> Series {
+    let mut tiles: BTreeMap<i64, Vec<(Time, Option<i64>)>> = BTreeMap::new();
     for row in rows {
-        tiles.entry(tile_of(row.0, HOP)).or_default().push(*row);
+        tiles.entry((row.0.timestamp_micros() - 1).div_euclid(300_000_000)).or_default().push(*row);
     }
     let tile = |(index, rows): (i64, Vec<(Time, Option<i64>)>)| {
-        let values: Vec<i64> = rows.iter().filter_map(|(_, value)| *value).collect();
-        let value = match aggregate {
-            _ if values.is_empty() => Value::Null,
-            Aggregate::Count => Value::Null,
-            Aggregate::Sum => Value::Int(values.iter().sum()),
-            Aggregate::Mean => Value::Float(values.iter().sum::<i64>() as f64),
-            Aggregate::Min => Value::Int(*values.iter().min().unwrap()),
-            Aggregate::Max => Value::Int(*values.iter().max().unwrap()),
+        let partial = |feature: &Feature| {
+            let float = matches!(feature.rule, Rule::Window { aggregate: Aggregate::Mean, .. });
+            let value = |value: i64| if float { Value::Float(value as f64) } else { Value::Int(value) };
+            let rows = rows.iter().map(|(at, row)| (at.timestamp_micros(), row.map_or(Value::Null, value)));
+            Window::of(feature).unwrap().fold(rows)
         };
         let newest = rows.iter().map(|(valid_at, _)| *valid_at).max().unwrap();
-        Tile { index, newest, partials: vec![Partial { rows: values.len() as i64, value }] }
+        Tile { index, newest, partials: view.features().map(|(_, feature)| partial(feature)).collect() }
     };
     Series { tiles: tiles.into_iter().map(tile).collect() }
 }
@@ -201,16 +212,7 @@ fn a_value_past_its_freshness_is_served_as_stale() {
 
 #[test]
 fn counts_of_an_unseen_entity_are_zero_and_means_null() {
-    let window = |aggregate, column: Option<&str>| Rule::Window {
-        aggregate,
-        column: column.map(str::to_owned),
-        window: WINDOW,
-        hop: HOP,
-    };
-    let view = online(view(&[
-        ("mean", Type::Float, window(Aggregate::Mean, Some("delay")), None),
-        ("count", Type::Int, window(Aggregate::Count, None), None),
-    ]));
+    let view = windows();
     assert!(matches!(view.layout(), Layout::Tiles(series) if series.len() == 1));
     let found = values(&view, None, at(0)).unwrap();
     assert_eq!(found.values["mean"], Value::Null);

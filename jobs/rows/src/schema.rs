@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use tidemill_spec::{Aggregate, Entity, FeatureView, Rule, Source, Type};
+use tidemill_spec::{Entity, FeatureView, Rule, Source, Type};
+use tidemill_windows::Window;
 
 /// When the world could know the row.
 pub const VALID_AT: &str = "valid_at";
@@ -70,8 +71,8 @@ pub fn source_schema(source: &Source) -> SchemaRef {
 /// Columns of a view's lake table: the entity's keys, then the features that are stored, then the system columns.
 ///
 /// Ages are not stored: they follow from `valid_at`. A window view stores tiles: [`HOP_US`], [`TILE`],
-/// [`NEWEST`], and for each window feature `F` the rows counted as `_F_n` and, unless it counts, the sum
-/// (of means too), least or greatest value as `F`; null in the tiles of other hops.
+/// [`NEWEST`], and for each window feature `F` the rows counted as `_F_n` and, unless it counts, the value of its
+/// partial aggregate as `F`; null in the tiles of other hops.
 pub fn view_schema(view: &FeatureView, entity: &Entity) -> SchemaRef {
     let mut fields: Vec<Field> =
         entity.keys.iter().map(|(name, ty)| Field::new(name, arrow_type(*ty), false)).collect();
@@ -84,9 +85,10 @@ pub fn view_schema(view: &FeatureView, entity: &Entity) -> SchemaRef {
         match &feature.rule {
             Rule::Age => {}
             Rule::Last(_) | Rule::Sql(_) | Rule::Python => fields.push(field(name, feature.ty)),
-            Rule::Window { aggregate, .. } => {
+            Rule::Window { .. } => {
+                let partial = Window::of(feature).and_then(|window| window.partial_type());
                 fields.push(field(&counted(name), Type::Int));
-                fields.extend(partial_type(*aggregate, feature.ty).map(|ty| field(name, ty)));
+                fields.extend(partial.map(|ty| field(name, ty)));
             }
         }
     }
@@ -101,15 +103,6 @@ pub fn is_windows(view: &FeatureView) -> bool {
 /// The column of a tile that says how many rows the feature's aggregate counted.
 pub fn counted(feature: &str) -> String {
     format!("_{feature}_n")
-}
-
-/// The type of a partial aggregate's value: sums are kept in the feature's type, means as float sums.
-pub fn partial_type(aggregate: Aggregate, ty: Type) -> Option<Type> {
-    match aggregate {
-        Aggregate::Count => None,
-        Aggregate::Mean => Some(Type::Float),
-        Aggregate::Sum | Aggregate::Min | Aggregate::Max => Some(ty),
-    }
 }
 
 /// The system columns, in their order.

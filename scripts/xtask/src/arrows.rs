@@ -20,16 +20,17 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tidemill-store", &["core"]),
     ("tidemill-runtime", &["core", "store"]),
     // The words, and what keeps rows and objects.
-    ("tidemill-rows", &["spec"]),
+    ("tidemill-windows", &["spec"]),
+    ("tidemill-rows", &["spec", "windows"]),
     ("tidemill-catalog", &["spec"]),
-    ("tidemill-offline", &["rows", "spec"]),
-    ("tidemill-online", &["spec"]),
+    ("tidemill-offline", &["rows", "spec", "windows"]),
+    ("tidemill-online", &["spec", "windows"]),
     ("tidemill-pyrun", &["rows", "spec"]),
     ("tidemill-inference", &["pyrun", "rows", "spec"]),
     ("tidemill-stores", &["catalog", "offline", "online", "pyrun"]),
     ("tidemill-live", &["catalog", "offline", "online", "spec"]),
     // Crates that hold jobs: these few call one another, the others enqueue.
-    ("tidemill-features", &["catalog", "live", "offline", "online", "pyrun", "rows", "spec"]),
+    ("tidemill-features", &["catalog", "live", "offline", "online", "pyrun", "rows", "spec", "windows"]),
     ("tidemill-ingest", &["catalog", "features", "offline", "online", "rows", "spec"]),
     ("tidemill-training", &["catalog", "offline", "rows", "spec"]),
     ("tidemill-registry", &["catalog", "inference", "live", "offline", "online", "pyrun", "rows", "spec"]),
@@ -66,12 +67,15 @@ const HOMES: &[(&str, &[&str])] = &[
 const NOT_ENGINE: &[&str] = &["arrow", "duckdb", "parquet", "rdkafka", "redis"];
 /// What waits for something, or moves bytes.
 const ASYNC_IO: &[&str] = &["hyper", "mio", "object_store", "redis", "sqlx", "tokio"];
+/// What the arithmetic of windows must not hold: both stores call it, and serving links it.
+const NOT_WINDOWS: &[&str] = &["arrow", "duckdb", "hyper", "mio", "object_store", "redis", "sqlx", "tokio"];
 
 /// Crates whose closure must not hold these libraries.
 const NEVER: &[(&str, &[&str])] = &[
     ("tidemill-serve", &["apalis", "duckdb", "rdkafka", "sqlx"]),
     ("tidemill-core", ASYNC_IO),
     ("tidemill-spec", ASYNC_IO),
+    ("tidemill-windows", NOT_WINDOWS),
     ("tidemill-rows", ASYNC_IO),
     ("tidemill-blobs", NOT_ENGINE),
     ("tidemill-store", NOT_ENGINE),

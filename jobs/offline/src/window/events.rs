@@ -6,10 +6,10 @@ use arrow::{
     array::{Array as _, ArrayRef, AsArray as _, RecordBatch},
     datatypes::{DataType, Field, Int64Type, Schema, SchemaRef},
 };
-use tidemill_rows::{arrow_type, schema::partial_type, source_schema};
+use tidemill_rows::{arrow_type, source_schema};
 use tidemill_spec::{Source, Type};
 
-use super::Window;
+use super::Windowed;
 use crate::{
     CommitRange, Error, KnownAt, Lake, Table, Version, View,
     pit::{self, Asked, Entities},
@@ -54,7 +54,7 @@ impl Lake {
     pub(super) async fn events(
         &self,
         view: &View,
-        windows: &[Window],
+        windows: &[Windowed],
         asked: &Asked,
         version: Version,
         known_at: KnownAt,
@@ -78,9 +78,9 @@ impl Lake {
 }
 
 /// Entity keys, unique columns, aggregated columns and the system columns.
-fn columns_of(view: &View, source: &Source, windows: &[Window]) -> SchemaRef {
+fn columns_of(view: &View, source: &Source, windows: &[Windowed]) -> SchemaRef {
     let needed = |name: &String| {
-        let aggregated = windows.iter().filter_map(|window| window.column.as_ref());
+        let aggregated = windows.iter().filter_map(|windowed| windowed.column.as_ref());
         view.entity.keys.contains_key(name)
             || source.unique.contains(name)
             || aggregated.into_iter().any(|column| column == name)
@@ -93,13 +93,19 @@ fn columns_of(view: &View, source: &Source, windows: &[Window]) -> SchemaRef {
 
 /// Rows that no asked window reaches are not read. A row is only ever replaced by one that is valid later, so
 /// leaving older ones out changes nothing.
-fn span(windows: &[Window], asked: &Asked) -> Span {
+fn span(windows: &[Windowed], asked: &Asked) -> Span {
     let Some((first, last)) = asked.span_us() else { return Span::NOTHING };
-    let tail = windows.iter().map(|window| window.tail_us(first)).min();
+    let tail = windows.iter().map(|windowed| windowed.window.tail_us(first)).min();
     Span::of_us(tail.map(|tail| tail.saturating_add(1)), last)
 }
 
-fn statement(source: &Source, windows: &[Window], rows: &str, keys: &[String], known_at: KnownAt) -> String {
+fn statement(
+    source: &Source,
+    windows: &[Windowed],
+    rows: &str,
+    keys: &[String],
+    known_at: KnownAt,
+) -> String {
     let known = match known_at {
         KnownAt::Label => "greatest(epoch_us(valid_at), epoch_us(created_at))",
         KnownAt::Any | KnownAt::Time(_) => "epoch_us(valid_at)",
@@ -111,7 +117,7 @@ fn statement(source: &Source, windows: &[Window], rows: &str, keys: &[String], k
         (true, None) => "NULL::BIGINT".to_owned(),
     };
     let values =
-        windows.iter().enumerate().map(|(index, window)| format!("{} AS {}", value(window), slot(index)));
+        windows.iter().enumerate().map(|(index, windowed)| format!("{} AS {}", value(windowed), slot(index)));
     fill(
         include_str!("../../queries/window/events.sql"),
         &[
@@ -137,8 +143,8 @@ fn ended_by(known: &str, which: &str, group: &[String], known_at: KnownAt) -> St
     }
 }
 
-fn value(window: &Window) -> String {
-    match (&window.column, partial_type(window.aggregate, window.ty)) {
+fn value(windowed: &Windowed) -> String {
+    match (&windowed.column, windowed.window.row_type()) {
         (None, _) => "true".to_owned(),
         (Some(column), None) => format!("life.{} IS NOT NULL", quoted(column)),
         (Some(column), Some(ty)) => format!("CAST(life.{} AS {})", quoted(column), ty.duckdb()),
@@ -153,10 +159,10 @@ fn int(name: &str) -> Field {
     Field::new(name, DataType::Int64, true)
 }
 
-fn result_schema(windows: &[Window]) -> SchemaRef {
+fn result_schema(windows: &[Windowed]) -> SchemaRef {
     let mut fields: Vec<Field> = ["_entity", "_valid_us", "_known_us", "_until_us"].map(int).to_vec();
-    fields.extend(windows.iter().enumerate().map(|(index, window)| {
-        let ty = partial_type(window.aggregate, window.ty).unwrap_or(Type::Bool);
+    fields.extend(windows.iter().enumerate().map(|(index, windowed)| {
+        let ty = windowed.window.row_type().unwrap_or(Type::Bool);
         Field::new(slot(index), arrow_type(ty), true)
     }));
     Schema::new(fields).into()

@@ -7,12 +7,13 @@ use arrow::array::RecordBatch;
 use tidemill_core::Time;
 use tidemill_rows::{
     CREATED_AT, DELETED, Row, SEQ, VALID_AT, batch_of,
-    schema::{HOP_US, NEWEST, TILE, counted, partial_type},
+    schema::{HOP_US, NEWEST, TILE, counted},
     value_at,
 };
 use tidemill_spec::Value;
+use tidemill_windows::Window;
 
-use super::{Events, TileRange, Window, fold};
+use super::{Events, TileRange, Windowed, fold};
 use crate::{Error, KnownAt, Lake, View, compute::Stamp, pit::Asked, touched::touched_entities};
 
 pub(super) async fn touched(
@@ -22,8 +23,8 @@ pub(super) async fn touched(
     stamp: Stamp,
 ) -> Result<RecordBatch, Error> {
     let entities = touched_entities(lake, view, range).await?;
-    let windows: Vec<Window> =
-        view.definition.features.keys().filter_map(|name| Window::of(view, name)).collect();
+    let windows: Vec<Windowed> =
+        view.definition.features.keys().filter_map(|name| Windowed::of(view, name)).collect();
     let asked = Asked::at(view, &entities, range.clock);
     let events = lake.events(view, &windows, &asked, range.commits.upto, KnownAt::Any).await?;
     let schema = view.schema();
@@ -35,7 +36,7 @@ pub(super) async fn touched(
 }
 
 struct Tiles<'a> {
-    windows: &'a [Window],
+    windows: &'a [Windowed],
     events: &'a Events,
     asked: &'a Asked,
     clock: Time,
@@ -44,7 +45,7 @@ struct Tiles<'a> {
 
 impl Tiles<'_> {
     fn rows(&self) -> Vec<Row> {
-        let mut hops: Vec<i64> = self.windows.iter().map(|window| window.hop_us).collect();
+        let mut hops: Vec<i64> = self.windows.iter().map(|windowed| windowed.window.hop_us()).collect();
         hops.sort_unstable();
         hops.dedup();
         let mut rows = Vec::new();
@@ -65,9 +66,14 @@ impl Tiles<'_> {
     /// One row for each tile of a hop in which the entity has a row that counts.
     fn of_hop(&self, place: usize, entity: usize, hop_us: i64, rows: &mut Vec<Row>) {
         let clock_us = self.clock.timestamp_micros();
-        let of_hop: Vec<(usize, &Window)> =
-            self.windows.iter().enumerate().filter(|(_, window)| window.hop_us == hop_us).collect();
-        let Some((_, longest)) = of_hop.iter().max_by_key(|(_, window)| window.length_us) else { return };
+        let of_hop: Vec<(usize, &Windowed)> = self
+            .windows
+            .iter()
+            .enumerate()
+            .filter(|(_, windowed)| windowed.window.hop_us() == hop_us)
+            .collect();
+        let longest = of_hop.iter().map(|(_, windowed)| windowed.window).max_by_key(Window::length_us);
+        let Some(longest) = longest else { return };
         let mut left = self.events.between(entity, longest.tail_us(clock_us), clock_us);
         while let Some(first) = left.next() {
             let tile = longest.tile(self.events.valid_us[first]);
@@ -78,12 +84,12 @@ impl Tiles<'_> {
             let counted_rows = span.clone().rev().find(|row| self.events.counts(*row, clock_us));
             let Some(newest) = counted_rows else { continue };
             let mut row = self.row(place, hop_us, tile, Some(self.events.valid_us[newest]));
-            for (slot, window) in &of_hop {
-                let folded =
-                    fold::aggregate(window, &self.events.values[*slot], self.events, span.clone(), clock_us);
-                row.insert(counted(&window.name), Value::Int(folded.rows));
-                if partial_type(window.aggregate, window.ty).is_some() {
-                    row.insert(window.name.clone(), folded.value);
+            for (slot, Windowed { name, window, .. }) in &of_hop {
+                let values = &self.events.values[*slot];
+                let partial = fold::partial(window, values, self.events, span.clone(), clock_us);
+                row.insert(counted(name), Value::Int(partial.rows));
+                if window.partial_type().is_some() {
+                    row.insert(name.clone(), partial.value);
                 }
             }
             rows.push(row);
@@ -94,7 +100,7 @@ impl Tiles<'_> {
     fn emptied(&self, place: usize, hop_us: i64) -> Row {
         let mut row = self.row(place, hop_us, 0, None);
         row.insert(DELETED.to_owned(), Value::Bool(true));
-        row.extend(self.windows.iter().map(|window| (counted(&window.name), Value::Int(0))));
+        row.extend(self.windows.iter().map(|windowed| (counted(&windowed.name), Value::Int(0))));
         row
     }
 

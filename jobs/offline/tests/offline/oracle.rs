@@ -13,9 +13,10 @@ use tidemill_core::Time;
 use tidemill_offline::{CommitRange, KnownAt, PitRead, PitRequest, Stamp, Table, TileRange, Version, View};
 use tidemill_rows::{Row, batch_of, field, rows_of};
 use tidemill_spec::{Aggregate, Feature, Rule, Source, Type, Value};
+use tidemill_windows::{Partial, Window};
 
 use crate::{
-    brute::{Event, Key, Window, agree, complete, newest},
+    brute::{self, Event, Key, agree, complete, newest},
     generate::{Dice, key_values, source_row},
     world::{World, entity, feature, row, source, view},
 };
@@ -38,7 +39,7 @@ impl Declared {
         self.windows.definition.features.values().any(|feature| {
             let Rule::Window { window, hop, .. } = &feature.rule else { panic!("{feature:?}") };
             let (seconds, hop) = (window.as_secs() as i64, hop.as_secs() as i64);
-            let window = Window { seconds, hop, unique: self.unique() };
+            let window = brute::Window { seconds, hop, unique: self.unique() };
             !window.rows(events, key, t, KnownAt::Any).is_empty()
         })
     }
@@ -283,7 +284,7 @@ pub(crate) fn window_values(
     features
         .map(|(name, feature)| {
             let Rule::Window { aggregate, column, window, hop } = &feature.rule else { panic!("{name}") };
-            let window = Window {
+            let window = brute::Window {
                 seconds: window.as_secs() as i64,
                 hop: hop.as_secs() as i64,
                 unique: declared.unique(),
@@ -408,35 +409,17 @@ fn replace(kept: &mut std::collections::BTreeMap<Key, Kept>, rows: &[Row]) {
     }
 }
 
-/// A window's value from tiles, as a reader of Redis adds them up.
+/// A window's value from tiles, as a reader of Redis merges them.
 fn merged(view: &View, name: &str, tiles: &Kept, clock: Time) -> Value {
     let feature = &view.definition.features[name];
-    let Rule::Window { aggregate, window, hop, .. } = &feature.rule else { panic!("{name}") };
-    let hop_us = hop.as_micros() as i64;
-    let first = (clock.timestamp_micros() - window.as_micros() as i64).div_euclid(hop_us);
-    let of_hop = tiles.iter().filter(|((hop, tile), _)| *hop == hop_us && *tile >= first).map(|(_, row)| row);
-    let mut rows = 0;
-    let mut total: Option<f64> = None;
-    for row in of_hop {
-        let Value::Int(counted) = row[&format!("_{name}_n")] else { panic!("{row:?}") };
-        rows += counted;
-        let value = match row.get(name) {
-            Some(Value::Float(value)) => *value,
-            Some(Value::Int(value)) => *value as f64,
-            _ => continue,
-        };
-        total = Some(match (aggregate, total) {
-            (_, None) => value,
-            (Aggregate::Min, Some(total)) => total.min(value),
-            (Aggregate::Max, Some(total)) => total.max(value),
-            (_, Some(total)) => total + value,
-        });
-    }
-    let value = match (aggregate, total) {
-        (Aggregate::Count, _) => return Value::Int(rows),
-        (_, None) => return feature.default.clone().unwrap_or(Value::Null),
-        (Aggregate::Mean, Some(total)) => total / rows as f64,
-        (_, Some(total)) => total,
+    let window = Window::of(feature).unwrap();
+    let partial = |row: &Row| match row[&format!("_{name}_n")] {
+        Value::Int(rows) => Partial { rows, value: row.get(name).cloned().unwrap_or(Value::Null) },
+        _ => panic!("{row:?}"),
     };
-    if feature.ty == Type::Int { Value::Int(value as i64) } else { Value::Float(value) }
+    let of_hop = tiles.iter().filter(|((hop, _), _)| *hop == window.hop_us());
+    let partials: Vec<(i64, Partial)> = of_hop.map(|((_, tile), row)| (*tile, partial(row))).collect();
+    let value =
+        window.merge(partials.iter().map(|(tile, partial)| (*tile, partial)), clock.timestamp_micros());
+    if value.is_null() { feature.default.clone().unwrap_or(Value::Null) } else { value }
 }
