@@ -8,7 +8,6 @@ mod ticks;
 
 use std::collections::{BTreeMap, HashMap};
 
-pub(crate) use origins::columns_read;
 use serde::{Deserialize, Serialize};
 use tidemill_core::Time;
 use tidemill_spec::{Definition, ObjectKind, ObjectRef, Objects, Plan};

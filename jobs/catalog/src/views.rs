@@ -12,7 +12,7 @@ use tidemill_core::Time;
 use tidemill_spec::{FeatureView, Meta, OnlineFeatures, Plan, Source, Type};
 use tidemill_store::Tx;
 
-use crate::{Catalog, Error, apply::columns_read, code::hex_sha256, connection::ordered_json};
+use crate::{Catalog, Error, code::hex_sha256, connection::ordered_json};
 
 /// The life of a view version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -265,8 +265,7 @@ pub(crate) fn hash(plan: &Plan) -> String {
 /// The declared types of the columns that a view reads of its source; of all of them where Python may read any.
 fn types_read(plan: &Plan, source: &Source) -> BTreeMap<String, Type> {
     let keys = plan.entity.keys.keys().chain(&source.unique).cloned();
-    let read: BTreeSet<String> =
-        plan.definition.features.values().flat_map(columns_read).chain(keys).collect();
+    let read: BTreeSet<String> = plan.definition.columns().into_iter().chain(keys).collect();
     let reads = |name: &String| plan.definition.python.is_some() || read.contains(name);
     let columns = source.columns.iter().filter(|(name, _)| reads(name));
     columns.map(|(name, column)| (name.clone(), column.ty)).collect()

@@ -51,7 +51,15 @@ pub(crate) async fn compute(
     let stamp = Stamp { created_at: target.clock, seq: target.lake_version };
     let lake = &deps.lake;
     match (view.kind(), &view.definition.python) {
-        (ViewKind::Windows, _) => Ok(Computed::whole(tiles(deps, view, target, unit.part.0).await?)),
+        (ViewKind::Windows, _) => {
+            // Which rows are not counted is told once, for all entities.
+            let refused = match unit.part.0 {
+                0 => lake.uncounted_rows(view, unit.commits).await?,
+                _ => None,
+            };
+            let rows = tiles(deps, view, target, unit.part.0).await?;
+            Computed::in_sql(tidemill_offline::Computed { rows, keyless: 0, refused })
+        }
         (ViewKind::Rows, None) => Computed::in_sql(lake.compute_rows(view, unit.commits, unit.part).await?),
         (ViewKind::Rows, Some(entry)) => {
             let rows = lake.source_rows(view, unit.commits, unit.part).await?.rows;

@@ -4,7 +4,7 @@
 //! correction has the same winner in the view as in the source. A derived view has one row for each moment of
 //! any input, computed from all inputs as of that moment; a late row computes its entity's later moments anew.
 
-mod refused;
+pub(crate) mod refused;
 
 use std::sync::Arc;
 

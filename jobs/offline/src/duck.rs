@@ -263,6 +263,24 @@ impl Session {
         })
     }
 
+    /// Runs a statement with SQL of a user for so long at most.
+    ///
+    /// # Errors
+    /// [`Error::TooLong`] past that.
+    pub(crate) fn in_time<T>(
+        &self,
+        doing: &str,
+        limit: Duration,
+        work: impl FnOnce() -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        match self.within(limit, work) {
+            Err(Failure::Duck(error)) if self.overdue(&error) => {
+                Err(Failure::Other(Error::TooLong { doing: doing.to_owned(), limit }))
+            }
+            done => done,
+        }
+    }
+
     /// Whether a statement was ended by [`within`](Self::within), not by whoever waited for it.
     pub(crate) fn overdue(&self, error: &duckdb::Error) -> bool {
         interrupted(error) && !self.stopped.load(SeqCst)

@@ -2,23 +2,26 @@
 //!
 //! A window at `t` counts rows with `valid_at` in `(floor(t - window, hop), t]`. Of rows that share the source's
 //! `unique` columns only the newest with `valid_at <= t` counts: a correction replaces, a tombstone removes. Without
-//! such columns a tombstone ends all that its entity had before it.
+//! such columns a tombstone ends all that its entity had before it. Of the rows that count, a feature with a condition
+//! aggregates those that it is true of. A row on which the condition or the expression of a feature fails is none of them.
 //! Offline values come from source rows, so they are exact for any moment, corrected or not; tiles hold the same
 //! partials, which `tidemill_windows` folds and merges, so both agree to the bit.
 
 mod events;
 mod fold;
+mod refused;
 mod tiles;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use tidemill_core::Time;
-use tidemill_spec::{Rule, Type, Value};
+use tidemill_spec::{Operand, Rule, Type, Value, expr::sql::compiled};
 use tidemill_windows::Window;
 
 use crate::{
-    CommitRange, Error, Lake, PitRead, PitRequest, View,
+    CommitRange, Error, Lake, PitRead, PitRequest, Refused, View,
     compute::Stamp,
     pit::{Asked, FOUND_AT},
+    sql::quoted,
 };
 use events::Events;
 
@@ -41,7 +44,10 @@ pub(crate) struct Windowed {
     name: String,
     ty: Type,
     default: Value,
-    column: Option<String>,
+    /// Of what of each row; `None` counts rows.
+    of: Option<Operand>,
+    /// Of which rows; `None`: of all.
+    condition: Option<String>,
     window: Window,
 }
 
@@ -49,14 +55,42 @@ impl Windowed {
     /// The feature `name` of a view, if it is windowed.
     fn of(view: &View, name: &str) -> Option<Self> {
         let feature = view.definition.features.get(name)?;
-        let Rule::Window { column, .. } = &feature.rule else { return None };
+        let Rule::Window { of, condition, .. } = &feature.rule else { return None };
         Some(Self {
             name: name.to_owned(),
             ty: feature.ty,
             default: feature.default.clone().unwrap_or(Value::Null),
-            column: column.clone(),
+            of: of.clone(),
+            condition: condition.clone(),
             window: Window::of(feature)?,
         })
+    }
+
+    /// All of a view.
+    fn all(view: &View) -> Vec<Self> {
+        view.definition.features.keys().filter_map(|name| Self::of(view, name)).collect()
+    }
+
+    /// What is aggregated of a source row, typed; null where the row does not count. Of counts: whether it does.
+    fn value(&self) -> String {
+        let of = match &self.of {
+            None => "true".to_owned(),
+            Some(Operand::Column(column)) => quoted(column),
+            Some(Operand::Sql(expression)) => compiled(expression),
+        };
+        let value = match self.window.row_type() {
+            None => format!("({of}) IS NOT NULL"),
+            Some(ty) => format!("CAST({of} AS {})", ty.duckdb()),
+        };
+        match &self.condition {
+            None => value,
+            Some(condition) => format!("CASE WHEN CAST({} AS BOOLEAN) THEN {value} END", compiled(condition)),
+        }
+    }
+
+    /// Whether it has SQL of a user, which may fail on a row, or take for ever.
+    fn has_sql(&self) -> bool {
+        self.condition.is_some() || matches!(self.of, Some(Operand::Sql(_)))
     }
 }
 
@@ -89,5 +123,10 @@ impl Lake {
         stamp: Stamp,
     ) -> Result<RecordBatch, Error> {
         tiles::touched(self, view, range, stamp).await
+    }
+
+    /// Source rows of `commits` on which SQL of a windowed feature fails, so that they do not count in it.
+    pub async fn uncounted_rows(&self, view: &View, commits: CommitRange) -> Result<Option<Refused>, Error> {
+        refused::uncounted(self, view, commits).await
     }
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use tidemill_core::Time;
 use tidemill_online::{Body, Layout, OnlineView, Order, Series, Status, Stored, Tile, values};
 use tidemill_spec::{
-    Aggregate, Feature, FeatureView, Freshness, Meta, OnlineFeatures, Rule, Type, Value, ViewInput,
+    Aggregate, Feature, FeatureView, Freshness, Meta, OnlineFeatures, Operand, Rule, Type, Value, ViewInput,
 };
 use tidemill_windows::Window;
 
@@ -120,7 +120,8 @@ proptest! {
 }
 
 fn window(aggregate: Aggregate) -> Rule {
-    Rule::Window { aggregate, column: Some("delay".to_owned()), window: WINDOW, hop: HOP }
+    let of = Some(Operand::Column("delay".to_owned()));
+    Rule::Window { aggregate, of, condition: None, window: WINDOW, hop: HOP }
 }
 
 /// Every aggregate of one column.

@@ -22,7 +22,9 @@ pub use output::{OutputType, probability_column, scored};
 pub use pipeline::{Pipeline, PipelineSchedule, Step};
 pub use plan::Plan;
 pub use source::{Column, Entity, Epoch, Extra, Source};
-pub use view::{Aggregate, Feature, FeatureView, Freshness, OnlineFeatures, Rule, ViewInput, ViewKind};
+pub use view::{
+    Aggregate, Feature, FeatureView, Freshness, OnlineFeatures, Operand, Rule, ViewInput, ViewKind,
+};
 
 /// What every object may carry.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

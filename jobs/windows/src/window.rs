@@ -55,11 +55,7 @@ impl Window {
 
     /// The type in which a row's value is aggregated; `None` for counts, of which only that there is one matters.
     pub fn row_type(&self) -> Option<Type> {
-        match self.aggregate {
-            Aggregate::Count => None,
-            Aggregate::Mean => Some(Type::Float),
-            Aggregate::Sum | Aggregate::Min | Aggregate::Max => Some(self.ty),
-        }
+        self.aggregate.row_type(self.ty)
     }
 
     /// The type of a partial's value; `None` for counts, which have none besides the number of rows.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use tidemill_spec::{Aggregate, Feature, Rule, Type, Value};
+use tidemill_spec::{Aggregate, Feature, Operand, Rule, Type, Value};
 use tidemill_windows::{Partial, Window};
 
 const LENGTH_US: i64 = 3_600_000_000;
@@ -12,7 +12,8 @@ const HOP_US: i64 = 300_000_000;
 fn window(aggregate: Aggregate, ty: Type) -> Window {
     let micros = |us: i64| Duration::from_micros(us.try_into().unwrap());
     let (window, hop) = (micros(LENGTH_US), micros(HOP_US));
-    let rule = Rule::Window { aggregate, column: Some("x".to_owned()), window, hop };
+    let of = Some(Operand::Column("x".to_owned()));
+    let rule = Rule::Window { aggregate, of, condition: None, window, hop };
     Window::of(&Feature { ty, rule, default: None }).unwrap()
 }
 

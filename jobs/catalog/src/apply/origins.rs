@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use tidemill_spec::{Feature, Objects, Rule, ViewInput};
+use tidemill_spec::{Objects, ViewInput};
 
 use crate::{Edge, Node};
 
@@ -35,7 +35,7 @@ pub(super) fn declared_edges(
         for (feature, declared) in &view.features {
             let to = Node::Feature(name.clone(), version, feature.clone());
             draw(this(), to.clone());
-            for column in columns_read(declared) {
+            for column in declared.rule.columns() {
                 if let Some(from) = origin(objects, versions, &view.input, column) {
                     draw(from, to.clone());
                 }
@@ -50,16 +50,6 @@ pub(super) fn declared_edges(
         }
     }
     edges
-}
-
-/// What a feature's rule reads of one row. What a Python function reads of it can't be told.
-pub(crate) fn columns_read(feature: &Feature) -> Vec<String> {
-    match &feature.rule {
-        Rule::Last(column) => vec![column.clone()],
-        Rule::Window { column, .. } => column.iter().cloned().collect(),
-        Rule::Sql(sql) => sql_columns(sql).collect(),
-        Rule::Age | Rule::Python => Vec::new(),
-    }
 }
 
 /// Nothing where it can't be read: `check` has said so before.

@@ -176,3 +176,45 @@ async fn rows_that_sql_fails_on_become_dead_letters_and_null_and_the_others_are_
     }
     world.check_parity().await;
 }
+
+const RELATIVE: &str = r#"---
+apiVersion: tidemill/v1
+kind: FeatureView
+name: relative
+entity: airport
+source: departures
+features:
+  late_2h: { type: int, count: "*", where: ln(delay) > 3, window: 2h }
+  roots_2h: { type: float, sum: sqrt(delay), window: 2h }
+  flights_2h: { type: int, count: "*", window: 2h }
+online: true
+"#;
+
+#[tokio::test]
+async fn rows_that_sql_of_a_window_fails_on_do_not_count_in_it_and_become_dead_letters_once() {
+    let world = World::with(&format!("{PROJECT}{RELATIVE}"), &[]).await;
+    let gone = Departure { gone: true, ..departure("LGA", 4, 590, -4.0) };
+    world.depart(&[departure("JFK", 1, 580, 100.0), departure("JFK", 2, 590, -4.0), gone]).await;
+    world.depart(&[departure("EWR", 3, 590, 4.0)]).await;
+    world.drain().await;
+    // An update that computes the same rows again tells nothing again.
+    world.depart(&[departure("JFK", 5, 595, 25.0)]).await;
+    world.drain().await;
+    let now = world.now("relative", "JFK").await;
+    for jfk in [now, world.as_of("relative", "JFK", 600).await] {
+        assert_eq!(jfk.values["late_2h"], Value::Int(2));
+        assert_eq!(jfk.values["roots_2h"], Value::Float(15.0));
+        assert_eq!(jfk.values["flights_2h"], Value::Int(3));
+    }
+    assert_eq!(world.now("relative", "EWR").await.values["late_2h"], Value::Int(0));
+    let head = world.deps.lake.head().await.unwrap();
+    let table = Table::from("dead/view/relative".to_owned());
+    let dead = json_rows(&world.deps.lake.read(&Read::all(table, head)).await.unwrap()).unwrap();
+    let [one] = &dead[..] else { panic!("{dead:?}") };
+    assert_eq!(
+        one["reason"],
+        "feature `late_2h`, `roots_2h`: Out of Range Error: cannot take logarithm of a negative number"
+    );
+    assert!(one["raw"].as_str().unwrap().contains("\"flight\":2"), "{one:?}");
+    world.check_parity().await;
+}

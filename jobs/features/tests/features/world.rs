@@ -82,6 +82,8 @@ features:
   sum_2h: { type: float, sum: delay, window: 2h }
   worst_13h: { type: float, max: delay, window: 13h }
   flights_2h: { type: int, count: "*", window: 2h }
+  late_2h: { type: int, count: "*", where: delay > 60, window: 2h }
+  spread_2h: { type: float, sum: (delay - flight) * 2, where: NOT gone, window: 2h }
 online: true
 ---
 apiVersion: tidemill/v1

@@ -41,6 +41,12 @@ fn feature(ty: &str, sql: &str) -> String {
     )
 }
 
+fn windowed(ty: &str, rule: &str) -> String {
+    format!(
+        "apiVersion: tidemill/v1\nkind: FeatureView\nname: v\nentity: user\nsource: events\nfeatures:\n  f: {{ type: {ty}, {rule}, window: 1h }}\n"
+    )
+}
+
 fn step(with: &str) -> String {
     format!(
         "apiVersion: tidemill/v1\nkind: Pipeline\nname: p\nsteps:\n  s:\n    uses: sql\n    with:\n      query: {with}\n"
@@ -54,6 +60,30 @@ fn columns_may_be_named_like_words_of_sql() {
     }
     let label = "apiVersion: tidemill/v1\nkind: Label\nname: l\nentity: user\nsource: events\nvalue: { type: bool, sql: order = 'x' }\nasked_at: at - INTERVAL 1 HOUR\n";
     assert_eq!(shown(label), "");
+}
+
+#[test]
+fn conditions_and_expressions_of_windows_are_judged_as_those_of_rows() {
+    for (ty, rule) in [
+        ("int", "count: \"*\", where: order = 'x'"),
+        ("int", "count: \"nullif(order, 'x')\", where: order = 'x' AND qty > 3"),
+        ("float", "sum: price * qty"),
+        ("int", "max: qty * 2"),
+        ("float", "mean: qty % 3"),
+    ] {
+        assert_eq!(shown(&windowed(ty, rule)), "", "{rule}");
+    }
+    for (ty, rule, code) in [
+        ("int", "count: \"*\", where: order = nosuch(qty)", "TM0380"),
+        ("int", "count: \"*\", where: at > now()", "TM0480"),
+        ("int", "count: \"*\", where: count(*) > 3", "TM0307"),
+        ("int", "count: random()", "TM0480"),
+        ("int", "sum: price * qty", "TM0481"),
+        ("float", "sum: order || 'x', where: price", "TM0304"),
+    ] {
+        let shown = shown(&windowed(ty, rule));
+        assert!(shown.contains(code), "{rule}: {shown}");
+    }
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Rows whose own failure is told in DuckDB's words; of more only the feature is named.
-const ROWS_WORDED: usize = 100;
+pub(crate) const ROWS_WORDED: usize = 100;
 
 /// Rows that are looked for by halves: each costs some twenty statements that take as long as they may.
 const ROWS_HALVED: usize = 20;
@@ -107,14 +107,9 @@ impl<E: Fn(&Rule) -> Option<String>, S: Fn(&str, Fails) -> String> Computation<E
 
     /// Every row on which a feature fails, by one statement.
     fn found_by_trying(&self, session: &Session) -> Result<Failing, Failure> {
-        // A struct of a null is no null: what `TRY` makes of a failure is.
         let tried = self.view.definition.features.iter().filter_map(|(name, feature)| {
             let expression = (self.expression)(&feature.rule)?;
-            let value = format!("CAST({expression} AS {})", feature.ty.duckdb());
-            Some(format!(
-                "CASE WHEN TRY({{'value': {value}}}) IS NULL THEN {} END",
-                text(&format!("`{name}`"))
-            ))
+            Some(fails(name, &format!("CAST({expression} AS {})", feature.ty.duckdb())))
         });
         let tried = tried.collect::<Vec<_>>().join(", ");
         if tried.is_empty() {
@@ -134,11 +129,7 @@ impl<E: Fn(&Rule) -> Option<String>, S: Fn(&str, Fails) -> String> Computation<E
             let failed = (index < ROWS_WORDED)
                 .then(|| self.rows(session, &one, Fails::Statement, self.limit).err())
                 .flatten();
-            let said = match &failed {
-                Some(Failure::Duck(error)) => words(error),
-                _ => "it can't be computed from this row".to_owned(),
-            };
-            format!("feature {}: {said}", names.value(index))
+            reason(names.value(index), failed)
         };
         Ok((0..places.len()).map(|index| (places.value(index), reason(index))).collect())
     }
@@ -183,6 +174,21 @@ impl<E: Fn(&Rule) -> Option<String>, S: Fn(&str, Fails) -> String> Computation<E
         let doing = format!("computing view {}", self.view.name());
         Failure::Other(Error::TooLong { doing, limit: self.limit })
     }
+}
+
+/// The feature's name where its value can't be computed, else null.
+pub(crate) fn fails(name: &str, value: &str) -> String {
+    // A struct of a null is no null: what `TRY` makes of a failure is.
+    format!("CASE WHEN TRY({{'value': {value}}}) IS NULL THEN {} END", text(&format!("`{name}`")))
+}
+
+/// Why features can't be computed from a row, in DuckDB's words where it was asked.
+pub(crate) fn reason(names: &str, failed: Option<Failure>) -> String {
+    let said = match &failed {
+        Some(Failure::Duck(error)) => words(error),
+        _ => "it can't be computed from this row".to_owned(),
+    };
+    format!("feature {names}: {said}")
 }
 
 /// The input of a row view: source rows with all their keys, of one part.

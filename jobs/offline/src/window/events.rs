@@ -14,7 +14,7 @@ use crate::{
     CommitRange, Error, KnownAt, Lake, Table, Version, View,
     pit::{self, Asked, Entities},
     span::Span,
-    sql::{self, fill, list, quoted},
+    sql::{self, fill, list},
 };
 
 /// Rows in the total order of each entity, and which entity each asked row is of.
@@ -67,23 +67,31 @@ impl Lake {
         let keys = view.keys();
         let statement = statement(source, windows, &rows, &keys, known_at);
         let (schema, labels) = (result_schema(windows), asked.batch()?);
-        let loaded = self.duck.run(format!("reading the rows of view {}", view.name()), move |session| {
+        let limit = windows.iter().any(Windowed::has_sql).then(|| self.duck.rows_limit());
+        let doing = format!("reading the rows of view {}", view.name());
+        let loaded = self.duck.run_declared(doing.clone(), move |session| {
             session.load("label", &labels)?;
             let entities = pit::entities(session, &keys)?;
-            Ok((entities, session.query_as(&statement, &schema)?))
+            let read = || session.query_as(&statement, &schema);
+            let rows = match limit {
+                None => read()?,
+                Some(limit) => session.in_time(&doing, limit, read)?,
+            };
+            Ok((entities, rows))
         });
         let (entities, rows) = loaded.await?;
         Ok(gather(entities, &rows))
     }
 }
 
-/// Entity keys, unique columns, aggregated columns and the system columns.
+/// Entity keys, unique columns, what the windows read, and the system columns.
 fn columns_of(view: &View, source: &Source, windows: &[Windowed]) -> SchemaRef {
+    let rules = windows.iter().filter_map(|windowed| view.definition.features.get(&windowed.name));
+    let read: Vec<String> = rules.flat_map(|feature| feature.rule.columns()).collect();
     let needed = |name: &String| {
-        let aggregated = windows.iter().filter_map(|windowed| windowed.column.as_ref());
         view.entity.keys.contains_key(name)
             || source.unique.contains(name)
-            || aggregated.into_iter().any(|column| column == name)
+            || read.contains(name)
             || !source.columns.contains_key(name)
     };
     let schema = source_schema(source);
@@ -116,8 +124,13 @@ fn statement(
         (true, Some(_)) => ended_by(known, "deleted", keys, KnownAt::Label),
         (true, None) => "NULL::BIGINT".to_owned(),
     };
-    let values =
-        windows.iter().enumerate().map(|(index, windowed)| format!("{} AS {}", value(windowed), slot(index)));
+    let values = windows.iter().enumerate();
+    let values = values.map(|(index, windowed)| format!("TRY({}) AS {}", windowed.value(), slot(index)));
+    let typed: Vec<(String, Type)> = (0..)
+        .zip(windows)
+        .filter_map(|(index, windowed)| Some((slot(index), windowed.window.row_type()?)))
+        .collect();
+    let sound = sql::sound(typed.iter().map(|(slot, ty)| (slot.as_str(), *ty)));
     fill(
         include_str!("../../queries/window/events.sql"),
         &[
@@ -125,6 +138,7 @@ fn statement(
             ("until", &until),
             ("keys", &sql::equal_keys("life", "asked", keys)),
             ("values", &values.collect::<Vec<_>>().join(", ")),
+            ("sound", &sound),
             ("rows", rows),
         ],
     )
@@ -140,14 +154,6 @@ fn ended_by(known: &str, which: &str, group: &[String], known_at: KnownAt) -> St
         ),
         // Without `known_at` rows become known in their order, so the next one is the first.
         KnownAt::Any | KnownAt::Time(_) => format!("lead({known}) OVER {order})"),
-    }
-}
-
-fn value(windowed: &Windowed) -> String {
-    match (&windowed.column, windowed.window.row_type()) {
-        (None, _) => "true".to_owned(),
-        (Some(column), None) => format!("life.{} IS NOT NULL", quoted(column)),
-        (Some(column), Some(ty)) => format!("CAST(life.{} AS {})", quoted(column), ty.duckdb()),
     }
 }
 

@@ -23,8 +23,7 @@ pub(super) async fn touched(
     stamp: Stamp,
 ) -> Result<RecordBatch, Error> {
     let entities = touched_entities(lake, view, range).await?;
-    let windows: Vec<Windowed> =
-        view.definition.features.keys().filter_map(|name| Windowed::of(view, name)).collect();
+    let windows = Windowed::all(view);
     let asked = Asked::at(view, &entities, range.clock);
     let events = lake.events(view, &windows, &asked, range.commits.upto, KnownAt::Any).await?;
     let schema = view.schema();

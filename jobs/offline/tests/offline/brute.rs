@@ -112,6 +112,7 @@ impl Window {
         rows
     }
 
+    /// `of`: what is aggregated of a row; nothing where it does not count.
     pub(crate) fn value(
         &self,
         events: &[Event],
@@ -119,27 +120,29 @@ impl Window {
         t: Time,
         known_at: KnownAt,
         aggregate: Aggregate,
-        column: Option<&str>,
+        of: impl Fn(&Event) -> Option<Value>,
     ) -> Value {
-        let rows = self.rows(events, key, t, known_at);
-        let Some(column) = column else { return Value::Int(rows.len() as i64) };
-        let floats: Vec<f64> = match column {
-            "x" => rows.iter().filter_map(|event| event.x).collect(),
-            _ => rows.iter().filter_map(|event| event.n).map(|n| n as f64).collect(),
-        };
-        let whole = |value: Option<f64>| match (value, column) {
-            (None, _) => Value::Null,
-            (Some(value), "n") => Value::Int(value as i64),
-            (Some(value), _) => Value::Float(value),
-        };
-        match aggregate {
-            Aggregate::Count => Value::Int(floats.len() as i64),
-            _ if floats.is_empty() => Value::Null,
-            Aggregate::Sum => whole(Some(floats.iter().sum())),
-            Aggregate::Mean => Value::Float(floats.iter().sum::<f64>() / floats.len() as f64),
-            Aggregate::Min => whole(floats.iter().copied().reduce(f64::min)),
-            Aggregate::Max => whole(floats.iter().copied().reduce(f64::max)),
+        let values: Vec<Value> = self.rows(events, key, t, known_at).into_iter().filter_map(of).collect();
+        if aggregate == Aggregate::Count {
+            return Value::Int(values.len() as i64);
         }
+        let Some(first) = values.first() else { return Value::Null };
+        let floats = || values.iter().map(number);
+        match aggregate {
+            Aggregate::Mean => Value::Float(floats().sum::<f64>() / values.len() as f64),
+            Aggregate::Min => values.iter().min().unwrap().clone(),
+            Aggregate::Max => values.iter().max().unwrap().clone(),
+            _ if matches!(first, Value::Int(_)) => Value::Int(floats().sum::<f64>() as i64),
+            _ => Value::Float(floats().sum()),
+        }
+    }
+}
+
+fn number(value: &Value) -> f64 {
+    match value {
+        Value::Int(number) => *number as f64,
+        Value::Float(number) => *number,
+        other => panic!("{other:?} is no number"),
     }
 }
 

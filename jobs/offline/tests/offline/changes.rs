@@ -6,7 +6,7 @@ use arrow::datatypes::Schema;
 use tidemill_core::Time;
 use tidemill_offline::{CommitRange, Filter, PitRequest, Read, Stamp, Table, TileRange};
 use tidemill_rows::{Row, batch_of, field, rows_of};
-use tidemill_spec::{Aggregate, Objects, Rule, Source, Type, Value};
+use tidemill_spec::{Aggregate, Objects, Operand, Rule, Source, Type, Value};
 
 use crate::world::{World, at, entity, feature, instant, row, source, text, view};
 
@@ -30,7 +30,8 @@ fn reading(x: Value, seconds: i64) -> Row {
 fn sum_of_x(source: &Source) -> tidemill_offline::View {
     let rule = Rule::Window {
         aggregate: Aggregate::Sum,
-        column: Some("x".to_owned()),
+        of: Some(Operand::Column("x".to_owned())),
+        condition: None,
         window: Duration::from_secs(3600),
         hop: Duration::from_secs(300),
     };

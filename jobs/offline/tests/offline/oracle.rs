@@ -12,7 +12,7 @@ use arrow::{
 use tidemill_core::Time;
 use tidemill_offline::{CommitRange, KnownAt, PitRead, PitRequest, Stamp, Table, TileRange, Version, View};
 use tidemill_rows::{Row, batch_of, field, rows_of};
-use tidemill_spec::{Aggregate, Feature, Rule, Source, Type, Value};
+use tidemill_spec::{Aggregate, Feature, Operand, Rule, Source, Type, Value};
 use tidemill_windows::{Partial, Window};
 
 use crate::{
@@ -116,6 +116,11 @@ async fn check_world(world: &World, seed: u64) -> usize {
     checks
 }
 
+/// Fails on a row whose `n` is 2.
+const BUT_TWOS: &str = "CAST(CASE WHEN n = 2 THEN 'two' ELSE CAST(n AS VARCHAR) END AS BIGINT)";
+/// Fails on a row whose `n` is 3; true of every other.
+const BUT_THREES: &str = "CAST(CASE WHEN n = 3 THEN 'three' ELSE 'true' END AS BOOLEAN)";
+
 pub(crate) fn declare(seed: u64, dice: &mut Dice) -> Declared {
     let pair = entity("pair", &[("a", Type::String), ("b", Type::Int)]);
     let columns = [
@@ -144,24 +149,31 @@ pub(crate) fn declare(seed: u64, dice: &mut Dice) -> Declared {
         ],
     );
     last_view.definition.ttl = ttl.map(|seconds| Duration::from_secs(seconds as u64));
-    let mut windowed = |aggregate, column: Option<&str>, ty| {
+    let mut windowed = |aggregate, of: Option<&str>, condition: Option<&str>, ty| {
         let (window, hop) = dice.pick(&[(180, 60), (420, 60), (600, 300), (60, 30), (300, 300)]);
         let rule = Rule::Window {
             aggregate,
-            column: column.map(str::to_owned),
+            of: of.map(|of| Operand::from(of.to_owned())),
+            condition: condition.map(str::to_owned),
             window: Duration::from_secs(window),
             hop: Duration::from_secs(hop),
         };
         feature(ty, rule)
     };
     let windows = vec![
-        ("rows", windowed(Aggregate::Count, None, Type::Int)),
-        ("count_x", windowed(Aggregate::Count, Some("x"), Type::Int)),
-        ("sum_n", windowed(Aggregate::Sum, Some("n"), Type::Int)),
-        ("sum_x", windowed(Aggregate::Sum, Some("x"), Type::Float)),
-        ("mean_n", with_default(windowed(Aggregate::Mean, Some("n"), Type::Float), Value::Float(-1.0))),
-        ("min_x", windowed(Aggregate::Min, Some("x"), Type::Float)),
-        ("max_n", windowed(Aggregate::Max, Some("n"), Type::Int)),
+        ("rows", windowed(Aggregate::Count, None, None, Type::Int)),
+        ("count_x", windowed(Aggregate::Count, Some("x"), None, Type::Int)),
+        ("sum_n", windowed(Aggregate::Sum, Some("n"), None, Type::Int)),
+        ("sum_x", windowed(Aggregate::Sum, Some("x"), None, Type::Float)),
+        ("mean_n", with_default(windowed(Aggregate::Mean, Some("n"), None, Type::Float), Value::Float(-1.0))),
+        ("min_x", windowed(Aggregate::Min, Some("x"), None, Type::Float)),
+        ("max_n", windowed(Aggregate::Max, Some("n"), None, Type::Int)),
+        ("rows_above", windowed(Aggregate::Count, None, Some("n > 0"), Type::Int)),
+        ("count_product", windowed(Aggregate::Count, Some("x * n"), Some("NOT gone"), Type::Int)),
+        ("sum_product", windowed(Aggregate::Sum, Some("x * (n + 5)"), None, Type::Float)),
+        ("sum_small", windowed(Aggregate::Sum, Some("n * 2 - id"), Some("x < 1"), Type::Int)),
+        ("count_but_twos", windowed(Aggregate::Count, Some(BUT_TWOS), None, Type::Int)),
+        ("mean_but_threes", windowed(Aggregate::Mean, Some("n"), Some(BUT_THREES), Type::Float)),
     ];
     let windows = view(&format!("windows_{seed}"), &pair, Ok(&source), windows);
     let names = [last_view.name().to_owned(), windows.name().to_owned()];
@@ -283,17 +295,35 @@ pub(crate) fn window_values(
     let features = declared.windows.definition.features.iter();
     features
         .map(|(name, feature)| {
-            let Rule::Window { aggregate, column, window, hop } = &feature.rule else { panic!("{name}") };
+            let Rule::Window { aggregate, window, hop, .. } = &feature.rule else { panic!("{name}") };
             let window = brute::Window {
                 seconds: window.as_secs() as i64,
                 hop: hop.as_secs() as i64,
                 unique: declared.unique(),
             };
-            let value = window.value(events, key, t, known_at, *aggregate, column.as_deref());
+            let value = window.value(events, key, t, known_at, *aggregate, |event| aggregated(name, event));
             let value = if value.is_null() { feature.default.clone().unwrap_or(Value::Null) } else { value };
             (name.clone(), value)
         })
         .collect()
+}
+
+/// What a windowed feature aggregates of an event, in plain Rust; nothing where it does not count in it.
+fn aggregated(feature: &str, event: &Event) -> Option<Value> {
+    let (x, n) = (event.x, event.n);
+    match feature {
+        "rows" => Some(Value::Bool(true)),
+        "rows_above" => n.filter(|n| *n > 0).map(Value::Int),
+        "count_product" => n.filter(|_| !event.deleted).zip(x).map(|_| Value::Bool(true)),
+        // SQL fails on a two, and as a condition on a three.
+        "count_but_twos" => n.filter(|n| *n != 2).map(Value::Int),
+        "mean_but_threes" => n.filter(|n| *n != 3).map(Value::Int),
+        "sum_product" => x.zip(n).map(|(x, n)| Value::Float(x * (n + 5) as f64)),
+        "sum_small" => n.filter(|_| x.is_some_and(|x| x < 1.0)).map(|n| Value::Int(n * 2 - event.id)),
+        "count_x" | "sum_x" | "min_x" => x.map(Value::Float),
+        "sum_n" | "mean_n" | "max_n" => n.map(Value::Int),
+        other => panic!("{other}"),
+    }
 }
 
 /// The newest moment of any input not after `t`, and the expressions over what the inputs were then: a row, or the

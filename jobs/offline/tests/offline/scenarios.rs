@@ -167,7 +167,8 @@ async fn answer(world: &World, place: usize, scenario: &Scenario) -> Row {
     last.definition.ttl = scenario.ttl.map(Duration::from_secs);
     let rule = Rule::Window {
         aggregate: Aggregate::Count,
-        column: None,
+        of: None,
+        condition: None,
         window: Duration::from_secs(60),
         hop: Duration::from_secs(30),
     };

@@ -8,8 +8,7 @@ use super::{
     names, python,
 };
 use crate::{
-    Feature, FeatureView, ObjectKind, ObjectRef, OnlineFeatures, Rule, Type, ViewInput,
-    parse::view::aggregate_type,
+    Aggregate, Feature, FeatureView, ObjectKind, ObjectRef, OnlineFeatures, Operand, Rule, Type, ViewInput,
     yaml::fields::{At, list},
 };
 
@@ -107,30 +106,64 @@ fn over_source(world: &World<'_>, view: &FeatureView, source: &str, at: &At<'_>)
             Rule::Age if feature.ty != Type::Float => {
                 at.find(&["type"]).error(304, format!("`{name}` is an age in minutes: a float"));
             }
-            Rule::Window { aggregate, column: Some(column), .. } => {
-                let given = ["count", "sum", "mean", "min", "max"]
-                    .into_iter()
-                    .find(|rule| at.node.get(rule).is_some());
-                let place = at.find(&[given.unwrap_or("count")]);
-                let Some(found) = world.column(&place, &of, &columns, column) else { continue };
-                match aggregate_type(*aggregate, found) {
-                    None => {
-                        let message = format!("`{column}` is {found}, which cannot be aggregated");
-                        place.error(304, message).help("int and float columns can; `count` takes any");
+            Rule::Window { aggregate, of: aggregated, condition, .. } => {
+                if let Some(condition) = condition {
+                    expression::sql(world, &at.find(&["where"]), condition, &row, Type::Bool, true);
+                }
+                let place = at.find(&[aggregate.as_str()]);
+                match aggregated {
+                    None if feature.ty != Type::Int => {
+                        at.find(&["type"]).error(304, format!("`{name}` counts rows: an int"));
                     }
-                    Some(ty) if ty != feature.ty => {
-                        at.find(&["type"])
-                            .error(304, format!("`{name}` is {ty}, but {} is declared", feature.ty));
+                    None => {}
+                    Some(Operand::Column(column)) => {
+                        if let Some(found) = world.column(&place, &of, &columns, column) {
+                            aggregated_column(&at, name, feature.ty, *aggregate, column, found);
+                        }
                     }
-                    Some(_) => {}
+                    Some(Operand::Sql(sql)) => {
+                        if aggregate.types().contains(&feature.ty) {
+                            // Of what is counted it only matters whether it is null; everything can be text.
+                            let ty = aggregate.row_type(feature.ty).unwrap_or(Type::String);
+                            expression::sql(world, &place, sql, &row, ty, true);
+                        } else {
+                            wrong_aggregate(&at, name, feature.ty, *aggregate);
+                        }
+                    }
                 }
             }
-            Rule::Window { column: None, .. } if feature.ty != Type::Int => {
-                at.find(&["type"]).error(304, format!("`{name}` counts rows: an int"));
-            }
-            Rule::Age | Rule::Window { .. } | Rule::Python => {}
+            Rule::Age | Rule::Python => {}
         }
     }
+}
+
+fn aggregated_column(
+    at: &At<'_>,
+    name: &str,
+    declared: Type,
+    aggregate: Aggregate,
+    column: &str,
+    found: Type,
+) {
+    match aggregate.over(found) {
+        None => {
+            let message = format!("`{column}` is {found}, which cannot be aggregated");
+            at.find(&[aggregate.as_str()])
+                .error(304, message)
+                .help("int and float columns can; `count` takes any");
+        }
+        Some(ty) if ty != declared => {
+            at.find(&["type"]).error(304, format!("`{name}` is {ty}, but {declared} is declared"));
+        }
+        Some(_) => {}
+    }
+}
+
+fn wrong_aggregate(at: &At<'_>, name: &str, declared: Type, aggregate: Aggregate) {
+    let types: Vec<&str> = aggregate.types().into_iter().map(Type::as_str).collect();
+    at.find(&["type"])
+        .error(304, format!("`{name}` is a {}, which cannot be {declared}", aggregate.as_str()))
+        .help(format!("declare {}", types.join(" or ")));
 }
 
 fn wrong_type(at: &At<'_>, feature: &str, declared: Type, column: &str, found: Type) {

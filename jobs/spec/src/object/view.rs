@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::Meta;
-use crate::{Type, Value};
+use crate::{Type, Value, yaml::fields::valid_name};
 
 /// Features of one entity.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -93,8 +93,12 @@ pub enum Rule {
     Window {
         /// What is computed.
         aggregate: Aggregate,
-        /// Of which column; `None` counts rows.
-        column: Option<String>,
+        /// Of what of each row; `None` counts rows.
+        #[serde(rename = "column")]
+        of: Option<Operand>,
+        /// A DuckDB condition over one row's columns: rows of which it is not true do not count. None: every row does.
+        #[serde(default, rename = "where", skip_serializing_if = "Option::is_none")]
+        condition: Option<String>,
         /// Length of the window.
         window: Duration,
         /// Its tail is floored to multiples of this, in UTC.
@@ -102,6 +106,16 @@ pub enum Rule {
     },
     /// One of the values that the view's Python function returns.
     Python,
+}
+
+/// What of a row is aggregated. As text a plain name is a column, whatever word it is; anything else is SQL.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum Operand {
+    /// A column.
+    Column(String),
+    /// A DuckDB expression over one row's columns.
+    Sql(String),
 }
 
 /// A windowed aggregate.
@@ -118,6 +132,61 @@ pub enum Aggregate {
     Min,
     /// Null over nothing.
     Max,
+}
+
+impl Aggregate {
+    /// Every aggregate.
+    pub const ALL: [Self; 5] = [Self::Count, Self::Sum, Self::Mean, Self::Min, Self::Max];
+
+    /// The word that YAML uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Count => "count",
+            Self::Sum => "sum",
+            Self::Mean => "mean",
+            Self::Min => "min",
+            Self::Max => "max",
+        }
+    }
+
+    /// Its type over a column; `None` where such a column can't be aggregated.
+    pub fn over(self, column: Type) -> Option<Type> {
+        match self {
+            Self::Count => Some(Type::Int),
+            _ if !matches!(column, Type::Int | Type::Float) => None,
+            Self::Mean => Some(Type::Float),
+            Self::Sum | Self::Min | Self::Max => Some(column),
+        }
+    }
+
+    /// The types that it can have.
+    pub fn types(self) -> Vec<Type> {
+        Type::ALL.into_iter().filter(|ty| Type::ALL.iter().any(|of| self.over(*of) == Some(*ty))).collect()
+    }
+
+    /// The type in which a row's value is aggregated to a feature of type `ty`; `None` for a count, to which only matters
+    /// that there is one.
+    pub fn row_type(self, ty: Type) -> Option<Type> {
+        match self {
+            Self::Count => None,
+            Self::Mean => Some(Type::Float),
+            Self::Sum | Self::Min | Self::Max => Some(ty),
+        }
+    }
+}
+
+impl From<String> for Operand {
+    fn from(text: String) -> Self {
+        if valid_name(&text) { Self::Column(text) } else { Self::Sql(text) }
+    }
+}
+
+impl From<Operand> for String {
+    fn from(operand: Operand) -> Self {
+        match operand {
+            Operand::Column(text) | Operand::Sql(text) => text,
+        }
+    }
 }
 
 /// Which features of a view are online.

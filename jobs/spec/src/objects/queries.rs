@@ -7,9 +7,29 @@ use serde_json::Value as Json;
 
 use super::{ObjectKind, ObjectRef, Objects, hydrate};
 use crate::{
-    Check, FeatureView, Hydration, Input, Label, Model, Monitor, MonitorTarget, OnlineFeatures, Pipeline,
-    Rule, Type, ViewInput, ViewKind, expr::sql,
+    Check, FeatureView, Hydration, Input, Label, Model, Monitor, MonitorTarget, OnlineFeatures, Operand,
+    Pipeline, Rule, Type, ViewInput, ViewKind, expr::sql,
 };
+
+impl Rule {
+    /// Columns of a row that it names, as it names them. Nothing of SQL that can't be read: `check` has said so before.
+    pub fn columns(&self) -> Vec<String> {
+        let of_sql = |expression: &String| sql::columns(expression).unwrap_or_default();
+        match self {
+            Self::Last(column) => vec![column.clone()],
+            Self::Sql(expression) => of_sql(expression),
+            Self::Window { of, condition, .. } => {
+                let aggregated = match of {
+                    None => Vec::new(),
+                    Some(Operand::Column(column)) => vec![column.clone()],
+                    Some(Operand::Sql(expression)) => of_sql(expression),
+                };
+                aggregated.into_iter().chain(condition.iter().flat_map(of_sql)).collect()
+            }
+            Self::Age | Self::Python => Vec::new(),
+        }
+    }
+}
 
 impl FeatureView {
     /// What rows whose calls end their process may cost one computation in all; past it the computation fails.
@@ -25,12 +45,7 @@ impl FeatureView {
 
     /// Columns of its rows that its rules name, as they name them. A Python function is given whole rows, and names none.
     pub fn columns(&self) -> Vec<String> {
-        let named = |rule: &Rule| match rule {
-            Rule::Last(column) | Rule::Window { column: Some(column), .. } => vec![column.clone()],
-            Rule::Sql(expression) => sql::columns(expression).unwrap_or_default(),
-            Rule::Age | Rule::Window { column: None, .. } | Rule::Python => Vec::new(),
-        };
-        self.features.values().flat_map(|feature| named(&feature.rule)).collect()
+        self.features.values().flat_map(|feature| feature.rule.columns()).collect()
     }
 
     /// How it is computed.

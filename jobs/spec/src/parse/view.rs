@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    Aggregate, Feature, FeatureView, Freshness, Meta, OnlineFeatures, Rule, Type, ViewInput,
+    Aggregate, Feature, FeatureView, Freshness, Meta, OnlineFeatures, Operand, Rule, ViewInput,
     yaml::{
         Data,
         fields::{At, Fields, list},
@@ -132,10 +132,12 @@ fn feature(at: &At<'_>, name: &str, short: Short) -> Option<Feature> {
         }
     };
     if !matches!(rule, Some(Rule::Window { .. })) {
-        for only in fields.present(&["window", "hop"]) {
+        for only in fields.present(&["where", "window", "hop"]) {
             if let Some(at) = fields.get(only) {
-                at.key_error(212, format!("`{only}` belongs to a windowed aggregate"), "")
-                    .help("say what is computed over it: `count`, `sum`, `mean`, `min` or `max`");
+                at.key_error(212, format!("`{only}` belongs to a windowed aggregate"), "").help(format!(
+                    "say what is computed over a window: {}",
+                    list(&Aggregate::ALL.map(Aggregate::as_str))
+                ));
             }
         }
     }
@@ -182,16 +184,13 @@ fn rule(fields: &mut Fields<'_>, word: &'static str) -> Option<Rule> {
                 None
             };
         }
-        "count" => Aggregate::Count,
-        "sum" => Aggregate::Sum,
-        "mean" => Aggregate::Mean,
-        "min" => Aggregate::Min,
-        _ => Aggregate::Max,
+        _ => Aggregate::ALL.into_iter().find(|aggregate| aggregate.as_str() == word)?,
     };
-    let column = at.text()?;
-    if column == "*" && aggregate != Aggregate::Count {
-        at.error(209, format!("`{word}` needs a column")).help("only `count` takes \"*\"");
+    let of = at.text()?;
+    if of == "*" && aggregate != Aggregate::Count {
+        at.error(209, format!("`{word}` needs a column or an expression")).help("only `count` takes \"*\"");
     }
+    let condition = fields.get("where").and_then(|at| at.text());
     let window_at = fields.need("window");
     let window = window_at.as_ref().and_then(At::duration);
     let hop_at = fields.get("hop");
@@ -203,7 +202,8 @@ fn rule(fields: &mut Fields<'_>, word: &'static str) -> Option<Rule> {
         at.error(401, "the window is shorter than its hop")
             .help("the tail of a window is floored to the hop: 5 minutes under 12 hours, 1 hour under 12 days, else 1 day");
     }
-    Some(Rule::Window { aggregate, column: (column != "*").then_some(column), window, hop })
+    let of = (of != "*").then(|| Operand::from(of));
+    Some(Rule::Window { aggregate, of, condition, window, hop })
 }
 
 /// Chronon's steps: 5 minutes under 12 hours, 1 hour under 12 days, else 1 day.
@@ -233,14 +233,4 @@ fn freshness(at: &At<'_>) -> Option<Freshness> {
         at.key_error(403, "freshness fails before it warns", "").help("`warn` is the shorter one");
     }
     Some(Freshness { warn, fail })
-}
-
-/// Types that a window's aggregate can have, by the column's type.
-pub(crate) fn aggregate_type(aggregate: Aggregate, column: Type) -> Option<Type> {
-    match aggregate {
-        Aggregate::Count => Some(Type::Int),
-        _ if !matches!(column, Type::Int | Type::Float) => None,
-        Aggregate::Mean => Some(Type::Float),
-        Aggregate::Sum | Aggregate::Min | Aggregate::Max => Some(column),
-    }
 }
