@@ -115,6 +115,7 @@ source: events
 features:
   rows: {{ type: int, count: "*", window: {window} }}
   n_sum: {{ type: int, sum: n, window: {window} }}
+  high: {{ type: int, count: "*", where: n > 1, window: {window} }}
   x_max: {{ type: float, max: x, window: {window} }}
 online: true
 ---
@@ -516,8 +517,8 @@ impl Oracle<'_> {
     fn windows(&self, version: &ViewVersion, key: &Key, t: Time) -> BTreeMap<String, Value> {
         let events = self.events(version);
         let value = |name: &String, rule: &Rule| {
-            let (aggregate, column, window) = windowed(version, rule, name);
-            window.value(&events, key, t, KnownAt::Any, aggregate, column)
+            let (aggregate, window) = windowed(version, rule, name);
+            window.value(&events, key, t, KnownAt::Any, aggregate, |event| aggregated(name, event))
         };
         let features = version.plan.definition.features.iter();
         features.map(|(name, feature)| (name.clone(), value(name, &feature.rule))).collect()
@@ -536,7 +537,7 @@ impl Oracle<'_> {
         let moment = moment.map(|event| event.valid_at).max()?;
         let row = self.row(last, key, moment);
         let any = recent.plan.definition.features.iter().any(|(name, feature)| {
-            let (_, _, window) = windowed(recent, &feature.rule, name);
+            let (_, window) = windowed(recent, &feature.rule, name);
             !window.rows(&self.events(recent), key, moment, KnownAt::Any).is_empty()
         });
         if row.is_none() && !any {
@@ -553,11 +554,21 @@ impl Oracle<'_> {
     }
 }
 
-fn windowed<'a>(version: &ViewVersion, rule: &'a Rule, name: &str) -> (Aggregate, Option<&'a str>, Window) {
-    let Rule::Window { aggregate, column, window, hop, .. } = rule else { panic!("{name}") };
+fn windowed(version: &ViewVersion, rule: &Rule, name: &str) -> (Aggregate, Window) {
+    let Rule::Window { aggregate, window, hop, .. } = rule else { panic!("{name}") };
     let unique = !version.plan.source.as_ref().unwrap().unique.is_empty();
     let seconds = |duration: &std::time::Duration| i64::try_from(duration.as_secs()).unwrap();
-    (*aggregate, column.as_deref(), Window { seconds: seconds(window), hop: seconds(hop), unique })
+    (*aggregate, Window { seconds: seconds(window), hop: seconds(hop), unique })
+}
+
+/// What a windowed feature aggregates of an event; nothing where it does not count in it.
+fn aggregated(feature: &str, event: &Event) -> Option<Value> {
+    match feature {
+        "n_sum" => event.n.map(Value::Int),
+        "x_max" => event.x.map(Value::Float),
+        "high" => event.n.filter(|n| *n > 1).map(|_| Value::Null),
+        _ => Some(Value::Null),
+    }
 }
 
 fn live(seeds: std::ops::Range<u64>) {

@@ -106,7 +106,8 @@ async fn rows_follow_the_times_that_their_source_declares_whenever_they_came() {
     let count = |source: &Source| {
         let rule = Rule::Window {
             aggregate: Aggregate::Count,
-            column: None,
+            of: None,
+            condition: None,
             window: Duration::from_secs(3600),
             hop: Duration::from_secs(300),
         };
