@@ -140,7 +140,7 @@ async fn entities(deps: &Deps, subject: &Subject, head: i64) -> Result<Vec<Vec<V
 fn equal(rule: &Rule, online: &Value, offline: &Value) -> bool {
     match (rule, online, offline) {
         (
-            Rule::Window { aggregate: Aggregate::Sum | Aggregate::Mean, .. },
+            Rule::Window { aggregate: Aggregate::Sum | Aggregate::Mean | Aggregate::Stddev, .. },
             Value::Float(online),
             Value::Float(offline),
         ) => {

@@ -9,7 +9,7 @@ use tidemill_core::{Fault, Time};
 use tidemill_offline::{KnownAt, PitRead, PitRequest};
 use tidemill_online::{Read, Status, ViewFeatures, values};
 use tidemill_rows::{array, json_rows, row::column, value_at};
-use tidemill_spec::{Aggregate, Feature, KeyOrigin, Rule, Type, Value};
+use tidemill_spec::{Feature, KeyOrigin, Rule, Type, Value};
 
 use crate::{
     Deps, Error,
@@ -295,7 +295,7 @@ pub(crate) async fn offline_features(
         };
         // As online: counts over nothing are 0 for good, everything else that has a default took it.
         let defaulted = |(name, feature): (&String, &Feature)| {
-            let counts = matches!(feature.rule, Rule::Window { aggregate: Aggregate::Count, .. });
+            let counts = matches!(feature.rule, Rule::Window { aggregate, .. } if aggregate.counts());
             (valid_at.is_none() && feature.default.is_some() && !counts).then(|| name.clone())
         };
         ViewFeatures {

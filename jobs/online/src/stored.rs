@@ -137,11 +137,7 @@ impl Stored {
     /// # Errors
     /// [`Error::Unreadable`] if it was written for another layout or is damaged.
     pub fn decode(view: &OnlineView, bytes: &[u8]) -> Result<Self, Error> {
-        read(view, bytes).map_err(|reason| Error::Unreadable {
-            view: view.name().to_owned(),
-            version: view.version(),
-            reason,
-        })
+        read(view, bytes).map_err(|reason| view.unreadable(reason))
     }
 }
 

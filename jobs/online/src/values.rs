@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use tidemill_core::Time;
 use tidemill_spec::{Feature, Rule, Type, Value};
-use tidemill_windows::Window;
+use tidemill_windows::{Damaged, Window};
 
 use crate::{
     error::Error,
@@ -81,11 +81,11 @@ pub fn values(view: &OnlineView, bytes: Option<&[u8]>, now: Time) -> Result<View
         (Some(Stored { body: Body::Tiles(series), .. }), Layout::Tiles(_)) => {
             let newest = series.iter().flat_map(|series| &series.tiles).map(|tile| tile.newest).max();
             let status = newest.map_or(Status::Absent, |newest| freshness(view, newest, now));
-            window_values(view, &series, status, newest, now)
+            window_values(view, &series, status, newest, now)?
         }
         (_, Layout::Row(_)) => complete(view, Status::Absent, None, |_, _| Value::Null),
         (_, Layout::Tiles(layouts)) => {
-            window_values(view, &vec![Series::default(); layouts.len()], Status::Absent, None, now)
+            window_values(view, &vec![Series::default(); layouts.len()], Status::Absent, None, now)?
         }
     })
 }
@@ -120,8 +120,9 @@ fn window_values(
     status: Status,
     newest: Option<Time>,
     now: Time,
-) -> ViewFeatures {
-    complete(view, status, newest, |name, feature| {
+) -> Result<ViewFeatures, Error> {
+    let mut damaged = None;
+    let found = complete(view, status, newest, |name, feature| {
         let (Some(window), Layout::Tiles(layouts)) = (Window::of(feature), view.layout()) else {
             return Value::Null;
         };
@@ -131,9 +132,14 @@ fn window_values(
         });
         place.map_or(Value::Null, |(tiles, position)| {
             let partials = tiles.iter().map(|tile| (tile.index, &tile.partials[position]));
-            window.merge(partials, now.timestamp_micros())
+            let merged = window.merge(partials, now.timestamp_micros());
+            merged.map_err(|reason| damaged = Some(reason)).unwrap_or(Value::Null)
         })
-    })
+    });
+    match damaged {
+        None => Ok(found),
+        Some(Damaged(reason)) => Err(view.unreadable(reason)),
+    }
 }
 
 /// Every feature by `value`, nulls replaced by the declared default.
@@ -141,7 +147,7 @@ fn complete(
     view: &OnlineView,
     status: Status,
     valid_at: Option<Time>,
-    value: impl Fn(&str, &Feature) -> Value,
+    mut value: impl FnMut(&str, &Feature) -> Value,
 ) -> ViewFeatures {
     let mut features = complete_found(view, status, valid_at);
     for (name, feature) in view.features() {

@@ -8,7 +8,7 @@ use tidemill_core::Time;
 use tidemill_spec::{Feature, FeatureView, OnlineFeatures, Rule, Type};
 use tidemill_windows::Window;
 
-use crate::stored::Order;
+use crate::{codec::Reason, error::Error, stored::Order};
 
 /// One version of an online view: its definition, and the layout that follows from it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -75,6 +75,11 @@ impl OnlineView {
     /// Names the layout within the bytes of a value: bytes written with another are unreadable, never misread.
     pub(crate) fn layout_id(&self) -> u32 {
         self.layout_id
+    }
+
+    /// Bytes of a value that can't be read.
+    pub(crate) fn unreadable(&self, reason: Reason) -> Error {
+        Error::Unreadable { view: self.name().to_owned(), version: self.version, reason }
     }
 
     /// When the row behind a stored value became known; `None` for a time that no clock shows.

@@ -1,7 +1,10 @@
 //! Laws of the pure half: what is written reads back, orders compare as their bytes, and windows merged from
 //! tiles equal windows counted row by row.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use indexmap::IndexMap;
 use proptest::prelude::*;
@@ -95,8 +98,9 @@ proptest! {
         rows in prop::collection::vec((0_i64..40_000, prop::option::of(-50_i64..50)), 0..60),
         now in 0_i64..50_000,
     ) {
-        let rows: Vec<(Time, Option<i64>)> = rows.into_iter()
+        let mut rows: Vec<(Time, Option<i64>)> = rows.into_iter()
             .map(|(seconds, value)| (at(seconds * 1_000_000 + i64::from(seconds % 7 != 0)), value)).collect();
+        rows.sort_by_key(|(valid_at, _)| *valid_at);
         let now = at(now * 1_000_000);
         let seen: Vec<_> = rows.iter().filter(|(valid_at, _)| *valid_at <= now).copied().collect();
         let tail_micros = (now.timestamp_micros() - 3_600_000_000).div_euclid(300_000_000) * 300_000_000;
@@ -106,9 +110,22 @@ proptest! {
         let stored = Stored { order: Order::tiles(1, now), body: Body::Tiles(vec![tiles(&view, &seen)]) };
         let found = values(&view, Some(&stored.encode(&view).unwrap()), now).unwrap();
         for (name, value) in found.values {
+            let different: BTreeSet<i64> = inside.iter().copied().collect();
+            let often = |value: &&i64| inside.iter().filter(|other| other == value).count();
             let wanted = match name.as_str() {
                 "count" => Value::Int(inside.len() as i64),
+                "distinct" => Value::Int(different.len() as i64),
                 _ if inside.is_empty() => Value::Null,
+                "first" => Value::Int(inside[0]),
+                "last" => Value::Int(inside[inside.len() - 1]),
+                "mode" => Value::Int(*different.iter().rev().max_by_key(often).unwrap()),
+                "stddev" if inside.len() == 1 => Value::Null,
+                "stddev" | "p90" => {
+                    let Value::Float(found) = value else { panic!("{value:?}") };
+                    let (wanted, error) = if name == "p90" { (p90(&inside), 0.010_001) } else { (deviation(&inside), 1e-9) };
+                    prop_assert!((found - wanted).abs() <= error * wanted.abs(), "{} {} {}", name, found, wanted);
+                    continue;
+                }
                 "sum" => Value::Int(inside.iter().sum()),
                 "mean" => Value::Float(inside.iter().sum::<i64>() as f64 / inside.len() as f64),
                 "min" => Value::Int(*inside.iter().min().unwrap()),
@@ -117,6 +134,18 @@ proptest! {
             prop_assert_eq!(value, wanted, "{}", name);
         }
     }
+}
+
+fn p90(values: &[i64]) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_unstable();
+    values[(0.9 * (values.len() - 1) as f64) as usize] as f64
+}
+
+fn deviation(values: &[i64]) -> f64 {
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<i64>() as f64 / count;
+    (values.iter().map(|value| (*value as f64 - mean).powi(2)).sum::<f64>() / (count - 1.0)).sqrt()
 }
 
 fn window(aggregate: Aggregate) -> Rule {
@@ -132,6 +161,12 @@ fn windows() -> OnlineView {
         ("mean", Type::Float, window(Aggregate::Mean), None),
         ("min", Type::Int, window(Aggregate::Min), None),
         ("max", Type::Int, window(Aggregate::Max), None),
+        ("first", Type::Int, window(Aggregate::First), None),
+        ("last", Type::Int, window(Aggregate::Last), None),
+        ("distinct", Type::Int, window(Aggregate::Distinct), None),
+        ("mode", Type::Int, window(Aggregate::Mode), None),
+        ("stddev", Type::Float, window(Aggregate::Stddev), None),
+        ("p90", Type::Float, window(Aggregate::Percentile { p: 0.9 }), None),
     ]))
 }
 
@@ -143,10 +178,14 @@ fn tiles(view: &OnlineView, rows: &[(Time, Option<i64>)]) -> Series {
     }
     let tile = |(index, rows): (i64, Vec<(Time, Option<i64>)>)| {
         let partial = |feature: &Feature| {
-            let float = matches!(feature.rule, Rule::Window { aggregate: Aggregate::Mean, .. });
-            let value = |value: i64| if float { Value::Float(value as f64) } else { Value::Int(value) };
+            let window = Window::of(feature).unwrap();
+            let value = |value: i64| match window.row_type() {
+                Some(Type::Float) => Value::Float(value as f64),
+                Some(Type::String) => Value::String(value.to_string()),
+                _ => Value::Int(value),
+            };
             let rows = rows.iter().map(|(at, row)| (at.timestamp_micros(), row.map_or(Value::Null, value)));
-            Window::of(feature).unwrap().fold(rows)
+            window.partial(window.fold(rows))
         };
         let newest = rows.iter().map(|(valid_at, _)| *valid_at).max().unwrap();
         Tile { index, newest, partials: view.features().map(|(_, feature)| partial(feature)).collect() }

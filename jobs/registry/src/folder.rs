@@ -7,7 +7,7 @@ use std::{fmt, path::Path};
 use indexmap::IndexMap;
 use serde::Deserialize;
 use tidemill_inference::Signature;
-use tidemill_spec::{Aggregate, Hydration, HydrationRead, Objects, OutputType, Rule, Type};
+use tidemill_spec::{Hydration, HydrationRead, Objects, OutputType, Rule, Type};
 
 /// The parts of `MLmodel` that matter here; it may say more.
 #[derive(Debug, Deserialize)]
@@ -101,7 +101,7 @@ pub(crate) fn nulls_that_fail(
     let given = |read: &HydrationRead, name: &String| {
         let feature = objects.views.get(&read.view).and_then(|view| view.features.get(name));
         feature.is_some_and(|feature| {
-            let counted = matches!(feature.rule, Rule::Window { aggregate: Aggregate::Count, .. });
+            let counted = matches!(feature.rule, Rule::Window { aggregate, .. } if aggregate.counts());
             feature.default.is_some() || counted
         })
     };

@@ -3,59 +3,102 @@
 //! Floats don't add up the same in every order. Here the one order is kept, so a value from tiles is that from rows to
 //! the last bit.
 
+mod bytes;
+mod distinct;
+mod moments;
+mod sketch;
+mod tally;
+
+use std::mem;
+
 use tidemill_spec::{Aggregate, Value};
 
-use crate::Window;
+pub use bytes::Damaged;
 
-/// An aggregate over some rows, that can be joined with that over later ones.
+use crate::Window;
+use distinct::Distinct;
+use moments::Moments;
+use sketch::Sketch;
+use tally::Tally;
+
+/// An aggregate over the rows of a tile, as it is kept.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Partial {
     /// Rows counted: all of them for a count of rows, else those whose value is not null.
     pub rows: i64,
-    /// Sum (for means too), least or greatest value; null for counts, where `rows` is 0, and where a sum of ints leaves
-    /// their range.
+    /// Of type [`Window::partial_type`]: sum (for means too), least, greatest, first or last value; what is more than one
+    /// value as text, each kind in a format of its own that begins with its version. Null for counts, where `rows` is 0, and
+    /// where a sum of ints leaves their range.
     pub value: Value,
 }
 
-impl Partial {
-    /// Over no rows.
-    pub const NONE: Self = Self { rows: 0, value: Value::Null };
+/// An aggregate over some rows, which later rows and totals over later rows are joined to.
+#[derive(Clone, Debug)]
+pub struct Total {
+    rows: i64,
+    state: State,
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    /// Null where there are no rows yet, and of counts.
+    Value(Value),
+    Moments(Moments),
+    Distinct(Distinct),
+    Tally(Tally),
+    Sketch(Sketch),
 }
 
 impl Window {
-    /// The aggregate over rows in the total order, each with its `valid_at`; one whose value is null does not count.
-    pub fn fold(&self, rows: impl IntoIterator<Item = (i64, Value)>) -> Partial {
-        let (mut total, mut of_tile, mut tile) = (Partial::NONE, Partial::NONE, None);
+    /// The aggregate over rows in the total order, each with its `valid_at` and its value, which has the type
+    /// [`Window::row_type`]; one whose value is null does not count.
+    pub fn fold(&self, rows: impl IntoIterator<Item = (i64, Value)>) -> Total {
+        let (mut total, mut of_tile, mut tile) = (self.nothing(), self.nothing(), None);
         for (valid_us, value) in rows.into_iter().filter(|(_, value)| !value.is_null()) {
             let of = self.tile(valid_us);
             if tile != Some(of) {
-                self.join(&mut total, std::mem::replace(&mut of_tile, Partial::NONE));
+                self.join(&mut total, mem::replace(&mut of_tile, self.nothing()));
                 tile = Some(of);
             }
-            self.join(&mut of_tile, self.one(value));
+            self.add(&mut of_tile, value);
         }
         self.join(&mut total, of_tile);
         total
     }
 
     /// The value at a moment from the partials of tiles, oldest first; those that the window doesn't reach are passed over.
-    pub fn merge<'a>(&self, tiles: impl IntoIterator<Item = (i64, &'a Partial)>, at_us: i64) -> Value {
+    ///
+    /// # Errors
+    /// A partial was not written for such a window.
+    pub fn merge<'a>(
+        &self,
+        tiles: impl IntoIterator<Item = (i64, &'a Partial)>,
+        at_us: i64,
+    ) -> Result<Value, Damaged> {
         let within = self.tiles(at_us);
-        let mut total = Partial::NONE;
+        let mut total = self.nothing();
         for (_, partial) in tiles.into_iter().filter(|(tile, _)| within.contains(tile)) {
-            self.join(&mut total, partial.clone());
+            self.join(&mut total, self.read(partial)?);
         }
-        self.value(total)
+        Ok(self.value(total))
     }
 
-    /// What a partial over all rows of the window comes to: a count of nothing is 0, everything else of nothing is null.
-    /// So is a sum of ints that leaves their range, and what is no finite number.
-    pub fn value(&self, total: Partial) -> Value {
+    /// What a total over all rows of the window comes to: a count of nothing is 0, everything else of nothing is null. So
+    /// is a sum of ints that leaves their range, the deviation of a single row, and what is no finite number.
+    pub fn value(&self, total: Total) -> Value {
+        let rows = total.rows;
         #[expect(clippy::cast_precision_loss, reason = "windows hold fewer than 2^52 rows")]
-        let value = match (self.aggregate, total.value) {
-            (Aggregate::Count, _) => Value::Int(total.rows),
-            (Aggregate::Mean, Value::Float(sum)) => Value::Float(sum / total.rows as f64),
-            (_, value) => value,
+        let value = match (self.aggregate, total.state) {
+            (Aggregate::Count, _) => Value::Int(rows),
+            (_, State::Distinct(distinct)) => Value::Int(distinct.count()),
+            (Aggregate::Mean, State::Value(Value::Float(sum))) => Value::Float(sum / rows as f64),
+            (_, State::Moments(moments)) => moments.deviation().map_or(Value::Null, Value::Float),
+            (_, State::Tally(tally)) => tally.mode().unwrap_or(Value::Null),
+            (Aggregate::Percentile { p }, State::Sketch(sketch)) => {
+                sketch.percentile(p).map_or(Value::Null, Value::Float)
+            }
+            (_, State::Value(value)) => value,
+            (_, State::Sketch(_)) => Value::Null,
         };
         match value {
             Value::Float(number) if !number.is_finite() => Value::Null,
@@ -63,25 +106,85 @@ impl Window {
         }
     }
 
-    fn one(&self, value: Value) -> Partial {
-        Partial { rows: 1, value: if self.aggregate == Aggregate::Count { Value::Null } else { value } }
+    /// A total as a tile keeps it.
+    pub fn partial(&self, total: Total) -> Partial {
+        let value = match total.state {
+            _ if total.rows == 0 => Value::Null,
+            State::Value(value) => value,
+            State::Moments(moments) => Value::String(moments.write()),
+            State::Distinct(distinct) => Value::String(distinct.write()),
+            State::Tally(tally) => Value::String(tally.write()),
+            State::Sketch(sketch) => Value::String(sketch.write()),
+        };
+        Partial { rows: total.rows, value }
     }
 
-    fn join(&self, total: &mut Partial, later: Partial) {
-        if total.rows == 0 || later.rows == 0 {
-            if total.rows == 0 {
-                *total = later;
-            }
+    fn read(&self, partial: &Partial) -> Result<Total, Damaged> {
+        let mut total = self.nothing();
+        if partial.rows == 0 {
+            return Ok(total);
+        }
+        total.rows = partial.rows;
+        match (&mut total.state, &partial.value) {
+            (State::Value(state), value) => *state = value.clone(),
+            (State::Moments(state), Value::String(text)) => *state = Moments::read(text)?,
+            (State::Distinct(state), Value::String(text)) => *state = Distinct::read(text)?,
+            (State::Tally(state), Value::String(text)) => *state = Tally::read(text, self.ty)?,
+            (State::Sketch(state), Value::String(text)) => *state = Sketch::read(text)?,
+            _ => return Err(Damaged("a partial aggregate has the wrong type")),
+        }
+        Ok(total)
+    }
+
+    fn nothing(&self) -> Total {
+        let state = match self.aggregate {
+            Aggregate::Stddev => State::Moments(Moments::default()),
+            Aggregate::Distinct => State::Distinct(Distinct::default()),
+            Aggregate::Mode => State::Tally(Tally::default()),
+            Aggregate::Percentile { .. } => State::Sketch(Sketch::default()),
+            _ => State::Value(Value::Null),
+        };
+        Total { rows: 0, state }
+    }
+
+    fn add(&self, total: &mut Total, value: Value) {
+        match (&mut total.state, value) {
+            (State::Moments(moments), Value::Float(number)) => moments.add(number),
+            (State::Distinct(distinct), Value::String(text)) => distinct.add(&text),
+            (State::Tally(tally), value) => tally.add(value),
+            (State::Sketch(sketch), Value::Float(number)) => sketch.add(number),
+            (State::Value(state), value) => self.join_value(total.rows, state, value),
+            (_, value) => debug_assert!(false, "{value:?} is not of the type that is aggregated"),
+        }
+        total.rows += 1;
+    }
+
+    fn join(&self, total: &mut Total, later: Total) {
+        if later.rows == 0 {
             return;
         }
+        match (&mut total.state, later.state) {
+            (State::Value(state), State::Value(value)) => self.join_value(total.rows, state, value),
+            (State::Moments(state), State::Moments(later)) => state.join(later),
+            (State::Distinct(state), State::Distinct(later)) => state.join(later),
+            (State::Tally(state), State::Tally(later)) => state.join(later),
+            (State::Sketch(state), State::Sketch(later)) => state.join(later),
+            _ => debug_assert!(false, "totals of one window are alike"),
+        }
         total.rows += later.rows;
-        let value = std::mem::replace(&mut total.value, Value::Null);
-        total.value = match self.aggregate {
+    }
+
+    /// Joins a value to that of `rows` earlier rows.
+    fn join_value(&self, rows: i64, state: &mut Value, later: Value) {
+        let earlier = mem::replace(state, Value::Null);
+        *state = match self.aggregate {
             Aggregate::Count => Value::Null,
-            Aggregate::Sum | Aggregate::Mean => sum(value, later.value),
-            Aggregate::Min if less(&later.value, &value) => later.value,
-            Aggregate::Max if less(&value, &later.value) => later.value,
-            Aggregate::Min | Aggregate::Max => value,
+            _ if rows == 0 => later,
+            Aggregate::Sum | Aggregate::Mean => sum(earlier, later),
+            Aggregate::Min if less(&later, &earlier) => later,
+            Aggregate::Max if less(&earlier, &later) => later,
+            Aggregate::Last => later,
+            _ => earlier,
         };
     }
 }

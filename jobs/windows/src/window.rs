@@ -11,7 +11,7 @@ use tidemill_spec::{Aggregate, Feature, Rule, Type};
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Window {
     pub(crate) aggregate: Aggregate,
-    ty: Type,
+    pub(crate) ty: Type,
     length_us: i64,
     hop_us: i64,
 }
@@ -58,9 +58,15 @@ impl Window {
         self.aggregate.row_type(self.ty)
     }
 
-    /// The type of a partial's value; `None` for counts, which have none besides the number of rows.
+    /// The type of a partial's value; `None` for counts, which have none besides the number of rows. What is more than one
+    /// value is kept as text.
     pub fn partial_type(&self) -> Option<Type> {
-        self.row_type()
+        match self.aggregate {
+            Aggregate::Stddev | Aggregate::Distinct | Aggregate::Mode | Aggregate::Percentile { .. } => {
+                Some(Type::String)
+            }
+            _ => self.row_type(),
+        }
     }
 }
 

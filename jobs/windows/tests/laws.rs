@@ -1,6 +1,6 @@
 //! Laws of windows, against oracles that know no tiles.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use proptest::prelude::*;
 use tidemill_spec::{Aggregate, Feature, Operand, Rule, Type, Value};
@@ -56,7 +56,8 @@ fn tiles<V: Clone>(
     let of_tile = |tile| {
         let rows =
             rows.iter().filter(move |(valid_us, _)| window.tile(*valid_us) == tile && *valid_us <= upto_us);
-        window.fold(rows.map(|(valid_us, row)| (*valid_us, row.clone().map_or(Value::Null, &value))))
+        let rows = rows.map(|(valid_us, row)| (*valid_us, row.clone().map_or(Value::Null, &value)));
+        window.partial(window.fold(rows))
     };
     tiles.into_iter().map(|tile| (tile, of_tile(tile))).collect()
 }
@@ -72,7 +73,7 @@ fn both<V: Clone>(
     let folded =
         window.fold(counted.map(|(valid_us, row)| (*valid_us, row.clone().map_or(Value::Null, &value))));
     let tiles = tiles(window, rows, at_us, value);
-    let merged = window.merge(tiles.iter().map(|(tile, partial)| (*tile, partial)), at_us);
+    let merged = window.merge(tiles.iter().map(|(tile, partial)| (*tile, partial)), at_us).unwrap();
     [window.value(folded), merged]
 }
 
@@ -111,7 +112,7 @@ proptest! {
                 Aggregate::Sum => near(sum, scale),
                 Aggregate::Mean => near(sum / inside.len() as f64, scale),
                 Aggregate::Min => near(inside.iter().copied().fold(f64::INFINITY, f64::min), 0.0),
-                Aggregate::Max => near(inside.iter().copied().fold(f64::NEG_INFINITY, f64::max), 0.0),
+                _ => near(inside.iter().copied().fold(f64::NEG_INFINITY, f64::max), 0.0),
             }, "{:?} of {:?} is {:?}", aggregate, inside, folded);
         }
     }
@@ -130,13 +131,129 @@ proptest! {
     }
 
     #[test]
-    fn least_and_greatest_are_those_of_any_type_that_has_an_order(rows in rows("[a-c]{0,2}"), at_us in instant()) {
-        for aggregate in [Aggregate::Min, Aggregate::Max] {
-            let [folded, merged] = both(&window(aggregate, Type::String), &rows, at_us, Value::String);
+    fn values_of_any_type_are_ordered_counted_and_told_apart(rows in rows("[a-c]{0,2}"), at_us in instant()) {
+        for (aggregate, ty) in [
+            (Aggregate::Min, Type::String),
+            (Aggregate::Max, Type::String),
+            (Aggregate::First, Type::String),
+            (Aggregate::Last, Type::String),
+            (Aggregate::Mode, Type::String),
+            (Aggregate::Distinct, Type::Int),
+        ] {
+            let [folded, merged] = both(&window(aggregate, ty), &rows, at_us, Value::String);
             prop_assert_eq!(&folded, &merged);
-            let inside = inside(&rows, at_us).into_iter();
-            let wanted = if aggregate == Aggregate::Min { inside.min() } else { inside.max() };
-            prop_assert_eq!(folded, wanted.map_or(Value::Null, Value::String));
+            let inside = inside(&rows, at_us);
+            let different: BTreeSet<&String> = inside.iter().collect();
+            let often = |value: &&&String| inside.iter().filter(|other| other == *value).count();
+            let wanted = match aggregate {
+                Aggregate::Min => inside.iter().min(),
+                Aggregate::Max => inside.iter().max(),
+                Aggregate::First => inside.first(),
+                Aggregate::Last => inside.last(),
+                // The last of equally common ones is taken: the least, from the greatest on.
+                Aggregate::Mode => different.iter().rev().max_by_key(often).copied(),
+                _ => {
+                    prop_assert_eq!(folded, Value::Int(different.len() as i64));
+                    continue;
+                }
+            };
+            prop_assert_eq!(folded, wanted.map_or(Value::Null, |text| Value::String(text.clone())), "{:?}", aggregate);
         }
+    }
+
+    #[test]
+    fn a_deviation_is_that_of_two_passes(rows in rows(-1e6..1e6_f64), at_us in instant()) {
+        let [folded, merged] = both(&window(Aggregate::Stddev, Type::Float), &rows, at_us, Value::Float);
+        prop_assert_eq!(&folded, &merged);
+        let inside = inside(&rows, at_us);
+        let count = inside.len() as f64;
+        let mean = inside.iter().sum::<f64>() / count;
+        let wanted = (inside.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (count - 1.0)).sqrt();
+        match folded {
+            Value::Float(found) => prop_assert!((found - wanted).abs() <= 1e-9 * wanted, "{} {}", found, wanted),
+            _ => prop_assert!(inside.len() < 2),
+        }
+    }
+
+    #[test]
+    fn a_percentile_is_within_one_per_cent_of_the_value_of_its_rank(
+        rows in rows(prop_oneof![-1e9..1e9_f64, -1.0..1.0_f64, Just(0.0)]),
+        at_us in instant(),
+        p in prop_oneof![0.0..=1.0_f64, Just(0.5)],
+    ) {
+        let [folded, merged] = both(&window(Aggregate::Percentile { p }, Type::Float), &rows, at_us, Value::Float);
+        prop_assert_eq!(&folded, &merged);
+        let mut inside = inside(&rows, at_us);
+        inside.sort_by(f64::total_cmp);
+        match folded {
+            Value::Float(found) => {
+                let wanted = inside[(p * (inside.len() - 1) as f64).floor() as usize];
+                prop_assert!((found - wanted).abs() <= 0.010_000_001 * wanted.abs() + 1e-12, "{} {}", found, wanted);
+            }
+            _ => prop_assert!(inside.is_empty()),
+        }
+    }
+
+    #[test]
+    fn a_damaged_partial_is_read_or_refused(text in "[A-Za-z0-9+/]{0,40}", version in any::<bool>()) {
+        let text = if version { format!("AQ{text}") } else { text };
+        for (aggregate, ty) in [
+            (Aggregate::Stddev, Type::Float),
+            (Aggregate::Distinct, Type::Int),
+            (Aggregate::Mode, Type::Date),
+            (Aggregate::Percentile { p: 0.5 }, Type::Float),
+        ] {
+            let partial = Partial { rows: 1, value: Value::String(text.clone()) };
+            let _ = window(aggregate, ty).merge([(0, &partial), (1, &partial)], HOP_US);
+        }
+    }
+}
+
+/// Rows of many values in a few tiles.
+fn many(values: i64) -> Vec<(i64, Option<String>)> {
+    (0..values)
+        .map(|value| (value % 7 * HOP_US + 1, Some(format!("user {value}"))))
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect()
+}
+
+#[test]
+fn values_are_told_apart_exactly_up_to_a_bound_and_then_within_a_few_per_cent() {
+    let window = window(Aggregate::Distinct, Type::Int);
+    for (values, error) in
+        [(1_000, 0.0), (1_024, 0.0), (1_025, 0.05), (3_000, 0.05), (20_000, 0.05), (300_000, 0.05)]
+    {
+        let [folded, merged] = both(&window, &many(values), 10 * HOP_US, Value::String);
+        assert_eq!(folded, merged, "{values}");
+        let Value::Int(found) = folded else { panic!("{folded:?}") };
+        let off = (found - values).abs() as f64 / values as f64;
+        assert!(off <= error, "{found} of {values}");
+    }
+}
+
+#[test]
+fn too_many_values_have_no_mode_however_they_are_cut() {
+    let window = window(Aggregate::Mode, Type::String);
+    let mode = |values| both(&window, &many(values), 10 * HOP_US, Value::String);
+    assert_eq!(mode(1_024), [(); 2].map(|()| Value::String("user 0".to_owned())));
+    assert_eq!(mode(1_025), [Value::Null, Value::Null]);
+    assert_eq!(mode(9_000), [Value::Null, Value::Null]);
+}
+
+#[test]
+fn partials_of_every_type_of_value_read_back() {
+    let values = [
+        Value::String("a,b \"é\"\n".to_owned()),
+        Value::Int(i64::MIN),
+        Value::Float(0.1),
+        Value::Bool(true),
+        Value::parse("0001-01-01", Type::Date).unwrap(),
+        Value::parse("9999-12-31T23:59:59.999999Z", Type::Timestamp).unwrap(),
+    ];
+    for (value, ty) in values.into_iter().zip(Type::ALL) {
+        let rows = [(1, Some(value.clone())), (2, None)];
+        let window = window(Aggregate::Mode, ty);
+        assert_eq!(both(&window, &rows, HOP_US, |value| value), [value.clone(), value]);
     }
 }

@@ -84,6 +84,12 @@ features:
   flights_2h: { type: int, count: "*", window: 2h }
   late_2h: { type: int, count: "*", where: delay > 60, window: 2h }
   spread_2h: { type: float, sum: (delay - flight) * 2, where: NOT gone, window: 2h }
+  deviation_2h: { type: float, stddev: delay, window: 2h }
+  newest_2h: { type: float, last: delay, window: 2h }
+  oldest_13h: { type: timestamp, first: departed_at, where: delay > 0, window: 13h }
+  kinds_13h: { type: int, distinct: flight % 4, window: 13h }
+  commonest_13h: { type: int, mode: flight, window: 13h }
+  p90_13h: { type: float, percentile: delay, p: 0.9, window: 13h }
 online: true
 ---
 apiVersion: tidemill/v1

@@ -1,6 +1,6 @@
-//! Which rows the partial aggregates of a window are folded from. Pure.
+//! Which rows the aggregates of a window are folded from. Pure.
 //!
-//! Tiles and moments go through the same [`partial`], so what is kept online adds up to what is computed here to the
+//! Tiles and moments go through the same [`total`], so what is kept online adds up to what is computed here to the
 //! last bit.
 
 use std::{ops::Range, sync::Arc};
@@ -13,7 +13,7 @@ use arrow::{
 };
 use tidemill_rows::array;
 use tidemill_spec::Value;
-use tidemill_windows::{Partial, Window};
+use tidemill_windows::{Total, Window};
 
 use super::{Events, Windowed};
 use crate::{Error, pit::Asked};
@@ -33,7 +33,7 @@ pub(super) fn evaluate(
             let at = events.entity_of.iter().zip(moments);
             let results = at.map(|(entity, at)| {
                 let rows = entity.map_or(0..0, |entity| events.between(entity, window.tail_us(*at), *at));
-                match window.value(partial(window, values, events, rows, *at)) {
+                match window.value(total(window, values, events, rows, *at)) {
                     Value::Null => windowed.default.clone(),
                     value => value,
                 }
@@ -51,13 +51,13 @@ pub(super) fn evaluate(
 }
 
 /// The aggregate over those of `rows` that count at a moment.
-pub(super) fn partial(
+pub(super) fn total(
     window: &Window,
     values: &ArrayRef,
     events: &Events,
     rows: Range<usize>,
     at_us: i64,
-) -> Partial {
+) -> Total {
     let values = Values::of(values);
     let counted = rows.filter(|row| events.counts(*row, at_us));
     window.fold(counted.map(|row| (events.valid_us[row], values.at(row))))

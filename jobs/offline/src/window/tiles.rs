@@ -85,7 +85,8 @@ impl Tiles<'_> {
             let mut row = self.row(place, hop_us, tile, Some(self.events.valid_us[newest]));
             for (slot, Windowed { name, window, .. }) in &of_hop {
                 let values = &self.events.values[*slot];
-                let partial = fold::partial(window, values, self.events, span.clone(), clock_us);
+                let total = fold::total(window, values, self.events, span.clone(), clock_us);
+                let partial = window.partial(total);
                 row.insert(counted(name), Value::Int(partial.rows));
                 if window.partial_type().is_some() {
                     row.insert(name.clone(), partial.value);

@@ -1,8 +1,10 @@
 //! The contract in plain Rust, by looking at every row: no SQL, no order, no index.
 
+use std::collections::BTreeSet;
+
 use tidemill_core::Time;
 use tidemill_offline::KnownAt;
-use tidemill_spec::{Aggregate, Value};
+use tidemill_spec::{Aggregate, Rule, Value};
 
 /// A key of two parts; a row or label with a null in it joins nothing.
 pub(crate) type Key = (Option<String>, Option<i64>);
@@ -123,8 +125,10 @@ impl Window {
         of: impl Fn(&Event) -> Option<Value>,
     ) -> Value {
         let values: Vec<Value> = self.rows(events, key, t, known_at).into_iter().filter_map(of).collect();
-        if aggregate == Aggregate::Count {
-            return Value::Int(values.len() as i64);
+        match aggregate {
+            Aggregate::Count => return Value::Int(values.len() as i64),
+            Aggregate::Distinct => return Value::Int(values.iter().collect::<BTreeSet<_>>().len() as i64),
+            _ => {}
         }
         let Some(first) = values.first() else { return Value::Null };
         let floats = || values.iter().map(number);
@@ -132,10 +136,31 @@ impl Window {
             Aggregate::Mean => Value::Float(floats().sum::<f64>() / values.len() as f64),
             Aggregate::Min => values.iter().min().unwrap().clone(),
             Aggregate::Max => values.iter().max().unwrap().clone(),
+            Aggregate::First => first.clone(),
+            Aggregate::Last => values[values.len() - 1].clone(),
+            Aggregate::Mode => commonest(&values),
+            Aggregate::Stddev if values.len() == 1 => Value::Null,
+            Aggregate::Stddev => {
+                let count = values.len() as f64;
+                let mean = floats().sum::<f64>() / count;
+                Value::Float((floats().map(|x| (x - mean).powi(2)).sum::<f64>() / (count - 1.0)).sqrt())
+            }
+            Aggregate::Percentile { p } => {
+                let mut sorted: Vec<f64> = floats().collect();
+                sorted.sort_by(f64::total_cmp);
+                Value::Float(sorted[(p * (sorted.len() - 1) as f64) as usize])
+            }
             _ if matches!(first, Value::Int(_)) => Value::Int(floats().sum::<f64>() as i64),
             _ => Value::Float(floats().sum()),
         }
     }
+}
+
+/// Of equally common ones the least.
+fn commonest(values: &[Value]) -> Value {
+    let often = |value: &Value| values.iter().filter(|other| *other == value).count();
+    let most = values.iter().map(often).max().unwrap();
+    values.iter().filter(|value| often(value) == most).min().unwrap().clone()
 }
 
 fn number(value: &Value) -> f64 {
@@ -146,11 +171,16 @@ fn number(value: &Value) -> f64 {
     }
 }
 
-/// Equal, but for the last bits of a sum.
-pub(crate) fn agree(a: &Value, b: &Value) -> bool {
+/// Equal, but for the last bits of a sum, and what a sketch is off by.
+pub(crate) fn agree(rule: Option<&Rule>, a: &Value, b: &Value) -> bool {
+    let error = match rule {
+        Some(Rule::Window { aggregate: Aggregate::Percentile { .. }, .. }) => 0.010_1,
+        Some(Rule::Window { aggregate: Aggregate::Stddev, .. }) => 1e-9,
+        _ => 1e-12,
+    };
     match (a, b) {
         (Value::Float(a), Value::Float(b)) => {
-            a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= 1e-12 * a.abs().max(b.abs()).max(1e-300)
+            a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= error * a.abs().max(b.abs()).max(1e-300)
         }
         (a, b) => a == b,
     }

@@ -174,6 +174,14 @@ pub(crate) fn declare(seed: u64, dice: &mut Dice) -> Declared {
         ("sum_small", windowed(Aggregate::Sum, Some("n * 2 - id"), Some("x < 1"), Type::Int)),
         ("count_but_twos", windowed(Aggregate::Count, Some(BUT_TWOS), None, Type::Int)),
         ("mean_but_threes", windowed(Aggregate::Mean, Some("n"), Some(BUT_THREES), Type::Float)),
+        ("stddev_n", windowed(Aggregate::Stddev, Some("n"), None, Type::Float)),
+        ("first_x", windowed(Aggregate::First, Some("x"), None, Type::Float)),
+        ("newest_n", windowed(Aggregate::Last, Some("n"), Some("x < 1"), Type::Int)),
+        ("latest", windowed(Aggregate::Max, Some("happened_at"), None, Type::Timestamp)),
+        ("min_name", windowed(Aggregate::Min, Some("a || CAST(n AS VARCHAR)"), None, Type::String)),
+        ("distinct_ids", windowed(Aggregate::Distinct, Some("id"), None, Type::Int)),
+        ("mode_n", windowed(Aggregate::Mode, Some("n"), None, Type::Int)),
+        ("p75_x", windowed(Aggregate::Percentile { p: 0.75 }, Some("x"), None, Type::Float)),
     ];
     let windows = view(&format!("windows_{seed}"), &pair, Ok(&source), windows);
     let names = [last_view.name().to_owned(), windows.name().to_owned()];
@@ -241,7 +249,11 @@ fn compare(
         }
         for (name, value) in wanted {
             assert!(
-                agree(&found[&name], &value),
+                agree(
+                    declared.windows.definition.features.get(&name).map(|feature| &feature.rule),
+                    &found[&name],
+                    &value
+                ),
                 "seed {seed}, label {place} ({:?} at {}), {known_at:?}, ttl {:?}: `{name}` is {:?}, should be {value:?}\n\
                  {found:?}\n{}",
                 label.key,
@@ -320,8 +332,12 @@ fn aggregated(feature: &str, event: &Event) -> Option<Value> {
         "mean_but_threes" => n.filter(|n| *n != 3).map(Value::Int),
         "sum_product" => x.zip(n).map(|(x, n)| Value::Float(x * (n + 5) as f64)),
         "sum_small" => n.filter(|_| x.is_some_and(|x| x < 1.0)).map(|n| Value::Int(n * 2 - event.id)),
-        "count_x" | "sum_x" | "min_x" => x.map(Value::Float),
-        "sum_n" | "mean_n" | "max_n" => n.map(Value::Int),
+        "newest_n" => n.filter(|_| x.is_some_and(|x| x < 1.0)).map(Value::Int),
+        "latest" => Some(Value::Timestamp(event.valid_at)),
+        "min_name" => n.zip(event.key.0.as_ref()).map(|(n, a)| Value::String(format!("{a}{n}"))),
+        "distinct_ids" => Some(Value::Int(event.id)),
+        "count_x" | "sum_x" | "min_x" | "first_x" | "p75_x" => x.map(Value::Float),
+        "sum_n" | "mean_n" | "max_n" | "stddev_n" | "mode_n" => n.map(Value::Int),
         other => panic!("{other}"),
     }
 }
@@ -410,7 +426,7 @@ async fn check_tiles(world: &World, seed: u64) -> usize {
             for (name, value) in window_values(&declared, &events, key, clock, KnownAt::Any) {
                 let found = merged(&declared.windows, &name, tiles, clock);
                 assert!(
-                    agree(&found, &value),
+                    agree(Some(&declared.windows.definition.features[&name].rule), &found, &value),
                     "seed {seed}, batch {batch}, {key:?} at {clock}: `{name}` is {found:?}, should be {value:?}\n\
                      {tiles:?}\n{}",
                     told(&events, key)
@@ -449,7 +465,7 @@ fn merged(view: &View, name: &str, tiles: &Kept, clock: Time) -> Value {
     };
     let of_hop = tiles.iter().filter(|((hop, _), _)| *hop == window.hop_us());
     let partials: Vec<(i64, Partial)> = of_hop.map(|((_, tile), row)| (*tile, partial(row))).collect();
-    let value =
-        window.merge(partials.iter().map(|(tile, partial)| (*tile, partial)), clock.timestamp_micros());
+    let partials = partials.iter().map(|(tile, partial)| (*tile, partial));
+    let value = window.merge(partials, clock.timestamp_micros()).unwrap();
     if value.is_null() { feature.default.clone().unwrap_or(Value::Null) } else { value }
 }

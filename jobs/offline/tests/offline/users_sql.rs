@@ -9,11 +9,11 @@ use std::{
 };
 
 use tidemill_core::{JobError, Time};
-use tidemill_offline::{CommitRange, Error, LakeOptions, Version, View};
+use tidemill_offline::{CommitRange, Error, LakeOptions, Stamp, TileRange, Version, View};
 use tidemill_rows::{Row, rows_of};
-use tidemill_spec::{Objects, Rule, Type, Value};
+use tidemill_spec::{Aggregate, Objects, Operand, Rule, Type, Value};
 
-use crate::world::{World, entity, feature, instant, row, source, text, view};
+use crate::world::{World, at, entity, feature, instant, row, source, text, view};
 
 /// Runs for years.
 const ENDLESS: &str = "SELECT count(*) AS n FROM range(1000000000000) a, range(1000000000000) b WHERE a.range % 7 = b.range % 11";
@@ -270,4 +270,52 @@ async fn only_the_tables_that_a_query_names_are_fetched() {
         |query: &'static str| world.lake.sql(query, &objects, &[], (version, Time::MAX_UTC), |_| Ok(()));
     assert_eq!(query("WITH w AS (FROM Orders) FROM w").await.unwrap().rows, 1);
     assert!(query("FROM other").await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_value_is_does_not_count_in_a_window_and_rows_that_fail_are_told() {
+    let world = World::new().await;
+    let (orders, mut of) = over_orders(Vec::new());
+    let windowed = |aggregate, of: &str| Rule::Window {
+        aggregate,
+        of: Some(Operand::from(of.to_owned())),
+        condition: None,
+        window: Duration::from_secs(60),
+        hop: Duration::from_secs(60),
+    };
+    for (name, ty, rule) in [
+        ("rates", Type::Float, windowed(Aggregate::Sum, "clicks / views")),
+        ("huge", Type::Float, windowed(Aggregate::Max, "exp(clicks)")),
+        ("roots", Type::Float, windowed(Aggregate::Sum, "sqrt(views - 1)")),
+        ("letters", Type::String, windowed(Aggregate::Max, "\"order\" || chr(CAST(views AS INTEGER))")),
+        ("order", Type::String, windowed(Aggregate::First, "order")),
+    ] {
+        of.definition.features.insert(name.to_owned(), feature(ty, rule));
+    }
+    let second =
+        |clicks, views| Row::from_iter([order(1, "b", clicks, views), of_place(2)].into_iter().flatten());
+    let rows = [order(1, "a", 1_000, 0), second(2, 1)];
+    let version = world.append(&orders, "one", &rows).await;
+    let range = TileRange { commits: CommitRange::upto(version), clock_before: None, clock: at(30) };
+    let tiles = world.lake.tiles_touched(&of, range, Stamp { created_at: at(30), seq: 1 }).await.unwrap();
+    let tiles = rows_of(&tiles).unwrap();
+    assert_eq!(column(&tiles, "rates"), [Value::Float(2.0)]);
+    assert_eq!(column(&tiles, "huge"), [Value::Float(2.0_f64.exp())]);
+    assert_eq!(column(&tiles, "roots"), [Value::Float(0.0)]);
+    assert_eq!(column(&tiles, "letters"), [text("b\u{1}")]);
+    assert_eq!(column(&tiles, "order"), [text("a")]);
+    let refused = world.lake.uncounted_rows(&of, CommitRange::upto(version)).await.unwrap().unwrap();
+    assert_eq!(column(&rows_of(&refused.rows).unwrap(), "order"), [text("a")]);
+    let [reason] = &refused.reasons[..] else { panic!("{refused:?}") };
+    assert!(reason.contains("`roots`") && reason.contains("square root of a negative number"), "{reason}");
+}
+
+/// The columns that place a row at a second.
+fn of_place(second: i64) -> Row {
+    row([
+        ("happened_at", instant(second)),
+        ("valid_at", instant(second)),
+        ("created_at", instant(second)),
+        ("seq", Value::Int(second)),
+    ])
 }

@@ -112,7 +112,7 @@ fn over_source(world: &World<'_>, view: &FeatureView, source: &str, at: &At<'_>)
                 }
                 let place = at.find(&[aggregate.as_str()]);
                 match aggregated {
-                    None if feature.ty != Type::Int => {
+                    None if *aggregate == Aggregate::Count && feature.ty != Type::Int => {
                         at.find(&["type"]).error(304, format!("`{name}` counts rows: an int"));
                     }
                     None => {}
@@ -147,10 +147,12 @@ fn aggregated_column(
 ) {
     match aggregate.over(found) {
         None => {
-            let message = format!("`{column}` is {found}, which cannot be aggregated");
-            at.find(&[aggregate.as_str()])
-                .error(304, message)
-                .help("int and float columns can; `count` takes any");
+            let word = aggregate.as_str();
+            let takes: Vec<&str> =
+                Type::ALL.into_iter().filter(|ty| aggregate.over(*ty).is_some()).map(Type::as_str).collect();
+            at.find(&[word])
+                .error(304, format!("`{column}` is {found}, which `{word}` does not take"))
+                .help(format!("`{word}` takes {}; `count` takes any column", takes.join(", ")));
         }
         Some(ty) if ty != declared => {
             at.find(&["type"]).error(304, format!("`{name}` is {ty}, but {declared} is declared"));

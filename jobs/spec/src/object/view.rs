@@ -119,24 +119,42 @@ pub enum Operand {
 }
 
 /// A windowed aggregate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// Rows whose value is null do not count. Over no rows it is null, but for what [counts](Self::counts).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Aggregate {
-    /// Rows, or rows whose column is not null; 0 over nothing.
+    /// Rows, or rows whose value is not null.
     Count,
-    /// Null over nothing.
+    /// All values added up.
     Sum,
-    /// Null over nothing.
+    /// The arithmetic mean.
     Mean,
-    /// Null over nothing.
+    /// The least value.
     Min,
-    /// Null over nothing.
+    /// The greatest value.
     Max,
+    /// The standard deviation of a sample; null over a single row.
+    Stddev,
+    /// The oldest row's value.
+    First,
+    /// The newest row's value.
+    Last,
+    /// How many different values there are: exact up to 1,024, then within about 2 %.
+    Distinct,
+    /// The commonest value, of equally common ones the least; null where there are more than 1,024 different ones.
+    Mode,
+    /// A value that is greater than about this share of the others, within 1 %.
+    Percentile {
+        /// The share, between 0 and 1.
+        p: f64,
+    },
 }
 
 impl Aggregate {
-    /// Every aggregate.
-    pub const ALL: [Self; 5] = [Self::Count, Self::Sum, Self::Mean, Self::Min, Self::Max];
+    /// The words of all aggregates.
+    pub const WORDS: [&str; 11] =
+        ["count", "sum", "mean", "min", "max", "stddev", "first", "last", "distinct", "mode", "percentile"];
 
     /// The word that YAML uses.
     pub fn as_str(self) -> &'static str {
@@ -146,16 +164,29 @@ impl Aggregate {
             Self::Mean => "mean",
             Self::Min => "min",
             Self::Max => "max",
+            Self::Stddev => "stddev",
+            Self::First => "first",
+            Self::Last => "last",
+            Self::Distinct => "distinct",
+            Self::Mode => "mode",
+            Self::Percentile { .. } => "percentile",
         }
+    }
+
+    /// Whether it says how many there are: of nothing 0, and never null.
+    pub fn counts(self) -> bool {
+        matches!(self, Self::Count | Self::Distinct)
     }
 
     /// Its type over a column; `None` where such a column can't be aggregated.
     pub fn over(self, column: Type) -> Option<Type> {
+        let number = matches!(column, Type::Int | Type::Float);
         match self {
-            Self::Count => Some(Type::Int),
-            _ if !matches!(column, Type::Int | Type::Float) => None,
-            Self::Mean => Some(Type::Float),
-            Self::Sum | Self::Min | Self::Max => Some(column),
+            Self::Count | Self::Distinct => Some(Type::Int),
+            Self::Mean | Self::Stddev | Self::Percentile { .. } => number.then_some(Type::Float),
+            Self::Sum => number.then_some(column),
+            Self::Min | Self::Max => (column != Type::Bool).then_some(column),
+            Self::First | Self::Last | Self::Mode => Some(column),
         }
     }
 
@@ -169,8 +200,10 @@ impl Aggregate {
     pub fn row_type(self, ty: Type) -> Option<Type> {
         match self {
             Self::Count => None,
-            Self::Mean => Some(Type::Float),
-            Self::Sum | Self::Min | Self::Max => Some(ty),
+            Self::Mean | Self::Stddev | Self::Percentile { .. } => Some(Type::Float),
+            // Values of every type are told apart by their text.
+            Self::Distinct => Some(Type::String),
+            Self::Sum | Self::Min | Self::Max | Self::First | Self::Last | Self::Mode => Some(ty),
         }
     }
 }

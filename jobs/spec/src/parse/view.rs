@@ -11,7 +11,21 @@ use crate::{
 };
 
 /// What a feature may be computed by; exactly one.
-const RULES: [&str; 8] = ["last", "sql", "age", "count", "sum", "mean", "min", "max"];
+const RULES: [&str; 13] = [
+    "last",
+    "sql",
+    "age",
+    "count",
+    "sum",
+    "mean",
+    "min",
+    "max",
+    "stddev",
+    "first",
+    "distinct",
+    "mode",
+    "percentile",
+];
 
 /// What the short form of a feature stands for in its view.
 #[derive(Clone, Copy, PartialEq)]
@@ -132,17 +146,17 @@ fn feature(at: &At<'_>, name: &str, short: Short) -> Option<Feature> {
         }
     };
     if !matches!(rule, Some(Rule::Window { .. })) {
-        for only in fields.present(&["where", "window", "hop"]) {
+        for only in fields.present(&["where", "window", "hop", "p"]) {
             if let Some(at) = fields.get(only) {
-                at.key_error(212, format!("`{only}` belongs to a windowed aggregate"), "").help(format!(
-                    "say what is computed over a window: {}",
-                    list(&Aggregate::ALL.map(Aggregate::as_str))
-                ));
+                at.key_error(212, format!("`{only}` belongs to a windowed aggregate"), "")
+                    .help(format!("say what is computed over a window: {}", list(&Aggregate::WORDS)));
             }
         }
     }
     let default = fields.get("default");
-    if let (Some(at), Some(Rule::Window { aggregate: Aggregate::Count, .. })) = (&default, &rule) {
+    if let (Some(at), Some(Rule::Window { aggregate, .. })) = (&default, &rule)
+        && aggregate.counts()
+    {
         at.key_error(212, format!("`{name}` counts, and a count of nothing is 0: it has no `default`"), "")
             .help("leave it out");
     }
@@ -174,7 +188,8 @@ fn implied(at: &At<'_>, name: &str, short: Short) -> Option<Rule> {
 fn rule(fields: &mut Fields<'_>, word: &'static str) -> Option<Rule> {
     let at = fields.get(word)?;
     let aggregate = match word {
-        "last" => return at.name().map(Rule::Last),
+        // The newest row's value, whatever its age; with a window the newest that counts in it.
+        "last" if fields.present(&["window"]).is_empty() => return at.name().map(Rule::Last),
         "sql" => return at.text().map(Rule::Sql),
         "age" => {
             return if at.bool()? {
@@ -184,8 +199,24 @@ fn rule(fields: &mut Fields<'_>, word: &'static str) -> Option<Rule> {
                 None
             };
         }
-        _ => Aggregate::ALL.into_iter().find(|aggregate| aggregate.as_str() == word)?,
+        "count" => Aggregate::Count,
+        "sum" => Aggregate::Sum,
+        "mean" => Aggregate::Mean,
+        "min" => Aggregate::Min,
+        "max" => Aggregate::Max,
+        "stddev" => Aggregate::Stddev,
+        "first" => Aggregate::First,
+        "last" => Aggregate::Last,
+        "distinct" => Aggregate::Distinct,
+        "mode" => Aggregate::Mode,
+        // One that could not be read was reported.
+        _ => Aggregate::Percentile {
+            p: fields.need("p").and_then(|at| at.float_within(0.0, 1.0)).unwrap_or_default(),
+        },
     };
+    if let (Some(at), false) = (fields.get("p"), matches!(aggregate, Aggregate::Percentile { .. })) {
+        at.key_error(212, "`p` belongs to `percentile`", "").help("leave it out");
+    }
     let of = at.text()?;
     if of == "*" && aggregate != Aggregate::Count {
         at.error(209, format!("`{word}` needs a column or an expression")).help("only `count` takes \"*\"");
