@@ -6,6 +6,7 @@ use std::{fs, path::Path};
 use tidemill_spec::{PROJECT_FILE, diagnostic::render, load};
 
 const REFERENCE: &str = include_str!("../../../docs/reference/yaml.md");
+const COUNT_CLICKS: &str = include_str!("../../../docs/how-to/count-clicks.md");
 const YOUR_OWN_MODEL: &str = include_str!("../../../docs/how-to/your-own-model.md");
 
 #[test]
@@ -16,6 +17,11 @@ fn the_examples_of_the_reference_are_a_right_project() {
 #[test]
 fn the_examples_of_your_own_model_are_a_right_project() {
     check(YOUR_OWN_MODEL, 7, 8);
+}
+
+#[test]
+fn the_examples_of_clicks_in_the_last_hour_are_a_right_project() {
+    check(COUNT_CLICKS, 3, 4);
 }
 
 fn check(page: &str, files: usize, objects: usize) {
