@@ -427,6 +427,7 @@ impl History {
                 let wanted = Oracle { versions, sent: &self.sent }.features(version, &key, moment);
                 let read = values(&online, bytes[entity].as_deref(), now).unwrap();
                 for (feature, value) in &wanted {
+                    let rule = &version.plan.definition.features[feature].rule;
                     let told = || {
                         let rows: Vec<_> = self.sent.iter().filter(|sent| sent.key == key).collect();
                         format!(
@@ -434,11 +435,16 @@ impl History {
                             version.view, version.version, feature, self.acts
                         )
                     };
-                    assert!(agree(&found[feature], value), "offline {:?}; {}", found[feature], told());
+                    assert!(
+                        agree(Some(rule), &found[feature], value),
+                        "offline {:?}; {}",
+                        found[feature],
+                        told()
+                    );
                     if moment == now
                         && let Some(read) = read.values.get(feature)
                     {
-                        assert!(agree(read, value), "online {read:?}; {}", told());
+                        assert!(agree(Some(rule), read, value), "online {read:?}; {}", told());
                     }
                     checks += 1;
                 }

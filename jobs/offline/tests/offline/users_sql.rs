@@ -296,7 +296,8 @@ async fn what_no_value_is_does_not_count_in_a_window_and_rows_that_fail_are_told
         |clicks, views| Row::from_iter([order(1, "b", clicks, views), of_place(2)].into_iter().flatten());
     let rows = [order(1, "a", 1_000, 0), second(2, 1)];
     let version = world.append(&orders, "one", &rows).await;
-    let range = TileRange { commits: CommitRange::upto(version), clock_before: None, clock: at(30) };
+    let range =
+        TileRange { commits: CommitRange::upto(version), clock_before: None, clock: at(30), part: (0, 1) };
     let tiles = world.lake.tiles_touched(&of, range, Stamp { created_at: at(30), seq: 1 }).await.unwrap();
     let tiles = rows_of(&tiles).unwrap();
     assert_eq!(column(&tiles, "rates"), [Value::Float(2.0)]);
