@@ -33,9 +33,9 @@ impl<'s> Naming<'s> {
 
     /// The name in the file of each column, in the source's order; none for the column of what is kept beyond them.
     pub(crate) fn names(self) -> impl Iterator<Item = Option<&'s str>> {
-        self.source.columns.iter().map(move |(name, column)| match self.export {
-            true => Some(name.as_str()),
-            false => (Some(name.as_str()) != self.source.kept()).then(|| column.in_files(name)),
+        self.source.columns.iter().map(move |(name, column)| {
+            let kept = Some(name.as_str()) == self.source.kept();
+            if self.export { Some(name.as_str()) } else { (!kept).then(|| column.in_files(name)) }
         })
     }
 
@@ -56,7 +56,8 @@ impl<'s> Naming<'s> {
         !self.own(name) && self.names().all(|in_file| in_file != Some(name))
     }
 
-    /// Every column must be there unless it may be null; nothing else must be, where the source says so.
+    /// Every column must be there unless it may be null; nothing else must be, where the source says so. What differs from
+    /// a column by capitals or marks alone is that column: ignored, all its values would be missing.
     fn differences(self, names: &[&str]) -> Vec<String> {
         let columns = self.source.columns.iter().zip(self.names());
         let missing: Vec<String> = columns
@@ -65,18 +66,30 @@ impl<'s> Naming<'s> {
             })
             .map(|((name, column), _)| format!("column {} is missing", column.told(name)))
             .collect();
+        let meant = |name: &str| self.alike(name).is_some_and(|in_file| !names.contains(&in_file));
         // What is ignored otherwise may be what is missing.
         let refused = self.source.extra == Extra::Reject || !missing.is_empty();
-        let extra = names.iter().filter(|name| refused && self.is_extra(name));
+        let extra = names.iter().filter(|name| self.is_extra(name) && (refused || meant(name)));
         extra.map(|name| self.unknown(name)).chain(missing).collect()
     }
 
+    /// The column of that name, but for capitals and marks.
+    fn alike(self, name: &str) -> Option<&'s str> {
+        let wanted = letters(name);
+        self.names().flatten().find(|in_file| !wanted.is_empty() && letters(in_file) == wanted)
+    }
+
     fn unknown(self, name: &str) -> String {
-        match nearest(name, self.names().flatten()) {
+        match self.alike(name).or_else(|| nearest(name, self.names().flatten())) {
             Some(near) => format!("column `{name}` is unknown, did you mean `{near}`?"),
             None => format!("column `{name}` is unknown"),
         }
     }
+}
+
+/// A name without what people write otherwise each time.
+fn letters(name: &str) -> String {
+    name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
 /// The names of a file's columns must be the source's, each once; what is ignored may be there as often as it likes.

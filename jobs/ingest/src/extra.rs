@@ -24,7 +24,9 @@ impl Ignored {
     }
 
     pub(crate) fn extend(&mut self, other: &Self) {
-        other.0.iter().for_each(|(name, rows)| self.add(name, *rows));
+        for (name, rows) in &other.0 {
+            self.add(name, *rows);
+        }
     }
 
     pub(crate) fn into_counts(self) -> BTreeMap<String, u64> {

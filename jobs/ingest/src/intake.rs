@@ -215,7 +215,9 @@ impl Ingest {
             i64::try_from(digests.iter().map(of).sum::<u64>()).unwrap_or(i64::MAX)
         };
         let mut ignored = Ignored::default();
-        digests.iter().for_each(|digest| ignored.extend(&digest.ignored));
+        for digest in digests {
+            ignored.extend(&digest.ignored);
+        }
         let publication = Publication {
             rows: sum(|digest| digest.rows),
             dead_letters: sum(|digest| digest.dead_letters),
@@ -301,7 +303,9 @@ fn parquet_rows(path: PathBuf, upload: &Upload, plan: &ChunkPlan) -> (ChunkInput
     let extra = naming.extra(header);
     let mut ignored = Ignored::default();
     if source.extra == Extra::Ignore {
-        extra.iter().for_each(|name| ignored.add(name, plan.end - plan.start));
+        for name in &extra {
+            ignored.add(name, plan.end - plan.start);
+        }
     }
     let input = ChunkInput::Parquet {
         path,

@@ -128,13 +128,13 @@ fn csv_of(sample: &[u8], source: &Source) -> (Csv, Vec<String>) {
 }
 
 fn encoding_of(sample: &[u8], declared: Encoding) -> Encoding {
-    let zeros = sample.iter().filter(|byte| **byte == 0).count();
+    let with_zero = sample.chunks(2).filter(|pair| pair.contains(&0)).count();
     // A character may be cut at the end of the sample.
     let utf8 = std::str::from_utf8(sample).map_or_else(|error| error.error_len().is_none(), |_| true);
     match sample {
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Encoding::Utf16,
-        // Every other byte of Western text.
-        _ if zeros > sample.len() / 4 => Encoding::Utf16,
+        // Every other byte of Western text is zero.
+        _ if with_zero > sample.len() / 4 => Encoding::Utf16,
         _ if utf8 && (declared != Encoding::Windows1252 || !sample.is_ascii()) => Encoding::Utf8,
         _ => Encoding::Windows1252,
     }

@@ -25,8 +25,8 @@ pub fn csv_fields(row: &str, dialect: Dialect) -> Vec<Option<Cow<'_, str>>> {
     let mut rest = row;
     loop {
         let Some(quoted) = rest.strip_prefix(quote) else {
-            let (field, more) =
-                rest.split_once(delimiter).map_or((rest, None), |(field, more)| (field, Some(more)));
+            let end = rest.as_bytes().iter().position(|byte| *byte == dialect.delimiter);
+            let (field, more) = end.map_or((rest, None), |end| (&rest[..end], Some(&rest[end + 1..])));
             fields.push((!field.is_empty()).then_some(Cow::Borrowed(field)));
             match more {
                 Some(more) => rest = more,

@@ -34,7 +34,9 @@ impl Job for PublishJob {
         let mut tx = cx.begin().await?;
         let published = self.ingest.publish(&mut tx, &upload, &digests, cx.run()).await?;
         cx.log(format!("{} rows, {} dead letters", published.rows, published.dead_letters));
-        told(&published.ignored).into_iter().for_each(|ignored| cx.log(ignored));
+        if let Some(ignored) = told(&published.ignored) {
+            cx.log(ignored);
+        }
         let outputs = json!({
             "upload": upload.id,
             "rows": published.rows,

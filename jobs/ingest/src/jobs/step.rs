@@ -82,7 +82,9 @@ impl Job for StepJob {
             cx.commit_checkpoint(tx, Progress { uploads: uploads.clone(), done: place + 1 }).await?;
             let (name, rows, dead) = (upload.file_name, published.rows, published.dead_letters);
             cx.log(format!("{name}: {rows} rows, {dead} dead letters"));
-            told(&published.ignored).into_iter().for_each(|ignored| cx.log(format!("{name}: {ignored}")));
+            if let Some(ignored) = told(&published.ignored) {
+                cx.log(format!("{name}: {ignored}"));
+            }
         }
         let (mut rows, mut dead_letters) = (0, 0);
         for id in &uploads {

@@ -187,6 +187,9 @@ fn columns_that_differ_are_told_all_at_once() {
     };
     assert_eq!(more(Extra::Ignore, "a,at,more,,\n"), Ok(()));
     assert_eq!(more(Extra::Keep, "a,at,more,extra\n"), Ok(()));
+    let meant = "the file's columns are not those of source `s`: column `_A` is unknown, did you mean `a`?";
+    assert_eq!(more(Extra::Ignore, "_A,at\n"), Err(meant.to_owned()));
+    assert_eq!(more(Extra::Ignore, "_A,a,at\n"), Ok(()));
     let why = "the file's columns are not those of source `s`: column `more`";
     assert_eq!(more(Extra::Keep, "a,at,more,more\n"), Err(format!("{why} occurs twice")));
     assert_eq!(more(Extra::Reject, "a,at,more\n"), Err(format!("{why} is unknown")));

@@ -257,7 +257,8 @@ fn every_fault_of_a_row_is_told_with_its_place_and_the_row_itself() {
 }
 
 /// Patterns that a moment down to the second can be told by, here and as chrono has them.
-const PATTERNS: [(&str, &str); 6] = [
+const PATTERNS: [(&str, &str); 7] = [
+    ("%Y/%j %H:%M:%S", "%Y/%j %H:%M:%S"),
     ("%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M:%S"),
     ("%m/%d/%Y %I:%M:%S %p", "%m/%d/%Y %I:%M:%S %p"),
     ("%-d/%-m/%Y %-H:%M:%S", "%-d/%-m/%Y %-H:%M:%S"),

@@ -90,7 +90,7 @@ fn pattern(at: &At<'_>, specifiers: &str) -> Option<String> {
     let any = |of: &str| found.contains(|c| of.contains(c));
     let lacks = if !any("Yy") {
         "the year: `%Y` or `%y`"
-    } else if !any("j") && !(any("mbB") && any("d")) {
+    } else if !(any("j") || any("mbB") && any("d")) {
         "month or day: `%m` and `%d`"
     } else if any("I") && !any("p") {
         "the half of the day: `%p`, or `%H` instead of `%I`"

@@ -146,7 +146,9 @@ async fn upload(session: &Session, sending: &Sending<'_>, file: &Path) -> Result
         if upload["naive_timestamps"] == true {
             session.say("note: times without an offset were taken for UTC");
         }
-        ignored(&upload["ignored"], source).into_iter().for_each(|note| session.say(note));
+        if let Some(note) = ignored(&upload["ignored"], source) {
+            session.say(note);
+        }
     }
     Ok(shown)
 }

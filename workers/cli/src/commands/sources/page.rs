@@ -23,6 +23,7 @@ pub(super) fn source(page: &Value) -> String {
         ("available time", plain(&page["available_time"])),
         ("created time", plain(&page["created_time"])),
         ("unique", plain(&page["unique"])),
+        ("not declared", plain(&page["extra"])),
     ]);
     let columns: Vec<Value> = page["columns"]
         .as_object()
@@ -70,6 +71,7 @@ mod tests {
             "name": "orders", "description": "One row for each order.", "owner": "", "tags": [], "rows": 1_234,
             "dead_letters": 3, "uploads": 2, "newest_event": "2024-05-31T12:00:00Z", "event_time": "ordered_at",
             "available_time": "paid_at", "created_time": null, "unique": ["order_id"],
+            "extra": "ignore",
             "columns": {
                 "order_id": { "type": "int", "nullable": false },
                 "amount": { "type": "float", "nullable": true, "unit": "USD", "min": 0.0, "known_at": "paid_at", "from": "Amount (USD)" },
