@@ -262,3 +262,74 @@ impl From<StoredFeature> for Feature {
         Self { ty, rule, default }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn again(stored: &serde_json::Value) -> (Rule, serde_json::Value) {
+        let rule: Rule = serde_json::from_value(stored.clone()).unwrap();
+        let written = serde_json::to_value(&rule).unwrap();
+        (rule, written)
+    }
+
+    /// A view whose stored definition changed by itself would get a new version, and be filled again.
+    #[test]
+    fn a_window_that_was_stored_before_conditions_is_written_as_it_was() {
+        let duration = json!({ "secs": 3600, "nanos": 0 });
+        for column in [json!(null), json!("amount"), json!("order")] {
+            let stored = json!({ "window": {
+                "aggregate": "count", "column": column, "window": duration, "hop": duration
+            } });
+            let (rule, written) = again(&stored);
+            assert_eq!(written, stored);
+            let Rule::Window { of, condition: None, .. } = rule else { panic!("{rule:?}") };
+            assert_eq!(of, column.as_str().map(|name| Operand::Column(name.to_owned())));
+        }
+    }
+
+    #[test]
+    fn a_plain_name_is_a_column_and_anything_else_is_sql() {
+        for (text, column) in
+            [("at", true), ("null", true), ("price * quantity", false), ("\"at\"", false), ("1", false)]
+        {
+            let operand = Operand::from(text.to_owned());
+            assert_eq!(matches!(operand, Operand::Column(_)), column, "{text}");
+            let duration = Duration::from_secs(60);
+            let rule = Rule::Window {
+                aggregate: Aggregate::Percentile { p: 0.95 },
+                of: Some(operand),
+                condition: Some("action = 'click'".to_owned()),
+                window: duration,
+                hop: duration,
+            };
+            assert_eq!(again(&serde_json::to_value(&rule).unwrap()).0, rule);
+        }
+    }
+
+    #[test]
+    fn every_aggregate_has_its_word_and_types() {
+        let all = [
+            Aggregate::Count,
+            Aggregate::Sum,
+            Aggregate::Mean,
+            Aggregate::Min,
+            Aggregate::Max,
+            Aggregate::Stddev,
+            Aggregate::First,
+            Aggregate::Last,
+            Aggregate::Distinct,
+            Aggregate::Mode,
+            Aggregate::Percentile { p: 0.5 },
+        ];
+        assert_eq!(all.map(Aggregate::as_str), Aggregate::WORDS);
+        for aggregate in all {
+            assert!(
+                aggregate.over(Type::Int).is_some_and(|ty| aggregate.types().contains(&ty)),
+                "{aggregate:?}"
+            );
+        }
+    }
+}
