@@ -53,12 +53,11 @@ impl Window {
     /// The aggregate over rows in the total order, each with its `valid_at` and its value, which has the type
     /// [`Window::row_type`]; one whose value is null does not count.
     pub fn fold(&self, rows: impl IntoIterator<Item = (i64, Value)>) -> Total {
-        let (mut total, mut of_tile, mut tile) = (self.nothing(), self.nothing(), None);
+        let (mut total, mut of_tile, mut end_us) = (self.nothing(), self.nothing(), i64::MIN);
         for (valid_us, value) in rows.into_iter().filter(|(_, value)| !value.is_null()) {
-            let of = self.tile(valid_us);
-            if tile != Some(of) {
+            if valid_us > end_us {
                 self.join(&mut total, mem::replace(&mut of_tile, self.nothing()));
-                tile = Some(of);
+                end_us = self.tile_end_us(valid_us);
             }
             self.add(&mut of_tile, value);
         }
@@ -176,25 +175,20 @@ impl Window {
 
     /// Joins a value to that of `rows` earlier rows.
     fn join_value(&self, rows: i64, state: &mut Value, later: Value) {
-        let earlier = mem::replace(state, Value::Null);
-        *state = match self.aggregate {
-            Aggregate::Count => Value::Null,
-            _ if rows == 0 => later,
-            Aggregate::Sum | Aggregate::Mean => sum(earlier, later),
-            Aggregate::Min if less(&later, &earlier) => later,
-            Aggregate::Max if less(&earlier, &later) => later,
-            Aggregate::Last => later,
-            _ => earlier,
-        };
-    }
-}
-
-fn sum(a: Value, b: Value) -> Value {
-    match (a, b) {
-        (Value::Float(a), Value::Float(b)) => Value::Float(a + b),
-        (Value::Int(a), Value::Int(b)) => a.checked_add(b).map_or(Value::Null, Value::Int),
-        // A sum of ints that has left their range stays null.
-        _ => Value::Null,
+        match (self.aggregate, &mut *state, later) {
+            (Aggregate::Count, ..) => {}
+            (_, _, later) if rows == 0 => *state = later,
+            (Aggregate::Sum | Aggregate::Mean, Value::Float(sum), Value::Float(number)) => *sum += number,
+            (Aggregate::Sum | Aggregate::Mean, Value::Int(sum), Value::Int(number)) => {
+                *state = sum.checked_add(number).map_or(Value::Null, Value::Int);
+            }
+            // A sum of ints that has left their range stays null.
+            (Aggregate::Sum | Aggregate::Mean, ..) => *state = Value::Null,
+            (Aggregate::Min, least, later) if less(&later, least) => *state = later,
+            (Aggregate::Max, greatest, later) if less(greatest, &later) => *state = later,
+            (Aggregate::Last, _, later) => *state = later,
+            _ => {}
+        }
     }
 }
 

@@ -39,6 +39,11 @@ impl Window {
         (valid_us - 1).div_euclid(self.hop_us)
     }
 
+    /// The last instant of the tile that a row lies in.
+    pub(crate) fn tile_end_us(&self, valid_us: i64) -> i64 {
+        (self.tile(valid_us) + 1).saturating_mul(self.hop_us)
+    }
+
     /// The tiles of the window that ends at a moment.
     pub fn tiles(&self, at_us: i64) -> RangeInclusive<i64> {
         self.first_tile(at_us)..=self.tile(at_us)
