@@ -73,10 +73,15 @@ impl<'s> Naming<'s> {
         extra.map(|name| self.unknown(name)).chain(missing).collect()
     }
 
-    /// The column of that name, but for capitals and marks.
+    /// What files call the column of that name, here or in files, but for capitals and marks.
     fn alike(self, name: &str) -> Option<&'s str> {
         let wanted = letters(name);
-        self.names().flatten().find(|in_file| !wanted.is_empty() && letters(in_file) == wanted)
+        let columns = self.source.columns.keys().zip(self.names());
+        let mut alike = columns.filter_map(|(declared, in_file)| {
+            let is_it = letters(declared) == wanted || letters(in_file?) == wanted;
+            in_file.filter(|_| is_it && !wanted.is_empty())
+        });
+        alike.next()
     }
 
     fn unknown(self, name: &str) -> String {

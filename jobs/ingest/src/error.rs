@@ -41,9 +41,11 @@ pub enum Error {
         what: String,
         /// What to declare or do.
         remedy: String,
-        /// What is wrong with it, as declared now; or what will be left then.
+        /// What is wrong with it as it is declared now.
         #[source]
         error: Box<Error>,
+        /// What will be wrong with it still, then.
+        left: Option<Box<Error>>,
     },
     /// No such format.
     #[error("`{0}` is not a file format")]
@@ -115,8 +117,9 @@ impl Error {
                     "a CSV begins with a line of column names; if the file has another format, name it: --format csv|parquet|jsonl",
                 )
             }
-            Self::Looks { error, remedy, .. } => {
-                Fault { message, ..error.fault()? }.detail(error.to_string()).hint(remedy)
+            Self::Looks { error, left, remedy, .. } => {
+                let left = left.as_ref().map(ToString::to_string);
+                Fault { message, detail: left, ..error.fault()? }.hint(remedy)
             }
             Self::UnknownFormat(_) => Fault::coded(503, message).hint("formats are csv, parquet and jsonl"),
             Self::Limit(_) | Self::LongRow { .. } => Fault::coded(504, message).hint("split the file"),

@@ -36,7 +36,8 @@ impl Ignored {
 
 /// What was ignored, for a log; none where there was nothing.
 pub(crate) fn told(ignored: &BTreeMap<String, u64>) -> Option<String> {
-    let names = ignored.iter().map(|(name, rows)| format!("`{name}` in {rows} rows")).collect::<Vec<_>>();
+    let rows = |rows: u64| if rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") };
+    let names: Vec<_> = ignored.iter().map(|(name, of)| format!("`{name}` in {}", rows(*of))).collect();
     (!names.is_empty()).then(|| format!("not declared and ignored: {}", names.join(", ")))
 }
 

@@ -27,7 +27,7 @@ pub(crate) fn explained(error: Error, path: &Path, format: Format, source: &Sour
         matches!(error, Error::Columns { .. } | Error::Unreadable { .. } | Error::LongRow { .. });
     let Some((packing, sample)) = sample(path).filter(|_| fits_badly) else { return error };
     if let Some((what, remedy)) = another_kind(packing, &sample, format) {
-        return looks(error, source, what, remedy);
+        return looks(error, None, source, what, remedy);
     }
     let (csv, found) = csv_of(&sample, source);
     if format != Format::Csv || found.is_empty() {
@@ -41,13 +41,12 @@ pub(crate) fn explained(error: Error, path: &Path, format: Format, source: &Sour
     let remedy = format!("{change} of source `{}`, `tidemill apply`, then upload again", source.name);
     // What else is wrong with it can be told now.
     let header = header(&text_of(&sample, csv.encoding), &csv);
-    let error = check_header(&header, source).err().unwrap_or(error);
-    looks(error, source, &listed(&found), &remedy)
+    looks(error, check_header(&header, source).err(), source, &listed(&found), &remedy)
 }
 
-fn looks(error: Error, source: &Source, what: &str, remedy: &str) -> Error {
+fn looks(error: Error, left: Option<Error>, source: &Source, what: &str, remedy: &str) -> Error {
     let (source_name, what, remedy) = (source.name.clone(), what.to_owned(), remedy.to_owned());
-    Error::Looks { source_name, what, remedy, error: Box::new(error) }
+    Error::Looks { source_name, what, remedy, error: Box::new(error), left: left.map(Box::new) }
 }
 
 /// The first bytes of a file, without what they are packed with.

@@ -132,6 +132,8 @@ fn the_cause_and_the_yaml_are_named_and_what_else_is_wrong() {
              column `origin` is missing"
         )
     );
+    let fits = cells(text.replace("Origin", "origin").as_bytes(), Format::Csv, &usual).unwrap_err();
+    assert_eq!(fits.fault().unwrap().detail, None);
     let (message, _) = told(&utf16("origin,observed_at\rJFK,2013-01-01\r"), Format::Csv, &usual);
     assert!(
         message.ends_with("it looks like UTF-16 text and carriage returns alone as line ends"),

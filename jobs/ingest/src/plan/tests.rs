@@ -201,6 +201,9 @@ fn columns_that_differ_are_told_all_at_once() {
         "the file's columns are not those of source `s`: column `Event time` is unknown, did you mean `Event Time`?; \
          column `at` (`Event Time` in the file) is missing"
     );
+    source.columns["a"].from = Some("Name".to_owned());
+    let error = plan(file(b"a,Event Time\n").path(), Format::Csv, &source, &limits(9)).unwrap_err();
+    assert!(error.to_string().ends_with("column `a` is unknown, did you mean `Name`?"), "{error}");
     assert!(told("", Format::Csv).contains("no header"));
     assert!(told("not parquet", Format::Parquet).starts_with("the file can't be read as parquet"));
 }

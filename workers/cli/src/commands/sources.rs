@@ -156,7 +156,8 @@ async fn upload(session: &Session, sending: &Sending<'_>, file: &Path) -> Result
 /// What a file has beyond what its source declares.
 fn ignored(names: &Value, source: &str) -> Option<String> {
     let names = names.as_object().filter(|names| !names.is_empty())?;
-    let told: Vec<_> = names.iter().map(|(name, rows)| format!("`{name}` in {} rows", count(rows))).collect();
+    let rows = |rows: &Value| if *rows == 1 { "1 row".to_owned() } else { format!("{} rows", count(rows)) };
+    let told: Vec<_> = names.iter().map(|(name, of)| format!("`{name}` in {}", rows(of))).collect();
     Some(format!(
         "note: not declared and ignored: {}; declare them, or say what becomes of them with `extra:` of source `{source}`",
         told.join(", ")
@@ -265,11 +266,11 @@ mod tests {
 
     #[test]
     fn what_was_ignored_is_said_by_name() {
-        let note = ignored(&json!({ "Discount": 1_200, "Fare": 3 }), "trips");
+        let note = ignored(&json!({ "Discount": 1_200, "Fare": 1 }), "trips");
         assert_eq!(
             note.as_deref(),
             Some(
-                "note: not declared and ignored: `Discount` in 1,200 rows, `Fare` in 3 rows; declare them, or say what \
+                "note: not declared and ignored: `Discount` in 1,200 rows, `Fare` in 1 row; declare them, or say what \
                  becomes of them with `extra:` of source `trips`"
             )
         );
