@@ -98,6 +98,11 @@ pub(crate) fn object(
     }
 }
 
+/// Prints text for people.
+pub(crate) fn text_out(page: &str) -> io::Result<()> {
+    writeln!(io::stdout().lock(), "{}", page.trim_end())
+}
+
 /// Rows as aligned text, as wide as the terminal.
 pub(crate) fn table(rows: &[Value], columns: &[&Column]) -> String {
     let headers = columns.iter().map(|column| column.header);

@@ -51,30 +51,28 @@ fn page(id: &str, items: &[Value]) -> String {
 /// An object, and below it what follows for data.
 fn told(item: &Value) -> String {
     let rows = &item["rows"];
-    if rows.is_null() {
-        let mut lines = change(item) + "\n";
-        if let Some(next) = item["next"].as_array().filter(|next| !next.is_empty()) {
-            let next: Vec<String> = next.iter().map(instant).collect();
-            lines += &format!("      next: {}\n", next.join(", "));
-        }
-        return lines;
+    let mut lines = if rows.is_null() { vec![change(item)] } else { filled(&plain(&item["object"]), rows) };
+    let next: Vec<String> = item["next"].as_array().into_iter().flatten().map(instant).collect();
+    if !next.is_empty() {
+        lines.push(format!("      next: {}", next.join(", ")));
     }
+    lines.join("\n") + "\n"
+}
+
+/// A view whose rows are filled anew.
+fn filled(object: &str, rows: &Value) -> Vec<String> {
     let differences: Vec<String> = rows["differences"].as_array().into_iter().flatten().map(plain).collect();
-    let mut lines = format!(
-        "  ~ {}  v{} → v{}      {}\n",
-        plain(&item["object"]),
-        rows["from"],
-        rows["to"],
-        differences.join("; ")
-    );
-    lines += &format!("      backfill {} rows, {} files\n", count(&rows["rows"]), count(&rows["files"]));
+    let mut lines = vec![
+        format!("  ~ {object}  v{} → v{}      {}", rows["from"], rows["to"], differences.join("; ")),
+        format!("      backfill {} rows, {} files", count(&rows["rows"]), count(&rows["files"])),
+    ];
     let read_by = rows["read_by"].as_array().into_iter().flatten().map(|read_by| {
         let (model, alias) = (plain(&read_by["model"]), plain(&read_by["alias"]));
         format!("model/{model}@{alias} (stays on v{} until you retrain)", read_by["version"])
     });
     let read_by: Vec<String> = read_by.collect();
     if !read_by.is_empty() {
-        lines += &format!("      read by: {}\n", read_by.join(", "));
+        lines.push(format!("      read by: {}", read_by.join(", ")));
     }
     lines
 }

@@ -30,7 +30,7 @@ pub(crate) async fn sql(session: &Session, args: &SqlArgs) -> Done {
     let columns = answer["columns"].as_array().into_iter().flatten();
     let names: Vec<&str> = columns.filter_map(|column| column["name"].as_str()).collect();
     match session.format {
-        Format::Table | Format::Wide => println!("{}", output::grid(&rows, &names)),
+        Format::Table | Format::Wide => output::text_out(&output::grid(&rows, &names))?,
         // What programs read is rows; their number and types are for who asks for the whole answer.
         Format::Json | Format::Yaml => output::object(session.format, &answer, "", |_| String::new())?,
         Format::Jsonl | Format::Name => {
