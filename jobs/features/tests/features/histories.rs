@@ -326,12 +326,14 @@ impl History {
         self.world.enqueue(vec![backfill_new(view)]).await;
     }
 
-    /// A model is trained on what is current, and is the one that counts from now on.
+    /// A model is trained on what is current of one view, and is the one that counts from now on.
     async fn pin(&mut self) {
         self.told("a model is trained");
         self.models += 1;
         let current = self.world.deps.catalog.current_views().await.unwrap();
-        let view_versions = current.into_iter().map(|version| (version.view, version.version)).collect();
+        // What that is computed from is kept for its sake alone.
+        let read = current.into_iter().filter(|version| version.view == "above");
+        let view_versions = read.map(|version| (version.view, version.version)).collect();
         let model = ModelVersion { view_versions, ..model_over("above") };
         let store = self.world.deps.catalog.store().clone();
         let mut tx = store.begin().await.unwrap();
