@@ -7,12 +7,12 @@ use tidemill_core::{Clock as _, SystemClock, Time};
 use tidemill_offline::{Filter, Read};
 use tidemill_online::Markers;
 use tidemill_rows::{VALID_AT, value_at};
-use tidemill_spec::{Value, ViewKind};
+use tidemill_spec::Value;
 
 use crate::{
     Deps, Error,
     backlog::{self, Backlog, FailedUpdate, Progress},
-    subject::Subject,
+    subject::{Subject, rows_of},
 };
 
 /// How fresh one view is.
@@ -73,12 +73,7 @@ async fn of_version(
     markers: Option<&Markers>,
     now: Time,
 ) -> Result<ViewFreshness, Error> {
-    let head = deps.lake.head().await?;
-    let rows = match (&subject.view.source, subject.view.kind()) {
-        // Tiles are computed at the clock; what is new is the source's rows.
-        (Some(source), ViewKind::Windows) => Read::source(source, head),
-        _ => Read::all(subject.view.table(), head),
-    };
+    let rows = rows_of(&subject.view, deps.lake.head().await?);
     let newest_at = newest(deps, rows, now).await?;
     let position = deps.catalog.position(subject.name(), subject.version.version).await?;
     let written = position.as_ref().map_or(0, |position| position.lake_version);

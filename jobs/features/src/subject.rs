@@ -55,9 +55,9 @@ impl Subject {
     /// The versions that updates keep up to date: the current one, those that live models read, and those that one of
     /// these, of whatever view, is computed from.
     pub(crate) async fn maintained(deps: &Deps, view: &str) -> Result<Vec<Self>, Error> {
-        let versions = deps.catalog.view_versions(None).await?;
-        let maintained = tidemill_live::maintained_versions(&deps.catalog, Some(view)).await?;
-        maintained.iter().map(|version| Self::of(&versions, version)).collect()
+        // What these are computed from is among them.
+        let kept = tidemill_live::maintained_versions(&deps.catalog, None).await?;
+        kept.iter().filter(|version| version.view == view).map(|version| Self::of(&kept, version)).collect()
     }
 
     /// The view's name.
@@ -75,16 +75,11 @@ impl Subject {
         self.input_rows(0).into_iter().map(|read| read.table)
     }
 
-    /// The rows that it is computed from, as of a version. A derived view follows a window view by the rows of its source:
-    /// those are the moments at which a window changes.
+    /// The rows that it is computed from, as of a version.
     pub(crate) fn input_rows(&self, version: Version) -> Vec<Read> {
-        let rows_of = |view: &View| match (&view.source, view.kind()) {
-            (Some(source), ViewKind::Windows) => Read::source(source, version),
-            _ => Read::all(view.table(), version),
-        };
         match &self.view.source {
             Some(source) => vec![Read::source(source, version)],
-            None => self.inputs.iter().map(rows_of).collect(),
+            None => self.inputs.iter().map(|input| rows_of(input, version)).collect(),
         }
     }
 
@@ -134,6 +129,15 @@ impl Subject {
             }
         }
         Ok(target.cut(rows))
+    }
+}
+
+/// The rows at whose moments a view changes, as of a version: its own, or those of its source for a window view, whose tiles
+/// are computed at the clock.
+pub(crate) fn rows_of(view: &View, version: Version) -> Read {
+    match (&view.source, view.kind()) {
+        (Some(source), ViewKind::Windows) => Read::source(source, version),
+        _ => Read::all(view.table(), version),
     }
 }
 
