@@ -23,8 +23,6 @@ pub struct SourceSummary {
     pub newest_event_at: Option<Time>,
     /// When the last file was accepted, real time.
     pub uploaded_at: Option<Time>,
-    /// The lake version of the last publication.
-    pub lake_version: Option<i64>,
 }
 
 impl Catalog {

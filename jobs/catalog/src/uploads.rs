@@ -158,8 +158,6 @@ pub struct Upload {
     pub rows: i64,
     /// Dead letters of it that are left.
     pub dead_letters: i64,
-    /// The lake version that made its rows visible.
-    pub lake_version: Option<i64>,
     /// Its newest event.
     pub newest_event_at: Option<Time>,
     /// It held timestamps without a zone, which were read as UTC.
@@ -179,8 +177,6 @@ pub struct Publication {
     pub rows: i64,
     /// Dead letters.
     pub dead_letters: i64,
-    /// The version that made them visible; none where there was nothing.
-    pub lake_version: Option<i64>,
     /// The newest event.
     pub newest_event_at: Option<Time>,
     /// Timestamps without a zone were read as UTC.
@@ -209,7 +205,6 @@ impl FromRow<'_, PgRow> for Upload {
             published_at: row.try_get("published_at")?,
             rows: row.try_get("rows")?,
             dead_letters: row.try_get("dead_letters")?,
-            lake_version: row.try_get("lake_version")?,
             newest_event_at: row.try_get("newest_event_at")?,
             naive_timestamps: row.try_get("naive_timestamps")?,
             ignored: row.try_get::<Json<_>, _>("ignored")?.0,
@@ -375,7 +370,6 @@ impl Catalog {
             .bind(upload.as_uuid())
             .bind(publication.rows)
             .bind(publication.dead_letters)
-            .bind(publication.lake_version)
             .bind(publication.newest_event_at)
             .bind(publication.naive_timestamps)
             .bind(Json(&publication.ignored))

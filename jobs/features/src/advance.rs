@@ -106,7 +106,6 @@ pub(crate) async fn bring(
         }
         let wishes = if last { wishes(deps, subject, &target, arrival, cx).await? } else { Vec::new() };
         let mut tx = cx.begin().await?;
-        // The lake's head before anything else: everybody takes it first.
         if let Some(unit) = unit {
             written.publish(deps, &mut tx, subject, unit).await?;
         }

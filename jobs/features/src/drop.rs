@@ -52,7 +52,6 @@ impl Job for DropJob {
             let version = unneeded[version].version;
             online.drop_version(&args.view, version.unsigned_abs()).await.map_err(Error::from)?;
             let mut tx = cx.begin().await?;
-            // The lake's head before anything else: everybody takes it first.
             lake.drop_table(tx.conn(), &Table::view(&args.view, version)).await.map_err(Error::from)?;
             if catalog.drop_view(&mut tx, &args.view, version).await.map_err(Error::from)? {
                 tx.commit().await?;

@@ -16,7 +16,7 @@ use tidemill_catalog::{Catalog, ChunkPlan, Edge, Format, Node, Publication, Uplo
 use tidemill_core::{Clock, RunId, Time, UploadId};
 use tidemill_features::updates_of_source;
 use tidemill_offline::{
-    Lake, Staged, Table, Version,
+    Lake, Staged, Table,
     upload::{ChunkInput, DeadRow, Digest, Stamp, dead_batch},
 };
 use tidemill_spec::Extra;
@@ -210,7 +210,7 @@ impl Ingest {
         let staged =
             |of: fn(&ChunkDigest) -> &Vec<Staged>| digests.iter().flat_map(of).cloned().collect::<Vec<_>>();
         let (dead, rows) = (staged(|digest| &digest.staged_dead), staged(|digest| &digest.staged));
-        let lake_version = self.publish_files(tx, &upload.source, &key, &dead, &rows).await?;
+        self.publish_files(tx, &upload.source, &key, &dead, &rows).await?;
         let sum = |of: fn(&ChunkDigest) -> u64| {
             i64::try_from(digests.iter().map(of).sum::<u64>()).unwrap_or(i64::MAX)
         };
@@ -221,7 +221,6 @@ impl Ingest {
         let publication = Publication {
             rows: sum(|digest| digest.rows),
             dead_letters: sum(|digest| digest.dead_letters),
-            lake_version,
             newest_event_at: digests.iter().filter_map(|digest| digest.newest_event_at).max(),
             naive_timestamps: digests.iter().any(|digest| digest.naive_timestamps),
             ignored: ignored.into_counts(),
@@ -229,7 +228,6 @@ impl Ingest {
         self.catalog.publish_upload(tx, upload.id, &publication).await?;
         let edge = Edge {
             run: Some(run),
-            lake_version,
             ..Edge::new(Node::Upload(upload.id), Node::Source(upload.source.clone()))
         };
         self.catalog.lineage(tx, &[edge]).await?;
@@ -245,14 +243,13 @@ impl Ingest {
         key: &str,
         dead: &[Staged],
         rows: &[Staged],
-    ) -> Result<Option<Version>, Error> {
-        let mut version = None;
+    ) -> Result<(), Error> {
         for (table, files) in [(Table::dead(source), dead), (Table::source(source), rows)] {
             if !files.is_empty() {
-                version = Some(self.lake.publish(tx.conn(), &table, key, files).await?);
+                self.lake.publish(tx.conn(), &table, key, files).await?;
             }
         }
-        Ok(version)
+        Ok(())
     }
 
     /// Asks for the features that read a source. Last: whoever asks for the same waits for the commit.

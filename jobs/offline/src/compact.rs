@@ -13,7 +13,7 @@ use sqlx::PgConnection;
 use tidemill_core::Time;
 
 use crate::{
-    CommitKind, Error, Lake, LakeFile, Staged, Table, Version,
+    CommitKind, Error, Lake, LakeFile, Staged, Table,
     manifest::{self, Publication},
     scan::{LAKE_COMMIT, Types, agree},
     sql::text,
@@ -85,15 +85,15 @@ impl Lake {
     }
 
     /// Lets a merged file stand for those it was made of, when the caller's transaction commits; no answer at any
-    /// version changes. It holds the lake's head until then. `None` if somebody else replaced one of them meanwhile: roll
-    /// back, and the merged file is garbage.
+    /// version changes. Other merges wait for it (`docs/explanation/locks.md`). False if somebody else replaced one of
+    /// them meanwhile: roll back, and the merged file is garbage.
     pub async fn replace(
         &self,
         connection: &mut PgConnection,
         table: &Table,
         files: &[LakeFile],
         merged: &Staged,
-    ) -> Result<Option<Version>, Error> {
+    ) -> Result<bool, Error> {
         let first = files.iter().map(|file| file.first_commit).min().unwrap_or_default();
         let last = files.iter().map(|file| file.last_commit).max().unwrap_or_default();
         let publication = Publication {
@@ -103,10 +103,8 @@ impl Lake {
             files: std::slice::from_ref(merged),
             commits: &[(first, last)],
         };
-        let (version, fresh) = manifest::publish(connection, &publication).await?;
         let paths: Vec<String> = files.iter().map(|file| file.path.clone()).collect();
-        let ended = manifest::end_files(connection, version, &paths).await?;
-        Ok((fresh && ended == paths.len() as u64).then_some(version))
+        manifest::replace(connection, &publication, &paths).await
     }
 
     /// Deletes files that compactions replaced, and files that were staged but never published and are not among

@@ -167,31 +167,30 @@ impl Lake {
         Ok(Some(staged))
     }
 
-    /// Makes staged files part of their table, all in one new version, when the caller's transaction commits.
-    /// It holds the lake's head until then: have everything slow behind you, and only then write what goes with the
-    /// rows (`docs/explanation/locks.md`). Unique by (table, `job_key`): a repeat changes nothing and returns the first
-    /// version. A commit without files is a version too.
+    /// Makes staged files part of their table, all in one new version, when the caller's transaction commits. The
+    /// version is drawn then, as the last thing, so nobody waits for the rest of the transaction. Unique by (table,
+    /// `job_key`): a repeat changes nothing. A commit without files is a version too.
     pub async fn publish(
         &self,
         connection: &mut PgConnection,
         table: &Table,
         job_key: &str,
         staged: &[Staged],
-    ) -> Result<Version, Error> {
+    ) -> Result<(), Error> {
         let publication =
             Publication { table, job_key, kind: CommitKind::Append, files: staged, commits: &[] };
-        Ok(manifest::publish(connection, &publication).await?.0)
+        manifest::publish(connection, &publication).await?;
+        Ok(())
     }
 }
 
 impl Lake {
     /// Ends a table, when the caller's transaction commits: newer versions have none of its rows; its files go with the
-    /// garbage. It holds the lake's head until then. Safe to repeat.
+    /// garbage. Merging and collecting wait for it (`docs/explanation/locks.md`). Safe to repeat.
     pub async fn drop_table(&self, connection: &mut PgConnection, table: &Table) -> Result<(), Error> {
         let kind = CommitKind::Drop;
         let publication = Publication { table, job_key: "drop", kind, files: &[], commits: &[] };
-        let (version, _) = manifest::publish(connection, &publication).await?;
-        manifest::end_table(connection, table, version).await
+        manifest::end_table(connection, &publication).await
     }
 }
 

@@ -15,16 +15,17 @@ macro_rules! queries {
 }
 
 queries! {
-    LOCK_HEAD = "head/lock.sql",
     PUBLISH = "commit/publish.sql",
     LIST_COMMITS = "commit/list.sql",
     LIST_FILES = "file/list.sql",
+    TAKE_TURNS = "file/take_turns.sql",
     END_FILES = "file/end.sql",
     END_TABLE = "file/end_table.sql",
     LIST_ENDED = "file/ended.sql",
     FORGET_FILES = "file/forget.sql",
     KNOWN_FILES = "file/known.sql",
     EXTEND_FILES = "file/extend.sql",
+    NAME_TABLE = "table/name.sql",
     TABLE_KEYS = "table/keys.sql",
     FRAGMENTED_TABLES = "table/fragmented.sql",
 }
@@ -43,28 +44,27 @@ pub(crate) async fn head(pool: &PgPool) -> Result<Version, Error> {
     Ok(sqlx::query_scalar("SELECT head FROM lake.lake_head").fetch_one(pool).await?)
 }
 
-/// Takes the head, which every writer of the manifest holds until it commits. First of all: whoever held a row of the
-/// manifest and then waited for the head would wait for one that waits for the row.
-async fn lock_head(connection: &mut PgConnection) -> Result<(), Error> {
-    sqlx::query(LOCK_HEAD).execute(connection).await?;
+/// Lets one transaction at a time change files that are published already. First of all: whoever held one of them and
+/// then waited for its turn would wait for one that waits for the file.
+async fn take_turns(connection: &mut PgConnection) -> Result<(), Error> {
+    sqlx::query(TAKE_TURNS).execute(connection).await?;
     Ok(())
 }
 
-/// Publishes once: a repeat gives the first version. Holds the head; commit soon after.
+/// Publishes once: `None` for a repeat. What stands for the version is below 0 until COMMIT draws one.
 pub(crate) async fn publish(
     connection: &mut PgConnection,
     publication: &Publication<'_>,
-) -> Result<(Version, bool), Error> {
+) -> Result<Option<Version>, Error> {
     let Publication { table, job_key, kind, files, commits } = publication;
-    lock_head(connection).await?;
     let keys = files.first().map(|file| file.keys.clone()).unwrap_or_default();
+    sqlx::query(NAME_TABLE).bind(table.as_str()).bind(keys).execute(&mut *connection).await?;
     let rows: i64 = if *kind == CommitKind::Append { files.iter().map(|file| file.rows).sum() } else { 0 };
     let of_file = |place: usize| commits.get(place).copied();
     let least = |range: &Option<(Time, Time)>| range.map(|(least, _)| least);
     let greatest = |range: &Option<(Time, Time)>| range.map(|(_, greatest)| greatest);
-    let published = sqlx::query_as(PUBLISH)
+    let published = sqlx::query_scalar(PUBLISH)
         .bind(table.as_str())
-        .bind(keys)
         .bind(job_key)
         .bind(kind.as_str())
         .bind(rows)
@@ -78,30 +78,35 @@ pub(crate) async fn publish(
         .bind(files.iter().map(|file| least(&file.created_at)).collect::<Vec<_>>())
         .bind(files.iter().map(|file| greatest(&file.created_at)).collect::<Vec<_>>())
         .bind(files.iter().map(|file| file.timed_by.clone()).collect::<Vec<_>>());
-    Ok(published.fetch_one(connection).await?)
+    Ok(published.fetch_optional(connection).await?)
 }
 
-pub(crate) async fn end_files(
+/// Publishes a merged file in place of others, or nothing: a repeat, or one of them is replaced already.
+pub(crate) async fn replace(
     connection: &mut PgConnection,
-    version: Version,
-    paths: &[String],
-) -> Result<u64, Error> {
-    Ok(sqlx::query(END_FILES).bind(version).bind(paths).execute(connection).await?.rows_affected())
+    publication: &Publication<'_>,
+    replaced: &[String],
+) -> Result<bool, Error> {
+    take_turns(connection).await?;
+    let Some(version) = publish(connection, publication).await? else { return Ok(false) };
+    let ended = sqlx::query(END_FILES).bind(version).bind(replaced).execute(connection).await?;
+    Ok(ended.rows_affected() == replaced.len() as u64)
 }
 
-/// Ends all files of a table.
+/// Ends all files of a table; nothing for a repeat.
 pub(crate) async fn end_table(
     connection: &mut PgConnection,
-    table: &Table,
-    version: Version,
+    publication: &Publication<'_>,
 ) -> Result<(), Error> {
-    sqlx::query(END_TABLE).bind(table.as_str()).bind(version).execute(connection).await?;
+    take_turns(connection).await?;
+    let Some(version) = publish(connection, publication).await? else { return Ok(()) };
+    sqlx::query(END_TABLE).bind(publication.table.as_str()).bind(version).execute(connection).await?;
     Ok(())
 }
 
 /// Forgets files that compactions replaced before an instant; what replaced them stands for them at every version.
 pub(crate) async fn forget_ended(connection: &mut PgConnection, before: Time) -> Result<(), Error> {
-    lock_head(connection).await?;
+    take_turns(connection).await?;
     let ended: Vec<(String, Version)> =
         sqlx::query_as(LIST_ENDED).bind(before).fetch_all(&mut *connection).await?;
     let (paths, versions): (Vec<String>, Vec<Version>) = ended.into_iter().unzip();

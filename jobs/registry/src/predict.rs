@@ -86,11 +86,10 @@ impl Job for PredictJob {
         let origins = [Node::Model(args.model.clone(), fixed.version), Node::Dataset(dataset.id)];
         let edges = origins.map(|from| Edge { run: Some(cx.run()), ..Edge::new(from, node.clone()) });
         let mut tx = cx.begin().await?;
-        let lake_version = lake.publish(tx.conn(), &table, &key, &staged).await?;
+        lake.publish(tx.conn(), &table, &key, &staged).await?;
         catalog.lineage(&mut tx, &edges).await?;
         let outputs = json!({
-            "rows": rows.num_rows(), "version": fixed.version, "lake_version": lake_version,
-            "not_finite": not_finite,
+            "rows": rows.num_rows(), "version": fixed.version, "not_finite": not_finite,
         });
         cx.commit(tx, outputs).await
     }

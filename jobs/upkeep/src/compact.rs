@@ -54,7 +54,7 @@ impl Job for CompactJob {
         for files in self.lake.mergeable(&args.table, FULL).await? {
             let Some(merged) = self.lake.merge(&args.table, &files).await? else { continue };
             let mut tx = cx.begin().await?;
-            if self.lake.replace(tx.conn(), &args.table, &files, &merged).await?.is_none() {
+            if !self.lake.replace(tx.conn(), &args.table, &files, &merged).await? {
                 // Rolled back: somebody else merged one of them.
                 continue;
             }

@@ -5,8 +5,7 @@ SELECT
     sum(rows)::bigint AS rows,
     sum(dead_letters)::bigint AS dead_letters,
     max(newest_event_at) AS newest_event_at,
-    max(accepted_at) AS uploaded_at,
-    max(lake_version) AS lake_version
+    max(accepted_at) AS uploaded_at
 FROM catalog.upload
 WHERE $1::text IS NULL OR source = $1
 GROUP BY source

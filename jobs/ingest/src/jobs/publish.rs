@@ -41,7 +41,6 @@ impl Job for PublishJob {
             "upload": upload.id,
             "rows": published.rows,
             "dead_letters": published.dead_letters,
-            "lake_version": published.lake_version,
             "naive_timestamps": published.naive_timestamps,
             "ignored": published.ignored,
         });

@@ -308,8 +308,9 @@ async fn every_value_comes_out_of_every_door_as_it_went_in() {
     let (table, keys, schema) = (view.table(), view.keys(), view.schema());
     let staged = world.lake.stage(&table, "doors", 0, &keys, &schema, vec![computed.rows]).await.unwrap();
     let mut tx = world.engine.store.pool().begin().await.unwrap();
-    let version = world.lake.publish(&mut tx, &view.table(), "doors", staged.as_slice()).await.unwrap();
+    world.lake.publish(&mut tx, &view.table(), "doors", staged.as_slice()).await.unwrap();
     tx.commit().await.unwrap();
+    let version = world.lake.head().await.unwrap();
     let types = IndexMap::from([("id".to_owned(), Type::Int), ("label_ts".to_owned(), Type::Timestamp)]);
     let labels: Vec<Row> = rows
         .iter()

@@ -159,9 +159,9 @@ impl World {
         let batch = batch_of(schema, rows).unwrap();
         let staged = self.deps.lake.stage(table, &key, 0, &[], schema, vec![batch]).await.unwrap();
         let mut tx = self.store().begin().await.unwrap();
-        let version = self.deps.lake.publish(tx.conn(), table, &key, &[staged.unwrap()]).await.unwrap();
+        self.deps.lake.publish(tx.conn(), table, &key, &[staged.unwrap()]).await.unwrap();
         tx.commit().await.unwrap();
-        version
+        self.deps.lake.head().await.unwrap()
     }
 
     /// Scans some days, and runs whatever follows.

@@ -1,36 +1,14 @@
--- Publishes files as one commit of a table, once for a job key, by a transaction that holds the head. Returns the version
--- and whether it is new. The table is made by its first commit.
--- $1 table, $2 what its files are sorted by, $3 job key, $4 kind, $5 rows, then one array element for each file:
--- $6 $7 first and last commit (null: this one), $8 paths, $9 rows, $10 sizes, $11 $12 least and greatest valid_at,
--- $13 $14 of created_at, $15 the column that valid_at is from
-WITH made AS (
-    INSERT INTO lake.lake_table (name, keys)
-    VALUES ($1, $2)
-    ON CONFLICT (name) DO NOTHING
-    RETURNING id
-),
-named AS (
-    SELECT id FROM made
-    UNION ALL
-    SELECT id FROM lake.lake_table WHERE name = $1
-),
-earlier AS (
-    SELECT version
-    FROM lake.lake_commit
-    WHERE table_id = (SELECT id FROM named)
-      AND job_key = $3
-),
-advanced AS (
-    UPDATE lake.lake_head
-    SET head = head + 1
-    WHERE NOT EXISTS (SELECT FROM earlier)
-    RETURNING head
-),
-published AS (
+-- Publishes files as one commit of a table, once for a job key: nothing if it was published before. Returns the number below
+-- 0 that stands for its version until COMMIT. Whoever publishes the same at the same time is waited for.
+-- $1 table, $2 job key, $3 kind, $4 rows, then one array element for each file:
+-- $5 $6 first and last commit (null: this one), $7 paths, $8 rows, $9 sizes, $10 $11 least and greatest valid_at,
+-- $12 $13 of created_at, $14 the column that valid_at is from
+WITH published AS (
     INSERT INTO lake.lake_commit (version, table_id, job_key, kind, rows)
-    SELECT advanced.head, named.id, $3, $4, $5
-    FROM advanced
-    CROSS JOIN named
+    SELECT -nextval('lake.lake_unnumbered'), id, $2, $3, $4
+    FROM lake.lake_table
+    WHERE name = $1
+    ON CONFLICT (table_id, job_key) DO NOTHING
     RETURNING version, table_id
 ),
 filed AS (
@@ -45,13 +23,11 @@ filed AS (
         file.valid_at_min, file.valid_at_max, file.created_at_min, file.created_at_max, file.timed_by
     FROM published
     CROSS JOIN unnest(
-        $6::bigint[], $7::bigint[], $8::text[], $9::bigint[], $10::bigint[],
-        $11::timestamptz[], $12::timestamptz[], $13::timestamptz[], $14::timestamptz[], $15::text[]
+        $5::bigint[], $6::bigint[], $7::text[], $8::bigint[], $9::bigint[],
+        $10::timestamptz[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[], $14::text[]
     ) AS file (
         first_commit, last_commit, path, rows, size_bytes, valid_at_min, valid_at_max, created_at_min, created_at_max,
         timed_by
     )
 )
-SELECT version, true AS fresh FROM published
-UNION ALL
-SELECT version, false FROM earlier
+SELECT version FROM published

@@ -3,4 +3,3 @@ UPDATE lake.lake_file
 SET end_version = $2, ended_at = now()
 WHERE table_id = (SELECT id FROM lake.lake_table WHERE name = $1)
   AND end_version IS NULL
-  AND begin_version < $2

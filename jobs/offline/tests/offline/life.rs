@@ -60,43 +60,51 @@ async fn what_is_staged_or_rolled_back_is_never_seen() {
     assert_eq!((world.lake.head().await.unwrap(), numbers(&world, CommitRange::upto(9)).await), (0, vec![]));
 }
 
-/// One transaction publishes dead letters, then rows; another only rows, between the two.
+/// One has published and goes on with its transaction; another publishes to the same tables meanwhile and is done.
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_publishes_two_tables_is_not_locked_out_by_one_who_publishes_the_second() {
-    let world = Arc::new(World::new().await);
+async fn a_publication_waits_for_no_other_and_versions_are_in_the_order_of_commits() {
+    let world = World::new().await;
     world.append(&events(), "first", &[event("a", 1, 1)]).await;
     let (rows, dead) = (Table::source("events"), Table::dead("events"));
-    let mut both = world.database.pool.begin().await.unwrap();
-    world.lake.publish(&mut both, &dead, "both", &[]).await.unwrap();
-    let other = tokio::spawn({
-        let world = Arc::clone(&world);
-        async move { world.append(&events(), "other", &[event("a", 2, 2)]).await }
-    });
-    world.database.until_blocked(1).await;
-    let version = world.lake.publish(&mut both, &rows, "both", &[]).await.unwrap();
-    both.commit().await.unwrap();
-    assert_eq!((version, other.await.unwrap()), (3, 4));
+    let mut slow = world.database.pool.begin().await.unwrap();
+    world.lake.publish(&mut slow, &dead, "slow", &[]).await.unwrap();
+    world.lake.publish(&mut slow, &rows, "slow", &[]).await.unwrap();
+    assert_eq!(world.append(&events(), "quick", &[event("a", 2, 2)]).await, 2);
+    assert_eq!(world.lake.head().await.unwrap(), 2);
+    slow.commit().await.unwrap();
+    let versions = async |table: &Table| {
+        let commits = world.lake.commits(table, CommitRange::upto(9)).await.unwrap();
+        commits.into_iter().map(|commit| (commit.job_key, commit.version)).collect::<Vec<_>>()
+    };
+    let named = |named: &[(&str, i64)]| -> Vec<_> {
+        named.iter().map(|(key, version)| ((*key).to_owned(), *version)).collect()
+    };
+    assert_eq!(versions(&dead).await, named(&[("slow", 3)]));
+    assert_eq!(versions(&rows).await, named(&[("first", 1), ("quick", 2), ("slow", 4)]));
 }
 
 /// A collection holds the files that were merged into others while the others are merged again.
 #[tokio::test(flavor = "multi_thread")]
 async fn collecting_and_merging_take_turns() {
     let world = Arc::new(World::new().await);
+    let table = Table::source("events");
     for n in 0..4 {
         world.append(&events(), &n.to_string(), &[event("a", n, n)]).await;
     }
-    let table = Table::source("events");
     world.compact(&table).await;
-    let mut publishing = world.database.pool.begin().await.unwrap();
-    world.lake.publish(&mut publishing, &table, "more", &[]).await.unwrap();
+    world.append(&events(), "more", &[event("a", 4, 4)]).await;
+    let group = world.lake.mergeable(&table, 2).await.unwrap().pop().unwrap();
+    let merged = world.lake.merge(&table, &group).await.unwrap().unwrap();
+    let mut merging = world.database.pool.begin().await.unwrap();
+    assert!(world.lake.replace(&mut merging, &table, &group, &merged).await.unwrap());
     let collecting = tokio::spawn({
         let world = Arc::clone(&world);
         async move { world.collect_garbage().await }
     });
     world.database.until_blocked(1).await;
-    publishing.commit().await.unwrap();
-    assert_eq!(collecting.await.unwrap(), 4);
-    assert_eq!(numbers(&world, CommitRange::upto(9)).await, ints([0, 1, 2, 3]));
+    merging.commit().await.unwrap();
+    assert_eq!(collecting.await.unwrap(), 6);
+    assert_eq!(numbers(&world, CommitRange::upto(9)).await, ints([0, 1, 2, 3, 4]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -164,7 +172,7 @@ async fn of_two_compactions_of_the_same_files_one_stands() {
     assert_eq!(world.compact(&table).await, 1);
     let head = world.lake.head().await.unwrap();
     let mut tx = world.database.pool.begin().await.unwrap();
-    assert_eq!(world.lake.replace(&mut tx, &table, &group[..2], &merged).await.unwrap(), None);
+    assert!(!world.lake.replace(&mut tx, &table, &group[..2], &merged).await.unwrap());
     tx.rollback().await.unwrap();
     assert_eq!(world.lake.head().await.unwrap(), head);
     assert_eq!(numbers(&world, CommitRange::upto(head)).await, ints([1, 2, 3]));

@@ -12,6 +12,7 @@
 
 mod brute;
 mod changes;
+mod commits;
 mod flights;
 mod generate;
 mod life;

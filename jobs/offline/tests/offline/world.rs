@@ -12,7 +12,7 @@ use tidemill_spec::{
     Column, Csv, Entity, Extra, Feature, FeatureView, Meta, OnlineFeatures, Rule, Source, Type, Value,
     ViewInput,
 };
-use tidemill_testkit::postgres::{Database, database};
+use tidemill_testkit::postgres::{Database, Server, database};
 
 pub(crate) struct World {
     pub(crate) lake: Lake,
@@ -26,14 +26,24 @@ impl World {
     }
 
     pub(crate) async fn with(options: LakeOptions) -> Self {
+        let migrated = async |database: &Database| Ok(Self::open(database, &options).0.migrate().await?);
+        let database = database("lake", migrated).await.unwrap();
+        let (lake, folder) = Self::open(&database, &options);
+        Self { lake, database, folder }
+    }
+
+    /// On a server that keeps what it promised: what is measured here takes as long as it does for users.
+    pub(crate) async fn durable(server: &Server) -> Self {
+        let database = server.database().await.unwrap();
+        let (lake, folder) = Self::open(&database, &LakeOptions::default());
+        lake.migrate().await.unwrap();
+        Self { lake, database, folder }
+    }
+
+    fn open(database: &Database, options: &LakeOptions) -> (Lake, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
-        let open = |database: &Database, folder: &tempfile::TempDir| {
-            let blobs = Blobs::open(&BlobOptions::folder(folder.path())).unwrap();
-            Lake::open(&options, database.pool.clone(), blobs).unwrap()
-        };
-        let database =
-            database("lake", async |database| Ok(open(database, &folder).migrate().await?)).await.unwrap();
-        Self { lake: open(&database, &folder), database, folder }
+        let blobs = Blobs::open(&BlobOptions::folder(folder.path())).unwrap();
+        (Lake::open(options, database.pool.clone(), blobs).unwrap(), folder)
     }
 
     /// Publishes a batch under a job key; without rows too.
@@ -58,9 +68,10 @@ impl World {
         let staged = self.lake.stage(table, job_key, 0, keys, &batch.schema(), vec![batch]).await.unwrap();
         let staged = staged.map(|staged| Staged { timed_by, ..staged });
         let mut tx = self.database.pool.begin().await.unwrap();
-        let version = self.lake.publish(&mut tx, table, job_key, staged.as_slice()).await.unwrap();
+        self.lake.publish(&mut tx, table, job_key, staged.as_slice()).await.unwrap();
         tx.commit().await.unwrap();
-        version
+        let commits = self.lake.commits(table, CommitRange::upto(Version::MAX)).await.unwrap();
+        commits.into_iter().find(|commit| commit.job_key == job_key).unwrap().version
     }
 
     /// Merges whatever files can be, however few.
@@ -69,7 +80,7 @@ impl World {
         for group in &groups {
             let merged = self.lake.merge(table, group).await.unwrap().unwrap();
             let mut tx = self.database.pool.begin().await.unwrap();
-            self.lake.replace(&mut tx, table, group, &merged).await.unwrap().unwrap();
+            assert!(self.lake.replace(&mut tx, table, group, &merged).await.unwrap());
             tx.commit().await.unwrap();
         }
         groups.len()

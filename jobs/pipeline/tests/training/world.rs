@@ -108,9 +108,9 @@ impl World {
         let staged =
             self.lake.stage(table, &key, 0, &["visit".to_owned()], schema, vec![batch]).await.unwrap();
         let mut tx = self.store().begin().await.unwrap();
-        let version = self.lake.publish(tx.conn(), table, &key, &[staged.unwrap()]).await.unwrap();
+        self.lake.publish(tx.conn(), table, &key, &[staged.unwrap()]).await.unwrap();
         tx.commit().await.unwrap();
-        version
+        self.lake.head().await.unwrap()
     }
 
     pub(crate) fn jobs(&self) -> Vec<JobEntry> {

@@ -26,7 +26,7 @@ fn row(objects: &Objects, summary: &tidemill_catalog::SourceSummary) -> Value {
     json!({
         "name": summary.source, "rows": summary.rows, "dead_letters": summary.dead_letters,
         "uploads": summary.uploads, "newest_event": summary.newest_event_at,
-        "last_upload_at": summary.uploaded_at, "lake_version": summary.lake_version,
+        "last_upload_at": summary.uploaded_at,
         "owner": meta.map(|meta| &meta.owner), "description": meta.map(|meta| &meta.description),
         "tags": meta.map(|meta| &meta.tags),
     })
