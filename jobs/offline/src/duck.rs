@@ -131,6 +131,11 @@ impl Duck {
         .await
     }
 
+    /// Threads that one piece of work may use.
+    pub(crate) fn threads(&self) -> usize {
+        self.options.threads as usize
+    }
+
     /// Longest time that one statement with expressions of a user over rows takes.
     pub(crate) fn rows_limit(&self) -> Duration {
         Duration::from_secs(self.options.rows_seconds)

@@ -8,6 +8,7 @@
 
 mod newest;
 mod upserts;
+mod winners;
 
 use std::sync::Arc;
 
@@ -151,9 +152,15 @@ impl Lake {
 
 /// What holds of the rows that may be found: valid within a span, and accepted by then.
 pub(crate) fn condition(span: Span, known_at: KnownAt) -> String {
-    match known_at {
-        KnownAt::Time(time) => format!("{} AND {CREATED_AT} <= {}", span.condition(), sql::instant(time)),
-        KnownAt::Any | KnownAt::Label => span.condition(),
+    let accepted_by = match known_at {
+        KnownAt::Time(time) => Some(time),
+        // At no moment is more known than at the last one.
+        KnownAt::Label => span.upto,
+        KnownAt::Any => None,
+    };
+    match accepted_by {
+        Some(time) => format!("{} AND {CREATED_AT} <= {}", span.condition(), sql::instant(time)),
+        None => span.condition(),
     }
 }
 
@@ -191,6 +198,15 @@ impl Asked {
         let mut fields: Vec<FieldRef> = batch.schema().fields().iter().cloned().collect();
         fields.push(Arc::new(Field::new("_seq", chosen.data_type().clone(), true)));
         let columns = batch.columns().iter().cloned().chain([Arc::new(chosen) as ArrayRef]).collect();
+        Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(rows::Error::from)?)
+    }
+
+    /// The moments as `_at`, each with the columns of a row that was found for it.
+    fn beside(&self, found: &RecordBatch) -> Result<RecordBatch, Error> {
+        let mut fields = vec![Arc::new(Field::new("_at", self.moments.data_type().clone(), false))];
+        fields.extend(found.schema().fields().iter().cloned());
+        let columns =
+            [Arc::clone(&self.moments)].into_iter().chain(found.columns().iter().cloned()).collect();
         Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(rows::Error::from)?)
     }
 

@@ -70,6 +70,14 @@ impl Stamps {
     }
 }
 
+/// A file of which all rows count, or only those of some commits.
+#[derive(Clone, Debug)]
+pub(crate) struct ScannedFile {
+    pub(crate) path: PathBuf,
+    /// Of a merged file: whose rows count.
+    pub(crate) commits: Option<CommitRange>,
+}
+
 /// Files whose columns of one name have one type.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Group {
@@ -108,6 +116,16 @@ impl Scan {
     /// All files.
     pub(crate) fn paths(&self) -> impl Iterator<Item = &PathBuf> {
         self.groups.iter().flat_map(|group| group.whole.iter().chain(&group.partly))
+    }
+
+    /// All files, each with what counts of it.
+    pub(crate) fn files(&self) -> Vec<ScannedFile> {
+        let whole = |path: &PathBuf| ScannedFile { path: path.clone(), commits: None };
+        let partly = |path: &PathBuf| ScannedFile { path: path.clone(), commits: Some(self.commits) };
+        let of_group = |group: &Group| {
+            group.whole.iter().map(whole).chain(group.partly.iter().map(partly)).collect::<Vec<_>>()
+        };
+        self.groups.iter().flat_map(of_group).collect()
     }
 
     /// A subquery with exactly the columns of `schema`, which older files may lack or have of another type; rows that

@@ -1,4 +1,4 @@
-//! The join with views that have rows: one statement a view, over a struct key.
+//! The join with views that have rows: which row is each asked row's, and what the features are of it.
 
 use arrow::{
     array::ArrayRef,
@@ -8,13 +8,14 @@ use tidemill_rows::{field, view_schema};
 use tidemill_spec::{Feature, Rule, Type, Value, ViewKind};
 
 use super::{
-    Asked, FOUND_AT, KnownAt, PitRead, PitRequest, condition,
+    Asked, FOUND_AT, KnownAt, PitRead, PitRequest,
     upserts::{Versions, chosen},
+    winners::winners,
 };
 use crate::{
-    CommitRange, Error, Lake,
+    CommitRange, Error, Lake, View,
     span::Span,
-    sql::{self, fill, list, quoted},
+    sql::{self, fill, quoted},
 };
 
 /// The features of one view for the asked rows, in their order, and [`FOUND_AT`].
@@ -37,8 +38,11 @@ pub(super) async fn features(
         let chosen = chosen(lake, view, asked, versions, request.known_at).await?;
         (of_chosen(read, features, &scan.rows(&columns, "true")), asked.choosing(chosen)?)
     } else {
-        let rows = scan.rows(&columns, &condition(span, request.known_at));
-        (statement(read, features, &rows, request.known_at), asked.batch()?)
+        let (files, moments) = (scan.files(), asked.clone());
+        let (known_at, threads) = (request.known_at, lake.duck.threads());
+        let winners =
+            tokio::task::spawn_blocking(move || winners(&files, &moments, known_at, &columns, threads));
+        (of_winners(read, features), asked.beside(&winners.await??)?)
     };
     let schema = result_schema(read, features);
     let batch = lake
@@ -52,14 +56,15 @@ pub(super) async fn features(
     Ok(names.zip(batch.columns().iter().cloned()).collect())
 }
 
-/// Keys, stored features among those asked for, and the system columns.
+/// Stored features among those asked for, and the system columns; each is null where no row is found.
 fn columns_of(read: &PitRead, features: &[String]) -> SchemaRef {
-    let schema = view_schema(&read.view.definition, &read.view.entity);
-    let declared = &read.view.definition.features;
+    let View { definition, entity, .. } = &read.view;
+    let schema = view_schema(definition, entity);
     let kept = schema.fields().iter().filter(|field| {
-        !declared.contains_key(field.name()) || features.iter().any(|name| name == field.name())
+        let unasked = definition.features.contains_key(field.name()) && !features.contains(field.name());
+        !unasked && !entity.keys.contains_key(field.name())
     });
-    Schema::new(kept.map(|field| field.as_ref().clone()).collect::<Vec<_>>()).into()
+    Schema::new(kept.map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>()).into()
 }
 
 /// Rows that can't be found by any label are not even read: those of a later moment, and those too old for the ttl at the
@@ -70,32 +75,10 @@ fn span(read: &PitRead, asked: &Asked) -> Span {
     Span::of_us(oldest, last)
 }
 
-fn statement(read: &PitRead, features: &[String], rows: &str, known_at: KnownAt) -> String {
-    let (candidate, template) = match known_at {
-        KnownAt::Label => ("known._candidate", include_str!("../../queries/join/newest_known.sql")),
-        KnownAt::Any | KnownAt::Time(_) => ("candidate", include_str!("../../queries/join/newest.sql")),
-    };
-    let keys = read.view.keys();
-    let joined = if known_at == KnownAt::Label { "known" } else { "candidate" };
-    let stored = features.iter().filter(|name| {
-        read.view.definition.features.get(*name).is_some_and(|feature| feature.rule != Rule::Age)
-    });
-    let packed = ["valid_at", "created_at", "seq", "deleted"]
-        .into_iter()
-        .map(quoted)
-        .chain(stored.map(|name| quoted(name)))
-        .map(|column| format!("{column} := {column}"))
-        .collect::<Vec<_>>();
-    fill(
-        template,
-        &[
-            ("rows", rows),
-            ("keys", &sql::equal_keys("label", joined, &keys)),
-            ("key_columns", &list(&keys)),
-            ("packed", &format!("struct_pack({})", packed.join(", "))),
-            ("outputs", &outputs(read, features, candidate)),
-        ],
-    )
+/// The features of rows that stand beside the asked ones already.
+fn of_winners(read: &PitRead, features: &[String]) -> String {
+    let outputs = outputs(read, features, "label");
+    fill(include_str!("../../queries/join/winners.sql"), &[("outputs", &outputs)])
 }
 
 /// The same of rows that were chosen before.
