@@ -28,7 +28,6 @@ use tracing::Instrument as _;
 use crate::{
     Ended, Executor,
     committer::Committer,
-    execute::Done,
     inbox::{Inbox, Work},
 };
 

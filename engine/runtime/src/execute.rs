@@ -4,38 +4,18 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use serde_json::Value;
 use tidemill_core::{AttemptPolicy, Clock, Fault, JobError, Kind};
-use tidemill_store::{Claimed, Ending, Store};
+use tidemill_store::{Claimed, Store};
 
 use crate::{
     JobEntry, Outcome, Prepare, Prepared, StepStart, WorkerError,
     attempt::Attempt,
     probe::Probe,
     stop::{Stop, StopReason},
-    verdict::{self, Facts},
+    verdict::{self, Done, Ended, Facts},
 };
 
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(200);
-
-/// How an attempt ended, for whoever ran it.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Ended {
-    /// The store has still to be told.
-    Settle(Ending),
-    /// The job told the store itself.
-    Committed,
-    /// The lease is another's: there is nothing to tell.
-    Abandoned,
-}
-
-/// A job that got through.
-#[derive(Debug)]
-pub(crate) enum Done {
-    Completed(Value),
-    Skipped(String),
-    Committed,
-}
 
 /// Knows every kind of job and runs attempts of them.
 #[derive(Clone)]

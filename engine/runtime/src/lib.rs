@@ -25,9 +25,10 @@ mod verdict;
 mod worker;
 
 pub use context::Context;
-pub use execute::{Ended, Executor};
+pub use execute::Executor;
 pub use hooks::{Fire, Prepare, Prepared, StepStart};
 pub use job::{Job, JobEntry, Outcome, job_new};
 pub use maintenance::{Maintenance, MaintenanceOptions, TickPlan, plan_ticks};
 pub use stop::{Stop, StopReason};
+pub use verdict::Ended;
 pub use worker::{Worker, WorkerError, WorkerOptions};

@@ -2,13 +2,30 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
 use tidemill_core::{AttemptPolicy, Fault, JobError, Time};
 use tidemill_store::Ending;
 
-use crate::{
-    execute::{Done, Ended},
-    stop::StopReason,
-};
+use crate::stop::StopReason;
+
+/// How an attempt ended, for whoever ran it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ended {
+    /// The store has still to be told.
+    Settle(Ending),
+    /// The job told the store itself.
+    Committed,
+    /// The lease is another's: there is nothing to tell.
+    Abandoned,
+}
+
+/// A job that got through.
+#[derive(Debug)]
+pub(crate) enum Done {
+    Completed(Value),
+    Skipped(String),
+    Committed,
+}
 
 /// What a verdict depends on besides the error.
 #[derive(Clone, Copy, Debug)]

@@ -13,10 +13,7 @@ use tidemill_registry::Deps;
 use tidemill_rows::VALID_AT;
 use tidemill_spec::{Monitor, MonitorTarget, Objects, ViewInput};
 
-use crate::{
-    Error,
-    subject::{Champion, Pin},
-};
+use crate::{Error, facts::Pin, subject::Champion};
 
 /// The sources whose rows a window takes: the label's, if it is a model's, and all others.
 #[derive(Clone, Debug, Default)]

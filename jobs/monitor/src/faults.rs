@@ -6,10 +6,7 @@ use arrow::array::RecordBatch;
 use tidemill_spec::Check;
 
 use crate::{
-    CheckResult, ColumnReport, Defect, DefectKind, Side, Verdict,
-    counts::share,
-    defect,
-    judge::{Facts, rows},
+    CheckResult, ColumnReport, Defect, DefectKind, Side, Verdict, counts::share, defect, facts::Facts,
     verdict::judge,
 };
 
@@ -21,7 +18,7 @@ const ROW_MAX: usize = 200;
 /// One result for each watched column that has a defect in the window.
 pub(crate) fn defects(checks: &[Check], facts: &Facts, columns: &[ColumnReport]) -> Vec<CheckResult> {
     let mut results: Vec<CheckResult> = Vec::new();
-    if rows(facts) == 0 {
+    if facts.rows() == 0 {
         return results;
     }
     for (column, role) in watched(checks) {
@@ -73,7 +70,7 @@ fn of_column(facts: &Facts, columns: &[ColumnReport], column: &str, role: Role) 
     let here: Vec<&Defect> = of_side(Side::Current).collect();
     let first = here.first()?;
     let before = sum(Side::Reference, facts.reference.num_rows() as u64);
-    let (now, limit) = (sum(Side::Current, rows(facts)), before + RISE_MAX);
+    let (now, limit) = (sum(Side::Current, facts.rows()), before + RISE_MAX);
     let told: Vec<String> = here.iter().map(ToString::to_string).collect();
     let row = first.first_row.and_then(|row| shown(&facts.window, row)).unwrap_or_default();
     Some(CheckResult {
@@ -82,7 +79,7 @@ fn of_column(facts: &Facts, columns: &[ColumnReport], column: &str, role: Role) 
         value: Some(now),
         warn: Some(before),
         limit,
-        status: judge(Some(now), rows(facts), Some(before), limit),
+        status: judge(Some(now), facts.rows(), Some(before), limit),
         note: Some(format!("{}{row}", told.join("; "))),
     })
 }

@@ -1,6 +1,6 @@
 //! What the checks of a monitor say of a window. Pure: tables and figures in, results out.
 
-use std::{collections::BTreeMap, fmt};
+use std::fmt;
 
 use arrow::{
     array::{Array as _, ArrayRef, AsArray as _, RecordBatch},
@@ -8,56 +8,16 @@ use arrow::{
     datatypes::{DataType, Float64Type},
 };
 use serde::{Deserialize, Serialize};
-use tidemill_core::Time;
 use tidemill_spec::Check;
 
 use crate::{
     ColumnReport, Error, Verdict,
     column::{compare_column, named},
     counts::share,
+    facts::Facts,
     faults::defects,
     verdict::{ROWS_MIN, at_most, judge},
 };
-
-/// What is known of a window.
-#[derive(Clone, Debug)]
-pub(crate) struct Facts {
-    /// What the window is compared with.
-    pub reference: RecordBatch,
-    /// Its rows; a model's with features, label and predictions.
-    pub window: RecordBatch,
-    /// AUC of the version on rows that training never saw.
-    pub auc_reference: Option<f64>,
-    /// AUC on the window's labels.
-    pub auc: Option<f64>,
-    /// The version was trained, or tried, on rows of the window.
-    pub learnt: bool,
-    /// Newest row of each source and view whose freshness is watched.
-    pub newest: BTreeMap<String, Option<Time>>,
-    /// When freshness is asked: the window's end, or the data clock within it.
-    pub end: Time,
-    /// The label that the version predicts, for a model.
-    pub label: Option<String>,
-    /// When everything that belongs to the window can be known: its end, and of a model the longest that a label of its
-    /// training took after that.
-    pub due: Time,
-    /// The data clock.
-    pub now: Time,
-    /// Whose rows of the window may still be on their way; empty once all have arrived.
-    pub awaited: Vec<String>,
-}
-
-impl Facts {
-    /// Whether nothing more can become known of the window: the clock has passed it, and its rows have arrived.
-    pub(crate) fn complete(&self) -> bool {
-        self.is_due() && self.awaited.is_empty()
-    }
-
-    /// Whether the clock has passed all that belongs to the window.
-    fn is_due(&self) -> bool {
-        self.now >= self.due
-    }
-}
 
 /// What one check says of one column.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -136,7 +96,7 @@ pub(crate) fn judge_all(checks: &[Check], facts: &Facts) -> (Vec<CheckResult>, V
         }
     }
     results.extend(defects(checks, facts, &columns));
-    if rows(facts) == 0 && !checks.iter().any(|check| matches!(check, Check::Volume { .. })) {
+    if facts.rows() == 0 && !checks.iter().any(|check| matches!(check, Check::Volume { .. })) {
         results.push(volume(facts, 1));
     }
     (results, columns)
@@ -149,10 +109,6 @@ pub(crate) fn mean(rows: &RecordBatch, column: &str) -> Result<Option<f64>, Erro
     let known: Vec<f64> = values.iter().flatten().filter(|value| value.is_finite()).collect();
     #[expect(clippy::cast_precision_loss, reason = "row counts are far below 2^52")]
     Ok((!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64))
-}
-
-pub(crate) fn rows(facts: &Facts) -> u64 {
-    facts.window.num_rows() as u64
 }
 
 /// The figure that is judged, or why there is none.
@@ -182,7 +138,7 @@ fn result(
     figure: Result<Option<f64>, String>,
     limits: (Option<f64>, f64),
 ) -> CheckResult {
-    judged(subject, figure, rows(facts), "the window", limits)
+    judged(subject, figure, facts.rows(), "the window", limits)
 }
 
 /// A distance is told from both sides, so few rows on either say nothing.
@@ -194,7 +150,7 @@ fn drift(
 ) -> CheckResult {
     let reference = facts.reference.num_rows() as u64;
     let (rows, side) =
-        if reference < rows(facts) { (reference, "the reference") } else { (rows(facts), "the window") };
+        if reference < facts.rows() { (reference, "the reference") } else { (facts.rows(), "the window") };
     judged(subject, figure, rows, side, limits)
 }
 
@@ -269,7 +225,7 @@ fn freshness(facts: &Facts, object: &str, limit: f64) -> CheckResult {
 /// Labels that can't be known yet are nobody's fault.
 #[expect(clippy::cast_precision_loss, reason = "row counts are far below 2^52")]
 fn volume(facts: &Facts, min: u64) -> CheckResult {
-    let rows = rows(facts);
+    let rows = facts.rows();
     let early = facts.label.as_ref().filter(|_| !facts.is_due());
     let (status, note) = match early {
         _ if rows >= min => (Verdict::Ok, None),
@@ -295,9 +251,10 @@ fn volume(facts: &Facts, min: u64) -> CheckResult {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::Duration};
+    use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
     use arrow::array::{BooleanArray, Float64Array};
+    use tidemill_core::Time;
 
     use super::*;
 

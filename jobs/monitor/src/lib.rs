@@ -15,6 +15,7 @@ mod compare;
 pub mod counts;
 mod defect;
 mod error;
+mod facts;
 mod faults;
 mod histogram;
 mod judge;

@@ -22,10 +22,11 @@ use crate::{
     CheckResult, ColumnReport, Error, Verdict,
     arrival::{Sources, awaited},
     champion::serving,
-    judge::{Facts, judge_all, mean},
+    facts::{Facts, Pin},
+    judge::{judge_all, mean},
     notify::notifications,
     report,
-    subject::{self, Champion, PREDICTION, Pin},
+    subject::{self, Champion, PREDICTION},
     table,
     verdict::worst,
 };

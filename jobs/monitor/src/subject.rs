@@ -9,26 +9,19 @@ use arrow::{
 use chrono::TimeDelta;
 use tidemill_catalog::{Dataset, DatasetPartRef, ModelVersion};
 use tidemill_core::Time;
-use tidemill_offline::{LabelRequest, PitRequest, Version, View};
+use tidemill_offline::{LabelRequest, PitRequest, View};
 use tidemill_registry::{Deps, Warm, auc, evaluate};
 use tidemill_spec::{Check, Hydration, Monitor, Objects, Reference, scored};
 
 use crate::{
     Error,
     column::named,
-    judge::Facts,
+    facts::{Facts, Pin},
     table::{newest, unknown},
 };
 
 /// What checks call a model's output.
 pub(crate) const PREDICTION: &str = "prediction";
-
-/// What every read of a scan is pinned to.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Pin {
-    pub(crate) clock: Time,
-    pub(crate) lake: Version,
-}
 
 /// A model's version and what it was trained on.
 #[derive(Clone, Debug)]

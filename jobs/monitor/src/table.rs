@@ -13,7 +13,11 @@ use tidemill_registry::Deps;
 use tidemill_rows::{DELETED, VALID_AT};
 use tidemill_spec::{Check, Monitor, MonitorTarget, Objects, Reference, Value, ViewKind};
 
-use crate::{Error, column::named, judge::Facts, subject::Pin};
+use crate::{
+    Error,
+    column::named,
+    facts::{Facts, Pin},
+};
 
 /// Everything that the checks ask of a source's or view's window: rows that became valid in it. Of a view that keeps
 /// tiles: what it said of the entity whenever its source had a row, as serving would have had it.

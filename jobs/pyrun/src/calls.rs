@@ -8,7 +8,8 @@ use std::{fs::File, io, os::unix::fs::FileExt as _, sync::Arc, time::Duration};
 use tempfile::{NamedTempFile, TempPath};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::process::WATCH_EVERY;
+/// How often it is looked whether a process is alive and goes on.
+pub(crate) const WATCH_EVERY: Duration = Duration::from_millis(50);
 
 /// Our side of the count.
 #[derive(Clone, Debug)]

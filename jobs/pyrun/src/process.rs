@@ -19,7 +19,7 @@ use tokio::{
 
 use crate::{
     PyError, PyOptions, StepEvent, StepSink,
-    calls::Calls,
+    calls::{Calls, WATCH_EVERY},
     output::Output,
     protocol::{self, Message, PROTOCOL, Raised, Request, RowFailure},
     spawn::{Spawned, spawn},
@@ -28,7 +28,6 @@ use crate::{
 
 /// A cold interpreter on a busy machine imports Arrow and pandas in seconds, not minutes.
 const GREETING_LIMIT: Duration = Duration::from_secs(90);
-pub(crate) const WATCH_EVERY: Duration = Duration::from_millis(50);
 /// A process whose socket closed is gone, or will be at once.
 const DEATH_LIMIT: Duration = Duration::from_secs(2);
 
