@@ -59,12 +59,16 @@ fn told(item: &Value) -> String {
     lines.join("\n") + "\n"
 }
 
+fn files(number: &Value) -> String {
+    if number == 1 { "1 file".to_owned() } else { format!("{} files", count(number)) }
+}
+
 /// A view whose rows are filled anew.
 fn filled(object: &str, rows: &Value) -> Vec<String> {
     let differences: Vec<String> = rows["differences"].as_array().into_iter().flatten().map(plain).collect();
     let mut lines = vec![
         format!("  ~ {object}  v{} → v{}      {}", rows["from"], rows["to"], differences.join("; ")),
-        format!("      backfill {} rows, {} files", count(&rows["rows"]), count(&rows["files"])),
+        format!("      backfill {} rows, {}", count(&rows["rows"]), files(&rows["files"])),
     ];
     let read_by = rows["read_by"].as_array().into_iter().flatten().map(|read_by| {
         let (model, alias) = (plain(&read_by["model"]), plain(&read_by["alias"]));

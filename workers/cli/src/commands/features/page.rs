@@ -97,10 +97,20 @@ fn rule(rule: &Value) -> String {
                 rows if rows.is_empty() => "rows".to_owned(),
                 column => column,
             };
-            format!("{} of {column} over {}", plain(&of["aggregate"]), duration(&of["window"]))
+            let counted = match plain(&of["where"]) {
+                all if all.is_empty() => String::new(),
+                condition => format!(" where {condition}"),
+            };
+            format!("{} of {column}{counted} over {}", aggregate(&of["aggregate"]), duration(&of["window"]))
         }
         kind => format!("{kind} {}", plain(of)),
     }
+}
+
+/// `mean`, `percentile 0.95`.
+fn aggregate(of: &Value) -> String {
+    let with_share = of.as_object().and_then(|of| of.iter().next());
+    with_share.map_or_else(|| plain(of), |(word, of)| format!("{word} {}", plain(&of["p"])))
 }
 
 fn duration(value: &Value) -> String {
@@ -133,5 +143,20 @@ mod tests {
             }))
         };
         insta::assert_snapshot!(["flight_schedule", "aircraft_delay", "origin_load"].map(page).join("\n"));
+    }
+
+    #[test]
+    fn a_window_says_what_it_computes_and_of_which_rows() {
+        let window = |aggregate: Value, column: Value, condition: Value| {
+            let window = json!({ "secs": 3600, "nanos": 0 });
+            rule(&json!({ "window": {
+                "aggregate": aggregate, "column": column, "where": condition, "window": window,
+            } }))
+        };
+        assert_eq!(window(json!("count"), Value::Null, Value::Null), "count of rows over 1h");
+        let clicks = window(json!("count"), Value::Null, json!("action = 'click'"));
+        assert_eq!(clicks, "count of rows where action = 'click' over 1h");
+        let share = window(json!({ "percentile": { "p": 0.95 } }), json!("delay"), Value::Null);
+        assert_eq!(share, "percentile 0.95 of delay over 1h");
     }
 }
