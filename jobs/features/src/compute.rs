@@ -78,7 +78,7 @@ pub(crate) async fn compute(
     }
 }
 
-/// All tiles within reach of the clock, of a part of the entities that the target touches.
+/// The tiles within reach of the clock that the target touches, of a part of the entities.
 pub(crate) async fn tiles(
     deps: &Deps,
     view: &View,

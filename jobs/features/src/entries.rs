@@ -4,7 +4,9 @@ use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use std::collections::BTreeMap;
 use tidemill_core::Time;
-use tidemill_online::{Body, Entry, Layout, OnlineView, Order, Series, Stored, Tile, view::SeriesLayout};
+use tidemill_online::{
+    Body, Entry, Layout, OnlineView, Order, Series, Stored, Tile, TileOrder, view::SeriesLayout,
+};
 use tidemill_rows::{CREATED_AT, DELETED, SEQ, VALID_AT, row::column, schema, value_at};
 use tidemill_spec::{Type, Value};
 use tidemill_windows::Partial;
@@ -62,8 +64,8 @@ pub(crate) fn upsert_entries(
     Ok((0..rows.num_rows()).map(entry).collect())
 }
 
-/// The tiles of each entity as one value. Rows in the columns of the view's table, all tiles of an entity
-/// among them; a deleted one says that there is none any more.
+/// Tiles, those of an entity together; a deleted one says that none of its rows is left. Rows in the columns of the view's
+/// table.
 pub(crate) fn tile_entries(
     view: &OnlineView,
     tiles: &RecordBatch,
@@ -72,26 +74,22 @@ pub(crate) fn tile_entries(
 ) -> Result<Vec<Entry>, Error> {
     let Layout::Tiles(layouts) = view.layout() else { return Ok(Vec::new()) };
     let keys = columns_of(tiles, view.keys().keys())?;
-    let deleted = column(tiles, DELETED)?.as_boolean();
+    let order = TileOrder { lake_version, clock };
     let series =
         layouts.iter().map(|layout| SeriesColumns::of(tiles, layout)).collect::<Result<Vec<_>, Error>>()?;
     let mut entities: BTreeMap<Vec<Value>, Vec<Series>> = BTreeMap::new();
     for row in 0..tiles.num_rows() {
         let entity =
             entities.entry(row_of(&keys, row)).or_insert_with(|| vec![Series::default(); layouts.len()]);
-        if deleted.value(row) {
-            continue;
-        }
         for (series, columns) in entity.iter_mut().zip(&series) {
-            series.tiles.extend(columns.tile(row));
+            series.tiles.extend(columns.tile(row, order));
         }
     }
-    let order = Order::tiles(lake_version, clock);
     let entry = |(key, mut series): (Vec<Value>, Vec<Series>)| {
         for series in &mut series {
             series.tiles.sort_by_key(|tile| tile.index);
         }
-        Entry { key, stored: Stored { order, body: Body::Tiles(series) } }
+        Entry { key, stored: Stored { order: Order::TILES, body: Body::Tiles(series) } }
     };
     Ok(entities.into_iter().map(entry).collect())
 }
@@ -154,9 +152,8 @@ impl<'a> SeriesColumns<'a> {
     }
 
     /// The tile in a row, if it is of this hop.
-    fn tile(&self, row: usize) -> Option<Tile> {
+    fn tile(&self, row: usize, order: TileOrder) -> Option<Tile> {
         let int = |array: &ArrayRef| array.as_primitive::<Int64Type>().value(row);
-        let Value::Timestamp(newest) = value_at(self.newest, row) else { return None };
         if int(self.hops) != self.hop_us {
             return None;
         }
@@ -164,7 +161,12 @@ impl<'a> SeriesColumns<'a> {
             rows: if rows.is_null(row) { 0 } else { int(rows) },
             value: value.map_or(Value::Null, |value| value_at(value, row)),
         };
-        Some(Tile { index: int(self.tiles), newest, partials: self.partials.iter().map(partial).collect() })
+        let newest = match value_at(self.newest, row) {
+            Value::Timestamp(newest) => Some(newest),
+            _ => None,
+        };
+        let partials = self.partials.iter().map(partial).collect();
+        Some(Tile { index: int(self.tiles), order, newest, partials })
     }
 }
 

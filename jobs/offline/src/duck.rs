@@ -322,22 +322,17 @@ impl Session {
 
     /// The rows of a query in the columns of `schema`, by name.
     pub(crate) fn query_as(&self, sql: &str, schema: &SchemaRef) -> Result<RecordBatch, Failure> {
-        let rows = self.query(sql)?;
-        let columns: Result<Vec<_>, tidemill_rows::Error> = schema
-            .fields()
-            .iter()
-            .map(|field| {
-                let array = column(&rows, field.name())?;
-                Ok(if array.data_type() == field.data_type() {
-                    array.clone()
-                } else {
-                    cast(array, field.data_type())?
-                })
-            })
-            .collect();
-        let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
-        Ok(RecordBatch::try_new_with_options(schema.clone(), columns?, &options)
-            .map_err(tidemill_rows::Error::from)?)
+        Ok(in_columns(&self.query(sql)?, schema)?)
+    }
+
+    /// The same batch by batch, as [`stream`](Self::stream) does.
+    pub(crate) fn stream_as(
+        &self,
+        sql: &str,
+        schema: &SchemaRef,
+        mut take: impl FnMut(&RecordBatch) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        self.stream(sql, |_| Ok(()), |(), rows| take(&in_columns(&rows, schema)?))
     }
 
     /// The names of a subquery's columns.
@@ -364,6 +359,21 @@ impl Session {
         statement.execute(arrow_recordbatch_to_query_params(batch.clone()))?;
         Ok(())
     }
+}
+
+/// Rows in the columns of `schema`, by name.
+fn in_columns(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, tidemill_rows::Error> {
+    let columns = schema.fields().iter().map(|field| {
+        let array = column(rows, field.name())?;
+        Ok(if array.data_type() == field.data_type() {
+            array.clone()
+        } else {
+            cast(array, field.data_type())?
+        })
+    });
+    let columns: Result<Vec<_>, tidemill_rows::Error> = columns.collect();
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    Ok(RecordBatch::try_new_with_options(schema.clone(), columns?, &options)?)
 }
 
 fn start(options: &LakeOptions, spill: &Path) -> Result<Connection, duckdb::Error> {

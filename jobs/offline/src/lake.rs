@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use sqlx::{PgConnection, PgPool, migrate::Migrator};
 use tidemill_blobs::Blobs;
+use tidemill_core::Time;
 use tidemill_rows::{CREATED_AT, VALID_AT, parquet};
 use tidemill_spec::Source;
 
@@ -103,8 +104,20 @@ impl Lake {
         commits: CommitRange,
         span: Span,
     ) -> Result<Scan, Error> {
+        self.scan_where(table, source, commits, |valid_at| span.meets(valid_at)).await
+    }
+
+    /// The same of the files that are wanted by the least and greatest `valid_at` of their rows, if that is known.
+    pub(crate) async fn scan_where(
+        &self,
+        table: &Table,
+        source: Option<&Source>,
+        commits: CommitRange,
+        wanted: impl Fn(Option<(Time, Time)>) -> bool + Send,
+    ) -> Result<Scan, Error> {
         let mut files = manifest::files(&self.pool, table, commits).await?;
-        files.retain(|file| span.meets(file.valid_at_of(source)));
+        files.retain(|file| wanted(file.valid_at_of(source)));
+        drop(wanted);
         let mut scan = Scan::of(commits, source);
         let inside = |file: &LakeFile| file.first_commit > commits.after && file.last_commit <= commits.upto;
         // Owned files: a future that borrows from a closure's argument isn't `Send` enough for jobs.
@@ -218,10 +231,7 @@ pub(crate) fn path_of(table: &Table, job_key: &str, chunk: u32, bytes: &[u8]) ->
     format!("lake/{table}/{name}.parquet")
 }
 
-fn range_of(
-    batch: &RecordBatch,
-    column: &str,
-) -> Result<Option<(tidemill_core::Time, tidemill_core::Time)>, Error> {
+fn range_of(batch: &RecordBatch, column: &str) -> Result<Option<(Time, Time)>, Error> {
     match batch.column_by_name(column) {
         Some(_) => Ok(parquet::time_range(batch, column)?),
         None => Ok(None),

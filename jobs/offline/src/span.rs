@@ -31,6 +31,15 @@ impl Span {
         })
     }
 
+    /// The shortest span that holds all of some; `None` without any.
+    pub(crate) fn hull(spans: &[Self]) -> Option<Self> {
+        let wider = |a: Self, b: Self| Self {
+            from: a.from.zip(b.from).map(|(a, b)| a.min(b)),
+            upto: a.upto.zip(b.upto).map(|(a, b)| a.max(b)),
+        };
+        spans.iter().copied().reduce(wider)
+    }
+
     /// What holds of just these rows, in SQL.
     pub(crate) fn condition(&self) -> String {
         if *self == Self::NOTHING {

@@ -86,6 +86,13 @@ pub(crate) fn part<'a>(keys: impl IntoIterator<Item = &'a String>, (which, of): 
     if of <= 1 { "true".to_owned() } else { format!("hash({}) % {of} = {which}", list(keys)) }
 }
 
+/// The tile of a hop that an instant lies in, both in microseconds: as `tidemill_windows` has it.
+pub(crate) fn tile(valid_us: &str, hop_us: &str) -> String {
+    // `//` and `%` round towards zero, tiles don't.
+    let past = format!("((({valid_us} - 1) % {hop_us} + {hop_us}) % {hop_us})");
+    format!("(({valid_us} - 1 - {past}) // {hop_us})")
+}
+
 /// An expression as a feature, typed and named.
 pub(crate) fn feature(name: &str, expression: &str, ty: Type) -> String {
     format!("CAST({expression} AS {}) AS {}, ", ty.duckdb(), quoted(name))

@@ -28,9 +28,9 @@ use events::Events;
 /// Which changes of a source tiles are wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TileRange {
-    /// Commits whose rows are new; their entities are touched.
+    /// Commits whose rows are new; they touch entities and tiles.
     pub commits: CommitRange,
-    /// The data clock that earlier tiles were computed at, if any: entities of rows that it passed since are touched.
+    /// The data clock that was computed at before, if any: rows that it passed since touch theirs too.
     pub clock_before: Option<Time>,
     /// The data clock now: no later row counts.
     pub clock: Time,
@@ -112,10 +112,9 @@ impl Lake {
         Ok(features.iter().cloned().zip(columns).chain([(FOUND_AT.to_owned(), found_at)]).collect())
     }
 
-    /// All tiles that a window at `range.clock` may need, of every entity that the range touches, computed anew
-    /// from all rows as of `range.commits.upto`. Columns as in [`View::schema`]; tiles without rows are left out,
-    /// but an entity left with none has one deleted row (tile and counts 0).
-    /// Sorted by (keys, `hop_us`, `tile`).
+    /// The tiles within reach of a window at `range.clock` in which a row counts otherwise since the range, or no longer:
+    /// each computed anew from its rows as of `range.commits.upto`. Columns as in [`View::schema`]; a tile that no row
+    /// counts in is deleted, its counts 0. Sorted by (keys, `hop_us`, `tile`).
     pub async fn tiles_touched(
         &self,
         view: &View,

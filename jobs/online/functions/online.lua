@@ -1,14 +1,13 @@
-#!lua name=tidemill_online_2
+#!lua name=tidemill_online_3
 -- Every change of a stored value goes through these functions, so that late writers never win.
 -- The number in the names is the version of this file's behaviour: processes of two releases
 -- may share one Redis, each with its own library.
 
--- Bytewise, four bytes at a time: the `<` of Lua compares strings by the server's locale.
+-- Orders of one length, bytewise, four bytes at a time: the `<` of Lua compares strings by the server's locale.
 local function older(new, old)
-  local a = { struct.unpack('>I4I4I4I4I4I4', new) }
-  local b = { struct.unpack('>I4I4I4I4I4I4', old) }
-  for i = 1, 6 do
-    if a[i] ~= b[i] then return a[i] < b[i] end
+  for i = 1, #new, 4 do
+    local a, b = struct.unpack('>I4', new, i), struct.unpack('>I4', old, i)
+    if a ~= b then return a < b end
   end
   return false
 end
@@ -19,8 +18,60 @@ local function put(keys, args)
   local written = 0
   for i, key in ipairs(keys) do
     local old = redis.call('GETRANGE', key, 0, 23)
-    if #old < 24 or not older(args[i], old) then
+    if #old < 24 or not older(string.sub(args[i], 1, 24), old) then
       redis.call('SET', key, args[i])
+      written = written + 1
+    end
+  end
+  return written
+end
+
+-- A value of tiles has a head of 29 bytes, of which those from 25 to 28 name the layout; then its tiles by series and
+-- index. Each tells these two, its order and its length, before what only readers understand.
+local HEAD = 29
+
+-- The tile that begins at a byte of a value; nil behind the last.
+local function tile(value, at)
+  if at > #value then return nil end
+  local series, index, order, length, from = struct.unpack('>I2i8c16I4', value, at)
+  return { series = series, index = index, order = order, at = at, next = from + length }
+end
+
+local function before(a, b)
+  return a and (not b or a.series < b.series or (a.series == b.series and a.index < b.index))
+end
+
+-- The tiles of two values as one, or nil where `new` says nothing new. `first`: see `merge`.
+local function merged(old, new, first)
+  local out, fresh = { string.sub(new, 1, HEAD) }, false
+  local a, b = tile(old, HEAD + 1), tile(new, HEAD + 1)
+  while a or b do
+    local from, chosen = old, a
+    local only_old, only_new = before(a, b), before(b, a)
+    if only_new or not only_old and not older(b.order, a.order) then
+      from, chosen, fresh = new, b, true
+    end
+    if chosen.index >= struct.unpack('>i8', first, chosen.series * 8 + 1) then
+      out[#out + 1] = string.sub(from, chosen.at, chosen.next - 1)
+    end
+    if not only_new then a = tile(old, a.next) end
+    if not only_old then b = tile(new, b.next) end
+  end
+  return fresh and table.concat(out) or nil
+end
+
+-- keys: values' keys; args: for each a value of tiles, then for each of its series the first tile (8 bytes) that is
+-- still of use. Writes each tile that is not older than the one that is stored; equal ones overwrite; what is of no use
+-- any more goes. A value of another layout is nothing. Returns how many values have changed.
+local function merge(keys, args)
+  local written = 0
+  for i, key in ipairs(keys) do
+    local new, first = args[2 * i - 1], args[2 * i]
+    local old = redis.call('GET', key) or ''
+    if string.sub(old, 25, HEAD) ~= string.sub(new, 25, HEAD) then old = '' end
+    local value = merged(old, new, first)
+    if value then
+      redis.call('SET', key, value)
       written = written + 1
     end
   end
@@ -47,6 +98,7 @@ local function mark(keys, args)
   return 1
 end
 
-redis.register_function('tidemill_put_2', put)
-redis.register_function('tidemill_publish_2', publish)
-redis.register_function('tidemill_mark_2', mark)
+redis.register_function('tidemill_put_3', put)
+redis.register_function('tidemill_merge_3', merge)
+redis.register_function('tidemill_publish_3', publish)
+redis.register_function('tidemill_mark_3', mark)

@@ -21,7 +21,7 @@ use crate::{
     error::Error,
     key::{value_key, view_prefix},
     stored::Stored,
-    view::OnlineView,
+    view::{Layout, OnlineView},
 };
 
 const FUNCTIONS: &str = include_str!("../functions/online.lua");
@@ -131,8 +131,8 @@ impl Online {
         Ok(self.connection.clone().ping::<()>().await?)
     }
 
-    /// Writes every entry that is not older than what is stored; safe to repeat, in any order. Entries whose
-    /// key has a null are left out. Returns how many were written.
+    /// Writes every entry that is not older than what is stored, of tiles each that isn't; safe to repeat, in any order.
+    /// Entries whose key has a null are left out. Returns how many values changed.
     pub async fn put(&self, view: &OnlineView, entries: &[Entry]) -> Result<u64, Error> {
         let mut written = 0;
         for batch in entries.chunks(PUT_CALL_MAX * PUT_PIPELINE_MAX) {
@@ -150,13 +150,18 @@ impl Online {
             if let Some(key) = value_key(&self.prefix, view.name(), view.version(), &entry.key) {
                 keys.push(key);
                 values.push(entry.stored.encode(view)?);
+                values.extend(entry.stored.first_tiles(view));
             }
         }
         if keys.is_empty() {
             return Ok(None);
         }
+        let function = match view.layout() {
+            Layout::Row(_) => "tidemill_put_3",
+            Layout::Tiles(_) => "tidemill_merge_3",
+        };
         let mut call = redis::cmd("FCALL");
-        call.arg("tidemill_put_2").arg(keys.len()).arg(keys).arg(values);
+        call.arg(function).arg(keys.len()).arg(keys).arg(values);
         Ok(Some(call))
     }
 
@@ -186,7 +191,7 @@ impl Online {
     /// a marker that was lost with its values must not come back without them. False if it was.
     pub async fn mark(&self, view: &OnlineView, from: i64, lake_version: i64) -> Result<bool, Error> {
         let mut call = redis::cmd("FCALL");
-        call.arg("tidemill_mark_2")
+        call.arg("tidemill_mark_3")
             .arg(1)
             .arg(self.markers_key())
             .arg(marker(view))

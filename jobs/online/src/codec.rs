@@ -35,7 +35,8 @@ impl<'a> Cursor<'a> {
         Ok(taken)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Reason> {
+    /// The next `N` bytes.
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], Reason> {
         self.take(N).map(|bytes| {
             let mut array = [0; N];
             array.copy_from_slice(bytes);

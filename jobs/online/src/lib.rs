@@ -22,6 +22,6 @@ pub use client::{Entry, Markers, Online, OnlineOptions, Read};
 pub use error::Error;
 pub use live::{LiveCode, LiveModel, LiveModelVersion, LiveModels, LiveSet, LiveVersion, LiveView};
 pub use serving::{Held, Replica, Seen, Served};
-pub use stored::{Body, Order, Series, Stored, Tile};
+pub use stored::{Body, Order, Series, Stored, Tile, TileOrder};
 pub use values::{Status, ViewFeatures, values};
 pub use view::{Layout, OnlineView};

@@ -98,7 +98,7 @@ impl Online {
     /// [`Error::Unavailable`].
     pub async fn publish(&self, order: i64, live: &LiveSet) -> Result<bool, Error> {
         let mut call = redis::cmd("FCALL");
-        call.arg("tidemill_publish_2").arg(1).arg(self.live_key()).arg(order);
+        call.arg("tidemill_publish_3").arg(1).arg(self.live_key()).arg(order);
         for (field, content) in fields(live)? {
             call.arg(field).arg(content);
         }

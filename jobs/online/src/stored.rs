@@ -2,7 +2,8 @@
 //!
 //! `order (24) · layout id (4) · flags (1) · body`. The order comes first and compares bytewise, so that Redis
 //! can tell newer from older without knowing the rest. A row's body is a null bitmap and the columns that are
-//! not null; a window view's body is its tiles, series by series.
+//! not null. A window view's body is its tiles, `series (2) · index (8) · order (16) · length (4) · the tile`: Redis
+//! replaces them one by one, so each has an order of its own.
 
 use tidemill_core::Time;
 use tidemill_spec::Value;
@@ -23,46 +24,74 @@ pub struct Order {
     pub first: i64,
     /// Microseconds since 1970 at which a row was accepted; of what is computed, the data clock it stands for.
     pub second: i64,
-    /// A row's `seq`; 0 of tiles; of a last row among upserts when it became known, as in `first` of others.
+    /// A row's `seq`; of a last row among upserts when it became known, as in `first` of others.
     pub third: i64,
 }
 
 impl Order {
+    /// That of a value of tiles, which have orders of their own: whoever would replace it as a whole comes too late.
+    pub const TILES: Self = Self { first: i64::MAX, second: i64::MAX, third: i64::MAX };
+
     /// A row's place: `(valid_at, created_at, seq)`.
     pub fn row(valid_at: Time, created_at: Time, seq: i64) -> Self {
         Self { first: valid_at.timestamp_micros(), second: created_at.timestamp_micros(), third: seq }
     }
 
-    /// The place of tiles computed from the lake as of `lake_version` with rows up to `clock`.
-    pub fn tiles(lake_version: i64, clock: Time) -> Self {
-        Self { first: lake_version, second: clock.timestamp_micros(), third: 0 }
-    }
-
-    /// The place of an entity's last row among upserts, computed as [`Order::tiles`] are. `valid_at`: when that row
-    /// became known; `None` where there is none any more.
+    /// The place of an entity's last row among upserts, computed as tiles are: from the lake as of `lake_version` with
+    /// rows up to `clock`. `valid_at`: when that row became known; `None` where there is none any more.
     pub fn upserts(lake_version: i64, clock: Time, valid_at: Option<Time>) -> Self {
         let third = valid_at.map_or(0, |valid_at| valid_at.timestamp_micros());
-        Self { third, ..Self::tiles(lake_version, clock) }
+        Self { first: lake_version, second: clock.timestamp_micros(), third }
     }
 
-    /// Bytes that compare as the orders do: big-endian with the sign flipped.
+    /// Bytes that compare as the orders do.
     pub fn to_bytes(self) -> [u8; 24] {
         let mut bytes = [0; 24];
         for (part, eight) in [self.first, self.second, self.third].into_iter().zip(bytes.chunks_exact_mut(8))
         {
-            eight.copy_from_slice(&(part ^ i64::MIN).to_be_bytes());
+            eight.copy_from_slice(&ordered(part));
         }
         bytes
     }
 
-    fn from_bytes(bytes: &[u8]) -> Self {
-        let part = |index: usize| {
-            let mut eight = [0; 8];
-            eight.copy_from_slice(&bytes[index * 8..index * 8 + 8]);
-            i64::from_be_bytes(eight) ^ i64::MIN
-        };
-        Self { first: part(0), second: part(1), third: part(2) }
+    fn read(cursor: &mut Cursor<'_>) -> Result<Self, Reason> {
+        Ok(Self { first: read_ordered(cursor)?, second: read_ordered(cursor)?, third: read_ordered(cursor)? })
     }
+}
+
+/// Which of two tiles of one place is newer: the later one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TileOrder {
+    /// The lake version that it was computed as of.
+    pub lake_version: i64,
+    /// The data clock then: it counts no later row.
+    pub clock: Time,
+}
+
+impl TileOrder {
+    fn to_bytes(self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&ordered(self.lake_version));
+        bytes[8..].copy_from_slice(&ordered(self.clock.timestamp_micros()));
+        bytes
+    }
+
+    fn read(cursor: &mut Cursor<'_>) -> Result<Self, Reason> {
+        Ok(Self { lake_version: read_ordered(cursor)?, clock: instant(read_ordered(cursor)?)? })
+    }
+}
+
+/// Bytes that compare as the numbers do: big-endian with the sign flipped.
+fn ordered(number: i64) -> [u8; 8] {
+    (number ^ i64::MIN).to_be_bytes()
+}
+
+fn read_ordered(cursor: &mut Cursor<'_>) -> Result<i64, Reason> {
+    Ok(i64::from_be_bytes(cursor.array()?) ^ i64::MIN)
+}
+
+fn instant(micros: i64) -> Result<Time, Reason> {
+    Time::from_timestamp_micros(micros).ok_or("an instant is out of range")
 }
 
 /// One entity's value, decoded.
@@ -88,7 +117,7 @@ pub enum Body {
 /// The tiles of one entity and hop.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Series {
-    /// Oldest first; tiles without rows are left out.
+    /// Oldest first.
     pub tiles: Vec<Tile>,
 }
 
@@ -97,8 +126,10 @@ pub struct Series {
 pub struct Tile {
     /// `k`: the tile covers `(k·hop, (k+1)·hop]` since 1970.
     pub index: i64,
-    /// Greatest `valid_at` of its rows.
-    pub newest: Time,
+    /// Its place among all that were computed of it.
+    pub order: TileOrder,
+    /// Greatest `valid_at` of its rows; `None` where none is left, which replaces a tile that had some.
+    pub newest: Option<Time>,
     /// One for each feature of the series.
     pub partials: Vec<Partial>,
 }
@@ -118,10 +149,9 @@ impl Stored {
             (Body::Row(values), Layout::Row(columns)) if values.len() == columns.len() => {
                 put_row(&mut out, columns.iter().map(|(name, ty)| (name.as_str(), *ty)).zip(values))
             }
-            (Body::Tiles(series), Layout::Tiles(layouts)) if series.len() == layouts.len() => layouts
-                .iter()
-                .zip(series)
-                .try_for_each(|(layout, series)| put_series(&mut out, layout, series)),
+            (Body::Tiles(series), Layout::Tiles(layouts)) if series.len() == layouts.len() => (0..)
+                .zip(layouts.iter().zip(series))
+                .try_for_each(|(place, (layout, series))| put_series(&mut out, place, layout, series)),
             (body, _) => Err(("*".to_owned(), format!("{body:?}"))),
         };
         written.map_err(|(column, value)| Error::WrongColumn {
@@ -130,6 +160,14 @@ impl Stored {
             value,
         })?;
         Ok(out)
+    }
+
+    /// Of tiles: for each series the first that is of use from when the newest of them was computed on, as bytes.
+    pub(crate) fn first_tiles(&self, view: &OnlineView) -> Option<Vec<u8>> {
+        let (Body::Tiles(series), Layout::Tiles(layouts)) = (&self.body, view.layout()) else { return None };
+        let clocks = series.iter().flat_map(|series| &series.tiles).map(|tile| tile.order.clock);
+        let clock = clocks.max().unwrap_or(Time::MIN_UTC);
+        Some(layouts.iter().flat_map(|layout| layout.first_tile(clock).to_be_bytes()).collect())
     }
 
     /// Reads what [`Stored::encode`] wrote for the same view version.
@@ -160,26 +198,38 @@ fn put_row<'a>(
     Ok(())
 }
 
-fn put_series(out: &mut Vec<u8>, layout: &SeriesLayout, series: &Series) -> Result<(), Misfit> {
-    let misfit = || ("*".to_owned(), format!("{series:?}"));
-    out.extend(u32::try_from(series.tiles.len()).map_err(|_| misfit())?.to_le_bytes());
+fn put_series(out: &mut Vec<u8>, place: u16, layout: &SeriesLayout, series: &Series) -> Result<(), Misfit> {
     for tile in &series.tiles {
-        if tile.partials.len() != layout.features.len() {
-            return Err(misfit());
-        }
-        out.extend(tile.index.to_le_bytes());
-        out.extend(tile.newest.timestamp_micros().to_le_bytes());
-        for ((name, ty), partial) in layout.features.iter().zip(&tile.partials) {
-            // Rows without a value of theirs are counted below 0: their sum leaves the range of its type.
-            let none = ty.is_some() && partial.rows > 0 && partial.value.is_null();
-            out.extend(if none { -partial.rows } else { partial.rows }.to_le_bytes());
-            if let Some(ty) = ty
-                && partial.rows > 0
-                && !none
-                && !codec::put(out, *ty, &partial.value)
-            {
-                return Err((name.clone(), format!("{:?}", partial.value)));
-            }
+        out.extend(place.to_be_bytes());
+        out.extend(tile.index.to_be_bytes());
+        out.extend(tile.order.to_bytes());
+        let length = out.len();
+        out.extend([0; 4]);
+        put_tile(out, layout, tile)?;
+        let written = u32::try_from(out.len() - length - 4);
+        let written = written.map_err(|_| ("*".to_owned(), "a tile of more than 4 GiB".to_owned()))?;
+        out[length..length + 4].copy_from_slice(&written.to_be_bytes());
+    }
+    Ok(())
+}
+
+/// When its newest row became valid, then the partials; nothing of a tile that has no rows.
+fn put_tile(out: &mut Vec<u8>, layout: &SeriesLayout, tile: &Tile) -> Result<(), Misfit> {
+    let Some(newest) = tile.newest else { return Ok(()) };
+    if tile.partials.len() != layout.features.len() {
+        return Err(("*".to_owned(), format!("{tile:?}")));
+    }
+    out.extend(newest.timestamp_micros().to_le_bytes());
+    for ((name, ty), partial) in layout.features.iter().zip(&tile.partials) {
+        // Rows without a value of theirs are counted below 0: their sum leaves the range of its type.
+        let none = ty.is_some() && partial.rows > 0 && partial.value.is_null();
+        out.extend(if none { -partial.rows } else { partial.rows }.to_le_bytes());
+        if let Some(ty) = ty
+            && partial.rows > 0
+            && !none
+            && !codec::put(out, *ty, &partial.value)
+        {
+            return Err((name.clone(), format!("{:?}", partial.value)));
         }
     }
     Ok(())
@@ -187,7 +237,7 @@ fn put_series(out: &mut Vec<u8>, layout: &SeriesLayout, series: &Series) -> Resu
 
 fn read(view: &OnlineView, bytes: &[u8]) -> Result<Stored, Reason> {
     let mut cursor = Cursor(bytes);
-    let order = Order::from_bytes(cursor.take(24)?);
+    let order = Order::read(&mut cursor)?;
     if cursor.u32()? != view.layout_id() {
         return Err("it was written with other columns");
     }
@@ -203,22 +253,29 @@ fn read(view: &OnlineView, bytes: &[u8]) -> Result<Stored, Reason> {
                     .collect::<Result<_, _>>()?,
             )
         }
-        (_, Layout::Tiles(series)) => Body::Tiles(
-            series.iter().map(|layout| read_series(&mut cursor, layout)).collect::<Result<_, _>>()?,
-        ),
+        (_, Layout::Tiles(layouts)) => Body::Tiles(read_tiles(&mut cursor, layouts)?),
     };
     if cursor.0.is_empty() { Ok(Stored { order, body }) } else { Err("it has bytes left over") }
 }
 
-fn read_series(cursor: &mut Cursor<'_>, layout: &SeriesLayout) -> Result<Series, Reason> {
-    let count = cursor.u32()?;
-    let tiles = (0..count).map(|_| read_tile(cursor, layout)).collect::<Result<_, _>>()?;
-    Ok(Series { tiles })
+fn read_tiles(cursor: &mut Cursor<'_>, layouts: &[SeriesLayout]) -> Result<Vec<Series>, Reason> {
+    let mut series = vec![Series::default(); layouts.len()];
+    while !cursor.0.is_empty() {
+        let place = usize::from(u16::from_be_bytes(cursor.array()?));
+        let layout = layouts.get(place).ok_or("it has a series too many")?;
+        let (index, order) = (i64::from_be_bytes(cursor.array()?), TileOrder::read(cursor)?);
+        let length = u32::from_be_bytes(cursor.array()?) as usize;
+        let (newest, partials) = read_tile(Cursor(cursor.take(length)?), layout)?;
+        series[place].tiles.push(Tile { index, order, newest, partials });
+    }
+    Ok(series)
 }
 
-fn read_tile(cursor: &mut Cursor<'_>, layout: &SeriesLayout) -> Result<Tile, Reason> {
-    let index = cursor.i64()?;
-    let newest = Time::from_timestamp_micros(cursor.i64()?).ok_or("an instant is out of range")?;
+fn read_tile(mut cursor: Cursor<'_>, layout: &SeriesLayout) -> Result<(Option<Time>, Vec<Partial>), Reason> {
+    if cursor.0.is_empty() {
+        return Ok((None, vec![Partial { rows: 0, value: Value::Null }; layout.features.len()]));
+    }
+    let newest = instant(cursor.i64()?)?;
     let mut partials = Vec::with_capacity(layout.features.len());
     for (_, ty) in &layout.features {
         let rows = cursor.i64()?;
@@ -228,5 +285,5 @@ fn read_tile(cursor: &mut Cursor<'_>, layout: &SeriesLayout) -> Result<Tile, Rea
         };
         partials.push(Partial { rows: rows.saturating_abs(), value });
     }
-    Ok(Tile { index, newest, partials })
+    if cursor.0.is_empty() { Ok((Some(newest), partials)) } else { Err("a tile has bytes left over") }
 }

@@ -79,7 +79,7 @@ pub fn values(view: &OnlineView, bytes: Option<&[u8]>, now: Time) -> Result<View
             row_values(view, columns, row, valid_at, now)
         }
         (Some(Stored { body: Body::Tiles(series), .. }), Layout::Tiles(_)) => {
-            let newest = series.iter().flat_map(|series| &series.tiles).map(|tile| tile.newest).max();
+            let newest = series.iter().flat_map(|series| &series.tiles).filter_map(|tile| tile.newest).max();
             let status = newest.map_or(Status::Absent, |newest| freshness(view, newest, now));
             window_values(view, &series, status, newest, now)?
         }

@@ -133,7 +133,7 @@ pub struct SeriesLayout {
     /// Length of a tile.
     pub hop: Duration,
     /// The longest window over these tiles; older tiles need not be kept.
-    pub window_max: Duration,
+    pub longest: Window,
     /// One partial aggregate for each: feature, and type of the partial's value if it has one.
     pub features: Vec<(String, Option<Type>)>,
 }
@@ -146,19 +146,19 @@ impl Layout {
             match &feature.rule {
                 Rule::Age => {}
                 Rule::Last(_) | Rule::Sql(_) | Rule::Python => columns.push((name.to_owned(), feature.ty)),
-                Rule::Window { window, hop, .. } => {
-                    let ty = Window::of(feature).and_then(|window| window.partial_type());
-                    let partial = (name.to_owned(), ty);
+                Rule::Window { hop, .. } => {
+                    let Some(window) = Window::of(feature) else { continue };
+                    let partial = (name.to_owned(), window.partial_type());
                     match series.iter_mut().find(|series| series.hop == *hop) {
                         Some(series) => {
-                            series.window_max = series.window_max.max(*window);
+                            if window.length_us() > series.longest.length_us() {
+                                series.longest = window;
+                            }
                             series.features.push(partial);
                         }
-                        None => series.push(SeriesLayout {
-                            hop: *hop,
-                            window_max: *window,
-                            features: vec![partial],
-                        }),
+                        None => {
+                            series.push(SeriesLayout { hop: *hop, longest: window, features: vec![partial] })
+                        }
                     }
                 }
             }
@@ -173,7 +173,10 @@ impl Layout {
     fn id(&self, upserts: bool) -> u32 {
         let mut words: Vec<String> = match self {
             Self::Row(columns) => columns.iter().map(|(name, ty)| format!("{name}:{ty}")).collect(),
-            Self::Tiles(series) => series.iter().map(SeriesLayout::words).collect(),
+            // A value without orders of its tiles, as earlier releases wrote it, is of another layout.
+            Self::Tiles(series) => {
+                series.iter().map(SeriesLayout::words).chain(["tile by tile".to_owned()]).collect()
+            }
         };
         words.extend(upserts.then(|| "by computation".to_owned()));
         // FNV-1a: the same in every process and release, unlike the standard library's hasher.
@@ -185,6 +188,11 @@ impl Layout {
 }
 
 impl SeriesLayout {
+    /// The first tile that a window which ends at a moment, or later, may need.
+    pub(crate) fn first_tile(&self, at: Time) -> i64 {
+        *self.longest.tiles(at.timestamp_micros()).start()
+    }
+
     fn words(&self) -> String {
         let features: Vec<String> = self
             .features

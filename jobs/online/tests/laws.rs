@@ -9,7 +9,7 @@ use std::{
 use indexmap::IndexMap;
 use proptest::prelude::*;
 use tidemill_core::Time;
-use tidemill_online::{Body, Layout, OnlineView, Order, Series, Status, Stored, Tile, values};
+use tidemill_online::{Body, Layout, OnlineView, Order, Series, Status, Stored, Tile, TileOrder, values};
 use tidemill_spec::{
     Aggregate, Feature, FeatureView, Freshness, Meta, OnlineFeatures, Operand, Rule, Type, Value, ViewInput,
 };
@@ -107,7 +107,8 @@ proptest! {
         let inside: Vec<i64> = seen.iter().filter(|(valid_at, _)| valid_at.timestamp_micros() > tail_micros)
             .filter_map(|(_, value)| *value).collect();
         let view = windows();
-        let stored = Stored { order: Order::tiles(1, now), body: Body::Tiles(vec![tiles(&view, &seen)]) };
+        let stored = Stored { order: Order::TILES, body: Body::Tiles(vec![tiles(&view, &seen)]) };
+        prop_assert_eq!(&Stored::decode(&view, &stored.encode(&view).unwrap()).unwrap(), &stored);
         let found = values(&view, Some(&stored.encode(&view).unwrap()), now).unwrap();
         for (name, value) in found.values {
             let different: BTreeSet<i64> = inside.iter().copied().collect();
@@ -187,8 +188,14 @@ fn tiles(view: &OnlineView, rows: &[(Time, Option<i64>)]) -> Series {
             let rows = rows.iter().map(|(at, row)| (at.timestamp_micros(), row.map_or(Value::Null, value)));
             window.partial(window.fold(rows))
         };
-        let newest = rows.iter().map(|(valid_at, _)| *valid_at).max().unwrap();
-        Tile { index, newest, partials: view.features().map(|(_, feature)| partial(feature)).collect() }
+        let newest = rows.iter().map(|(valid_at, _)| *valid_at).max();
+        let order = TileOrder { lake_version: index, clock: at(index) };
+        Tile {
+            index,
+            order,
+            newest,
+            partials: view.features().map(|(_, feature)| partial(feature)).collect(),
+        }
     };
     Series { tiles: tiles.into_iter().map(tile).collect() }
 }

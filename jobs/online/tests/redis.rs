@@ -1,17 +1,20 @@
 //! Against a real Redis: puts in any order end in the same value, reads come in the order asked, and a Redis
 //! that is away is an error and nothing worse.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use indexmap::IndexMap;
 use proptest::prelude::*;
-use tidemill_core::DataClock;
+use tidemill_core::{DataClock, Time};
 use tidemill_online::{
     Body, Entry, Error, Held, LiveModel, LiveModelVersion, LiveSet, LiveView, Online, OnlineOptions,
-    OnlineView, Order, Read, Replica, Seen, Stored,
+    OnlineView, Order, Read, Replica, Seen, Series, Stored, Tile, TileOrder,
 };
-use tidemill_spec::{Feature, FeatureView, Hydration, Meta, OnlineFeatures, Rule, Type, Value, ViewInput};
+use tidemill_spec::{
+    Aggregate, Feature, FeatureView, Hydration, Meta, OnlineFeatures, Rule, Type, Value, ViewInput,
+};
 use tidemill_testkit::redis::{Server, prefix};
+use tidemill_windows::Partial;
 
 fn view() -> OnlineView {
     let feature = Feature { ty: Type::Int, rule: Rule::Last("delay".into()), default: None };
@@ -30,6 +33,62 @@ fn view() -> OnlineView {
         leak_allowed: false,
     };
     OnlineView::new(view, 3, IndexMap::from([("origin".to_owned(), Type::String)]), false)
+}
+
+/// Counts of the last ten hours in tiles of an hour, and of the last ten minutes in tiles of a minute.
+fn windows() -> OnlineView {
+    let counted = |window: u64, hop: u64| Feature {
+        ty: Type::Int,
+        rule: Rule::Window {
+            aggregate: Aggregate::Count,
+            of: None,
+            condition: None,
+            window: Duration::from_secs(window),
+            hop: Duration::from_secs(hop),
+        },
+        default: None,
+    };
+    let features = [("long", counted(36_000, 3_600)), ("short", counted(600, 60))];
+    let features = features.into_iter().map(|(name, feature)| (name.to_owned(), feature)).collect();
+    let definition = FeatureView { features, ..view().definition().clone() };
+    OnlineView::new(definition, 3, view().keys().clone(), false)
+}
+
+fn hour(hours: i64) -> Time {
+    Time::from_timestamp(hours * 3_600, 0).unwrap()
+}
+
+/// What one computation says of an entity: by series and tile how many rows, as of an order.
+#[derive(Clone, Debug)]
+struct Write {
+    order: TileOrder,
+    tiles: BTreeMap<(usize, i64), i64>,
+}
+
+impl Write {
+    fn entry(&self) -> Entry {
+        let mut series = vec![Series::default(); 2];
+        for ((place, index), rows) in &self.tiles {
+            let newest = (*rows > 0).then_some(self.order.clock);
+            let partials = vec![Partial { rows: *rows, value: Value::Null }];
+            series[*place].tiles.push(Tile { index: *index, order: self.order, newest, partials });
+        }
+        Entry {
+            key: vec![Value::String("JFK".into())],
+            stored: Stored { order: Order::TILES, body: Body::Tiles(series) },
+        }
+    }
+}
+
+/// Minutes come first: the shortest hop does.
+fn writes() -> impl Strategy<Value = Vec<Write>> {
+    let place = prop_oneof![(Just(0_usize), -2..660_i64), (Just(1_usize), -2..11_i64)];
+    let tiles = prop::collection::btree_map(place, 0..3_i64, 0..6);
+    let write = (0..4_i64, 0..12_i64, tiles).prop_map(|(lake_version, clock, tiles)| Write {
+        order: TileOrder { lake_version, clock: hour(clock) },
+        tiles,
+    });
+    prop::collection::vec(write, 1..8)
 }
 
 async fn online() -> Online {
@@ -76,6 +135,73 @@ proptest! {
             assert_eq!(read(&online, &view, &["JFK"]).await, [Some(newest)]);
         });
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    /// Whatever comes late or twice: of each tile the newest is kept, what is equally new overwrites, and nothing goes that a
+    /// window may still need.
+    #[test]
+    fn each_tile_is_the_newest_of_its_own_in_whatever_order_they_come(writes in writes()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (online, view) = (online().await, windows());
+            let mut kept: BTreeMap<(usize, i64), (TileOrder, i64)> = BTreeMap::new();
+            let mut latest = hour(-100);
+            for write in &writes {
+                online.put(&view, &[write.entry()]).await.unwrap();
+                for (place, rows) in &write.tiles {
+                    latest = latest.max(write.order.clock);
+                    let known = kept.entry(*place).or_insert((write.order, *rows));
+                    if write.order >= known.0 {
+                        *known = (write.order, *rows);
+                    }
+                }
+            }
+            let found = match read(&online, &view, &["JFK"]).await.remove(0).map(|stored| stored.body) {
+                Some(Body::Tiles(series)) => series,
+                None => vec![Series::default(); 2],
+                other => panic!("{other:?}"),
+            };
+            let found: Vec<_> = found.iter().enumerate().flat_map(|(place, series)| {
+                series.tiles.iter().map(move |tile| ((place, tile.index), (tile.order, tile.partials[0].rows)))
+            }).collect();
+            assert!(found.is_sorted_by_key(|(place, _)| *place), "{found:?}");
+            let found: BTreeMap<_, _> = found.into_iter().collect();
+            let needed = |(place, index): (usize, i64)| {
+                let (window, hop) = if place == 0 { (600, 60) } else { (36_000, 3_600) };
+                index >= (latest.timestamp() - window).div_euclid(hop)
+            };
+            // What went because nothing needs it may come back with a late writer, and nothing needs it then.
+            for place in kept.keys().chain(found.keys()).filter(|place| needed(**place)) {
+                assert_eq!(found.get(place), kept.get(place), "{place:?}");
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn tiles_that_no_window_reaches_any_more_go_and_values_of_another_layout_are_nothing() {
+    let (online, view) = (online().await, windows());
+    let write = |clock, index, rows| Write {
+        order: TileOrder { lake_version: 1, clock: hour(clock) },
+        tiles: BTreeMap::from([((1, index), rows)]),
+    };
+    let tiles = async || match read(&online, &view, &["JFK"]).await.remove(0).unwrap().body {
+        Body::Tiles(series) => series[1].tiles.iter().map(|tile| tile.index).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    online.put(&view, &[write(10, 1, 5).entry()]).await.unwrap();
+    online.put(&view, &[write(12, 11, 7).entry()]).await.unwrap();
+    assert_eq!(tiles().await, [11], "a window at twelve begins at two");
+    // One release wrote values as a whole; its late writers must not bring one back.
+    let rows = OnlineView::new(self::view().definition().clone(), 3, view.keys().clone(), false);
+    assert_eq!(online.put(&rows, &[entry("JFK", [i64::MAX, 0, 0], Some(1))]).await.unwrap(), 0);
+    assert_eq!(tiles().await, [11]);
+    online.drop_version("load", 3).await.unwrap();
+    assert_eq!(online.put(&rows, &[entry("JFK", [9, 0, 0], Some(1))]).await.unwrap(), 1);
+    assert_eq!(online.put(&view, &[write(12, 11, 7).entry()]).await.unwrap(), 1);
+    assert_eq!(tiles().await, [11]);
 }
 
 #[tokio::test]

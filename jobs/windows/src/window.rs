@@ -44,7 +44,7 @@ impl Window {
         (self.tile(valid_us) + 1).saturating_mul(self.hop_us)
     }
 
-    /// The tiles of the window that ends at a moment.
+    /// The tiles of the window that ends at a moment; those before them are never of use again.
     pub fn tiles(&self, at_us: i64) -> RangeInclusive<i64> {
         self.first_tile(at_us)..=self.tile(at_us)
     }

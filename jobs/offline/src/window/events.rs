@@ -85,7 +85,7 @@ impl Lake {
 }
 
 /// Entity keys, unique columns, what the windows read, and the system columns.
-fn columns_of(view: &View, source: &Source, windows: &[Windowed]) -> SchemaRef {
+pub(super) fn columns_of(view: &View, source: &Source, windows: &[Windowed]) -> SchemaRef {
     let rules = windows.iter().filter_map(|windowed| view.definition.features.get(&windowed.name));
     let read: Vec<String> = rules.flat_map(|feature| feature.rule.columns()).collect();
     let needed = |name: &String| {
@@ -114,34 +114,52 @@ fn statement(
     keys: &[String],
     known_at: KnownAt,
 ) -> String {
-    let known = match known_at {
+    fill(
+        include_str!("../../queries/window/events.sql"),
+        &[
+            ("known", known(known_at)),
+            ("until", &until(source, keys, known_at)),
+            ("keys", &sql::equal_keys("life", "asked", keys)),
+            ("values", &values(windows)),
+            ("sound", &sound(windows)),
+            ("rows", rows),
+        ],
+    )
+}
+
+/// From when a row counts.
+fn known(known_at: KnownAt) -> &'static str {
+    match known_at {
         KnownAt::Label => "greatest(epoch_us(valid_at), epoch_us(created_at))",
         KnownAt::Any | KnownAt::Time(_) => "epoch_us(valid_at)",
-    };
-    let until = match (source.unique.is_empty(), &source.deleted) {
+    }
+}
+
+/// From when it no longer does. `keys`: of the entity.
+pub(super) fn until(source: &Source, keys: &[String], known_at: KnownAt) -> String {
+    let known = known(known_at);
+    match (source.unique.is_empty(), &source.deleted) {
         (false, _) => ended_by(known, "true", &source.unique, known_at),
         // Without unique columns nothing is replaced, and a tombstone ends all that its entity had before it.
         (true, Some(_)) => ended_by(known, "deleted", keys, KnownAt::Label),
         (true, None) => "NULL::BIGINT".to_owned(),
-    };
+    }
+}
+
+/// What each window aggregates of a row, named by its place; null where its SQL fails.
+pub(super) fn values(windows: &[Windowed]) -> String {
     let values = windows.iter().enumerate();
     let values = values.map(|(index, windowed)| format!("TRY({}) AS {}", windowed.value(), slot(index)));
+    values.collect::<Vec<_>>().join(", ")
+}
+
+/// The same where it makes what no value is.
+pub(super) fn sound(windows: &[Windowed]) -> String {
     let typed: Vec<(String, Type)> = (0..)
         .zip(windows)
         .filter_map(|(index, windowed)| Some((slot(index), windowed.window.row_type()?)))
         .collect();
-    let sound = sql::sound(typed.iter().map(|(slot, ty)| (slot.as_str(), *ty)));
-    fill(
-        include_str!("../../queries/window/events.sql"),
-        &[
-            ("known", known),
-            ("until", &until),
-            ("keys", &sql::equal_keys("life", "asked", keys)),
-            ("values", &values.collect::<Vec<_>>().join(", ")),
-            ("sound", &sound),
-            ("rows", rows),
-        ],
-    )
+    sql::sound(typed.iter().map(|(slot, ty)| (slot.as_str(), *ty)))
 }
 
 /// From when a row no longer counts: when the first of the rows known that come after it in the order of its `group`,
@@ -161,17 +179,21 @@ fn slot(index: usize) -> String {
     format!("_value_{index}")
 }
 
-fn int(name: &str) -> Field {
+pub(super) fn int(name: &str) -> Field {
     Field::new(name, DataType::Int64, true)
 }
 
 fn result_schema(windows: &[Windowed]) -> SchemaRef {
-    let mut fields: Vec<Field> = ["_entity", "_valid_us", "_known_us", "_until_us"].map(int).to_vec();
-    fields.extend(windows.iter().enumerate().map(|(index, windowed)| {
+    let ints = ["_entity", "_valid_us", "_known_us", "_until_us"].map(int);
+    Schema::new(ints.into_iter().chain(value_fields(windows)).collect::<Vec<_>>()).into()
+}
+
+/// The columns of [`values`].
+pub(super) fn value_fields(windows: &[Windowed]) -> impl Iterator<Item = Field> {
+    windows.iter().enumerate().map(|(index, windowed)| {
         let ty = windowed.window.row_type().unwrap_or(Type::Bool);
         Field::new(slot(index), arrow_type(ty), true)
-    }));
-    Schema::new(fields).into()
+    })
 }
 
 fn gather(entities: Entities, rows: &RecordBatch) -> Events {

@@ -1,6 +1,6 @@
 //! Which rows the aggregates of a window are folded from. Pure.
 //!
-//! Tiles and moments go through the same [`total`], so what is kept online adds up to what is computed here to the
+//! Tiles and moments go through the same `Window::fold`, so what is kept online adds up to what is computed here to the
 //! last bit.
 
 use std::{ops::Range, sync::Arc};
@@ -51,20 +51,14 @@ pub(super) fn evaluate(
 }
 
 /// The aggregate over those of `rows` that count at a moment.
-pub(super) fn total(
-    window: &Window,
-    values: &ArrayRef,
-    events: &Events,
-    rows: Range<usize>,
-    at_us: i64,
-) -> Total {
+fn total(window: &Window, values: &ArrayRef, events: &Events, rows: Range<usize>, at_us: i64) -> Total {
     let values = Values::of(values);
     let counted = rows.filter(|row| events.counts(*row, at_us));
     window.fold(counted.map(|row| (events.valid_us[row], values.at(row))))
 }
 
 /// An array, its type found out once and not for each row.
-enum Values<'a> {
+pub(super) enum Values<'a> {
     Int(&'a Int64Array),
     Float(&'a Float64Array),
     /// Of counts: whether a row counts.
@@ -73,7 +67,7 @@ enum Values<'a> {
 }
 
 impl<'a> Values<'a> {
-    fn of(array: &'a ArrayRef) -> Self {
+    pub(super) fn of(array: &'a ArrayRef) -> Self {
         let any = array.as_any();
         any.downcast_ref()
             .map(Self::Int)
@@ -82,7 +76,7 @@ impl<'a> Values<'a> {
             .unwrap_or(Self::Other(array))
     }
 
-    fn at(&self, row: usize) -> Value {
+    pub(super) fn at(&self, row: usize) -> Value {
         match self {
             Self::Int(array) if array.is_valid(row) => Value::Int(array.value(row)),
             Self::Float(array) if array.is_valid(row) => Value::Float(array.value(row)),

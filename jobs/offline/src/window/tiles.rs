@@ -1,20 +1,41 @@
-//! Tiles: what is kept online of a windowed view, computed anew for every entity that a change touches.
+//! Tiles: what is kept online of a windowed view, those computed anew in which a change lies.
 //!
 //! Absolute, never incremented, so that computing them twice is harmless. They hold what a window that ends at the
-//! data clock counts: rows up to the clock, of each unique key the newest of those.
+//! data clock counts: rows up to the clock, of each unique key the newest of those. One that no row counts in any more
+//! is computed too, for it replaces one that had some.
 
-use arrow::array::RecordBatch;
+use std::sync::Arc;
+
+use arrow::{
+    array::{ArrayRef, AsArray as _, BooleanArray, Int64Array, RecordBatch, TimestampMicrosecondArray},
+    datatypes::{Field, Int64Type, Schema},
+};
+use indexmap::IndexMap;
 use tidemill_core::Time;
 use tidemill_rows::{
-    CREATED_AT, DELETED, Row, SEQ, VALID_AT, batch_of,
+    CREATED_AT, DELETED, SEQ, VALID_AT, array,
+    row::column,
     schema::{HOP_US, NEWEST, TILE, counted},
-    value_at,
 };
-use tidemill_spec::Value;
-use tidemill_windows::Window;
+use tidemill_spec::{Source, Value};
+use tidemill_windows::{Partial, Window};
 
-use super::{Events, TileRange, Windowed, fold};
-use crate::{Error, KnownAt, Lake, View, compute::Stamp, pit::Asked, touched::touched_entities};
+use super::{
+    TileRange, Windowed,
+    events::{columns_of, int, sound, until, value_fields, values},
+    fold::Values,
+};
+use crate::{
+    CommitRange, Error, KnownAt, Lake, Table, View,
+    compute::Stamp,
+    duck::Session,
+    span::Span,
+    sql::{self, fill},
+    touched::touched_tiles,
+};
+
+/// In the table of touched tiles: which one, from 0.
+const PLACE: &str = "_place";
 
 pub(super) async fn touched(
     lake: &Lake,
@@ -22,103 +43,224 @@ pub(super) async fn touched(
     range: TileRange,
     stamp: Stamp,
 ) -> Result<RecordBatch, Error> {
-    let entities = touched_entities(lake, view, range).await?;
     let windows = Windowed::all(view);
-    let asked = Asked::at(view, &entities, range.clock);
-    let events = lake.events(view, &windows, &asked, range.commits.upto, KnownAt::Any).await?;
-    let schema = view.schema();
-    let rows = tokio::task::spawn_blocking(move || {
-        let tiles = Tiles { windows: &windows, events: &events, asked: &asked, clock: range.clock, stamp };
-        batch_of(&schema, &tiles.rows())
-    });
-    Ok(rows.await??)
+    let longest = longest(&windows);
+    let touched = touched_tiles(lake, view, range, &longest).await?;
+    let mut tiles = Tiles::of(windows, touched)?;
+    let Some(statement) = statement(lake, view, range, &longest, &tiles).await? else {
+        return tiles.batch(view, range.clock, stamp);
+    };
+    let (doing, view) = (format!("reading the rows of view {}", view.name()), view.clone());
+    let limit = tiles.windows.iter().any(Windowed::has_sql).then(|| lake.duck.rows_limit());
+    lake.duck
+        .run_declared(doing.clone(), move |session| {
+            session.load("touched", &tiles.placed()?)?;
+            let mut fold = || tiles.fold(session, &statement);
+            match limit {
+                None => fold()?,
+                Some(limit) => session.in_time(&doing, limit, &mut fold)?,
+            }
+            Ok(tiles.batch(&view, range.clock, stamp)?)
+        })
+        .await
 }
 
-struct Tiles<'a> {
-    windows: &'a [Windowed],
-    events: &'a Events,
-    asked: &'a Asked,
-    clock: Time,
-    stamp: Stamp,
-}
-
-impl Tiles<'_> {
-    fn rows(&self) -> Vec<Row> {
-        let mut hops: Vec<i64> = self.windows.iter().map(|windowed| windowed.window.hop_us()).collect();
-        hops.sort_unstable();
-        hops.dedup();
-        let mut rows = Vec::new();
-        // Asked rows are the touched entities, one each, sorted by key.
-        for (place, entity) in self.events.entity_of.iter().enumerate() {
-            let Some(entity) = *entity else { continue };
-            let before = rows.len();
-            for hop in &hops {
-                self.of_hop(place, entity, *hop, &mut rows);
-            }
-            if rows.len() == before {
-                rows.extend(hops.first().map(|hop| self.emptied(place, *hop)));
-            }
+/// Of each hop the longest window.
+fn longest(windows: &[Windowed]) -> Vec<Window> {
+    let mut longest: IndexMap<i64, Window> = IndexMap::new();
+    for Windowed { window, .. } in windows {
+        let known = longest.entry(window.hop_us()).or_insert(*window);
+        if window.length_us() > known.length_us() {
+            *known = *window;
         }
-        rows
+    }
+    longest.into_values().collect()
+}
+
+/// What selects the rows that count in touched tiles, from the files that may hold one; `None` without any tile.
+async fn statement(
+    lake: &Lake,
+    view: &View,
+    range: TileRange,
+    longest: &[Window],
+    tiles: &Tiles,
+) -> Result<Option<String>, Error> {
+    let source = view.source()?;
+    let spans = spans(source, tiles.intervals(), range.clock);
+    let Some(hull) = Span::hull(&spans) else { return Ok(None) };
+    let (table, commits) = (Table::source(&source.name), CommitRange::upto(range.commits.upto));
+    let scan = lake
+        .scan_where(&table, Some(source), commits, |valid_at| spans.iter().any(|span| span.meets(valid_at)));
+    let rows = scan.await?.rows(&columns_of(view, source, &tiles.windows), &hull.condition());
+    let keys = view.keys();
+    let hops = longest.iter().map(|window| format!("({})", window.hop_us()));
+    Ok(Some(fill(
+        include_str!("../../queries/window/tiles.sql"),
+        &[
+            ("until", &until(source, &keys, KnownAt::Any)),
+            ("rows", &rows),
+            ("hops", &hops.collect::<Vec<_>>().join(", ")),
+            ("tile", &sql::tile("life._valid_us", "hop._hop_us")),
+            ("clock_us", &range.clock.timestamp_micros().to_string()),
+            ("keys", &sql::equal_keys("touched", "lying", &keys)),
+            ("values", &values(&tiles.windows)),
+            ("sound", &sound(&tiles.windows)),
+        ],
+    )))
+}
+
+/// The moments whose rows are read, of the `intervals` of touched tiles. Where rows end others, all later ones too, up to
+/// the clock.
+fn spans(source: &Source, intervals: Vec<(i64, i64)>, clock: Time) -> Vec<Span> {
+    let ended = !source.unique.is_empty() || source.deleted.is_some();
+    let mut merged: Vec<(i64, i64)> = Vec::new();
+    for (after, upto) in intervals {
+        match merged.last_mut() {
+            Some((_, end)) if ended || *end >= after => *end = upto.max(*end),
+            _ => merged.push((after, upto)),
+        }
+    }
+    let clock_us = clock.timestamp_micros();
+    let span = |(after, upto): (i64, i64)| {
+        Span::of_us(Some(after.saturating_add(1)), if ended { clock_us } else { upto.min(clock_us) })
+    };
+    merged.into_iter().map(span).collect()
+}
+
+/// Touched tiles, and what of them has been computed.
+struct Tiles {
+    windows: Vec<Windowed>,
+    /// Keys, [`HOP_US`] and [`TILE`] of each.
+    touched: RecordBatch,
+    hops: Int64Array,
+    tiles: Int64Array,
+    /// Of each tile, when the newest row that counts became valid.
+    newest: Vec<Option<i64>>,
+    /// Of each window, of each tile; `None` in tiles of other hops.
+    partials: Vec<Vec<Option<Partial>>>,
+}
+
+impl Tiles {
+    /// None of which has a row.
+    fn of(windows: Vec<Windowed>, touched: RecordBatch) -> Result<Self, Error> {
+        let ints = |name| Ok::<_, Error>(column(&touched, name)?.as_primitive::<Int64Type>().clone());
+        let (hops, tiles) = (ints(HOP_US)?, ints(TILE)?);
+        let partials = |Windowed { window, .. }: &Windowed| {
+            let nothing =
+                |hop: &i64| (*hop == window.hop_us()).then_some(Partial { rows: 0, value: Value::Null });
+            hops.values().iter().map(nothing).collect()
+        };
+        Ok(Self {
+            newest: vec![None; touched.num_rows()],
+            partials: windows.iter().map(partials).collect(),
+            windows,
+            touched,
+            hops,
+            tiles,
+        })
     }
 
-    /// One row for each tile of a hop in which the entity has a row that counts.
-    fn of_hop(&self, place: usize, entity: usize, hop_us: i64, rows: &mut Vec<Row>) {
-        let clock_us = self.clock.timestamp_micros();
-        let of_hop: Vec<(usize, &Windowed)> = self
-            .windows
-            .iter()
-            .enumerate()
-            .filter(|(_, windowed)| windowed.window.hop_us() == hop_us)
-            .collect();
-        let longest = of_hop.iter().map(|(_, windowed)| windowed.window).max_by_key(Window::length_us);
-        let Some(longest) = longest else { return };
-        let mut left = self.events.between(entity, longest.tail_us(clock_us), clock_us);
-        while let Some(first) = left.next() {
-            let tile = longest.tile(self.events.valid_us[first]);
-            while left.start < left.end && longest.tile(self.events.valid_us[left.start]) == tile {
-                left.start += 1;
-            }
-            let span = first..left.start;
-            let counted_rows = span.clone().rev().find(|row| self.events.counts(*row, clock_us));
-            let Some(newest) = counted_rows else { continue };
-            let mut row = self.row(place, hop_us, tile, Some(self.events.valid_us[newest]));
-            for (slot, Windowed { name, window, .. }) in &of_hop {
-                let values = &self.events.values[*slot];
-                let total = fold::total(window, values, self.events, span.clone(), clock_us);
-                let partial = window.partial(total);
-                row.insert(counted(name), Value::Int(partial.rows));
-                if window.partial_type().is_some() {
-                    row.insert(name.clone(), partial.value);
+    /// The instants `(after, upto]` of the tiles, each once, in order.
+    fn intervals(&self) -> Vec<(i64, i64)> {
+        let tiles = self.hops.values().iter().zip(self.tiles.values());
+        let interval =
+            |(hop, tile): (&i64, &i64)| (tile.saturating_mul(*hop), (tile + 1).saturating_mul(*hop));
+        let mut intervals: Vec<(i64, i64)> = tiles.map(interval).collect();
+        intervals.sort_unstable();
+        intervals.dedup();
+        intervals
+    }
+
+    /// The tiles as a table: [`PLACE`], then what names them.
+    fn placed(&self) -> Result<RecordBatch, Error> {
+        let count = i64::try_from(self.touched.num_rows()).unwrap_or(i64::MAX);
+        let place: ArrayRef = Arc::new(Int64Array::from_iter_values(0..count));
+        let schema = self.touched.schema();
+        let named = schema.fields().iter().map(|field| field.name().as_str()).zip(self.touched.columns());
+        let named = named.map(|(name, array)| (name, Arc::clone(array)));
+        Ok(RecordBatch::try_from_iter([(PLACE, place)].into_iter().chain(named))
+            .map_err(tidemill_rows::Error::from)?)
+    }
+
+    /// Computes the tiles from the rows that a statement selects, tile by tile: no more of them are in memory.
+    fn fold(&mut self, session: &Session, statement: &str) -> Result<(), crate::duck::Failure> {
+        let ints = [PLACE, "_valid_us"].map(int);
+        let fields: Vec<Field> = ints.into_iter().chain(value_fields(&self.windows)).collect();
+        let mut open: Vec<RecordBatch> = Vec::new();
+        session.stream_as(statement, &Arc::new(Schema::new(fields)), |batch| {
+            let places = batch.column(0).as_primitive::<Int64Type>().values();
+            let mut rest = 0;
+            while let Some(place) = places.get(rest) {
+                if open.first().is_some_and(|part| place_of(part) != *place) {
+                    self.close(&open);
+                    open.clear();
                 }
+                let count = places[rest..].partition_point(|other| other == place);
+                open.push(batch.slice(rest, count));
+                rest += count;
             }
-            rows.push(row);
+            Ok(())
+        })?;
+        self.close(&open);
+        Ok(())
+    }
+
+    /// Computes one tile from its rows.
+    fn close(&mut self, rows: &[RecordBatch]) {
+        let Some(last) = rows.last() else { return };
+        let Ok(place) = usize::try_from(place_of(last)) else { return };
+        let valid = |part: &RecordBatch| part.column(1).as_primitive::<Int64Type>().clone();
+        self.newest[place] = valid(last).values().last().copied();
+        for (slot, Windowed { window, .. }) in self.windows.iter().enumerate() {
+            if let Some(partial) = &mut self.partials[slot][place] {
+                let values = rows.iter().flat_map(|part| {
+                    let (valid, values) = (valid(part), Values::of(part.column(2 + slot)));
+                    (0..part.num_rows()).map(move |row| (valid.value(row), values.at(row)))
+                });
+                *partial = window.partial(window.fold(values));
+            }
         }
     }
 
-    /// What says that an entity has no tile any more.
-    fn emptied(&self, place: usize, hop_us: i64) -> Row {
-        let mut row = self.row(place, hop_us, 0, None);
-        row.insert(DELETED.to_owned(), Value::Bool(true));
-        row.extend(self.windows.iter().map(|windowed| (counted(&windowed.name), Value::Int(0))));
-        row
-    }
-
-    fn row(&self, place: usize, hop_us: i64, tile: i64, newest_us: Option<i64>) -> Row {
-        let keys = self.asked.keys.iter();
-        let mut row: Row = keys.map(|(name, array)| (name.clone(), value_at(array, place))).collect();
-        let end = Time::from_timestamp_micros((tile + 1).saturating_mul(hop_us));
-        let newest = newest_us.and_then(Time::from_timestamp_micros).map_or(Value::Null, Value::Timestamp);
-        let valid_at = end.filter(|_| newest_us.is_some()).map_or(self.clock, |end| end.min(self.clock));
-        row.extend([
-            (HOP_US.to_owned(), Value::Int(hop_us)),
-            (TILE.to_owned(), Value::Int(tile)),
-            (NEWEST.to_owned(), newest),
-            (VALID_AT.to_owned(), Value::Timestamp(valid_at)),
-            (CREATED_AT.to_owned(), Value::Timestamp(self.stamp.created_at)),
-            (SEQ.to_owned(), Value::Int(self.stamp.seq)),
-            (DELETED.to_owned(), Value::Bool(false)),
+    /// In the columns of the view's table.
+    fn batch(&self, view: &View, clock: Time, stamp: Stamp) -> Result<RecordBatch, Error> {
+        let (count, clock_us) = (self.touched.num_rows(), clock.timestamp_micros());
+        let times = |micros: Vec<Option<i64>>| -> ArrayRef {
+            Arc::new(TimestampMicrosecondArray::from(micros).with_timezone("UTC"))
+        };
+        let ends = self.hops.values().iter().zip(self.tiles.values());
+        let ends = ends.map(|(hop, tile)| Some((tile + 1).saturating_mul(*hop).min(clock_us)));
+        let mut columns: IndexMap<String, ArrayRef> = IndexMap::from([
+            (NEWEST.to_owned(), times(self.newest.clone())),
+            (VALID_AT.to_owned(), times(ends.collect())),
+            (CREATED_AT.to_owned(), times(vec![Some(stamp.created_at.timestamp_micros()); count])),
+            (SEQ.to_owned(), Arc::new(Int64Array::from(vec![stamp.seq; count])) as ArrayRef),
+            (
+                DELETED.to_owned(),
+                Arc::new(self.newest.iter().map(|at| Some(at.is_none())).collect::<BooleanArray>()),
+            ),
         ]);
-        row
+        for (windowed, partials) in self.windows.iter().zip(&self.partials) {
+            let rows = partials.iter().map(|partial| partial.as_ref().map(|partial| partial.rows));
+            columns.insert(counted(&windowed.name), Arc::new(rows.collect::<Int64Array>()));
+            if let Some(ty) = windowed.window.partial_type() {
+                let values = partials.iter().map(|partial| match partial {
+                    Some(partial) => &partial.value,
+                    None => &Value::Null,
+                });
+                columns.insert(windowed.name.clone(), array(&windowed.name, ty, values)?);
+            }
+        }
+        let schema = view.schema();
+        let of_name = |field: &Arc<Field>| match columns.get(field.name()) {
+            Some(array) => Ok(Arc::clone(array)),
+            None => Ok(Arc::clone(column(&self.touched, field.name())?)),
+        };
+        let arrays = schema.fields().iter().map(of_name).collect::<Result<Vec<_>, Error>>()?;
+        Ok(RecordBatch::try_new(schema, arrays).map_err(tidemill_rows::Error::from)?)
     }
+}
+
+fn place_of(rows: &RecordBatch) -> i64 {
+    rows.column(0).as_primitive::<Int64Type>().value(0)
 }

@@ -195,6 +195,47 @@ async fn files_that_hold_no_row_of_what_is_asked_are_not_opened() {
     assert!(world.lake.read(&read(&otherwise)).await.is_err());
 }
 
+/// Rows of two entities within the window, in a file for each quarter of an hour.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_window_the_hours_of_new_rows_are_read_and_no_others() {
+    let world = World::new().await;
+    let source = readings(Type::Int);
+    let of = |key: &str, second: i64| {
+        let mut row = reading(Value::Int(1), second);
+        row.insert("k".to_owned(), text(key));
+        row
+    };
+    let quarters = [601, 1_501, 2_401, 3_301];
+    let mut before = 0;
+    for second in quarters {
+        before = world.append(&source, &format!("at {second}"), &[of("a", second), of("b", second)]).await;
+    }
+    let version = world.append(&source, "late and new", &[of("a", 1_502), of("a", 3_302)]).await;
+    let files = world.lake.files(&Table::source("readings"), version).await.unwrap();
+    for file in [&files[0], &files[2]] {
+        std::fs::remove_file(world.folder.path().join(&file.path)).unwrap();
+    }
+    let touched = async |source: &Source, clock| {
+        let range = TileRange {
+            commits: CommitRange { after: before, upto: version },
+            clock_before: Some(at(3_301)),
+            clock: at(clock),
+            part: (0, 1),
+        };
+        let stamp = Stamp { created_at: at(clock), seq: version };
+        let tiles = rows_of(&world.lake.tiles_touched(&sum_of_x(source), range, stamp).await?).unwrap();
+        let told = |row: &Row| (row["k"].clone(), row["_tile"].clone(), row["x_sum"].clone());
+        Ok::<_, tidemill_offline::Error>(tiles.iter().map(told).collect::<Vec<_>>())
+    };
+    let (late, new) = ((text("a"), Value::Int(5), Value::Int(2)), (text("a"), Value::Int(11), Value::Int(2)));
+    assert_eq!(touched(&source, 3_400).await.unwrap(), [late, new.clone()]);
+    // What is behind the window when the row comes changes nothing.
+    assert_eq!(touched(&source, 5_400).await.unwrap(), [new]);
+    // Where a row may replace any other, those between may end one.
+    let unique = Source { unique: vec!["x".to_owned()], ..source };
+    assert!(touched(&unique, 3_400).await.is_err());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_sees_windows_at_its_moment_and_nothing_later() {
     let world = World::new().await;
