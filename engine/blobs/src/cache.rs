@@ -1,7 +1,7 @@
 //! Downloads of remote objects, kept as files for tools that read only files.
 //!
-//! A file's folder is named after the object's entity tag, so a replaced object is downloaded anew and a reader
-//! of the old file is not disturbed. Files appear whole, by rename.
+//! What is fetched never changes under its path, so a file that is here stands for its object, and nobody is asked. Files
+//! appear whole, by rename.
 
 use std::path::{Path, PathBuf};
 
@@ -9,14 +9,10 @@ use futures::TryStreamExt as _;
 use object_store::{GetOptions, ObjectStore};
 use tokio::io::AsyncWriteExt as _;
 
-use crate::{BlobRef, Error, key};
+use crate::{Error, key};
 
 pub(crate) async fn download(store: &dyn ObjectStore, folder: &Path, path: &str) -> Result<PathBuf, Error> {
-    let failed = |error| Error::at(path, error);
-    let key = key(path)?;
-    let meta = store.get_opts(&key, GetOptions::new().with_head(true)).await.map_err(failed)?.meta;
-    let tag = meta.e_tag.unwrap_or_else(|| format!("{} {}", meta.last_modified, meta.size));
-    let file = folder.join(&BlobRef::of(tag.as_bytes()).to_string()[..16]).join(path);
+    let file = folder.join("files").join(key(path)?.as_ref());
     if tokio::fs::try_exists(&file).await.map_err(|error| Error::file(&file, error))? {
         return Ok(file);
     }

@@ -158,8 +158,9 @@ impl Blobs {
         }
     }
 
-    /// The object at `path` as a local file to read: the stored one itself, or a download that is kept.
-    /// Never write to it.
+    /// The object at `path`, which is one that never changes: its content or what made it is in its name. As a local
+    /// file to read: the stored one itself, or a download that is kept, and that no request is made for again. Never
+    /// write to it.
     ///
     /// # Errors
     /// [`Error::Missing`] when nothing is there.

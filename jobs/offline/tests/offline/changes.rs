@@ -1,12 +1,20 @@
 //! A source is declared otherwise after rows came in; and what a query sees of windows and of the future.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use arrow::datatypes::Schema;
+use tidemill_blobs::{BlobOptions, Blobs};
 use tidemill_core::Time;
-use tidemill_offline::{CommitRange, Filter, PitRequest, Read, Stamp, Table, TileRange};
+use tidemill_offline::{CommitRange, Filter, LakeOptions, PitRequest, Read, Stamp, Table, TileRange};
 use tidemill_rows::{Row, batch_of, field, rows_of};
 use tidemill_spec::{Aggregate, Objects, Operand, Rule, Source, Type, Value};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
 
 use crate::world::{World, at, entity, feature, instant, row, source, text, view};
 
@@ -193,6 +201,65 @@ async fn files_that_hold_no_row_of_what_is_asked_are_not_opened() {
     // What is known of the files was known of other times.
     let otherwise = Source { available_time: "seen_at".to_owned(), ..source };
     assert!(world.lake.read(&read(&otherwise)).await.is_err());
+}
+
+/// A way to a server on which every request is counted that asks for an object of the lake.
+async fn counted(server: String) -> (String, Arc<Mutex<Vec<String>>>) {
+    let (listener, asked) =
+        (TcpListener::bind("127.0.0.1:0").await.unwrap(), Arc::<Mutex<Vec<String>>>::default());
+    let (address, log) = (listener.local_addr().unwrap(), Arc::clone(&asked));
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = TcpStream::connect(server.trim_start_matches("http://")).await.unwrap();
+            let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
+                (client.into_split(), server.into_split());
+            let log = Arc::clone(&log);
+            tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
+            tokio::spawn(async move {
+                let mut bytes = vec![0; 1 << 16];
+                while let Ok(count @ 1..) = from_client.read(&mut bytes).await {
+                    let text = String::from_utf8_lossy(&bytes[..count]);
+                    let line = text.lines().next().unwrap_or_default();
+                    if line.starts_with("GET ") || line.starts_with("HEAD ") {
+                        log.lock().unwrap().push(line.to_owned());
+                    }
+                    to_server.write_all(&bytes[..count]).await.unwrap();
+                }
+            });
+        }
+    });
+    (format!("http://{address}"), asked)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_s3_no_request_is_made_for_a_file_that_is_pruned_or_here() {
+    let bucket = tidemill_testkit::s3::bucket().await.unwrap();
+    let (endpoint, asked) = counted(bucket.endpoint).await;
+    let folder = tempfile::tempdir().unwrap();
+    let blobs = Blobs::open(&BlobOptions {
+        url: format!("s3://{}", bucket.name),
+        endpoint: Some(endpoint),
+        access_key: Some(bucket.access_key),
+        secret_key: Some(bucket.secret_key),
+        cache: Some(folder.path().join("cache")),
+        ..BlobOptions::default()
+    });
+    let world = World::over(LakeOptions::default(), blobs.unwrap(), folder).await;
+    let source = readings(Type::Int);
+    let mut version = 0;
+    for (second, x) in [(1, 1), (4_000, 2), (8_000, 4)] {
+        version = world.append(&source, &format!("at {second}"), &[reading(Value::Int(x), second)]).await;
+    }
+    let requests = || std::mem::take(&mut *asked.lock().unwrap()).len();
+    assert_eq!(requests(), 0, "what is staged is only written");
+    let sums = sum_of_x(&source);
+    let who =
+        batch_of(&Arc::new(Schema::new(vec![field("k", Type::String)])), &[row([("k", text("a"))])]).unwrap();
+    for (second, x, wanted) in [(5_000, 2, 1), (5_001, 2, 0), (9_000, 4, 1), (2_000, 1, 1)] {
+        let request = PitRequest::at(&sums, &who, version, at(second)).unwrap();
+        let found = rows_of(&world.lake.point_in_time(&request).await.unwrap()).unwrap();
+        assert_eq!((&found[0]["x_sum"], requests()), (&Value::Int(x), wanted), "at {second}");
+    }
 }
 
 /// Rows of two entities within the window, in a file for each quarter of an hour.

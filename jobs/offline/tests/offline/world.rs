@@ -26,24 +26,30 @@ impl World {
     }
 
     pub(crate) async fn with(options: LakeOptions) -> Self {
-        let migrated = async |database: &Database| Ok(Self::open(database, &options).0.migrate().await?);
-        let database = database("lake", migrated).await.unwrap();
-        let (lake, folder) = Self::open(&database, &options);
-        Self { lake, database, folder }
+        let (folder, blobs) = Self::folder();
+        Self::over(options, blobs, folder).await
+    }
+
+    /// With its files in some store; `folder` lives as long.
+    pub(crate) async fn over(options: LakeOptions, blobs: Blobs, folder: tempfile::TempDir) -> Self {
+        let open = |database: &Database| Lake::open(&options, database.pool.clone(), blobs.clone()).unwrap();
+        let database = database("lake", async |database| Ok(open(database).migrate().await?)).await.unwrap();
+        Self { lake: open(&database), database, folder }
     }
 
     /// On a server that keeps what it promised: what is measured here takes as long as it does for users.
     pub(crate) async fn durable(server: &Server) -> Self {
+        let (folder, blobs) = Self::folder();
         let database = server.database().await.unwrap();
-        let (lake, folder) = Self::open(&database, &LakeOptions::default());
+        let lake = Lake::open(&LakeOptions::default(), database.pool.clone(), blobs).unwrap();
         lake.migrate().await.unwrap();
         Self { lake, database, folder }
     }
 
-    fn open(database: &Database, options: &LakeOptions) -> (Lake, tempfile::TempDir) {
+    fn folder() -> (tempfile::TempDir, Blobs) {
         let folder = tempfile::tempdir().unwrap();
         let blobs = Blobs::open(&BlobOptions::folder(folder.path())).unwrap();
-        (Lake::open(options, database.pool.clone(), blobs).unwrap(), folder)
+        (folder, blobs)
     }
 
     /// Publishes a batch under a job key; without rows too.
