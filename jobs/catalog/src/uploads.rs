@@ -83,6 +83,8 @@ pub struct NewUpload {
     pub sha256: String,
     /// The upload that is repeated by force.
     pub repeat_of: Option<UploadId>,
+    /// Of rows that were pushed: what makes a repeat of the call the same upload.
+    pub push_key: Option<String>,
     /// How the file is written.
     pub format: Format,
     /// Its name, for people.
@@ -215,7 +217,8 @@ impl FromRow<'_, PgRow> for Upload {
 }
 
 impl Catalog {
-    /// Writes an upload with its chunks; none when the same file was accepted before and this is no repeat by force.
+    /// Writes an upload with its chunks; none when the same file was accepted before and this is no repeat by force, or
+    /// rows were accepted under its key.
     pub async fn insert_upload(&self, tx: &mut Tx, upload: &NewUpload) -> Result<Option<UploadId>, Error> {
         let id = UploadId::generate();
         let inserted = sqlx::query(include_str!("../queries/upload/insert.sql"))
@@ -229,6 +232,7 @@ impl Catalog {
             .bind(ordered_json(&upload.source))
             .bind(ordered_json(&upload.header))
             .bind(upload.created_at)
+            .bind(&upload.push_key)
             .fetch_optional(tx.conn())
             .await?;
         if inserted.is_none() {
@@ -272,7 +276,22 @@ impl Catalog {
         Ok(())
     }
 
-    /// The upload of a file for a source that was not a repeat by force, with its run.
+    /// The upload of rows that were pushed to a source under a key, its run, and the hash of the rows.
+    pub async fn find_push(
+        &self,
+        source: &str,
+        key: &str,
+    ) -> Result<Option<(UploadId, Option<RunId>, String)>, Error> {
+        let row: Option<(Uuid, Option<Uuid>, String)> =
+            sqlx::query_as(include_str!("../queries/upload/find_push.sql"))
+                .bind(source)
+                .bind(key)
+                .fetch_optional(self.pool())
+                .await?;
+        Ok(row.map(|(id, run, sha256)| (id.into(), run.map(RunId::from), sha256)))
+    }
+
+    /// The upload of a file for a source that was neither a repeat by force nor pushed, with its run.
     pub async fn find_upload(
         &self,
         source: &str,

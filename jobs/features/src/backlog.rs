@@ -3,6 +3,7 @@
 use serde::Serialize;
 use tidemill_catalog::ViewState;
 use tidemill_core::{Clock as _, Fault, Kind, RunId, SystemClock, Time};
+use tidemill_offline::Version;
 use tidemill_spec::{
     args::{FEATURES_UPDATE, features_concurrency_key},
     steps::FEATURES_BACKFILL,
@@ -47,6 +48,37 @@ impl FailedUpdate {
             ..Fault::coded(615, message)
         }
     }
+}
+
+/// A view that has yet to consume something.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Behind {
+    /// The view.
+    pub view: String,
+    /// What holds it up for good, until somebody mends it.
+    pub failed: Option<FailedUpdate>,
+}
+
+/// Views computed from a source, near or far, that have yet to consume a commit of it, by name.
+///
+/// # Errors
+/// Postgres can't be reached.
+pub async fn behind_commit(deps: &Deps, source: &str, commit: Version) -> Result<Vec<Behind>, Error> {
+    let mut behind = Vec::new();
+    for version in deps.catalog.current_views().await? {
+        let chain = Subject::chain(deps, &version.view).await?;
+        let reads = |subject: &Subject| subject.view.source.as_ref().is_some_and(|it| it.name == source);
+        let position = deps.catalog.position(&version.view, version.version).await?;
+        if !chain.iter().any(reads) || position.is_some_and(|position| position.reached >= commit) {
+            continue;
+        }
+        let mut held_up = None;
+        for subject in &chain {
+            held_up = held_up.or(failed(deps, subject.name()).await?);
+        }
+        behind.push(Behind { view: version.view, failed: held_up });
+    }
+    Ok(behind)
 }
 
 /// What holds up a view, or what it is computed from.

@@ -37,7 +37,7 @@ use tidemill_online::Online;
 use tidemill_pyrun::PyPools;
 use tidemill_runtime::JobEntry;
 
-pub use backlog::{Backlog, FailedUpdate};
+pub use backlog::{Backlog, Behind, FailedUpdate, behind_commit};
 pub use consequences::{Consequence, ReadBy, consequences};
 pub use dead_letters::{DeadLetter, DeadLetters, dead_letters};
 pub use error::Error;

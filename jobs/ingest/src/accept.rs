@@ -51,6 +51,18 @@ pub struct Accepted {
     pub duplicate: bool,
 }
 
+/// What has arrived, as it will be written down.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) source: Source,
+    pub(crate) format: Format,
+    pub(crate) sha256: String,
+    pub(crate) size_bytes: u64,
+    pub(crate) file_name: String,
+    pub(crate) repeat_of: Option<UploadId>,
+    pub(crate) push_key: Option<String>,
+}
+
 /// Who does the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
@@ -64,14 +76,19 @@ impl Ingest {
     /// Checks what can be known before a byte has arrived: source, format, size and names.
     pub async fn check(&self, claim: &FileClaim) -> Result<(Source, Format), Error> {
         check_limits(claim, self.limits())?;
-        let mut objects = self.catalog().objects().await?;
-        let Some(source) = objects.sources.swap_remove(&claim.source) else {
-            let near = nearest(&claim.source, objects.sources.keys().map(String::as_str)).map(str::to_owned);
-            return Err(Error::UnknownSource { name: claim.source.clone(), near });
-        };
+        let source = self.source(&claim.source).await?;
         let format =
             Format::parse(&claim.format).ok_or_else(|| Error::UnknownFormat(claim.format.clone()))?;
         Ok((source, format))
+    }
+
+    /// A source as it is declared now.
+    pub(crate) async fn source(&self, name: &str) -> Result<Source, Error> {
+        let mut objects = self.catalog().objects().await?;
+        objects.sources.swap_remove(name).ok_or_else(|| {
+            let near = nearest(name, objects.sources.keys().map(String::as_str)).map(str::to_owned);
+            Error::UnknownSource { name: name.to_owned(), near }
+        })
     }
 
     /// The upload and run of a file that was accepted before.
@@ -90,6 +107,31 @@ impl Ingest {
         if let Some(before) = before.filter(|_| !claim.force) {
             return Ok(before);
         }
+        let arrival = Arrival {
+            source,
+            format,
+            sha256: claim.sha256.clone(),
+            size_bytes: claim.size_bytes,
+            file_name: claim.file_name.clone(),
+            repeat_of: before.map(|before| before.upload),
+            push_key: None,
+        };
+        match self.take(arrival, file, start).await? {
+            Some(accepted) => Ok(accepted),
+            // Another gateway took the same file in the same moment.
+            None => self.find(claim).await?.ok_or_else(|| Error::Mismatch("the upload vanished".to_owned())),
+        }
+    }
+
+    /// Checks, cuts, keeps and writes down what has arrived as a local file; durable when this returns. None if it is there
+    /// already.
+    pub(crate) async fn take(
+        &self,
+        arrival: Arrival,
+        file: &Path,
+        start: Start,
+    ) -> Result<Option<Accepted>, Error> {
+        let Arrival { source, format, sha256, size_bytes, file_name, repeat_of, push_key } = arrival;
         let (path, limits, declared) = (file.to_path_buf(), *self.limits(), source.clone());
         let read = move || {
             read(&path, format, &declared, &limits)
@@ -97,23 +139,20 @@ impl Ingest {
         };
         let (plain, plan) = tokio::task::spawn_blocking(read).await.map_err(std::io::Error::other)??;
         let plain = plain.as_ref().map_or(file, NamedTempFile::path);
-        self.blobs().put_file_at(&place(&claim.sha256, format, &source), plain).await?;
+        self.blobs().put_file_at(&place(&sha256, format, &source), plain).await?;
         let upload = NewUpload {
             source,
-            sha256: claim.sha256.clone(),
-            repeat_of: before.map(|before| before.upload),
+            sha256,
+            repeat_of,
+            push_key,
             format,
-            file_name: claim.file_name.clone(),
-            size_bytes: claim.size_bytes,
+            file_name,
+            size_bytes,
             header: plan.header,
             created_at: self.now_data().await?,
             chunks: plan.chunks,
         };
-        match self.write(&upload, start).await? {
-            Some(accepted) => Ok(accepted),
-            // Another gateway took the same file in the same moment.
-            None => self.find(claim).await?.ok_or_else(|| Error::Mismatch("the upload vanished".to_owned())),
-        }
+        self.write(&upload, start).await
     }
 
     async fn write(&self, upload: &NewUpload, start: Start) -> Result<Option<Accepted>, Error> {

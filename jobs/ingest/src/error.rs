@@ -53,6 +53,15 @@ pub enum Error {
     /// More than is allowed.
     #[error("{0}")]
     Limit(String),
+    /// More than one push takes.
+    #[error("{0}")]
+    PushLimit(String),
+    /// A key that can't be used for a push.
+    #[error("{0}")]
+    PushKey(String),
+    /// What was pushed can't be read.
+    #[error("the rows can't be read: {0}")]
+    Rows(String),
     /// A row without an end.
     #[error("the row at byte {offset} is longer than {max} bytes")]
     LongRow {
@@ -123,6 +132,12 @@ impl Error {
             }
             Self::UnknownFormat(_) => Fault::coded(503, message).hint("formats are csv, parquet and jsonl"),
             Self::Limit(_) | Self::LongRow { .. } => Fault::coded(504, message).hint("split the file"),
+            Self::PushLimit(_) => Fault::coded(504, message)
+                .hint("push them in several calls, or send a file: tidemill sources upload SOURCE FILE"),
+            Self::PushKey(_) => Fault::coded(118, message).hint("take a new key for new rows, such as a UUID"),
+            Self::Rows(_) => {
+                Fault::coded(507, message).hint("send a JSON array of objects, or one JSON object a line")
+            }
             Self::Mismatch(_) => Fault::coded(505, message).hint("upload the file again; it starts over"),
             Self::File { error, .. } => Fault { message, ..error.fault()? },
             Self::NoFile(_) => Fault::coded(506, message).hint("the worker looks for the path on its own machine"),

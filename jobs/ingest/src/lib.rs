@@ -1,7 +1,7 @@
 //! Files in: uploads and the `ingest` step, to validated rows of the lake.
 //!
 //! Reading order: [`Staging`] (bytes arrive), [`Ingest::accept`] (a file becomes an upload, its chunks and a run, in
-//! one transaction), [`jobs`] (`ingest.chunk` types and judges, `ingest.publish` makes all of it visible at once,
+//! one transaction; [`Ingest::push`]: rows of one call do), [`jobs`] (`ingest.chunk` types and judges, `ingest.publish` makes all of it visible at once,
 //! `ingest.replay` gives dead letters another try, `ingest` does all of it as a pipeline's step).
 //!
 //! Invariants: the same file for the same source is one ingest; no row is dropped, a bad one is a dead letter with its
@@ -17,6 +17,7 @@ mod limits;
 mod looks;
 mod plain;
 mod plan;
+mod push;
 mod split;
 mod staging;
 
@@ -24,5 +25,6 @@ pub use accept::{Accepted, FileClaim, Start};
 pub use error::Error;
 pub use intake::{ChunkDigest, DeadLetter, Ingest};
 pub use limits::Limits;
+pub use push::{Push, Pushed};
 pub use staging::Staging;
 pub use tidemill_catalog::Format;

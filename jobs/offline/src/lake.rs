@@ -84,6 +84,11 @@ impl Lake {
         manifest::commits(&self.pool, table, range).await
     }
 
+    /// The version that a table's commit under a job key made; `None` where nothing was published under it.
+    pub async fn commit_of(&self, table: &Table, job_key: &str) -> Result<Option<Version>, Error> {
+        manifest::commit_of(&self.pool, table, job_key).await
+    }
+
     /// The rows of some commits of a table: its files, fetched to this machine. After a compaction a file may hold
     /// rows of other commits too; the scan leaves those out.
     pub(crate) async fn scan(&self, table: &Table, commits: CommitRange) -> Result<Scan, Error> {

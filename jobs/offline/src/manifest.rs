@@ -17,6 +17,7 @@ macro_rules! queries {
 queries! {
     PUBLISH = "commit/publish.sql",
     LIST_COMMITS = "commit/list.sql",
+    COMMIT_OF_KEY = "commit/of_key.sql",
     LIST_FILES = "file/list.sql",
     TAKE_TURNS = "file/take_turns.sql",
     END_FILES = "file/end.sql",
@@ -164,6 +165,12 @@ pub(crate) async fn commits(pool: &PgPool, table: &Table, range: CommitRange) ->
         .await?;
     let commit = |(version, job_key, rows, committed_at)| Commit { version, job_key, rows, committed_at };
     Ok(rows.into_iter().map(commit).collect())
+}
+
+/// The version that a table's commit under a job key made; `None` if there was none.
+pub(crate) async fn commit_of(pool: &PgPool, table: &Table, job_key: &str) -> Result<Option<Version>, Error> {
+    let version = sqlx::query_scalar(COMMIT_OF_KEY).bind(table.as_str()).bind(job_key);
+    Ok(version.fetch_optional(pool).await?)
 }
 
 /// What a table's files are sorted by; `None` if nothing of it was ever published.

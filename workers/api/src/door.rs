@@ -62,7 +62,7 @@ async fn readable(request: Request) -> Result<Request, ApiError> {
         return Ok(request);
     }
     let path = request.uri().path().to_owned();
-    content_type(&request, path == BUILD)?;
+    content_type(&request, &path)?;
     let most = bytes_max(&path);
     if length(&request).is_some_and(|length| length > most as u64) {
         return Err(too_large(most));
@@ -72,9 +72,17 @@ async fn readable(request: Request) -> Result<Request, ApiError> {
     }
     let (parts, body) = request.into_parts();
     let bytes = to_bytes(body, most).await.map_err(|error| cut_off(&error, most))?;
-    without_nul(&bytes)?;
-    keys_once(&bytes)?;
+    // Rows are judged one by one: a bad one is a dead letter.
+    if !takes_rows(&path) {
+        without_nul(&bytes)?;
+        keys_once(&bytes)?;
+    }
     Ok(Request::from_parts(parts, Body::from(bytes)))
+}
+
+/// `/v1/sources/SOURCE/push`
+fn takes_rows(path: &str) -> bool {
+    path.starts_with("/v1/sources/") && path.ends_with("/push")
 }
 
 fn bytes_max(path: &str) -> usize {
@@ -140,8 +148,9 @@ fn readable_path(uri: &Uri) -> Result<(), ApiError> {
     }
 }
 
-/// JSON, or nothing; where bytes are taken, nothing that a form can send.
-fn content_type(request: &Request, takes_bytes: bool) -> Result<(), ApiError> {
+/// JSON, or nothing; where rows are taken, JSON lines, too; where bytes are taken, nothing that a form can send.
+fn content_type(request: &Request, path: &str) -> Result<(), ApiError> {
+    let takes_bytes = path == BUILD;
     let given = request.headers().get(CONTENT_TYPE).map(|kind| kind.to_str().unwrap_or("unreadable"));
     let essence = given.map(|kind| kind.split(';').next().unwrap_or(kind).trim().to_lowercase());
     let has_body =
@@ -151,6 +160,7 @@ fn content_type(request: &Request, takes_bytes: bool) -> Result<(), ApiError> {
             (false, "send the file with `Content-Type: application/octet-stream`")
         }
         Some("application/json") => (true, ""),
+        Some("application/x-ndjson" | "application/jsonl") if takes_rows(path) => (true, ""),
         None => (takes_bytes || !has_body, "send it with `Content-Type: application/json`"),
         Some(_) => (takes_bytes, "send it with `Content-Type: application/json`"),
     };

@@ -59,6 +59,7 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/v1/sources/{source}/stored-otherwise", post(sources::stored_otherwise))
         .route("/v1/sources/{source}/dead-letters", get(sources::dead_letters))
         .route("/v1/sources/{source}/replay", post(sources::replay))
+        .route("/v1/sources/{source}/push", post(sources::push))
         .route("/v1/uploads/{upload}", get(sources::upload))
         .route("/v1/features", get(features::list))
         .route("/v1/features/get", post(features::get))

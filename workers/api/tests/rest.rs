@@ -545,3 +545,35 @@ async fn until<T>(ask: impl AsyncFn() -> T, wanted: impl Fn(&T) -> bool) -> T {
         tokio::task::yield_now().await;
     }
 }
+
+#[tokio::test]
+async fn rows_are_pushed_as_an_array_or_as_lines_and_once_for_a_key() {
+    let world = World::new().await;
+    world.apply(PROJECT).await;
+    let path = "/v1/sources/orders/push";
+    let row = json!({ "customer_id": 7, "ordered_at": "2024-05-01T00:00:00Z", "amount": 2.5 });
+    let head = |key: &str, kind: &str| format!("content-type: {kind}\r\nidempotency-key: {key}\r\n");
+    let (status, first) = world.call("POST", path, &head("a", "application/json"), &format!("[{row}]")).await;
+    assert_eq!((status, &first["rows"], &first["duplicate"]), (200, &json!(1), &json!(false)), "{first}");
+    let (status, again) = world.call("POST", path, &head("a", "application/json"), &format!("[{row}]")).await;
+    assert_eq!((status, &again["upload_id"]), (200, &first["upload_id"]), "{again}");
+    let lines = format!("{row}\n{row}\n");
+    let (status, other) = world.call("POST", path, &head("b", "application/x-ndjson"), &lines).await;
+    assert_eq!((status, &other["rows"]), (200, &json!(2)), "{other}");
+    let upload = first["upload_id"].as_str().unwrap();
+    let (_, page) = world.get(&format!("/v1/uploads/{upload}")).await;
+    assert_eq!(
+        (&page["views_behind"], &page["source"]),
+        (&json!([]), &json!("orders")),
+        "not in the lake yet"
+    );
+    let (status, refused) = world.call("POST", path, &head("a", "application/json"), "[{}]").await;
+    assert_eq!((status, &refused["error"]["code"]), (422, &json!("TM0118")));
+    let (status, refused) = world.call("POST", path, &head("c", "application/json"), "[{").await;
+    assert_eq!((status, &refused["error"]["code"]), (422, &json!("TM0507")));
+    let (status, refused) = world.call("POST", path, &head("c", "text/csv"), "a,b").await;
+    assert_eq!((status, &refused["error"]["code"]), (415, &json!("TM0116")));
+    let path = "/v1/sources/order/push";
+    let (status, refused) = world.call("POST", path, &head("d", "application/json"), "[{}]").await;
+    assert_eq!((status, &refused["error"]["code"]), (404, &json!("TM0502")));
+}

@@ -107,6 +107,12 @@ impl Client {
         self.send(self.request(Method::POST, path).json(body)).await
     }
 
+    /// Sends rows: JSON, or a line of it each.
+    pub(crate) async fn post_rows(&self, path: &str, rows: Vec<u8>) -> Result<Value, Failure> {
+        let request = self.request(Method::POST, path);
+        self.send(request.header(reqwest::header::CONTENT_TYPE, "application/x-ndjson").body(rows)).await
+    }
+
     /// Sends bytes and gets bytes.
     pub(crate) async fn post_bytes(
         &self,

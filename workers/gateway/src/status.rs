@@ -23,12 +23,14 @@ pub(crate) fn status(error: &Error) -> Status {
     let code = match error {
         error if disk_full(error) => Code::ResourceExhausted,
         Error::UnknownSource { .. } => Code::NotFound,
-        Error::Limit(_) => Code::ResourceExhausted,
+        Error::Limit(_) | Error::PushLimit(_) => Code::ResourceExhausted,
         Error::Mismatch(_) => Code::FailedPrecondition,
         Error::Columns { .. }
         | Error::Unreadable { .. }
         | Error::Looks { .. }
         | Error::UnknownFormat(_)
+        | Error::PushKey(_)
+        | Error::Rows(_)
         | Error::LongRow { .. } => Code::InvalidArgument,
         _ => Code::Unavailable,
     };

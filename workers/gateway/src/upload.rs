@@ -7,10 +7,11 @@
 use std::{sync::Arc, thread};
 
 use bytes::{Bytes, BytesMut};
-use tidemill_ingest::{Accepted, Error, FileClaim, Ingest, Staging, Start};
+use tidemill_core::UploadId;
+use tidemill_ingest::{Accepted, Error, FileClaim, Ingest, Push, Pushed, Staging, Start};
 use tidemill_proto::ingest::v1::{
-    GetUploadRequest, GetUploadResponse, UploadOpen, UploadRequest, UploadResponse,
-    ingest_service_server::IngestService, upload_request::Part,
+    GetUploadRequest, GetUploadResponse, PushRequest, PushResponse, UploadOpen, UploadRequest,
+    UploadResponse, ingest_service_server::IngestService, upload_request::Part,
 };
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status, Streaming};
@@ -78,9 +79,33 @@ impl IngestService for Door {
             run_id: id(found.and_then(|found| found.run).map(|run| run.to_string())),
         }))
     }
+
+    async fn push(&self, request: Request<PushRequest>) -> Result<Response<PushResponse>, Status> {
+        let door = self.clone();
+        let done = tokio::spawn(async move { door.take_rows(request.into_inner()).await });
+        let Pushed { accepted, rows } = done.await.map_err(|_| interrupted())??;
+        Ok(Response::new(PushResponse {
+            upload_id: accepted.upload.to_string(),
+            run_id: accepted.run.map(|run| run.to_string()).unwrap_or_default(),
+            rows,
+            duplicate: accepted.duplicate,
+        }))
+    }
 }
 
 impl Door {
+    /// Takes the rows of one call, in its turn.
+    async fn take_rows(&self, request: PushRequest) -> Result<Pushed, Status> {
+        let PushRequest { source, rows, idempotency_key: key } = request;
+        if source.contains('\0') {
+            return Err(malformed("the name of the source has a NUL"));
+        }
+        let key = if key.is_empty() { UploadId::generate().to_string() } else { key };
+        let _turn = self.turns.acquire().await;
+        let push = Push { source, rows: rows.into(), key };
+        self.ingest.push(&push).await.map_err(|error| status(&error))
+    }
+
     pub(crate) fn new(ingest: Ingest) -> Self {
         let staging = Staging::new(ingest.blobs().clone());
         let turns = thread::available_parallelism().map_or(1, usize::from);

@@ -12,8 +12,8 @@ use tidemill_gateway::{Options, Server};
 use tidemill_ingest::{Ingest, Limits};
 use tidemill_offline::{Lake, LakeOptions};
 use tidemill_proto::ingest::v1::{
-    GetUploadRequest, UploadOpen, UploadRequest, UploadResponse, ingest_service_client::IngestServiceClient,
-    upload_request::Part,
+    GetUploadRequest, PushRequest, UploadOpen, UploadRequest, UploadResponse,
+    ingest_service_client::IngestServiceClient, upload_request::Part,
 };
 use tidemill_spec::{LoadOptions, diagnostic::SourceFile, load_files};
 use tidemill_testkit::{
@@ -186,6 +186,28 @@ async fn a_wrong_upload_is_told_why_and_leaves_nothing() {
     check(open(other, 0), other, Code::InvalidArgument, "[TM0501]").await;
     assert!(world.catalog.uploads(None, 10).await.unwrap().is_empty());
     world.send(ok, bytes).await.unwrap();
+}
+
+#[tokio::test]
+async fn pushed_rows_are_one_upload_for_a_key_and_one_for_each_call_without() {
+    let world = world().await;
+    let row = br#"{"origin": "JFK", "observed_at": "2013-01-01T06:00:00Z"}"#;
+    let push = async |key: &str, rows: &[u8]| {
+        let (source, idempotency_key) = ("weather".to_owned(), key.to_owned());
+        let asked = PushRequest { source, rows: rows.to_vec(), idempotency_key };
+        world.client.clone().push(asked).await.map(tonic::Response::into_inner)
+    };
+    let first = push("k", row).await.unwrap();
+    let again = push("k", row).await.unwrap();
+    assert_eq!((&first.upload_id, first.rows, again.duplicate), (&again.upload_id, 1, true));
+    assert_ne!(push("", row).await.unwrap().upload_id, push("", row).await.unwrap().upload_id);
+    assert_eq!(world.catalog.uploads(Some("weather"), 10).await.unwrap().len(), 3);
+    let refused = push("k2", b"[{").await.unwrap_err();
+    assert_eq!(
+        (refused.code(), refused.message().contains("TM0507")),
+        (Code::InvalidArgument, true),
+        "{refused}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,4 +3,5 @@
 
 mod doors;
 mod files;
+mod pushes;
 mod world;

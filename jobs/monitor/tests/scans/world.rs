@@ -188,6 +188,7 @@ impl World {
             source: self.objects.sources[source].clone(),
             sha256: format!("{source:0>64}"),
             repeat_of: None,
+            push_key: None,
             format: Format::Csv,
             file_name: format!("{source}.csv"),
             size_bytes: 1,

@@ -1,10 +1,15 @@
 //! Sources: what came in and what did not.
 
-use axum::extract::{Path, State};
+use axum::{
+    body::Bytes,
+    extract::{Path, State},
+    http::HeaderMap,
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tidemill_core::{Fault, UploadId};
-use tidemill_ingest::jobs::ReplayJob;
+use tidemill_ingest::{Push, jobs::ReplayJob};
+use tidemill_offline::Table;
 use tidemill_spec::{Objects, Source, Type};
 
 use super::{Answer, items, one};
@@ -12,6 +17,7 @@ use crate::{
     Api,
     error::ApiError,
     extract::{Asked, Body, limit},
+    idempotency,
 };
 
 /// A row for each declared source.
@@ -118,13 +124,42 @@ pub(super) async fn replay(State(api): State<Api>, Path(name): Path<String>) -> 
     one(json!({ "run_id": enqueued.run }))
 }
 
-/// `GET /v1/uploads/{upload}`
+/// `POST /v1/sources/{source}/push`, with rows: an array, or a line each. The answer's key makes a repeat the same upload,
+/// also where the first answer was lost.
+pub(super) async fn push(
+    State(api): State<Api>,
+    Path(source): Path<String>,
+    headers: HeaderMap,
+    rows: Bytes,
+) -> Answer {
+    let key = headers.get(idempotency::HEADER).and_then(|key| key.to_str().ok());
+    let key = key.map_or_else(|| UploadId::generate().to_string(), str::to_owned);
+    known(&api.stores.catalog.objects().await?, &source)?;
+    let push = Push { source, rows, key };
+    let pushed = api.ingest.push(&push).await?;
+    one(json!({
+        "upload_id": pushed.accepted.upload, "run_id": pushed.accepted.run, "rows": pushed.rows,
+        "duplicate": pushed.accepted.duplicate, "idempotency_key": push.key,
+    }))
+}
+
+/// `GET /v1/uploads/{upload}`, with the views that have yet to consume it.
 pub(super) async fn upload(State(api): State<Api>, Path(upload): Path<String>) -> Answer {
     let id: UploadId = upload.parse().map_err(|error: tidemill_core::ids::InvalidId| {
         ApiError::invalid(Fault::coded(115, error.to_string()))
     })?;
     let found = api.stores.catalog.upload(id).await?;
-    one(found.ok_or_else(|| ApiError::not_found(Fault::coded(115, format!("there is no upload {id}"))))?)
+    let found =
+        found.ok_or_else(|| ApiError::not_found(Fault::coded(115, format!("there is no upload {id}"))))?;
+    let mut page = serde_json::to_value(&found)?;
+    let commit = api.stores.lake.commit_of(&Table::source(&found.source), &id.to_string()).await?;
+    page["views_behind"] = match commit {
+        Some(commit) => serde_json::to_value(
+            tidemill_features::behind_commit(&api.features, &found.source, commit).await?,
+        )?,
+        None => json!([]),
+    };
+    one(page)
 }
 
 fn known<'o>(objects: &'o Objects, name: &str) -> Result<&'o Source, ApiError> {

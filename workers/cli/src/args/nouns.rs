@@ -104,6 +104,22 @@ pub(crate) enum Sources {
         #[arg(long)]
         no_wait: bool,
     },
+    /// Push rows to a source in one call
+    Push {
+        /// The name of the source
+        source: String,
+        /// A row as a JSON object; may be repeated
+        #[arg(long = "row", value_name = "JSON", required_unless_present = "file")]
+        rows: Vec<String>,
+        /// A file of JSON lines, or with a JSON array; - reads standard input
+        #[arg(long, conflicts_with = "rows")]
+        file: Option<PathBuf>,
+        /// Wait until every view that reads the source has the rows
+        #[arg(long)]
+        wait: bool,
+        #[command(flatten)]
+        write: Write,
+    },
     /// Show rows that were rejected, with reason and position
     DeadLetters {
         /// The name of the source

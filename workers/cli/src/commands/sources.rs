@@ -1,6 +1,7 @@
 //! Sources: what came in, what did not, and sending files.
 
 mod page;
+mod push;
 
 use std::{io::Read as _, path::Path, time::Duration};
 
@@ -64,6 +65,10 @@ pub(crate) async fn sources(session: &Session, command: Sources) -> Done {
                 text("RUN", "/run_id"),
             ];
             Ok(output::list(session.format, &done, "/upload_id", &columns)?)
+        }
+        Sources::Push { source, rows, file, wait, write } => {
+            let sending = push::Sending { source: &source, rows: &rows, file: file.as_deref(), wait };
+            push::push(&session.writing(&write), &sending).await
         }
         Sources::DeadLetters { source, limit } => {
             let query = [("limit", Some(limit.to_string()))];
