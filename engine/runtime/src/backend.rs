@@ -29,6 +29,7 @@ use crate::{
     Ended, Executor,
     committer::Committer,
     inbox::{Inbox, Work},
+    verdict::Done,
 };
 
 /// Feeds apalis from the inbox.

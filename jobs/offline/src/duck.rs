@@ -362,7 +362,10 @@ impl Session {
 }
 
 /// Rows in the columns of `schema`, by name.
-fn in_columns(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, tidemill_rows::Error> {
+pub(crate) fn in_columns(
+    rows: &RecordBatch,
+    schema: &SchemaRef,
+) -> Result<RecordBatch, tidemill_rows::Error> {
     let columns = schema.fields().iter().map(|field| {
         let array = column(rows, field.name())?;
         Ok(if array.data_type() == field.data_type() {

@@ -9,6 +9,7 @@
 
 mod events;
 mod fold;
+mod reach;
 mod refused;
 mod tiles;
 
@@ -106,8 +107,9 @@ impl Lake {
         let windows: Vec<Windowed> =
             features.iter().filter_map(|name| Windowed::of(&read.view, name)).collect();
         let events = self.events(&read.view, &windows, asked, request.version, request.known_at).await?;
-        let moments = asked.clone();
-        let evaluated = tokio::task::spawn_blocking(move || fold::evaluate(&windows, &events, &moments));
+        let (moments, threads) = (asked.clone(), self.duck.threads());
+        let evaluated =
+            tokio::task::spawn_blocking(move || fold::evaluate(&windows, &events, &moments, threads));
         let (columns, found_at) = evaluated.await??;
         Ok(features.iter().cloned().zip(columns).chain([(FOUND_AT.to_owned(), found_at)]).collect())
     }

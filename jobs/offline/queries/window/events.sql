@@ -1,7 +1,7 @@
 -- The source rows that windows of some entities may count, and from when until when each counts.
 -- In:    asked (_entity, the keys: one row for each entity); {rows}: source rows that may matter
--- Grain: one row for each source row of these entities that is not a deletion
--- Out:   _entity, _valid_us, _known_us (counts from then), _until_us (exclusive; null: for ever), then {values}:
+-- Grain: one row for each source row of these entities that is not a deletion, in no order
+-- Out:   _entity, _valid_us, _known_us (counts from then), _until_us (exclusive; null: for ever), _created_us, seq, {values}:
 --        null where the row does not count in that feature, its SQL fails, or it makes what no value is ({sound})
 -- Ties:  of rows that share the unique columns the greatest by (valid_at, created_at, seq) of those known counts
 --        at a moment: a row ends where the first greater one becomes known; without unique columns, where the
@@ -23,9 +23,8 @@ counted AS (
       AND (life._until_us IS NULL OR life._until_us > life._known_us)
 ),
 valued AS (
-    SELECT _entity, _valid_us, _known_us, _until_us, valid_at, created_at, seq, {values}
+    SELECT _entity, _valid_us, _known_us, _until_us, epoch_us(created_at) AS _created_us, seq, {values}
     FROM counted
 )
 SELECT {sound}
 FROM valued
-ORDER BY _entity, valid_at, created_at, seq

@@ -5,11 +5,11 @@
 //! where their statistics say that no asked row could find a newer row in them: what is read follows what is asked, not the
 //! length of the history. Only keys and order are read of all rows; the columns that are wanted, of the winners.
 
-use std::{collections::HashMap, fs::File, ops::Range, sync::Arc};
+use std::{collections::HashMap, fs::File, ops::Range};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray as _, BooleanArray, RecordBatch, UInt64Array},
-    compute::{cast, concat_batches, filter_record_batch, partition, take},
+    compute::{concat_batches, filter_record_batch, partition, take},
     datatypes::{Int64Type, SchemaRef, TimestampMicrosecondType},
     row::{OwnedRow, RowConverter, SortField},
 };
@@ -25,6 +25,7 @@ use tidemill_rows::{self as rows, CREATED_AT, SEQ, VALID_AT, row::column};
 use super::{Asked, KnownAt};
 use crate::{
     CommitRange, Error,
+    duck::in_columns,
     scan::{LAKE_COMMIT, ScannedFile},
 };
 
@@ -361,7 +362,7 @@ fn fetched(
                 }
                 let rows = here.iter().map(|(_, row)| row - group.first_row..row - group.first_row + 1);
                 let selection = RowSelection::from_consecutive_ranges(rows, group.rows);
-                batches.push(typed(&file.read(number, Some(selection), &names)?, schema)?);
+                batches.push(in_columns(&file.read(number, Some(selection), &names)?, schema)?);
             }
             Ok(batches)
         })?;
@@ -378,15 +379,6 @@ fn fetched(
     let columns = rows.columns().iter().map(|array| take(array, &chosen, None)).collect::<Result<_, _>>();
     Ok(RecordBatch::try_new(schema.clone(), columns.map_err(rows::Error::from)?)
         .map_err(rows::Error::from)?)
-}
-
-/// Rows in the columns of `schema`, by name.
-fn typed(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Error> {
-    let field = |field: &Arc<arrow::datatypes::Field>| {
-        Ok::<_, rows::Error>(cast(column(batch, field.name())?, field.data_type())?)
-    };
-    let columns = schema.fields().iter().map(field).collect::<Result<_, _>>()?;
-    Ok(RecordBatch::try_new(schema.clone(), columns).map_err(rows::Error::from)?)
 }
 
 /// Does the same with several files at once, each on a thread of its own.
@@ -414,7 +406,10 @@ fn encoded(keys: &[ArrayRef]) -> Result<arrow::row::Rows, Error> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::{Path, PathBuf};
+    use std::{
+        path::{Path, PathBuf},
+        sync::Arc,
+    };
 
     use arrow::{
         array::{Int64Array, StringArray, TimestampMicrosecondArray},

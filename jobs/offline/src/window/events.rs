@@ -3,13 +3,14 @@
 use std::ops::Range;
 
 use arrow::{
-    array::{Array as _, ArrayRef, AsArray as _, RecordBatch},
+    array::{Array as _, ArrayRef, AsArray as _, RecordBatch, UInt64Array},
+    compute::{concat_batches, take},
     datatypes::{DataType, Field, Int64Type, Schema, SchemaRef},
 };
 use tidemill_rows::{arrow_type, source_schema};
 use tidemill_spec::{Source, Type};
 
-use super::Windowed;
+use super::{Windowed, reach::Reach};
 use crate::{
     CommitRange, Error, KnownAt, Lake, Table, Version, View,
     pit::{self, Asked, Entities},
@@ -67,20 +68,27 @@ impl Lake {
         let keys = view.keys();
         let statement = statement(source, windows, &rows, &keys, known_at);
         let (schema, labels) = (result_schema(windows), asked.batch()?);
+        let (asked, windowed) = (asked.clone(), windows.to_vec());
         let limit = windows.iter().any(Windowed::has_sql).then(|| self.duck.rows_limit());
         let doing = format!("reading the rows of view {}", view.name());
         let loaded = self.duck.run_declared(doing.clone(), move |session| {
             session.load("label", &labels)?;
             let entities = pit::entities(session, &keys)?;
-            let read = || session.query_as(&statement, &schema);
-            let rows = match limit {
-                None => read()?,
-                Some(limit) => session.in_time(&doing, limit, read)?,
+            let (reach, mut kept) = (Reach::of(&entities, &asked, &windowed), Vec::new());
+            // Most rows lie in no window that is asked for: they are never all in memory.
+            let mut read = || {
+                session.stream_as(&statement, &schema, |rows| {
+                    kept.push(reach.within(rows)?);
+                    Ok(())
+                })
             };
-            Ok((entities, rows))
+            match limit {
+                None => read()?,
+                Some(limit) => session.in_time(&doing, limit, &mut read)?,
+            }
+            Ok(gather(entities, &concat_batches(&schema, &kept).map_err(tidemill_rows::Error::from)?)?)
         });
-        let (entities, rows) = loaded.await?;
-        Ok(gather(entities, &rows))
+        loaded.await
     }
 }
 
@@ -184,7 +192,7 @@ pub(super) fn int(name: &str) -> Field {
 }
 
 fn result_schema(windows: &[Windowed]) -> SchemaRef {
-    let ints = ["_entity", "_valid_us", "_known_us", "_until_us"].map(int);
+    let ints = ["_entity", "_valid_us", "_known_us", "_until_us", "_created_us", "seq"].map(int);
     Schema::new(ints.into_iter().chain(value_fields(windows)).collect::<Vec<_>>()).into()
 }
 
@@ -196,23 +204,33 @@ pub(super) fn value_fields(windows: &[Windowed]) -> impl Iterator<Item = Field> 
     })
 }
 
-fn gather(entities: Entities, rows: &RecordBatch) -> Events {
-    let ints = |index: usize| rows.column(index).as_primitive::<Int64Type>().clone();
-    let keys = ints(0);
-    let keys = keys.values();
-    let spans = (0..entities.count).map(|entity| {
-        let entity = i64::try_from(entity).unwrap_or(i64::MAX);
-        keys.partition_point(|key| *key < entity)..keys.partition_point(|key| *key <= entity)
-    });
-    let until = ints(3);
-    Events {
-        entity_of: entities.of,
-        spans: spans.collect(),
-        valid_us: ints(1).values().to_vec(),
-        known_us: ints(2).values().to_vec(),
-        until_us: (0..rows.num_rows())
-            .map(|row| if until.is_null(row) { i64::MAX } else { until.value(row) })
-            .collect(),
-        values: rows.columns()[4..].to_vec(),
+/// Sorts rows, entity by entity, in the total order.
+fn gather(entities: Entities, rows: &RecordBatch) -> Result<Events, tidemill_rows::Error> {
+    let ints = |place: usize| rows.column(place).as_primitive::<Int64Type>();
+    let (entity, valid, created, seq) =
+        (ints(0).values(), ints(1).values(), ints(4).values(), ints(5).values());
+    let mut order: Vec<usize> = (0..rows.num_rows()).collect();
+    order.sort_unstable_by_key(|row| (entity[*row], valid[*row], created[*row], seq[*row]));
+    let mut spans = vec![0..0; entities.count];
+    let mut start = 0;
+    for same in order.chunk_by(|a, b| entity[*a] == entity[*b]) {
+        if let Some(span) = usize::try_from(entity[same[0]]).ok().and_then(|entity| spans.get_mut(entity)) {
+            *span = start..start + same.len();
+        }
+        start += same.len();
     }
+    let (known, until) = (ints(2).values(), ints(3));
+    let sorted = UInt64Array::from_iter_values(order.iter().map(|row| *row as u64));
+    let values = rows.columns()[6..].iter().map(|values| take(values, &sorted, None));
+    Ok(Events {
+        entity_of: entities.of,
+        spans,
+        valid_us: order.iter().map(|row| valid[*row]).collect(),
+        known_us: order.iter().map(|row| known[*row]).collect(),
+        until_us: order
+            .iter()
+            .map(|row| if until.is_null(*row) { i64::MAX } else { until.value(*row) })
+            .collect(),
+        values: values.collect::<Result<_, _>>()?,
+    })
 }

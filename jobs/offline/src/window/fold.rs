@@ -23,31 +23,56 @@ pub(super) fn evaluate(
     windows: &[Windowed],
     events: &Events,
     asked: &Asked,
+    threads: usize,
 ) -> Result<(Vec<ArrayRef>, ArrayRef), Error> {
     let moments = asked.moments.as_primitive::<TimestampMicrosecondType>().values();
-    let columns: Result<Vec<ArrayRef>, Error> = windows
-        .iter()
-        .zip(&events.values)
-        .map(|(windowed, values)| {
-            let window = &windowed.window;
-            let at = events.entity_of.iter().zip(moments);
-            let results = at.map(|(entity, at)| {
-                let rows = entity.map_or(0..0, |entity| events.between(entity, window.tail_us(*at), *at));
-                match window.value(total(window, values, events, rows, *at)) {
-                    Value::Null => windowed.default.clone(),
-                    value => value,
-                }
-            });
-            Ok(array(&windowed.name, windowed.ty, &results.collect::<Vec<_>>())?)
-        })
-        .collect();
-    let newest = events.entity_of.iter().zip(moments).map(|(entity, at)| {
+    let questions: Vec<(Option<usize>, i64)> =
+        events.entity_of.iter().copied().zip(moments.iter().copied()).collect();
+    let shares = questions.chunks(questions.len().div_ceil(threads.max(1)).max(1));
+    let computed = std::thread::scope(|scope| {
+        let running: Vec<_> =
+            shares.map(|share| scope.spawn(move || of_share(windows, events, share))).collect();
+        let ended = running
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        ended.collect::<Vec<_>>()
+    });
+    let newest = computed.iter().flat_map(|share| share.newest.iter().copied());
+    let newest: TimestampMicrosecondArray = newest.collect();
+    let column = |(place, windowed): (usize, &Windowed)| {
+        let values = computed.iter().flat_map(|share| share.values[place].iter().cloned());
+        Ok(array(&windowed.name, windowed.ty, &values.collect::<Vec<_>>())?)
+    };
+    let columns = windows.iter().enumerate().map(column).collect::<Result<_, Error>>();
+    Ok((columns?, Arc::new(newest.with_timezone("UTC"))))
+}
+
+/// What is computed of some questions.
+struct Share {
+    /// Of each window, of each question.
+    values: Vec<Vec<Value>>,
+    /// When the newest row behind any of them became valid.
+    newest: Vec<Option<i64>>,
+}
+
+fn of_share(windows: &[Windowed], events: &Events, questions: &[(Option<usize>, i64)]) -> Share {
+    let of_window = |(windowed, values): (&Windowed, &ArrayRef)| {
+        let window = &windowed.window;
+        let at = questions.iter().map(|(entity, at)| {
+            let rows = entity.map_or(0..0, |entity| events.between(entity, window.tail_us(*at), *at));
+            match window.value(total(window, values, events, rows, *at)) {
+                Value::Null => windowed.default.clone(),
+                value => value,
+            }
+        });
+        at.collect()
+    };
+    let newest = questions.iter().map(|(entity, at)| {
         let tail = windows.iter().map(|windowed| windowed.window.tail_us(*at)).min()?;
         let mut rows = events.between((*entity)?, tail, *at).rev();
         rows.find(|row| events.counts(*row, *at)).map(|row| events.valid_us[row])
     });
-    let newest: TimestampMicrosecondArray = newest.collect();
-    Ok((columns?, Arc::new(newest.with_timezone("UTC"))))
+    Share { values: windows.iter().zip(&events.values).map(of_window).collect(), newest: newest.collect() }
 }
 
 /// The aggregate over those of `rows` that count at a moment.
