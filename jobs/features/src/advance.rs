@@ -8,7 +8,7 @@ use arrow::array::RecordBatch;
 use serde::{Deserialize, Serialize};
 use tidemill_catalog::{Edge, Node};
 use tidemill_core::JobError;
-use tidemill_offline::{Filter, Read, Staged};
+use tidemill_offline::{CommitRange, Filter, Read, Staged, Version};
 use tidemill_online::Layout;
 use tidemill_pyrun::Printed;
 use tidemill_rows::VALID_AT;
@@ -23,7 +23,7 @@ use crate::{
     dead_letters,
     entries::{row_entries, tile_entries, upsert_entries},
     subject::Subject,
-    target::{Target, Unit, units},
+    target::{Target, Unit, units_of_entities, units_of_rows},
     wishes::{due_new, readers_follow},
 };
 
@@ -32,7 +32,7 @@ use crate::{
 pub(crate) struct Progress {
     /// What is left, one for each version; the first is under way.
     pub(crate) targets: Vec<Target>,
-    /// Units of the first target that are published.
+    /// Units of the first target that are published; those of a row view may be others in the next attempt.
     #[serde(default)]
     pub(crate) units_done: usize,
     /// Rows published so far.
@@ -72,8 +72,7 @@ pub(crate) async fn bring(
 ) -> Result<(), JobError> {
     let mut progress = cx.checkpoint().cloned().unwrap_or_default();
     let target = progress.targets[0];
-    let commits = subject.commits(&deps.lake, target.commits()).await?;
-    let units = units(subject.view.kind(), &target, &commits);
+    let units = units_left(deps, subject, &target, progress.units_done).await?;
     if progress.units_done == 0 {
         begin(deps, subject, &target).await?;
     }
@@ -82,7 +81,8 @@ pub(crate) async fn bring(
     // Which row is the last among upserts can be told when all rows are there; so that is a step of its own. A target
     // without units still moves the position.
     let steps = if subject.upserts() { units.len() + 1 } else { units.len().max(1) };
-    for index in progress.units_done..steps {
+    let all = progress.units_done + steps;
+    for index in 0..steps {
         let unit = units.get(index);
         let written = match unit {
             Some(unit) => write(deps, subject, &target, unit, &mut printed).await,
@@ -97,7 +97,8 @@ pub(crate) async fn bring(
         if last {
             mark(deps, subject, &target).await?;
         }
-        progress.units_done = index + 1;
+        progress.units_done += 1;
+        let done = progress.units_done;
         progress.rows += written.rows.as_ref().map_or(0, |staged| staged.rows);
         progress.dead_letters += written.dead.as_ref().map_or(0, |staged| staged.rows);
         if last {
@@ -114,9 +115,30 @@ pub(crate) async fn bring(
         }
         cx.enqueue(&mut tx, &wishes).await?;
         cx.commit_checkpoint(tx, progress.clone()).await?;
-        cx.progress((index + 1) as u64, steps as u64);
+        cx.progress(done as u64, all as u64);
     }
     Ok(())
+}
+
+/// The units of a target that are not published yet. `done`: how many its checkpoint says.
+async fn units_left(
+    deps: &Deps,
+    subject: &Subject,
+    target: &Target,
+    done: usize,
+) -> Result<Vec<Unit>, Error> {
+    let commits = subject.commits(&deps.lake, target.commits()).await?;
+    Ok(match subject.view.kind() {
+        // What is covered is told by the rows themselves, also by those of a job that was given up.
+        ViewKind::Rows => {
+            let since = CommitRange { after: target.after, upto: Version::MAX };
+            let covered = deps.lake.commits(&subject.view.table(), since).await?;
+            let size = subject.size(&deps.lake, target).await?;
+            units_of_rows(&commits, size, covered.iter().map(|commit| commit.job_key.as_str()))
+        }
+        ViewKind::Derived if commits.is_empty() => Vec::new(),
+        ViewKind::Windows | ViewKind::Derived => units_of_entities(target).into_iter().skip(done).collect(),
+    })
 }
 
 /// A unit whose values are in Redis and whose files no reader sees yet.

@@ -7,7 +7,10 @@ use tidemill_offline::{Commit, CommitRange, Lake, LakeFile, Read, Table, Version
 use tidemill_online::OnlineView;
 use tidemill_spec::ViewKind;
 
-use crate::{Deps, Error, target::Target};
+use crate::{
+    Deps, Error,
+    target::{Size, Target},
+};
 
 /// One version of a view.
 #[derive(Clone, Debug)]
@@ -114,21 +117,32 @@ impl Subject {
         })
     }
 
-    /// A target, cut so that a part of what it touches fits into memory: rows that are new, and rows that the clock passes.
+    /// A target, cut so that a part of what it touches fits into memory.
     pub(crate) async fn cut(&self, deps: &Deps, target: Target) -> Result<Target, Error> {
-        let commits = self.commits(&deps.lake, target.commits()).await?;
-        let mut rows = commits.iter().map(|commit| commit.rows).sum::<i64>();
-        if let Some(before) = target.clock_before.filter(|before| *before < target.clock) {
-            for input in self.input_rows(target.after) {
-                let files = deps.lake.files(&input.table, target.after).await?;
-                let passed = |file: &&LakeFile| {
-                    let range = file.valid_at_of(input.source.as_ref());
+        Ok(target.cut(self.size(&deps.lake, &target).await?))
+    }
+
+    /// How much of its inputs a target touches at most: files with rows that are new, or that the clock passes; of a window
+    /// view, if it reaches them.
+    pub(crate) async fn size(&self, lake: &Lake, target: &Target) -> Result<Size, Error> {
+        let passed_from = target.clock_before.filter(|before| *before < target.clock);
+        let reach = self.view.reach(target.clock);
+        let mut size = Size::default();
+        for input in self.input_rows(target.lake_version) {
+            let touched = |file: &&LakeFile| {
+                let range = file.valid_at_of(input.source.as_ref());
+                let passed = passed_from.is_some_and(|before| {
                     range.is_none_or(|(least, greatest)| least <= target.clock && greatest > before)
-                };
-                rows += files.iter().filter(passed).map(|file| file.rows).sum::<i64>();
+                });
+                let reached = reach.is_none_or(|from| range.is_none_or(|(_, greatest)| greatest > from));
+                (file.last_commit > target.after || passed) && reached
+            };
+            for file in lake.files(&input.table, target.lake_version).await?.iter().filter(touched) {
+                size.rows += file.rows;
+                size.bytes += file.size_bytes;
             }
         }
-        Ok(target.cut(rows))
+        Ok(size)
     }
 }
 

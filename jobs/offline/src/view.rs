@@ -1,7 +1,9 @@
 //! A version of a view with what is needed to read and compute it.
 
 use arrow::datatypes::SchemaRef;
+use tidemill_core::Time;
 use tidemill_spec::{Entity, FeatureView, Plan, Source, ViewKind};
+use tidemill_windows::Window;
 
 use crate::{Error, Table, table::Version};
 
@@ -44,6 +46,13 @@ impl View {
     pub fn upserts(&self) -> bool {
         let unique = self.source.as_ref().is_some_and(|source| !source.unique.is_empty());
         unique && self.kind() == ViewKind::Rows
+    }
+
+    /// The instant after which rows count in its windows at a moment, if it has any.
+    pub fn reach(&self, at: Time) -> Option<Time> {
+        let windows = self.definition.features.values().filter_map(Window::of);
+        let tail_us = windows.map(|window| window.tail_us(at.timestamp_micros())).min()?;
+        Time::from_timestamp_micros(tail_us)
     }
 
     /// The source it reads.

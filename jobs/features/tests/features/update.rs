@@ -1,6 +1,6 @@
 //! Rows that come late, twice, ahead of time, or to be taken back.
 
-use tidemill_offline::{Read, Table};
+use tidemill_offline::{CommitRange, Read, Table};
 use tidemill_online::Status;
 use tidemill_rows::json_rows;
 use tidemill_spec::Value;
@@ -20,6 +20,24 @@ async fn the_newest_row_is_served_whatever_the_order_of_arrival() {
     // The late row is known to the past it belongs to.
     assert_eq!(world.as_of("newest", "JFK", 575).await.values["delay"], Value::Float(99.0));
     assert_eq!(world.now("newest", "LGA").await.status, Status::Absent);
+}
+
+#[tokio::test]
+async fn many_small_commits_are_one_of_the_view_and_none_is_covered_twice() {
+    let world = World::new().await;
+    for flight in 1..=20 {
+        world.depart(&[departure("JFK", flight, 500 + flight, 10.0)]).await;
+    }
+    world.drain().await;
+    let table = Table::view("newest", 1);
+    let commits = world.deps.lake.commits(&table, CommitRange::upto(i64::MAX)).await.unwrap();
+    let told: Vec<_> = commits.iter().map(|commit| (commit.job_key.as_str(), commit.rows)).collect();
+    assert!(matches!(told[..], [(key, 20)] if key.starts_with("commits ")), "{told:?}");
+    world.depart(&[departure("JFK", 21, 590, 10.0)]).await;
+    world.drain().await;
+    let rows = world.deps.lake.read(&Read::all(table, i64::MAX)).await.unwrap();
+    assert_eq!(rows.num_rows(), 21);
+    world.check_parity().await;
 }
 
 #[tokio::test]

@@ -294,7 +294,9 @@ async fn of_a_window_the_hours_of_new_rows_are_read_and_no_others() {
         let told = |row: &Row| (row["k"].clone(), row["_tile"].clone(), row["x_sum"].clone());
         Ok::<_, tidemill_offline::Error>(tiles.iter().map(told).collect::<Vec<_>>())
     };
-    let (late, new) = ((text("a"), Value::Int(5), Value::Int(2)), (text("a"), Value::Int(11), Value::Int(2)));
+    let two_in_tile_of =
+        |second| (text("a"), Value::Int((at(second).timestamp() - 1).div_euclid(300)), Value::Int(2));
+    let (late, new) = (two_in_tile_of(1_502), two_in_tile_of(3_302));
     assert_eq!(touched(&source, 3_400).await.unwrap(), [late, new.clone()]);
     // What is behind the window when the row comes changes nothing.
     assert_eq!(touched(&source, 5_400).await.unwrap(), [new]);
