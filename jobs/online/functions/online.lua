@@ -12,17 +12,24 @@ local function older(new, old)
   return false
 end
 
--- keys: values' keys; args: one value for each, beginning with its 24-byte order.
--- Writes those that are not older than what is stored; equal ones overwrite. Returns how many.
+-- Adds what is new to how many values a version has, if that has been counted from its first value on.
+local function count(counts, version, new)
+  if new > 0 and redis.call('HEXISTS', counts, version) == 1 then redis.call('HINCRBY', counts, version, new) end
+end
+
+-- keys: the counts' hash, then values' keys; args: field of the version, then one value for each, beginning with its
+-- 24-byte order. Writes those that are not older than what is stored; equal ones overwrite. Returns how many.
 local function put(keys, args)
-  local written = 0
-  for i, key in ipairs(keys) do
-    local old = redis.call('GETRANGE', key, 0, 23)
+  local written, new = 0, 0
+  for i = 2, #keys do
+    local old = redis.call('GETRANGE', keys[i], 0, 23)
     if #old < 24 or not older(string.sub(args[i], 1, 24), old) then
-      redis.call('SET', key, args[i])
+      redis.call('SET', keys[i], args[i])
       written = written + 1
+      if #old == 0 then new = new + 1 end
     end
   end
+  count(keys[1], args[1], new)
   return written
 end
 
@@ -60,21 +67,23 @@ local function merged(old, new, first)
   return fresh and table.concat(out) or nil
 end
 
--- keys: values' keys; args: for each a value of tiles, then for each of its series the first tile (8 bytes) that is
--- still of use. Writes each tile that is not older than the one that is stored; equal ones overwrite; what is of no use
--- any more goes. A value of another layout is nothing. Returns how many values have changed.
+-- keys: as of `put`; args: field of the version, then for each a value of tiles, and for each of its series the first tile
+-- (8 bytes) that is still of use. Writes each tile that is not older than the one that is stored; equal ones overwrite;
+-- what is of no use any more goes. A value of another layout is nothing. Returns how many values have changed.
 local function merge(keys, args)
-  local written = 0
-  for i, key in ipairs(keys) do
-    local new, first = args[2 * i - 1], args[2 * i]
-    local old = redis.call('GET', key) or ''
-    if string.sub(old, 25, HEAD) ~= string.sub(new, 25, HEAD) then old = '' end
-    local value = merged(old, new, first)
+  local written, new = 0, 0
+  for i = 2, #keys do
+    local coming, first = args[2 * i - 2], args[2 * i - 1]
+    local old = redis.call('GET', keys[i]) or ''
+    if #old == 0 then new = new + 1 end
+    if string.sub(old, 25, HEAD) ~= string.sub(coming, 25, HEAD) then old = '' end
+    local value = merged(old, coming, first)
     if value then
-      redis.call('SET', key, value)
+      redis.call('SET', keys[i], value)
       written = written + 1
     end
   end
+  count(keys[1], args[1], new)
   return written
 end
 
@@ -86,6 +95,13 @@ local function publish(keys, args)
   redis.call('DEL', keys[1])
   redis.call('HSET', keys[1], 'order', args[1])
   for i = 2, #args, 2 do redis.call('HSET', keys[1], args[i], args[i + 1]) end
+  return 1
+end
+
+-- keys: the markers' and the counts' hash; args: field of the marker, and of the version. Begins a marker that holds
+-- nothing, and counting, unless there is one. Returns 1.
+local function begin(keys, args)
+  if redis.call('HSETNX', keys[1], args[1], 0) == 1 then redis.call('HSET', keys[2], args[2], 0) end
   return 1
 end
 
@@ -101,4 +117,5 @@ end
 redis.register_function('tidemill_put_3', put)
 redis.register_function('tidemill_merge_3', merge)
 redis.register_function('tidemill_publish_3', publish)
+redis.register_function('tidemill_begin_3', begin)
 redis.register_function('tidemill_mark_3', mark)

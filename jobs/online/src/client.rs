@@ -5,10 +5,7 @@
 //! [`Error::Unavailable`]. Functions are loaded when Redis says that it doesn't know them, which also covers
 //! a Redis that came back empty.
 
-use std::{
-    collections::{HashMap, HashSet},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
 use redis::{
     AsyncCommands as _, Cmd, Pipeline, RedisError,
@@ -90,6 +87,11 @@ impl Markers {
         self.0.get(&marker(view)).copied().unwrap_or(0)
     }
 
+    /// Whether writing it has begun.
+    pub fn begun(&self, view: &OnlineView) -> bool {
+        self.0.contains_key(&marker(view))
+    }
+
     /// Whether Redis has values of the view version that were written in another layout.
     pub fn outdated(&self, view: &OnlineView) -> bool {
         let (version, this) = (version_marker(view.name(), view.version()), marker(view));
@@ -144,8 +146,8 @@ impl Online {
     }
 
     fn put_call(&self, view: &OnlineView, entries: &[Entry]) -> Result<Option<Cmd>, Error> {
-        let mut keys = Vec::with_capacity(entries.len());
-        let mut values = Vec::with_capacity(entries.len());
+        let mut keys = vec![self.counts_key()];
+        let mut values = vec![version_marker(view.name(), view.version()).into_bytes()];
         for entry in entries {
             if let Some(key) = value_key(&self.prefix, view.name(), view.version(), &entry.key) {
                 keys.push(key);
@@ -153,7 +155,7 @@ impl Online {
                 values.extend(entry.stored.first_tiles(view));
             }
         }
-        if keys.is_empty() {
+        if keys.len() == 1 {
             return Ok(None);
         }
         let function = match view.layout() {
@@ -182,9 +184,12 @@ impl Online {
     }
 
     /// Notes that a view version is about to be written from its beginning: a marker that holds nothing, unless one
-    /// is there.
+    /// is there. Its values are counted from now on.
     pub async fn begin_marker(&self, view: &OnlineView) -> Result<(), Error> {
-        Ok(self.connection.clone().hset_nx(self.markers_key(), marker(view), 0).await?)
+        let mut call = redis::cmd("FCALL");
+        call.arg("tidemill_begin_3").arg(2).arg(self.markers_key()).arg(self.counts_key());
+        call.arg(marker(view)).arg(version_marker(view.name(), view.version()));
+        self.call(&[call]).await.map(drop)
     }
 
     /// Notes how far a view version has been written, where what was written `from` (a lake version) is still there:
@@ -220,6 +225,7 @@ impl Online {
             cursor = next;
         }
         let version = version_marker(view, version);
+        connection.hdel::<_, _, ()>(self.counts_key(), &version).await?;
         let fields: Vec<String> = connection.hkeys(self.markers_key()).await?;
         let fields: Vec<String> = fields.into_iter().filter(|field| is_of(field, &version)).collect();
         if !fields.is_empty() {
@@ -228,16 +234,25 @@ impl Online {
         Ok(dropped)
     }
 
-    /// How many entities have a value in a view version, tombstones included. Walks all keys: for people.
+    /// How many entities have a value in a view version, tombstones included.
     pub async fn count(&self, view: &str, version: u32) -> Result<u64, Error> {
-        // A walk may show a key twice when Redis resizes its table meanwhile.
-        let mut seen = HashSet::new();
-        let mut cursor = 0;
+        let counted: Option<u64> =
+            self.connection.clone().hget(self.counts_key(), version_marker(view, version)).await?;
+        match counted {
+            Some(count) => Ok(count),
+            None => self.walk(view, version).await,
+        }
+    }
+
+    /// The same of a version that an earlier release began, which did not count. Walks all keys, and may meet one twice
+    /// when Redis resizes its table meanwhile.
+    async fn walk(&self, view: &str, version: u32) -> Result<u64, Error> {
+        let (mut cursor, mut count) = (0, 0);
         loop {
             let (next, keys) = self.scan(view, version, cursor).await?;
-            seen.extend(keys);
+            count += keys.len() as u64;
             if next == 0 {
-                return Ok(seen.len() as u64);
+                return Ok(count);
             }
             cursor = next;
         }
@@ -249,6 +264,10 @@ impl Online {
         let mut scan = redis::cmd("SCAN");
         scan.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(1000);
         Ok(scan.query_async(&mut self.connection.clone()).await?)
+    }
+
+    fn counts_key(&self) -> String {
+        format!("{}:counts", self.prefix)
     }
 
     pub(crate) fn markers_key(&self) -> String {

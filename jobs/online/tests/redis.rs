@@ -234,6 +234,33 @@ async fn many_values_are_written_in_batches_and_read_in_the_order_asked() {
 }
 
 #[tokio::test]
+async fn entities_are_counted_as_they_come_and_what_was_never_counted_is_walked() {
+    let (online, view) = (online().await, view());
+    let entries = |count: i64, order: i64| -> Vec<_> {
+        (0..count).map(|index| entry(&index.to_string(), [order, 0, 0], Some(index))).collect()
+    };
+    online.put(&view, &entries(70, 1)).await.unwrap();
+    assert_eq!(online.count("load", 3).await.unwrap(), 70);
+    online.drop_version("load", 3).await.unwrap();
+    online.begin_marker(&view).await.unwrap();
+    for (count, order, all) in [(60, 2, 60), (70, 1, 70), (65, 3, 70)] {
+        online.put(&view, &entries(count, order)).await.unwrap();
+        online.begin_marker(&view).await.unwrap();
+        assert_eq!(online.count("load", 3).await.unwrap(), all);
+    }
+    let windows = OnlineView::new(windows().definition().clone(), 4, view.keys().clone(), false);
+    online.begin_marker(&windows).await.unwrap();
+    let write =
+        Write { order: TileOrder { lake_version: 1, clock: hour(1) }, tiles: BTreeMap::from([((1, 0), 1)]) };
+    for _ in 0..2 {
+        online.put(&windows, &[write.entry()]).await.unwrap();
+        assert_eq!(online.count("load", 4).await.unwrap(), 1);
+    }
+    online.drop_version("load", 4).await.unwrap();
+    assert_eq!((online.count("load", 4).await.unwrap(), online.count("load", 3).await.unwrap()), (0, 70));
+}
+
+#[tokio::test]
 async fn a_marker_never_moves_back_and_tells_layouts_apart() {
     let (online, view) = (online().await, view());
     online.begin_marker(&view).await.unwrap();
