@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tidemill_catalog::{Catalog, Change, ChangeKind, Position, ViewState, ViewVersion};
 use tidemill_core::{DataClock, Time};
-use tidemill_offline::{Filter, LakeFile, Read, View};
-use tidemill_rows::{VALID_AT, value_at};
+use tidemill_offline::{Filter, Read, View};
+use tidemill_rows::VALID_AT;
 use tidemill_runtime::job_new;
 use tidemill_spec::{
-    FeatureView, ObjectKind, Objects, Value,
+    FeatureView, ObjectKind, Objects,
     args::{FEATURES_UPDATE, FeaturesUpdate, features_concurrency_key},
     steps::{FEATURES_BACKFILL, FeaturesBackfill},
 };
@@ -159,12 +159,17 @@ pub(crate) async fn due_new(
     target: &Target,
     store: &Store,
 ) -> Result<Option<NewJob>, Error> {
+    let clock = store.data_clock().await?;
+    if wall_time(&clock, target.clock).is_none() {
+        // It stands still: nothing is looked for.
+        return Ok(None);
+    }
     let mut next: Option<Time> = None;
     for input in subject.input_rows(target.lake_version) {
         next = earliest(next, next_valid_at(deps, input, target).await?);
     }
     let Some(next) = next else { return Ok(None) };
-    let Some(run_at) = wall_time(&store.data_clock().await?, next) else { return Ok(None) };
+    let Some(run_at) = wall_time(&clock, next) else { return Ok(None) };
     let wish = update_new(subject.name());
     // A key of its own: a wish for later must not swallow a wish for now.
     Ok(Some(NewJob {
@@ -174,31 +179,22 @@ pub(crate) async fn due_new(
     }))
 }
 
+/// When the first of the rows ahead of the clock becomes known.
 async fn next_valid_at(deps: &Deps, input: Read, target: &Target) -> Result<Option<Time>, Error> {
     let files = deps.lake.files(&input.table, target.lake_version).await?;
-    let ahead = |file: &LakeFile| {
-        let range = file.valid_at_of(input.source.as_ref());
-        range.is_none_or(|(_, latest)| latest > target.clock)
+    let ranges: Vec<_> = files.iter().map(|file| file.valid_at_of(input.source.as_ref())).collect();
+    // Of a file that is ahead as a whole the manifest says it; only those across the clock are read.
+    let ahead = ranges.iter().flatten().map(|(least, _)| *least).filter(|least| *least > target.clock).min();
+    let across = |range: &Option<(Time, Time)>| {
+        range.is_none_or(|(least, greatest)| least <= target.clock && greatest > target.clock)
     };
-    if !files.iter().any(ahead) {
-        return Ok(None);
+    if !ranges.iter().any(across) {
+        return Ok(ahead);
     }
     let tick = chrono::TimeDelta::microseconds(1);
-    let future = Read {
-        filter: Filter {
-            between: Some((VALID_AT.to_owned(), target.clock + tick, Time::MAX_UTC)),
-            ..Filter::default()
-        },
-        columns: Some(vec![VALID_AT.to_owned()]),
-        ..input
-    };
-    let rows = deps.lake.read(&future).await?;
-    let Some(column) = rows.column_by_name(VALID_AT) else { return Ok(None) };
-    let times = (0..rows.num_rows()).filter_map(|row| match value_at(column, row) {
-        Value::Timestamp(time) => Some(time),
-        _ => None,
-    });
-    Ok(times.min())
+    let between = Some((VALID_AT.to_owned(), target.clock + tick, ahead.unwrap_or(Time::MAX_UTC)));
+    let read = Read { filter: Filter { between, ..Filter::default() }, ..input };
+    Ok(earliest(ahead, deps.lake.first_valid_at(&read).await?))
 }
 
 fn earliest(a: Option<Time>, b: Option<Time>) -> Option<Time> {

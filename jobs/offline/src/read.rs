@@ -10,8 +10,8 @@ use arrow::{
 };
 use indexmap::IndexMap;
 use tidemill_core::Time;
-use tidemill_rows::{CREATED_AT, SEQ, VALID_AT, field, source_schema};
-use tidemill_spec::{Source, Value};
+use tidemill_rows::{CREATED_AT, SEQ, VALID_AT, field, parquet, source_schema};
+use tidemill_spec::{Source, Type, Value};
 
 use crate::{
     CommitRange, Error, Lake, LakeOptions, PitRequest, Table, Version, View,
@@ -103,15 +103,31 @@ impl Lake {
             .await
     }
 
+    /// The least `valid_at` among the rows of a read, if it has any.
+    pub async fn first_valid_at(&self, read: &Read) -> Result<Option<Time>, Error> {
+        let Some(rows) = self.relation(read).await? else { return Ok(None) };
+        let first =
+            format!("SELECT min({VALID_AT}) AS {VALID_AT} FROM {rows} WHERE {}", condition(&read.filter));
+        let doing = format!("reading {}", read.table);
+        let schema = Arc::new(Schema::new(vec![field(VALID_AT, Type::Timestamp)]));
+        let first = self.duck.run(doing, move |session| session.query_as(&first, &schema)).await?;
+        Ok(parquet::time_range(&first, VALID_AT)?.map(|(first, _)| first))
+    }
+
+    /// The rows of a read's table that may be of it, as a subquery; none if nothing was ever published.
+    async fn relation(&self, read: &Read) -> Result<Option<String>, Error> {
+        let within = read.filter.between.as_ref().filter(|(column, ..)| column == VALID_AT);
+        let span = within.map_or(Span::ALL, |(_, from, to)| Span { from: Some(*from), upto: Some(*to) });
+        let scan = self.scan_within(&read.table, read.source.as_ref(), read.commits, span).await?;
+        Ok(scan.any_rows())
+    }
+
     /// What makes the statement of a read; none if nothing was ever published.
     async fn statement(
         &self,
         read: &Read,
     ) -> Result<Option<impl FnOnce(&Session) -> Result<String, Failure> + Send + 'static>, Error> {
-        let within = read.filter.between.as_ref().filter(|(column, ..)| column == VALID_AT);
-        let span = within.map_or(Span::ALL, |(_, from, to)| Span { from: Some(*from), upto: Some(*to) });
-        let scan = self.scan_within(&read.table, read.source.as_ref(), read.commits, span).await?;
-        let Some(rows) = scan.any_rows() else { return Ok(None) };
+        let Some(rows) = self.relation(read).await? else { return Ok(None) };
         let keys = manifest::keys(&self.pool, &read.table).await?.unwrap_or_default();
         let read = read.clone();
         Ok(Some(move |session: &Session| Ok(statement(&read, &rows, &keys, &session.columns(&rows)?))))
