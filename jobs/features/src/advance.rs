@@ -27,6 +27,9 @@ use crate::{
     wishes::{due_new, readers_follow},
 };
 
+/// Rows that are made into values of Redis at once: these take many times as much memory.
+const PUT_ROWS: usize = 20_000;
+
 /// How far a job is. Stored as its checkpoint: fields are only ever added.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Progress {
@@ -200,14 +203,20 @@ pub(crate) async fn put(
     rows: &RecordBatch,
 ) -> Result<u64, Error> {
     let Some(online) = &subject.online else { return Ok(0) };
-    let entries = match online.layout() {
-        Layout::Row(_) if online.upserts() => {
-            upsert_entries(online, rows, target.lake_version, target.clock)?
-        }
-        Layout::Row(_) => row_entries(online, rows, target.clock)?,
-        Layout::Tiles(_) => tile_entries(online, rows, target.lake_version, target.clock)?,
-    };
-    Ok(deps.online.put(online, &entries).await?)
+    let mut written = 0;
+    // An entity whose rows are cut is put twice, in whatever order.
+    for first in (0..rows.num_rows()).step_by(PUT_ROWS) {
+        let rows = rows.slice(first, PUT_ROWS.min(rows.num_rows() - first));
+        let entries = match online.layout() {
+            Layout::Row(_) if online.upserts() => {
+                upsert_entries(online, &rows, target.lake_version, target.clock)?
+            }
+            Layout::Row(_) => row_entries(online, &rows, target.clock)?,
+            Layout::Tiles(_) => tile_entries(online, &rows, target.lake_version, target.clock)?,
+        };
+        written += deps.online.put(online, &entries).await?;
+    }
+    Ok(written)
 }
 
 /// Writes to Redis the last rows of the entities that a target touches, if rows replace each other. The view's rows up

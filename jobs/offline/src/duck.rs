@@ -123,7 +123,9 @@ impl Duck {
         work: impl FnOnce(&Session) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Error> {
         let limit = Duration::from_secs(self.options.query_seconds);
-        let connection = start(&self.options, self.spill.path());
+        // Beside the one that is always there, so with half of its memory.
+        let options = LakeOptions { memory_bytes: self.options.memory_bytes / 2, ..self.options.clone() };
+        let connection = start(&options, self.spill.path());
         self.on(connection, doing.into(), Some(limit), |session| {
             session.execute(LIMITS)?;
             work(&session)
@@ -385,7 +387,8 @@ fn start(options: &LakeOptions, spill: &Path) -> Result<Connection, duckdb::Erro
         .max_memory(&format!("{}MiB", options.memory_bytes >> 20))?
         .enable_autoload_extension(false)?
         .with("autoinstall_known_extensions", "false")?
-        .with("temp_directory", spill.to_string_lossy())?;
+        .with("temp_directory", spill.to_string_lossy())?
+        .with("max_temp_directory_size", format!("{}MiB", options.spill_bytes >> 20))?;
     let connection = Connection::open_in_memory_with_flags(config)?;
     connection.register_table_function::<ArrowVTab>("arrow_rows")?;
     Ok(connection)

@@ -30,8 +30,10 @@ static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LakeOptions {
-    /// Memory of DuckDB, in bytes; more spills to disk.
+    /// Memory of DuckDB, in bytes; what needs more spills to disk.
     pub memory_bytes: u64,
+    /// Disk that it may take for that, in bytes.
+    pub spill_bytes: u64,
     /// Threads of DuckDB.
     pub threads: u32,
     /// Longest time that one query of a user takes, in seconds; a step's own `timeout` may end it sooner.
@@ -42,7 +44,13 @@ pub struct LakeOptions {
 
 impl Default for LakeOptions {
     fn default() -> Self {
-        Self { memory_bytes: 2 << 30, threads: 2, query_seconds: 3600, rows_seconds: 600 }
+        Self {
+            memory_bytes: 384 << 20,
+            spill_bytes: 64 << 30,
+            threads: 2,
+            query_seconds: 3600,
+            rows_seconds: 600,
+        }
     }
 }
 

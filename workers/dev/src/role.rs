@@ -71,6 +71,8 @@ impl Role {
             .args(&self.arguments)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .env(DIE_WITH_PARENT, std::process::id().to_string())
+            // Else the C library keeps what its threads have freed in eight pools a processor: a quarter more memory.
+            .env("MALLOC_ARENA_MAX", std::env::var("MALLOC_ARENA_MAX").unwrap_or_else(|_| "2".to_owned()))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);

@@ -16,6 +16,7 @@ mod commits;
 mod flights;
 mod generate;
 mod life;
+mod memory;
 mod oracle;
 mod scenarios;
 mod users_sql;
