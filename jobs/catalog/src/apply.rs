@@ -70,9 +70,7 @@ impl Catalog {
         now: Time,
     ) -> Result<Vec<Change>, Error> {
         // Two applies at once would both count the same next version.
-        sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('catalog.apply', 0))")
-            .execute(tx.conn())
-            .await?;
+        self.lock_objects(tx).await?;
         let code_hash = code.hash();
         sqlx::query(include_str!("../queries/code/put.sql")).bind(&code_hash).execute(tx.conn()).await?;
 

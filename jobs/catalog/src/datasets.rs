@@ -139,15 +139,23 @@ impl Catalog {
         Ok((dataset, part.ok_or_else(missing)?))
     }
 
+    /// Notes of some datasets that an entity was erased that they hold rows of. Safe to repeat: the first time stays.
+    pub async fn flag_datasets(&self, tx: &mut Tx, ids: &[DatasetId]) -> Result<(), Error> {
+        let ids: Vec<uuid::Uuid> = ids.iter().map(|id| id.as_uuid()).collect();
+        sqlx::query(include_str!("../queries/dataset/flag.sql")).bind(ids).execute(tx.conn()).await?;
+        Ok(())
+    }
+
     /// All datasets, newest first, at most `limit`.
     pub async fn datasets(&self, limit: u32) -> Result<Vec<DatasetRow>, Error> {
-        let rows: Vec<(Json<Dataset>, Time)> = sqlx::query_as(
-            "SELECT body, created_at FROM catalog.dataset ORDER BY created_at DESC, id DESC LIMIT $1",
+        let rows: Vec<(Json<Dataset>, Time, Option<Time>)> = sqlx::query_as(
+            "SELECT body, created_at, erased_at FROM catalog.dataset ORDER BY created_at DESC, id DESC LIMIT $1",
         )
         .bind(i64::from(limit))
         .fetch_all(self.pool())
         .await?;
-        Ok(rows.into_iter().map(|(Json(dataset), created_at)| DatasetRow { dataset, created_at }).collect())
+        let row = |(Json(dataset), created_at, erased_at)| DatasetRow { dataset, created_at, erased_at };
+        Ok(rows.into_iter().map(row).collect())
     }
 }
 
@@ -159,6 +167,9 @@ pub struct DatasetRow {
     pub dataset: Dataset,
     /// When it was registered, real time.
     pub created_at: Time,
+    /// When an entity was erased that it holds rows of, real time.
+    #[serde(default)]
+    pub erased_at: Option<Time>,
 }
 
 #[cfg(test)]

@@ -44,6 +44,15 @@ impl Catalog {
         Ok(())
     }
 
+    /// The same, and nobody else holds it meanwhile: no upload is published, no view declared. First of all in a
+    /// transaction.
+    pub async fn lock_objects(&self, tx: &mut Tx) -> Result<(), Error> {
+        sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('catalog.apply', 0))")
+            .execute(tx.conn())
+            .await?;
+        Ok(())
+    }
+
     /// The version of an object that is in force, read by `tx`.
     pub async fn object_version_in(&self, tx: &mut Tx, object: &ObjectRef) -> Result<Option<i32>, Error> {
         let statement =

@@ -68,6 +68,13 @@ impl Catalog {
         Ok(())
     }
 
+    /// Forgets how far a view version is: it begins anew. Safe to repeat.
+    pub async fn forget_position(&self, tx: &mut Tx, view: &str, version: i32) -> Result<(), Error> {
+        let forget = sqlx::query(include_str!("../queries/position/forget.sql")).bind(view).bind(version);
+        forget.execute(tx.conn()).await?;
+        Ok(())
+    }
+
     /// The next place in the order of publications of the live set.
     pub async fn next_live_order(&self) -> Result<i64, Error> {
         let (order,): (i64,) =

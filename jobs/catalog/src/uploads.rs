@@ -166,6 +166,8 @@ pub struct Upload {
     pub naive_timestamps: bool,
     /// Rows of it that had something of a name which isn't declared, by name.
     pub ignored: BTreeMap<String, u64>,
+    /// When its rows were taken away, real time.
+    pub removed_at: Option<Time>,
     /// Chunks it was cut into.
     pub chunks: i64,
     /// Chunks that were digested.
@@ -210,6 +212,7 @@ impl FromRow<'_, PgRow> for Upload {
             newest_event_at: row.try_get("newest_event_at")?,
             naive_timestamps: row.try_get("naive_timestamps")?,
             ignored: row.try_get::<Json<_>, _>("ignored")?.0,
+            removed_at: row.try_get("removed_at")?,
             chunks: row.try_get("chunks")?,
             chunks_done: row.try_get("chunks_done")?,
         })
@@ -395,6 +398,51 @@ impl Catalog {
             .execute(tx.conn())
             .await?;
         Ok(())
+    }
+
+    /// Notes that the rows of all uploads of a source are taken away; of those that are not in the lake yet they come later.
+    /// Returns of how many.
+    pub async fn remove_uploads(&self, tx: &mut Tx, source: &str) -> Result<u64, Error> {
+        let removed = sqlx::query(include_str!("../queries/upload/remove.sql")).bind(source);
+        Ok(removed.execute(tx.conn()).await?.rows_affected())
+    }
+
+    /// Notes that uploads of some sources, accepted up to an ordinal, which never came into the lake, are taken away.
+    pub async fn remove_failed_uploads(
+        &self,
+        tx: &mut Tx,
+        sources: &[String],
+        upto: i64,
+    ) -> Result<u64, Error> {
+        let removed =
+            sqlx::query(include_str!("../queries/upload/remove_failed.sql")).bind(sources).bind(upto);
+        Ok(removed.execute(tx.conn()).await?.rows_affected())
+    }
+
+    /// Notes how many rows of which uploads, by ordinal, were erased.
+    pub async fn erase_rows(&self, tx: &mut Tx, by_upload: &[(i64, i64)]) -> Result<(), Error> {
+        let (ordinals, rows): (Vec<i64>, Vec<i64>) = by_upload.iter().copied().unzip();
+        let erased = sqlx::query(include_str!("../queries/upload/erase_rows.sql")).bind(ordinals).bind(rows);
+        erased.execute(tx.conn()).await?;
+        Ok(())
+    }
+
+    /// The ordinal of the upload that was accepted last; 0 before the first.
+    pub async fn newest_upload(&self) -> Result<i64, Error> {
+        let newest = sqlx::query_scalar("SELECT coalesce(max(ordinal), 0) FROM catalog.upload");
+        Ok(newest.fetch_one(self.pool()).await?)
+    }
+
+    /// How many uploads, accepted up to an ordinal, are not in the lake while their ingest still runs.
+    pub async fn uploads_under_way(&self, upto: i64) -> Result<i64, Error> {
+        let under_way = sqlx::query_scalar(include_str!("../queries/upload/under_way.sql")).bind(upto);
+        Ok(under_way.fetch_one(self.pool()).await?)
+    }
+
+    /// Those of some files, by hash, that an upload has whose rows were not taken away.
+    pub async fn kept_files(&self, sha256: &[String]) -> Result<Vec<String>, Error> {
+        let kept = sqlx::query_scalar(include_str!("../queries/upload/kept_files.sql")).bind(sha256);
+        Ok(kept.fetch_all(self.pool()).await?)
     }
 
     /// Notes that dead letters of an upload became rows.

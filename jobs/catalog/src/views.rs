@@ -194,8 +194,7 @@ impl Catalog {
         if dropped.rows_affected() == 0 {
             return Ok(false);
         }
-        let forget = sqlx::query(include_str!("../queries/position/forget.sql")).bind(view).bind(version);
-        forget.execute(tx.conn()).await?;
+        self.forget_position(tx, view, version).await?;
         Ok(true)
     }
 

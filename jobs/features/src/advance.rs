@@ -7,7 +7,7 @@
 use arrow::array::RecordBatch;
 use serde::{Deserialize, Serialize};
 use tidemill_catalog::{Edge, Node};
-use tidemill_core::JobError;
+use tidemill_core::{Fault, JobError};
 use tidemill_offline::{CommitRange, Filter, Read, Staged, Version};
 use tidemill_online::Layout;
 use tidemill_pyrun::Printed;
@@ -73,10 +73,14 @@ pub(crate) async fn bring(
     arrival: Arrival,
     cx: &mut Context<Progress>,
 ) -> Result<(), JobError> {
-    let mut progress = cx.checkpoint().cloned().unwrap_or_default();
+    let mut progress = in_force(deps, subject, cx).await?;
     let target = progress.targets[0];
     let units = units_left(deps, subject, &target, progress.units_done).await?;
     if progress.units_done == 0 {
+        if let Some(online) = subject.online.as_ref().filter(|_| target.after == 0) {
+            // Whatever Redis has of it is of another time: rows that it was computed from may have been taken away.
+            deps.online.drop_version(online.name(), online.version()).await.map_err(Error::from)?;
+        }
         begin(deps, subject, &target).await?;
     }
     put_passed(deps, subject, &target).await?;
@@ -113,6 +117,14 @@ pub(crate) async fn bring(
         if let Some(unit) = unit {
             written.publish(deps, &mut tx, subject, unit).await?;
         }
+        let held = deps.lake.hold_removals(tx.conn(), &subject.tables()).await.map_err(Error::from)?;
+        if held != target.removals {
+            let fault = Fault::new(format!(
+                "rows that {} is computed from were taken away meanwhile",
+                subject.name()
+            ));
+            return Err(JobError::Conflict(fault));
+        }
         if last {
             arrive(deps, &mut tx, subject, &target, arrival, cx).await?;
         }
@@ -142,6 +154,20 @@ async fn units_left(
         ViewKind::Derived if commits.is_empty() => Vec::new(),
         ViewKind::Windows | ViewKind::Derived => units_of_entities(target).into_iter().skip(done).collect(),
     })
+}
+
+/// The job's progress; with a new target where rows were taken away since the first was fixed: from where the version is
+/// now, which is the start if it has to begin anew.
+async fn in_force(deps: &Deps, subject: &Subject, cx: &mut Context<Progress>) -> Result<Progress, JobError> {
+    let mut progress = cx.checkpoint().cloned().unwrap_or_default();
+    let removals = deps.lake.removals(&subject.tables()).await.map_err(Error::from)?;
+    if progress.targets[0].removals != removals {
+        let target = subject.target(deps, cx.now_data().await?).await?;
+        progress.targets[0] = subject.cut(deps, target).await?;
+        progress.units_done = 0;
+        cx.save_checkpoint(progress.clone()).await?;
+    }
+    Ok(progress)
 }
 
 /// A unit whose values are in Redis and whose files no reader sees yet.

@@ -3,7 +3,7 @@
 //! Reading order: [`target`] (how far a job shall bring a view, and in which units; pure), [`compute`] (the rows of
 //! a unit, user Python included), [`entries`] (which of them go to Redis; pure), [`advance`] (a unit from computing to
 //! commit), then the jobs: `update`, `backfill`, `rebuild`,
-//! `drop`; then what people ask: [`get`], [`history`],
+//! `drop`, `forget`, and [`reset()`] for a version that begins anew; then what people ask: [`get`], [`history`],
 //! [`parity`], [`freshness`], [`dead_letters()`], [`consequences()`].
 //!
 //! Redis is written before the lake's commit, and every put is put-if-newer, so a job that dies in between is
@@ -19,10 +19,12 @@ mod dead_letters;
 mod drop;
 mod entries;
 mod error;
+mod forget;
 mod freshness;
 mod parity;
 mod read;
 mod rebuild;
+mod reset;
 mod subject;
 mod target;
 mod update;
@@ -41,9 +43,11 @@ pub use backlog::{Backlog, Behind, FailedUpdate, behind_commit};
 pub use consequences::{Consequence, ReadBy, consequences};
 pub use dead_letters::{DeadLetter, DeadLetters, dead_letters};
 pub use error::Error;
+pub use forget::forget_new;
 pub use freshness::{ViewFreshness, freshness};
 pub use parity::{Difference, Parity, parity};
 pub use read::{GetRequest, GotFeatures, get, history};
+pub use reset::{computed_from, reset, tables_of};
 pub use wishes::{
     backfill_new, behind, clock_moved, dispensable, drop_new, rebuild_new, update_new, updates_of_source,
     wishes_of_changes,
@@ -73,5 +77,6 @@ pub fn jobs(deps: &Deps) -> Vec<JobEntry> {
         JobEntry::new(backfill::BackfillJob::new(deps.clone())),
         JobEntry::new(rebuild::RebuildJob::new(deps.clone())),
         JobEntry::new(drop::DropJob::new(deps.clone())),
+        JobEntry::new(forget::ForgetJob::new(deps.clone())),
     ]
 }

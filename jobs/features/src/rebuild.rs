@@ -65,9 +65,9 @@ pub(crate) async fn lost(deps: &Deps, subject: &Subject, target: &Target) -> Res
 /// Writes what the version's position stands for: rows as of it, known at its clock.
 pub(crate) async fn write_again(deps: &Deps, subject: &Subject, target: &Target) -> Result<u64, Error> {
     let Some(online) = subject.online.as_ref().filter(|_| target.after > 0) else { return Ok(0) };
-    let markers = deps.online.markers().await?;
-    if !markers.begun(online) || markers.outdated(online) || markers.held(online) > deps.lake.head().await? {
-        // Nobody reads them, or nothing stands behind them; and they may be taken for newer than what is written now.
+    if deps.online.markers().await?.outdated(online) || lost(deps, subject, target).await? {
+        // Nobody can read them, or nothing stands behind them; what is written now may be older, and what was taken away
+        // since would stay.
         deps.online.drop_version(online.name(), online.version()).await?;
     }
     let clock = target.clock_before.unwrap_or(target.clock);

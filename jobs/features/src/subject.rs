@@ -95,8 +95,15 @@ impl Subject {
         Ok(commits)
     }
 
+    /// The tables that it is computed from, and its own: of all of them rows may be taken away.
+    pub(crate) fn tables(&self) -> Vec<Table> {
+        self.input_tables().chain([self.view.table()]).collect()
+    }
+
     /// How far to bring it: from where it is to the lake's head and the data clock's `now`.
     pub(crate) async fn target(&self, deps: &Deps, now: Time) -> Result<Target, Error> {
+        // First: what is read after it is at least as new.
+        let removals = deps.lake.removals(&self.tables()).await?;
         let position = deps.catalog.position(self.name(), self.version.version).await?;
         // Inputs first, head second: what they had reached is then surely below the head.
         let mut reached = i64::MAX;
@@ -114,6 +121,7 @@ impl Subject {
             reached: reached.min(head),
             clock: clock_before.map_or(now, |before| before.max(now)),
             parts: 1,
+            removals,
         })
     }
 

@@ -53,6 +53,9 @@ pub(crate) struct Target {
     /// Into how many parts by entity the work is cut.
     #[serde(default = "whole")]
     pub(crate) parts: u32,
+    /// How often rows had been taken away of what it reads and writes, before anything of that was read.
+    #[serde(default)]
+    pub(crate) removals: i64,
 }
 
 fn whole() -> u32 {
@@ -205,6 +208,7 @@ mod tests {
             reached: upto,
             clock: at(0),
             parts: 1,
+            removals: 0,
         }
     }
 

@@ -87,6 +87,10 @@ impl Ingest {
         &self.blobs
     }
 
+    pub(crate) fn lake(&self) -> &Lake {
+        &self.lake
+    }
+
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
     }
@@ -101,7 +105,9 @@ impl Ingest {
     }
 
     pub(crate) async fn upload(&self, id: UploadId) -> Result<Upload, Error> {
-        self.catalog.upload(id).await?.ok_or(Error::NoUpload(id))
+        // One that never came into the lake may have been taken away, with its file.
+        let there = |upload: &Upload| upload.removed_at.is_none() || upload.published_at.is_some();
+        self.catalog.upload(id).await?.filter(there).ok_or(Error::NoUpload(id))
     }
 
     /// Types and judges one chunk and stages what came out. Safe to repeat: files are named by upload and chunk.

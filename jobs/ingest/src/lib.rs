@@ -25,6 +25,7 @@ pub use accept::{Accepted, FileClaim, Start};
 pub use error::Error;
 pub use intake::{ChunkDigest, DeadLetter, Ingest};
 pub use limits::Limits;
+pub use plain::kept_at;
 pub use push::{Push, Pushed};
 pub use staging::Staging;
 pub use tidemill_catalog::Format;

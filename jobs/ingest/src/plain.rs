@@ -12,7 +12,7 @@ use std::{
 use encoding_rs::{Decoder, DecoderResult, UTF_16LE, WINDOWS_1252};
 use flate2::bufread::MultiGzDecoder;
 use tempfile::NamedTempFile;
-use tidemill_catalog::Format;
+use tidemill_catalog::{Format, Upload};
 use tidemill_spec::{Encoding, Source};
 
 use crate::{Error, Limits};
@@ -24,6 +24,11 @@ pub(crate) fn place(sha256: &str, format: Format, source: &Source) -> String {
         Encoding::Utf8 => format!("uploads/{sha256}"),
         other => format!("uploads/{sha256}.{}", other.as_str()),
     }
+}
+
+/// Where the file of an upload lies on the object store.
+pub fn kept_at(upload: &Upload) -> String {
+    place(&upload.sha256, upload.format, &upload.definition)
 }
 
 /// How the characters of a file are bytes.

@@ -126,11 +126,26 @@ impl Lake {
         table: &Table,
         source: Option<&Source>,
         commits: CommitRange,
-        wanted: impl Fn(Option<(Time, Time)>) -> bool + Send,
+        wanted: impl Fn(Option<(Time, Time)>) -> bool + Send + Sync,
+    ) -> Result<Scan, Error> {
+        match self.scan_listed(table, source, commits, &wanted).await {
+            // Between its listing and its fetching a file may be replaced by one that stands for it at this version.
+            Err(Error::Files(tidemill_blobs::Error::Missing { .. })) => {
+                self.scan_listed(table, source, commits, &wanted).await
+            }
+            scan => scan,
+        }
+    }
+
+    async fn scan_listed(
+        &self,
+        table: &Table,
+        source: Option<&Source>,
+        commits: CommitRange,
+        wanted: &(impl Fn(Option<(Time, Time)>) -> bool + Send + Sync),
     ) -> Result<Scan, Error> {
         let mut files = manifest::files(&self.pool, table, commits).await?;
         files.retain(|file| wanted(file.valid_at_of(source)));
-        drop(wanted);
         let mut scan = Scan::of(commits, source);
         let inside = |file: &LakeFile| file.first_commit > commits.after && file.last_commit <= commits.upto;
         // Owned files: a future that borrows from a closure's argument isn't `Send` enough for jobs.
@@ -217,6 +232,41 @@ impl Lake {
         let kind = CommitKind::Drop;
         let publication = Publication { table, job_key: "drop", kind, files: &[], commits: &[] };
         manifest::end_table(connection, &publication).await
+    }
+}
+
+impl Lake {
+    /// Takes away all rows of some tables, when the caller's transaction commits: newer versions have none of them, while
+    /// those of before can be read until the files are collected. Merging and collecting wait for it. `key` names the act:
+    /// a table is emptied once by it.
+    pub async fn truncate(
+        &self,
+        connection: &mut PgConnection,
+        tables: &[Table],
+        key: &str,
+    ) -> Result<(), Error> {
+        // Counted before the files are looked at: who has held a count has published by now.
+        let mut there = manifest::count_removal(connection, tables).await?;
+        there.sort();
+        for table in &there {
+            let kind = CommitKind::Truncate;
+            let publication = Publication { table, job_key: key, kind, files: &[], commits: &[] };
+            manifest::end_table(connection, &publication).await?;
+            manifest::remove_commits(connection, table, key).await?;
+        }
+        Ok(())
+    }
+
+    /// How often rows of some tables were taken away. To be asked before any of them is read, by who will write what
+    /// follows from them.
+    pub async fn removals(&self, tables: &[Table]) -> Result<i64, Error> {
+        manifest::removals(&self.pool, tables).await
+    }
+
+    /// The same within the transaction that writes it: none are taken away before that ends. If the count has grown, what
+    /// was read may be gone: roll back, and begin again.
+    pub async fn hold_removals(&self, connection: &mut PgConnection, tables: &[Table]) -> Result<i64, Error> {
+        manifest::hold_removals(connection, tables).await
     }
 }
 

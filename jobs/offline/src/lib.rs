@@ -12,6 +12,7 @@ pub mod check;
 pub mod compact;
 pub mod compute;
 mod duck;
+mod erase;
 mod error;
 mod foreign;
 pub mod label;
@@ -34,6 +35,7 @@ pub mod window;
 
 pub use check::load_project;
 pub use compute::{Computed, Moments, Refused, Stamp};
+pub use erase::{Holding, Sought};
 pub use error::Error;
 pub use label::{LabelFile, LabelRequest, Labels};
 pub use lake::{Lake, LakeOptions};

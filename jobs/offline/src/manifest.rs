@@ -18,6 +18,7 @@ queries! {
     PUBLISH = "commit/publish.sql",
     LIST_COMMITS = "commit/list.sql",
     COMMIT_OF_KEY = "commit/of_key.sql",
+    REMOVE_COMMITS = "commit/remove.sql",
     LIST_FILES = "file/list.sql",
     TAKE_TURNS = "file/take_turns.sql",
     END_FILES = "file/end.sql",
@@ -27,7 +28,13 @@ queries! {
     KNOWN_FILES = "file/known.sql",
     EXTEND_FILES = "file/extend.sql",
     NAME_TABLE = "table/name.sql",
+    FILES_EVER = "file/ever.sql",
+    SWAP_FILE = "file/swap.sql",
+    TABLES = "table/list.sql",
     TABLE_KEYS = "table/keys.sql",
+    REMOVALS = "table/removals.sql",
+    HOLD_REMOVALS = "table/hold_removals.sql",
+    COUNT_REMOVAL = "table/count_removal.sql",
     FRAGMENTED_TABLES = "table/fragmented.sql",
 }
 
@@ -105,6 +112,43 @@ pub(crate) async fn end_table(
     Ok(())
 }
 
+/// Says of the commits of a table that their rows were taken away by another one.
+pub(crate) async fn remove_commits(
+    connection: &mut PgConnection,
+    table: &Table,
+    key: &str,
+) -> Result<(), Error> {
+    sqlx::query(REMOVE_COMMITS).bind(table.as_str()).bind(key).execute(connection).await?;
+    Ok(())
+}
+
+/// How often rows of some tables were taken away.
+pub(crate) async fn removals(pool: &PgPool, tables: &[Table]) -> Result<i64, Error> {
+    Ok(sqlx::query_scalar(REMOVALS).bind(names(tables)).fetch_one(pool).await?)
+}
+
+/// The same, which stays so until the transaction ends.
+pub(crate) async fn hold_removals(connection: &mut PgConnection, tables: &[Table]) -> Result<i64, Error> {
+    let counts: Vec<i64> =
+        sqlx::query_scalar(HOLD_REMOVALS).bind(names(tables)).fetch_all(connection).await?;
+    Ok(counts.into_iter().sum())
+}
+
+/// Counts that rows of some tables are taken away. Returns those of them that are there.
+pub(crate) async fn count_removal(
+    connection: &mut PgConnection,
+    tables: &[Table],
+) -> Result<Vec<Table>, Error> {
+    take_turns(connection).await?;
+    let counted: Vec<String> =
+        sqlx::query_scalar(COUNT_REMOVAL).bind(names(tables)).fetch_all(connection).await?;
+    Ok(counted.into_iter().map(Table::from).collect())
+}
+
+fn names(tables: &[Table]) -> Vec<&str> {
+    tables.iter().map(Table::as_str).collect()
+}
+
 /// Forgets files that compactions replaced before an instant; what replaced them stands for them at every version.
 pub(crate) async fn forget_ended(connection: &mut PgConnection, before: Time) -> Result<(), Error> {
     take_turns(connection).await?;
@@ -144,16 +188,62 @@ pub(crate) async fn files(
         .bind(commits.upto)
         .fetch_all(pool)
         .await?;
-    let file = |row: FileRow| LakeFile {
-        path: row.path,
-        first_commit: row.first_commit,
-        last_commit: row.last_commit,
-        rows: row.rows,
-        size_bytes: row.size_bytes,
-        valid_at: row.valid_at_min.zip(row.valid_at_max),
-        timed_by: row.timed_by,
+    Ok(rows.into_iter().map(LakeFile::from).collect())
+}
+
+impl From<FileRow> for LakeFile {
+    fn from(row: FileRow) -> Self {
+        Self {
+            path: row.path,
+            first_commit: row.first_commit,
+            last_commit: row.last_commit,
+            rows: row.rows,
+            size_bytes: row.size_bytes,
+            valid_at: row.valid_at_min.zip(row.valid_at_max),
+            timed_by: row.timed_by,
+        }
+    }
+}
+
+/// Files of a table, whatever version reads them, and whether the newest does.
+pub(crate) async fn files_ever(pool: &PgPool, table: &Table) -> Result<Vec<(LakeFile, bool)>, Error> {
+    let rows: Vec<EverRow> = sqlx::query_as(FILES_EVER).bind(table.as_str()).fetch_all(pool).await?;
+    Ok(rows.into_iter().map(|EverRow { file, live }| (LakeFile::from(file), live)).collect())
+}
+
+#[derive(FromRow)]
+struct EverRow {
+    #[sqlx(flatten)]
+    file: FileRow,
+    live: bool,
+}
+
+/// Lets a file stand for another one, or nothing; false if the other one is not there.
+pub(crate) async fn swap(
+    connection: &mut PgConnection,
+    path: &str,
+    by: Option<&Staged>,
+) -> Result<bool, Error> {
+    let Some(by) = by else {
+        let forgotten = sqlx::query(FORGET_FILES).bind(vec![path.to_owned()]).execute(connection).await?;
+        return Ok(forgotten.rows_affected() == 1);
     };
-    Ok(rows.into_iter().map(file).collect())
+    let swapped = sqlx::query(SWAP_FILE)
+        .bind(path)
+        .bind(&by.path)
+        .bind(by.rows)
+        .bind(by.size_bytes)
+        .bind(by.valid_at.map(|(least, _)| least))
+        .bind(by.valid_at.map(|(_, greatest)| greatest))
+        .bind(by.created_at.map(|(least, _)| least))
+        .bind(by.created_at.map(|(_, greatest)| greatest));
+    Ok(swapped.execute(connection).await?.rows_affected() == 1)
+}
+
+/// Every table that was ever published to, by name.
+pub(crate) async fn tables(pool: &PgPool) -> Result<Vec<Table>, Error> {
+    let names: Vec<String> = sqlx::query_scalar(TABLES).fetch_all(pool).await?;
+    Ok(names.into_iter().map(Table::from).collect())
 }
 
 pub(crate) async fn commits(pool: &PgPool, table: &Table, range: CommitRange) -> Result<Vec<Commit>, Error> {

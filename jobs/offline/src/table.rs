@@ -64,6 +64,8 @@ pub enum CommitKind {
     Compact,
     /// The table ended: nothing needed its rows any more.
     Drop,
+    /// All rows of before were taken away; the table goes on.
+    Truncate,
 }
 
 impl CommitKind {
@@ -73,6 +75,7 @@ impl CommitKind {
             Self::Append => "append",
             Self::Compact => "compact",
             Self::Drop => "drop",
+            Self::Truncate => "truncate",
         }
     }
 }

@@ -12,9 +12,9 @@ local function older(new, old)
   return false
 end
 
--- Adds what is new to how many values a version has, if that has been counted from its first value on.
+-- Adds what is new to how many values a version has, if that has been counted from its first value on; below 0: what is gone.
 local function count(counts, version, new)
-  if new > 0 and redis.call('HEXISTS', counts, version) == 1 then redis.call('HINCRBY', counts, version, new) end
+  if new ~= 0 and redis.call('HEXISTS', counts, version) == 1 then redis.call('HINCRBY', counts, version, new) end
 end
 
 -- keys: the counts' hash, then values' keys; args: field of the version, then one value for each, beginning with its
@@ -114,7 +114,16 @@ local function mark(keys, args)
   return 1
 end
 
+-- keys: the counts' hash, then values' keys; args: field of the version. Removes them. Returns how many there were.
+local function remove(keys, args)
+  local removed = 0
+  for i = 2, #keys do removed = removed + redis.call('UNLINK', keys[i]) end
+  count(keys[1], args[1], -removed)
+  return removed
+end
+
 redis.register_function('tidemill_put_3', put)
+redis.register_function('tidemill_remove_3', remove)
 redis.register_function('tidemill_merge_3', merge)
 redis.register_function('tidemill_publish_3', publish)
 redis.register_function('tidemill_begin_3', begin)

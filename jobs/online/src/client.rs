@@ -16,7 +16,7 @@ use tidemill_spec::Value;
 
 use crate::{
     error::Error,
-    key::{value_key, view_prefix},
+    key::{is_named, value_key, view_prefix},
     stored::Stored,
     view::{Layout, OnlineView},
 };
@@ -232,6 +232,39 @@ impl Online {
             connection.hdel::<_, _, ()>(self.markers_key(), fields).await?;
         }
         Ok(dropped)
+    }
+
+    /// Removes the values of the entities whose key has these values; a part that is none may be anything. Returns how many.
+    /// Safe to repeat.
+    pub async fn forget(&self, view: &str, version: u32, key: &[Option<Value>]) -> Result<u64, Error> {
+        let whole: Option<Vec<Value>> = key.iter().cloned().collect();
+        if let Some(name) = whole.and_then(|key| value_key(&self.prefix, view, version, &key)) {
+            return self.remove(view, version, vec![name.into_bytes()]).await;
+        }
+        let prefix = view_prefix(&self.prefix, view, version);
+        let (mut cursor, mut forgotten) = (0, 0);
+        loop {
+            let (next, mut names) = self.scan(view, version, cursor).await?;
+            names.retain(|name| {
+                let name = std::str::from_utf8(name).ok().and_then(|name| name.strip_prefix(&prefix));
+                name.is_some_and(|name| is_named(name, key))
+            });
+            if !names.is_empty() {
+                forgotten += self.remove(view, version, names).await?;
+            }
+            if next == 0 {
+                return Ok(forgotten);
+            }
+            cursor = next;
+        }
+    }
+
+    /// Removes values by their names, and counts them no more.
+    async fn remove(&self, view: &str, version: u32, names: Vec<Vec<u8>>) -> Result<u64, Error> {
+        let mut call = redis::cmd("FCALL");
+        call.arg("tidemill_remove_3").arg(names.len() + 1).arg(self.counts_key()).arg(names);
+        call.arg(version_marker(view, version));
+        Ok(self.call(&[call]).await?.first().copied().unwrap_or_default())
     }
 
     /// How many entities have a value in a view version, tombstones included.

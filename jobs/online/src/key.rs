@@ -26,6 +26,18 @@ pub fn value_key(prefix: &str, view: &str, version: u32, key: &[Value]) -> Optio
     Some(name)
 }
 
+/// Whether an entity, by its name behind the prefix, has these values in its key; a part that is none may be anything.
+pub(crate) fn is_named(name: &str, key: &[Option<Value>]) -> bool {
+    let parts: Vec<&str> = name.split('/').collect();
+    let same = |(part, value): (&&str, &Option<Value>)| match value {
+        Some(value) => value_key("", "", 0, std::slice::from_ref(value)).is_some_and(|name| {
+            name.strip_prefix(&view_prefix("", "", 0)).is_some_and(|written| written == *part)
+        }),
+        None => true,
+    };
+    parts.len() == key.len() && parts.iter().zip(key).all(same)
+}
+
 /// What the names of all values of a view version begin with.
 pub(crate) fn view_prefix(prefix: &str, view: &str, version: u32) -> String {
     format!("{prefix}:f:{view}:{version}:")
@@ -63,6 +75,25 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn an_entity_is_found_by_any_part_of_its_key_and_no_other_is(
+            key in prop::collection::vec("[a/%2F5]{0,4}", 1..4),
+            other in prop::collection::vec("[a/%2F5]{0,4}", 1..4),
+            known in prop::collection::vec(any::<bool>(), 3),
+        ) {
+            let values = |key: &[String]| -> Vec<Value> { key.iter().cloned().map(Value::String).collect() };
+            let sought: Vec<Option<Value>> = values(&key)
+                .into_iter()
+                .zip(&known)
+                .map(|(value, known)| known.then_some(value))
+                .collect();
+            let name = |key: &[String]| value_key("p", "v", 1, &values(key)).unwrap()["p:f:v:1:".len()..].to_owned();
+            prop_assert!(is_named(&name(&key), &sought));
+            let alike = key.len() == other.len()
+                && (0..key.len()).all(|part| !known[part] || key[part] == other[part]);
+            prop_assert_eq!(is_named(&name(&other), &sought), alike);
+        }
+
         #[test]
         fn two_entities_never_share_a_key(a in "[a/%2F5]{0,4}", b in "[a/%2F5]{0,4}", c in "[a/%2F5]{0,4}", d in "[a/%2F5]{0,4}") {
             let name = |x: &str, y: &str| value_key("p", "v", 1, &[Value::String(x.into()), Value::String(y.into())]).unwrap();

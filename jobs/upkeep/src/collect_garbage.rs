@@ -1,14 +1,16 @@
-//! `lake.collect_garbage`: deletes files of the lake that nobody reads.
+//! `lake.collect_garbage`: deletes files that nobody reads.
 //!
-//! Those are files that a compaction replaced, and files that a job staged and never published: its attempt failed, or
-//! another was faster. Safe to repeat: what is gone isn't found again.
+//! Those are files of the lake that a compaction replaced or whose rows were taken away, files that a job staged and never
+//! published (its attempt failed, or another was faster), and uploaded files of which the rows were taken away. Safe to
+//! repeat: what is gone isn't found again.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tidemill_blobs::Blobs;
 use tidemill_catalog::Catalog;
-use tidemill_core::{JobError, Kind};
+use tidemill_core::{JobError, Kind, Time};
 use tidemill_offline::Lake;
 use tidemill_runtime::{Context, Job, Outcome, job_new};
 use tidemill_store::NewJob;
@@ -27,12 +29,30 @@ pub struct LakeCollectGarbage {}
 pub struct CollectGarbageJob {
     catalog: Catalog,
     lake: Lake,
+    blobs: Blobs,
 }
 
 impl CollectGarbageJob {
     /// With what it needs.
-    pub fn new(catalog: Catalog, lake: Lake) -> Self {
-        Self { catalog, lake }
+    pub fn new(catalog: Catalog, lake: Lake, blobs: Blobs) -> Self {
+        Self { catalog, lake, blobs }
+    }
+
+    /// Deletes files of uploads, as old as that, whose rows were all taken away. Returns how many.
+    async fn collect_uploads(&self, before: Time) -> Result<usize, JobError> {
+        let mut stored = self.blobs.list("uploads").await?;
+        stored.retain(|entry| entry.modified_at < before);
+        let hash = |path: &str| {
+            let name = path.rsplit('/').next().unwrap_or(path);
+            name.split('.').next().unwrap_or(name).to_owned()
+        };
+        let hashes: Vec<String> = stored.iter().map(|entry| hash(&entry.path)).collect();
+        let kept: BTreeSet<String> = self.catalog.kept_files(&hashes).await?.into_iter().collect();
+        stored.retain(|entry| !kept.contains(&hash(&entry.path)));
+        for entry in &stored {
+            self.blobs.delete_at(&entry.path).await?;
+        }
+        Ok(stored.len())
     }
 }
 
@@ -46,6 +66,7 @@ impl Job for CollectGarbageJob {
         // An upload that failed may be retried whenever its user comes back to it.
         let awaited: BTreeSet<String> = self.catalog.awaited_files().await?.into_iter().collect();
         let deleted = self.lake.collect_garbage(before, &awaited).await?;
+        let deleted = deleted + self.collect_uploads(before).await?;
         cx.log(format!("{deleted} files deleted"));
         // No outputs: a repeat finds nothing more to delete, and must end the same.
         Ok(Outcome::Completed(Value::Null))

@@ -9,14 +9,15 @@ mod compact;
 
 pub use collect_garbage::{CollectGarbageJob, collection};
 pub use compact::{CompactJob, LakeCompact, compaction, compactions};
+use tidemill_blobs::Blobs;
 use tidemill_catalog::Catalog;
 use tidemill_offline::Lake;
 use tidemill_runtime::JobEntry;
 
 /// The jobs of upkeep.
-pub fn jobs(catalog: &Catalog, lake: &Lake) -> Vec<JobEntry> {
+pub fn jobs(catalog: &Catalog, lake: &Lake, blobs: &Blobs) -> Vec<JobEntry> {
     vec![
         JobEntry::new(CompactJob::new(lake.clone())),
-        JobEntry::new(CollectGarbageJob::new(catalog.clone(), lake.clone())),
+        JobEntry::new(CollectGarbageJob::new(catalog.clone(), lake.clone(), blobs.clone())),
     ]
 }

@@ -32,6 +32,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Crates that hold jobs: these few call one another, the others enqueue.
     ("tidemill-features", &["catalog", "live", "offline", "online", "pyrun", "rows", "spec", "windows"]),
     ("tidemill-ingest", &["catalog", "features", "offline", "online", "rows", "spec"]),
+    ("tidemill-removal", &["catalog", "features", "ingest", "live", "offline", "spec"]),
     ("tidemill-training", &["catalog", "offline", "rows", "spec"]),
     ("tidemill-registry", &["catalog", "inference", "live", "offline", "online", "pyrun", "rows", "spec"]),
     ("tidemill-monitor", &["catalog", "live", "offline", "online", "registry", "rows", "spec", "training"]),

@@ -178,6 +178,7 @@ by_verdict!(
     tidemill_online::Error,
     tidemill_pipeline::Error,
     tidemill_registry::Error,
+    tidemill_removal::Error,
     tidemill_training::Error
 );
 

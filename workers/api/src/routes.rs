@@ -11,6 +11,7 @@ mod lineage;
 mod models;
 mod monitors;
 mod plan;
+mod removal;
 mod runs;
 mod schedules;
 mod sources;
@@ -60,6 +61,9 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/v1/sources/{source}/dead-letters", get(sources::dead_letters))
         .route("/v1/sources/{source}/replay", post(sources::replay))
         .route("/v1/sources/{source}/push", post(sources::push))
+        .route("/v1/sources/{source}/truncate", post(removal::truncate))
+        .route("/v1/sources/{source}/drop", post(removal::drop))
+        .route("/v1/entities/{entity}/erase", post(removal::erase))
         .route("/v1/uploads/{upload}", get(sources::upload))
         .route("/v1/features", get(features::list))
         .route("/v1/features/get", post(features::get))

@@ -577,3 +577,53 @@ async fn rows_are_pushed_as_an_array_or_as_lines_and_once_for_a_key() {
     let (status, refused) = world.call("POST", path, &head("d", "application/json"), "[{}]").await;
     assert_eq!((status, &refused["error"]["code"]), (404, &json!("TM0502")));
 }
+
+#[tokio::test]
+async fn what_would_be_taken_away_is_told_first_and_what_is_in_use_can_not_be_dropped() {
+    let world = World::new().await;
+    world.apply(PROJECT).await;
+    let none = json!({});
+    let look = world.ok("/v1/sources/orders/truncate?dry_run=true", &none).await;
+    assert_eq!(
+        (&look["rows"], &look["views"][0]["view"], &look["run_id"]),
+        (&json!(0), &json!("last_order"), &Value::Null)
+    );
+    let done = world.ok("/v1/sources/orders/truncate", &none).await;
+    let again = world.ok("/v1/sources/orders/truncate", &none).await;
+    assert!(done["run_id"].is_string() && done["run_id"] == again["run_id"], "one wish: {done} {again}");
+    let path = "/v1/entities/customer/erase?dry_run=true";
+    let look = world.ok(path, &json!({ "key": { "customer_id": "7" } })).await;
+    assert_eq!((&look["key"], &look["online"]), (&json!({ "customer_id": 7 }), &json!(["last_order"])));
+
+    for (path, body, status, code, says) in [
+        ("/v1/sources/order/truncate", &none, 404, "TM0502", "did you mean `orders`?"),
+        ("/v1/sources/orders/drop", &none, 422, "TM0508", "tidemill sources truncate orders"),
+        ("/v1/sources/never/drop", &none, 404, "TM0502", ""),
+        ("/v1/entities/customers/erase", &json!({ "key": "7" }), 404, "TM0509", "did you mean `customer`?"),
+        ("/v1/entities/customer/erase", &json!({ "key": {} }), 422, "TM0616", "customer_id: int"),
+        ("/v1/entities/customer/erase?dry=1", &json!({ "key": "7" }), 400, "TM0116", ""),
+    ] {
+        let (got, refused) = world.post(path, body).await;
+        assert_eq!((got, &refused["error"]["code"]), (status, &json!(code)), "{path}: {refused}");
+        assert!(refused["error"]["hint"].as_str().is_some_and(|hint| hint.contains(says)), "{refused}");
+    }
+
+    // Nor what is no longer declared and read by nothing, while something comes.
+    let kinds = ["Source", "FeatureView"].map(|kind| format!("kind: {kind}\n"));
+    let rest: Vec<&str> =
+        PROJECT.split("---\n").filter(|part| !kinds.iter().any(|kind| part.contains(kind))).collect();
+    world
+        .ok(
+            "/v1/sources/orders/push",
+            &json!([{ "customer_id": 7, "ordered_at": "2024-05-01", "amount": 1 }]),
+        )
+        .await;
+    let body = json!({ "files": { "tidemill.yaml": rest.join("---\n") } });
+    world.ok("/v1/apply", &body).await;
+    let (status, refused) = world.post("/v1/sources/orders/drop?dry_run=true", &none).await;
+    assert_eq!((status, &refused["error"]["code"]), (422, &json!("TM0508")));
+    assert!(
+        refused["error"]["message"].as_str().unwrap().contains("uploads for it are under way (1)"),
+        "{refused}"
+    );
+}

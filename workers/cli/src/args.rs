@@ -10,7 +10,8 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use nouns::{
-    Alerts, Clock, Datasets, Features, Models, Monitors, Queue, Runs, Schedules, Sources, Workers,
+    Alerts, Clock, Datasets, Entities, Features, Models, Monitors, Queue, Removal, Runs, Schedules, Sources,
+    Workers,
 };
 
 use crate::output::Format;
@@ -142,9 +143,12 @@ pub(crate) enum Command {
     /// List worker processes
     #[command(subcommand)]
     Workers(Workers),
-    /// List sources, upload files, read dead letters
+    /// List sources, upload files, push rows, read dead letters, take rows away
     #[command(subcommand)]
     Sources(Sources),
+    /// Erase entities
+    #[command(subcommand)]
+    Entities(Entities),
     /// Read features, online and historical; backfill views
     #[command(subcommand)]
     Features(Features),

@@ -14,6 +14,7 @@ mod plan;
 mod predict;
 mod project;
 mod queue;
+mod removal;
 mod runs;
 mod schedules;
 mod sources;
@@ -123,6 +124,7 @@ pub(crate) async fn run(cli: Cli) -> Done {
         Command::Queue(command) => queue::queue(&Session::open(global)?, &command).await,
         Command::Workers(command) => queue::workers(&Session::open(global)?, &command).await,
         Command::Sources(command) => sources::sources(&Session::open(global)?, command).await,
+        Command::Entities(command) => removal::entities(&Session::open(global)?, command).await,
         Command::Features(command) => features::features(&Session::open(global)?, command).await,
         Command::Datasets(command) => datasets::datasets(&Session::open(global)?, command).await,
         Command::Models(command) => models::models(&Session::open(global)?, command).await,

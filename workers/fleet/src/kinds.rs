@@ -31,7 +31,9 @@ pub fn jobs(stores: &Stores, webhooks: &Webhooks) -> Vec<JobEntry> {
         python: python.clone(),
         cache: unpacked.clone(),
     };
-    let upkeep = tidemill_upkeep::jobs(&catalog, &lake);
+    let removal =
+        tidemill_removal::Deps { catalog: catalog.clone(), lake: lake.clone(), blobs: blobs.clone() };
+    let upkeep = tidemill_upkeep::jobs(&catalog, &lake, &blobs);
     let pipeline = tidemill_pipeline::Deps { catalog, lake, blobs, python, cache: unpacked };
     [
         tidemill_ingest::jobs::jobs(&ingest),
@@ -40,6 +42,7 @@ pub fn jobs(stores: &Stores, webhooks: &Webhooks) -> Vec<JobEntry> {
         tidemill_registry::jobs(&registry),
         tidemill_monitor::jobs(&registry, webhooks),
         tidemill_pipeline::jobs(&pipeline),
+        tidemill_removal::jobs(&removal),
         upkeep,
     ]
     .concat()

@@ -3,4 +3,4 @@ SELECT DISTINCT staged.path #>> '{}'
 FROM catalog.chunk
 JOIN catalog.upload ON upload.id = chunk.upload
 CROSS JOIN LATERAL jsonb_path_query(chunk.digest::jsonb, 'strict $.**.path', '{}', true) AS staged (path)
-WHERE upload.published_at IS NULL
+WHERE upload.published_at IS NULL AND upload.removed_at IS NULL

@@ -1,3 +1,3 @@
--- Forgets how far a version that was dropped had come. Safe to repeat.
+-- Forgets how far a version had come that was dropped, or begins anew. Safe to repeat.
 DELETE FROM catalog.position
 WHERE view = $1 AND version = $2

@@ -3,7 +3,7 @@ SELECT
     upload.id, upload.ordinal, upload.source, upload.sha256, upload.repeat_of, upload.format, upload.file_name,
     upload.size_bytes, upload.definition, upload.header, upload.created_at, upload.accepted_at, upload.run,
     upload.published_at, upload.rows, upload.dead_letters, upload.newest_event_at,
-    upload.naive_timestamps, upload.ignored,
+    upload.naive_timestamps, upload.ignored, upload.removed_at,
     count(chunk.upload) AS chunks,
     -- What is published is done, whichever job digested it.
     count(chunk.upload) FILTER (WHERE chunk.digest IS NOT NULL OR upload.published_at IS NOT NULL) AS chunks_done

@@ -1,5 +1,6 @@
 //! Whole histories of a project: rows come late, are corrected and withdrawn; views, their source's times and their code
-//! are declared otherwise; versions are filled anew, pinned by models, and dropped; the clock moves; files are merged;
+//! are declared otherwise; versions are filled anew, pinned by models, and dropped; entities are erased and all rows taken
+//! away; the clock moves; files are merged;
 //! Redis is emptied or comes back older. After which every version that is kept up to date says the same online, offline and
 //! to an oracle in plain Rust that knows its plan.
 //!
@@ -18,6 +19,7 @@ use tidemill_core::Time;
 use tidemill_features::{backfill_new, behind, dispensable, wishes_of_changes};
 use tidemill_offline::{KnownAt, PitRequest, Table, View};
 use tidemill_online::{OnlineView, Read, values};
+use tidemill_removal::{erasure, truncation};
 use tidemill_rows::{Row, batch_of, field, rows_of};
 use tidemill_spec::{Aggregate, Plan, Rule, Type, Value};
 
@@ -259,7 +261,7 @@ impl History {
     }
 
     async fn act(&mut self) {
-        match self.dice.roll(16) {
+        match self.dice.roll(18) {
             0..=4 => self.upload().await,
             5..=7 => self.apply().await,
             8 => self.fill_anew().await,
@@ -267,6 +269,8 @@ impl History {
             10 | 11 => self.tick().await,
             12 => self.merge_files().await,
             13 => self.lose_redis().await,
+            14 => self.erase().await,
+            15 if self.dice.chance(30) => self.truncate().await,
             _ => self.drain().await,
         }
     }
@@ -361,6 +365,27 @@ impl History {
                 tx.commit().await.unwrap();
             }
         }
+    }
+
+    /// An entity is erased; later it may come again.
+    async fn erase(&mut self) {
+        let entity = format!("e{}", self.dice.below(ENTITIES));
+        self.told(&format!("{entity} is erased"));
+        let key = json!({ "a": entity, "b": 1 });
+        self.world.enqueue(vec![erasure("pair", key.as_object().unwrap())]).await;
+        // What was uploaded before is erased, whatever has been computed of it by then.
+        self.world.drain().await;
+        self.sent.retain(|sent| sent.key.0.as_deref() != Some(entity.as_str()));
+        // A backup of Redis has it still.
+        self.kept = None;
+    }
+
+    /// All rows are taken away.
+    async fn truncate(&mut self) {
+        self.told("the source is truncated");
+        self.world.enqueue(vec![truncation("events")]).await;
+        self.world.drain().await;
+        self.sent.clear();
     }
 
     /// Redis comes back empty, or as it was a while ago.

@@ -283,7 +283,10 @@ impl World {
 
     /// Runs every job that waits, and those they wish for.
     pub(crate) async fn drain(&self) {
-        run_until_idle(self.deps.catalog.store(), jobs(&self.deps)).await.unwrap();
+        let Deps { catalog, lake, blobs, .. } = self.deps.clone();
+        let removal = tidemill_removal::jobs(&tidemill_removal::Deps { catalog, lake, blobs });
+        let jobs = [jobs(&self.deps), removal].concat();
+        run_until_idle(self.deps.catalog.store(), jobs).await.unwrap();
         let failed = failures(self.deps.catalog.store()).await.unwrap();
         assert!(failed.is_empty(), "{failed:#?}");
     }

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 use tidemill_catalog::Upload;
-use tidemill_core::{JobError, Kind, Time, UploadId};
-use tidemill_offline::{Staged, upload::DeadRow};
+use tidemill_core::{Fault, JobError, Kind, Time, UploadId};
+use tidemill_offline::{Staged, Table, upload::DeadRow};
 use tidemill_runtime::{Context, Job, Outcome, job_new};
 use tidemill_spec::args::{INGEST_REPLAY, IngestReplay};
 use tidemill_store::NewJob;
@@ -118,6 +118,9 @@ impl Job for ReplayJob {
         let declared =
             declared.ok_or_else(|| Error::UnknownSource { name: args.source.clone(), near: None })?;
 
+        // Before the letters are read: whose rows are taken away meanwhile may not come back.
+        let tables = [Table::dead(&args.source), Table::source(&args.source)];
+        let removals = self.ingest.lake().removals(&tables).await.map_err(Error::from)?;
         let letters = self.letters(&args.source).await?;
         let key = cx.job().to_string();
         let mut revived = Vec::new();
@@ -134,6 +137,11 @@ impl Job for ReplayJob {
         let mut tx = cx.begin().await?;
         catalog.hold_objects(&mut tx).await.map_err(Error::from)?;
         self.ingest.publish_files(&mut tx, &args.source, &key, &staged_dead, &staged).await?;
+        let held = self.ingest.lake().hold_removals(tx.conn(), &tables).await.map_err(Error::from)?;
+        if held != removals {
+            let fault = Fault::new(format!("rows of source `{}` were taken away meanwhile", args.source));
+            return Err(JobError::Conflict(fault));
+        }
         for of in revived.iter().filter(|of| of.rows > 0) {
             let newest = of.newest_event_at;
             catalog.replay_upload(&mut tx, of.upload, of.rows, newest).await.map_err(Error::from)?;

@@ -10,7 +10,7 @@ use crate::world::{PROJECT, World};
 const REQUESTS: usize = 2_500;
 
 /// Every route but those of projects and labels, which have tests of their own; `*` is something in a path.
-const ROUTES: [&str; 40] = [
+const ROUTES: [&str; 43] = [
     "/readyz",
     "/v1/status",
     "/v1/places",
@@ -31,6 +31,9 @@ const ROUTES: [&str; 40] = [
     "/v1/sources/*/dead-letters",
     "/v1/sources/*/replay",
     "/v1/sources/*/push",
+    "/v1/sources/*/truncate",
+    "/v1/sources/*/drop",
+    "/v1/entities/*/erase",
     "/v1/uploads/*",
     "/v1/features",
     "/v1/features/get",

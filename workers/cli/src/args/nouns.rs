@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
 use super::{EntityArgs, Write};
 
@@ -120,6 +120,20 @@ pub(crate) enum Sources {
         #[command(flatten)]
         write: Write,
     },
+    /// Take away all rows and dead letters of a source; views over it are filled anew
+    Truncate {
+        /// The name of the source
+        source: String,
+        #[command(flatten)]
+        removal: Removal,
+    },
+    /// Take away what is left of a source that is no longer declared
+    Drop {
+        /// The name of the source
+        source: String,
+        #[command(flatten)]
+        removal: Removal,
+    },
     /// Show rows that were rejected, with reason and position
     DeadLetters {
         /// The name of the source
@@ -137,6 +151,36 @@ pub(crate) enum Sources {
         no_wait: bool,
         #[command(flatten)]
         write: Write,
+    },
+}
+
+/// What every command takes that takes rows away.
+#[derive(Debug, Args)]
+pub(crate) struct Removal {
+    /// Only show what would be touched
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Don't ask for confirmation
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Return as soon as it is accepted
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    #[command(flatten)]
+    pub(crate) write: Write,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Entities {
+    /// Erase an entity: its rows at every version, its values in Redis, the files it was uploaded with
+    Erase {
+        /// The name of the entity
+        entity: String,
+        /// NAME=VALUE for each key column, or all values in declared order: A/B/C
+        #[arg(long = "key", required = true, value_name = "KEY")]
+        keys: Vec<String>,
+        #[command(flatten)]
+        removal: Removal,
     },
 }
 

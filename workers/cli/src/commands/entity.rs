@@ -6,20 +6,23 @@ use crate::{args::EntityArgs, failure::Failure};
 
 /// What the flags say: keys by name as text, or all values in declared order. The server knows the types.
 pub(crate) fn parse(args: &EntityArgs) -> Result<Value, Failure> {
-    match args.entity.as_slice() {
+    keys("--entity", &args.entity)
+}
+
+/// The same of a flag of another name.
+pub(crate) fn keys(flag: &str, parts: &[String]) -> Result<Value, Failure> {
+    match parts {
         [whole] if !whole.contains('=') => Ok(Value::from(whole.as_str())),
         parts => {
             let mut keys = Map::new();
             for part in parts {
                 let Some((name, value)) = part.split_once('=') else {
-                    let message = format!("`--entity {part}` has no `=`");
-                    return Err(Failure::usage(
-                        message,
-                        "write --entity KEY=VALUE for each key, or all values in one: A/B/C",
-                    ));
+                    let message = format!("`{flag} {part}` has no `=`");
+                    let hint = format!("write {flag} KEY=VALUE for each key, or all values in one: A/B/C");
+                    return Err(Failure::usage(message, hint));
                 };
                 if keys.insert(name.to_owned(), Value::from(value)).is_some() {
-                    return Err(twice("--entity", name));
+                    return Err(twice(flag, name));
                 }
             }
             Ok(Value::Object(keys))

@@ -19,7 +19,7 @@ use tidemill_proto::{
 };
 use tokio::time::timeout;
 
-use super::{Session, watch::wait_for};
+use super::{Session, removal, watch::wait_for};
 use crate::{
     args::Sources,
     client::segment,
@@ -69,6 +69,14 @@ pub(crate) async fn sources(session: &Session, command: Sources) -> Done {
         Sources::Push { source, rows, file, wait, write } => {
             let sending = push::Sending { source: &source, rows: &rows, file: file.as_deref(), wait };
             push::push(&session.writing(&write), &sending).await
+        }
+        Sources::Truncate { source, removal } => {
+            let path = format!("/v1/sources/{}/truncate", segment(&source));
+            removal::remove(session, &path, &json!({}), &removal, removal::source).await
+        }
+        Sources::Drop { source, removal } => {
+            let path = format!("/v1/sources/{}/drop", segment(&source));
+            removal::remove(session, &path, &json!({}), &removal, removal::source).await
         }
         Sources::DeadLetters { source, limit } => {
             let query = [("limit", Some(limit.to_string()))];

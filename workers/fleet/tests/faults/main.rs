@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "tests may unwrap")]
 
 mod digest;
+mod erasure;
 mod scenarios;
 mod webhook;
 mod world;
@@ -18,7 +19,7 @@ use world::Template;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_kind_survives_every_fault() -> anyhow::Result<()> {
-    let template = Template::fill().await?;
+    let template = Template::fill("shop").await?;
     let registered: BTreeSet<String> = template.kinds().await?;
     let told: BTreeSet<String> = SCENARIOS.iter().map(|scenario| scenario.kind.to_owned()).collect();
     assert_eq!(registered, told, "each registered kind has a scenario, and no scenario is of another kind");

@@ -4,9 +4,10 @@ use futures::future::{BoxFuture, FutureExt as _};
 use serde_json::{Value as Json, json};
 use tidemill_catalog::ModelVersion;
 use tidemill_core::{Kind, RunId};
-use tidemill_features::{backfill_new, drop_new, rebuild_new, update_new};
+use tidemill_features::{backfill_new, drop_new, forget_new, rebuild_new, update_new};
 use tidemill_ingest::jobs::ReplayJob;
 use tidemill_monitor::start_scan;
+use tidemill_removal::{erasure, truncation};
 use tidemill_runtime::job_new;
 use tidemill_spec::args::NOTIFY;
 use tidemill_upkeep::{collection, compaction};
@@ -77,6 +78,11 @@ scenarios! {
     "features.rebuild" => async |world: &World| {
         world.stores.online.drop_version("last_visit", 1).await?;
         world.enqueue(rebuild_new("last_visit")).await
+    };
+    "features.forget" => async |world: &World| world.enqueue(forget_new("last_visit", &shopper_a())).await;
+    "source.truncate" => async |world: &World| world.enqueue(truncation("visits")).await;
+    "entity.erase" with "features.forget" => async |world: &World| {
+        world.enqueue(erasure("shopper", &shopper_a())).await
     };
     "features.drop" => async |world: &World| {
         // The second filling retires the second version, so that the first is needed no more.
@@ -152,6 +158,10 @@ scenarios! {
     "quality.check" => async |world: &World| {
         step(world, "quality.check", &json!({ "table": "source/visits", "conditions": ["pages < 100"] })).await
     };
+}
+
+fn shopper_a() -> serde_json::Map<String, Json> {
+    serde_json::Map::from_iter([("shopper".to_owned(), json!("a"))])
 }
 
 /// Six rows, of which one is not of its type and one is out of range.

@@ -32,6 +32,7 @@ const PROJECT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/faults/shop");
 
 /// The shop that worlds are copies of.
 pub(crate) struct Template {
+    name: &'static str,
     folder: TempDir,
     redis: Prefix,
     webhook: Webhook,
@@ -47,9 +48,10 @@ pub(crate) struct World {
 }
 
 impl Template {
-    /// Fills the shop.
-    pub(crate) async fn fill() -> anyhow::Result<Self> {
+    /// Fills a shop of that name, which no other test fills.
+    pub(crate) async fn fill(name: &'static str) -> anyhow::Result<Self> {
         let template = Self {
+            name,
             folder: tempfile::tempdir()?,
             redis: redis::prefix().await?,
             webhook: Webhook::start().await?,
@@ -61,13 +63,13 @@ impl Template {
             stores.store.pool().close().await;
             Ok(())
         };
-        drop(postgres::database("shop", fill).await?);
+        drop(postgres::database(name, fill).await?);
         Ok(template)
     }
 
     /// A copy.
     pub(crate) async fn world(&self) -> anyhow::Result<World> {
-        let database = postgres::database("shop", async |_| anyhow::bail!("it was filled before")).await?;
+        let database = postgres::database(self.name, async |_| anyhow::bail!("it was filled before")).await?;
         let (folder, redis) = (tempfile::tempdir()?, self.redis.copy().await?);
         // Objects are never changed in place, so links are copies.
         let copied = Command::new("cp").arg("-rlT").args([self.folder.path(), folder.path()]).status()?;

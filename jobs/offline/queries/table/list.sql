@@ -1,0 +1,4 @@
+-- Every table that was ever published to.
+SELECT name
+FROM lake.lake_table
+ORDER BY name
