@@ -90,10 +90,6 @@ class LastView:
             return {name: self.defaults.get(name) for name in self.features}
         return {name: rule(row, t) for name, rule in self.features.items()}
 
-    def moments(self, key):
-        """When it says something new of a key."""
-        return [row.valid_at for row in self.rows if row.key == key]
-
 
 @dataclass
 class Window:
@@ -154,32 +150,38 @@ class WindowView:
         rows = [row for row in rows if row.key == key and not row.deleted]
         return sorted(rows, key=lambda row: row.order)
 
-    def moments(self, key):
-        """When it says something new of a key."""
-        return [row.valid_at for row in self.rows if row.key == key]
+
+@dataclass
+class Input:
+    """A view that another reads, in a role and by a key that follows from what is known so far."""
+
+    view: Any
+    key: Any
+    """A function of the reader's key and of the features of the inputs before."""
+    role: str | None = None
 
 
 @dataclass
 class DerivedView:
-    """A row for every row of any input, from all inputs as of then."""
+    """Expressions over the inputs at the very moment that is asked."""
 
     inputs: list
     features: dict[str, Any]
     """By name: a function of the inputs' features."""
-    ttl: int | None = None
+    defaults: dict[str, Any] = field(default_factory=dict)
 
     def at(self, key, t, known):
         """All features at a moment."""
-        nothing = dict.fromkeys(self.features)
-        if None in key:
-            return nothing
-        moments = [m for view in self.inputs for m in view.moments(key) if m <= t]
-        if not moments or (self.ttl is not None and t - max(moments) > self.ttl):
-            return nothing
         values = {}
-        for view in self.inputs:
-            values |= view.at(key, max(moments), known)
-        return {name: rule(values) for name, rule in self.features.items()}
+        for read in self.inputs:
+            prefix = f"{read.role}_" if read.role else ""
+            found = read.view.at(read.key(key, values), t, known)
+            values |= {prefix + name: value for name, value in found.items()}
+        computed = {name: rule(values) for name, rule in self.features.items()}
+        return {
+            name: self.defaults.get(name) if value is None else value
+            for name, value in computed.items()
+        }
 
 
 def agree(got, expected):

@@ -6,6 +6,7 @@ from oracle import (
     HOUR,
     MINUTE,
     DerivedView,
+    Input,
     LastView,
     Window,
     WindowView,
@@ -29,6 +30,18 @@ def views(data, ttl_shift):
 
     def strain(values):
         return None if values["speed"] is None else values["speed"] * values["pings_1h"]
+
+    def rate(values):
+        trips = values["trips_2h"]
+        return values["fare_sum_6h"] / trips if trips else None
+
+    def gap(values):
+        speeds = values["own_speed"], values["other_speed"]
+        return None if None in speeds else speeds[0] - speeds[1]
+
+    def pull(values):
+        age = -1 if values["age"] is None else values["age"]
+        return float((values["own_driver_strain"] or 0) + age)
 
     five = 5 * MINUTE
     last_trip = LastView(
@@ -66,11 +79,33 @@ def views(data, ttl_shift):
         },
     )
     car, driver = ["city", "driver"], ["driver"]
+
+    def same(key, _):
+        return key
+
+    def driver_of(key, _):
+        return key[1:]
+
+    strain_view = DerivedView(
+        [Input(last_ping, same), Input(ping_windows, same)], {"strain": strain}
+    )
+    mood = DerivedView(
+        [
+            Input(last_trip, same),
+            Input(trip_windows, same),
+            Input(last_ping, driver_of, "own"),
+            Input(last_ping, lambda _, values: (values["stops"],), "other"),
+            Input(strain_view, driver_of, "own_driver"),
+        ],
+        {"rate": rate, "gap": gap, "pull": pull},
+        {"rate": -2.0},
+    )
     return {
         "last_trip": (car, last_trip),
         "trip_windows": (car, trip_windows),
         "last_ping": (driver, last_ping),
         "ping_windows": (driver, ping_windows),
         "judged": (driver, LastView(data.pings, {"fast": is_fast}, TTL_SHORT)),
-        "strain": (driver, DerivedView([last_ping, ping_windows], {"strain": strain})),
+        "strain": (driver, strain_view),
+        "mood": (car, mood),
     }

@@ -110,11 +110,9 @@ impl ViewVersion {
 impl Catalog {
     /// Versions of a view, or of all views, by name and newest first.
     pub async fn view_versions(&self, view: Option<&str>) -> Result<Vec<ViewVersion>, Error> {
-        let rows: Vec<ViewRow> = sqlx::query_as(include_str!("../queries/view/versions.sql"))
-            .bind(view)
-            .fetch_all(self.pool())
-            .await?;
-        rows.into_iter().map(ViewVersion::from_row).collect()
+        let rows: Vec<ViewRow> =
+            sqlx::query_as(include_str!("../queries/view/versions.sql")).fetch_all(self.pool()).await?;
+        versions_of(rows, view)
     }
 
     /// Versions of all views as a transaction sees them, by name and newest first.
@@ -233,6 +231,7 @@ fn renewed(versions: &[ViewVersion], view: &str) -> Vec<ViewVersion> {
         for next in &renewed {
             if let Some(version) = plan.inputs.get_mut(&next.view) {
                 *version = next.version;
+                plan.over.insert(next.view.clone(), next.plan.clone());
             }
         }
         let own: Vec<ViewVersion> = versions.iter().filter(|it| it.view == name).cloned().collect();
@@ -244,7 +243,7 @@ fn renewed(versions: &[ViewVersion], view: &str) -> Vec<ViewVersion> {
 /// Hash of what makes a version of a view: all that changes its values, and which of them lie in Redis. Their bytes name no
 /// columns, so what one list wrote can't be read by another. Not what people read, nor how long it may take.
 pub(crate) fn hash(plan: &Plan) -> String {
-    let Plan { definition, entity, source, inputs, code } = plan;
+    let Plan { definition, entity, source, inputs, over: _, code } = plan;
     let rules = FeatureView {
         meta: Meta::default(),
         online: OnlineFeatures::None,
@@ -257,7 +256,19 @@ pub(crate) fn hash(plan: &Plan) -> String {
         let times = (&source.available_time, &source.created_time);
         (&source.name, times, &source.unique, &source.deleted, types_read(plan, source))
     });
-    let all = serde_json::json!([rules, entity.keys, source, inputs, code, definition.online_features()]);
+    let mut all = vec![
+        serde_json::json!(rules),
+        serde_json::json!(entity.keys),
+        serde_json::json!(source),
+        serde_json::json!(inputs),
+        serde_json::json!(code),
+        serde_json::json!(definition.online_features()),
+    ];
+    if !definition.kind().stored() {
+        // Earlier releases kept rows of such a view: those are another version's.
+        all.push("computed when it is asked".into());
+    }
+    let all = serde_json::Value::Array(all);
     hex_sha256(all.to_string().as_bytes())
 }
 
@@ -273,8 +284,26 @@ fn types_read(plan: &Plan, source: &Source) -> BTreeMap<String, Type> {
 /// Versions of a view, or of all views, as a transaction sees them: by name and newest first.
 pub(crate) async fn versions_in(tx: &mut Tx, view: Option<&str>) -> Result<Vec<ViewVersion>, Error> {
     let rows: Vec<ViewRow> =
-        sqlx::query_as(include_str!("../queries/view/versions.sql")).bind(view).fetch_all(tx.conn()).await?;
-    rows.into_iter().map(ViewVersion::from_row).collect()
+        sqlx::query_as(include_str!("../queries/view/versions.sql")).fetch_all(tx.conn()).await?;
+    versions_of(rows, view)
+}
+
+/// The versions of a view, or of all, each with the plans of all that it is computed from.
+fn versions_of(rows: Vec<ViewRow>, view: Option<&str>) -> Result<Vec<ViewVersion>, Error> {
+    let versions = rows.into_iter().map(ViewVersion::from_row).collect::<Result<Vec<_>, _>>()?;
+    let wanted = versions.iter().filter(|version| view.is_none_or(|view| version.view == view));
+    Ok(wanted
+        .map(|version| ViewVersion { plan: with_inputs(&version.plan, &versions), ..version.clone() })
+        .collect())
+}
+
+/// A plan with those of its inputs, and of theirs. Views form no circle.
+fn with_inputs(plan: &Plan, versions: &[ViewVersion]) -> Plan {
+    let over = plan.inputs.iter().filter_map(|(name, number)| {
+        let input = versions.iter().find(|it| it.view == *name && it.version == *number)?;
+        Some((name.clone(), with_inputs(&input.plan, versions)))
+    });
+    Plan { over: over.collect(), ..plan.clone() }
 }
 
 /// Retires a view's versions in these states, but for one that is kept.

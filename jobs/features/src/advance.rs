@@ -151,8 +151,9 @@ async fn units_left(
             let size = subject.size(&deps.lake, target).await?;
             units_of_rows(&commits, size, covered.iter().map(|commit| commit.job_key.as_str()))
         }
-        ViewKind::Derived if commits.is_empty() => Vec::new(),
-        ViewKind::Windows | ViewKind::Derived => units_of_entities(target).into_iter().skip(done).collect(),
+        ViewKind::Derived => Vec::new(),
+        ViewKind::Snapshots if commits.is_empty() => Vec::new(),
+        ViewKind::Windows | ViewKind::Snapshots => units_of_entities(target).into_iter().skip(done).collect(),
     })
 }
 
@@ -187,7 +188,7 @@ async fn write(
     printed: &mut Printed,
 ) -> Result<Written, Error> {
     let Computed { rows, dead } =
-        compute(deps, &subject.view, &subject.version, &subject.inputs, target, unit, printed).await?;
+        compute(deps, &subject.view, &subject.version, target, unit, printed).await?;
     if !subject.upserts() {
         put(deps, subject, target, &rows).await?;
     }
@@ -333,7 +334,8 @@ async fn arrive(
     let from = match &subject.view.source {
         Some(source) => vec![Node::Source(source.name.clone())],
         None => {
-            subject.inputs.iter().map(|input| Node::View(input.name().to_owned(), input.version)).collect()
+            let inputs = &subject.version.plan.inputs;
+            inputs.iter().map(|(view, version)| Node::View(view.clone(), *version)).collect()
         }
     };
     let edge = |from| Edge {
@@ -345,8 +347,10 @@ async fn arrive(
     if arrival == Arrival::Switched {
         deps.catalog.switch_view(tx, name, version).await?;
     }
-    let reached = (target.lake_version, target.reached);
-    deps.catalog.move_position(tx, name, version, reached, target.clock).await?;
+    if subject.stored() {
+        let reached = (target.lake_version, target.reached);
+        deps.catalog.move_position(tx, name, version, reached, target.clock).await?;
+    }
     Ok(deps.catalog.lineage(tx, &from.into_iter().map(edge).collect::<Vec<_>>()).await?)
 }
 

@@ -1,7 +1,8 @@
 //! `features.backfill`: fills a new version of a view from the start, then switches to it.
 //!
 //! The same code as an update, from position 0, or from where a version is that was retired and is wanted again. Nobody
-//! reads it by default until the last unit's transaction makes it current. A version over one that is itself being
+//! reads it by default until the last unit's transaction makes it current. Of a view that holds nothing that is all there is
+//! to do. A version over one that is itself being
 //! filled waits: whoever fills that one asks for this. What is retired then, and needed no more, is dropped by
 //! `features.drop`.
 
@@ -85,8 +86,7 @@ impl BackfillJob {
     }
 
     async fn subject(&self, view: &str, version: i32) -> Result<Subject, Error> {
-        let versions = self.deps.catalog.view_versions(None).await?;
-        Subject::of(&versions, &self.version(view, version).await?)
+        Ok(Subject::of(&self.version(view, version).await?))
     }
 
     async fn version(&self, view: &str, version: i32) -> Result<ViewVersion, Error> {

@@ -122,12 +122,16 @@ pub(crate) async fn of_version(deps: &Deps, subject: &Subject) -> Result<Progres
         since,
         seconds: (now - since).as_seconds_f64().max(0.0),
     });
-    Ok(Progress { backlog, failed: failed(deps, subject.name()).await? })
+    Ok(Progress { backlog, failed: failed(deps, subject).await? })
 }
 
 /// The update of a view that failed last, or the backfill of its version that is being filled.
-pub(crate) async fn failed(deps: &Deps, view: &str) -> Result<Option<FailedUpdate>, Error> {
-    if let Some(failed) = failed_last(deps, view, "update", &FEATURES_UPDATE).await? {
+pub(crate) async fn failed(deps: &Deps, subject: &Subject) -> Result<Option<FailedUpdate>, Error> {
+    let view = subject.name();
+    // What updated it before it was computed whenever it is asked, nobody waits for.
+    if subject.stored()
+        && let Some(failed) = failed_last(deps, view, "update", &FEATURES_UPDATE).await?
+    {
         return Ok(Some(failed));
     }
     let versions = deps.catalog.view_versions(Some(view)).await?;

@@ -21,7 +21,8 @@ pub(crate) async fn catch_up(
     clock: Option<Time>,
     patience: Duration,
 ) -> Result<(), Error> {
-    let chain = Subject::chain(deps, view).await?;
+    let mut chain = Subject::chain(deps, view).await?;
+    chain.retain(Subject::stored);
     let head = deps.lake.head().await?;
     let mut asked = false;
     let caught_up = async {
@@ -33,7 +34,7 @@ pub(crate) async fn catch_up(
                 if !std::mem::replace(&mut asked, true) {
                     ask(deps, &chain).await?;
                 }
-                if let Some(failed) = failed(deps, subject.name()).await? {
+                if let Some(failed) = failed(deps, subject).await? {
                     return Err(Error::Invalid(failed.told()));
                 }
                 looks.tick().await;

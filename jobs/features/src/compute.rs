@@ -38,12 +38,11 @@ pub(crate) struct DeadRow {
     pub(crate) fault: Fault,
 }
 
-/// Computes a unit of `view`. `inputs`: the views it reads, if it is derived; `printed`: what user Python prints.
+/// Computes a unit of `view`. `printed`: what user Python prints.
 pub(crate) async fn compute(
     deps: &Deps,
     view: &View,
     version: &ViewVersion,
-    inputs: &[View],
     target: &Target,
     unit: &Unit,
     printed: &mut Printed,
@@ -66,15 +65,13 @@ pub(crate) async fn compute(
             let mut python = Python { pool: pool(deps, version).await?, view, entry, printed };
             python.row_view(&rows).await
         }
-        (ViewKind::Derived, None) => {
-            let moments = lake.derived_inputs(view, inputs, unit.commits, unit.part).await?;
-            Computed::in_sql(lake.derive(view, &moments, stamp).await?)
-        }
-        (ViewKind::Derived, Some(entry)) => {
-            let moments = lake.derived_inputs(view, inputs, unit.commits, unit.part).await?;
+        (ViewKind::Snapshots, entry) => {
+            let moments = lake.snapshots(view, unit.commits, unit.part).await?;
+            let entry = entry.as_deref().unwrap_or_default();
             let mut python = Python { pool: pool(deps, version).await?, view, entry, printed };
-            python.derived_view(&moments, stamp).await
+            python.over_views(&moments, stamp).await
         }
+        (ViewKind::Derived, _) => Ok(Computed::whole(RecordBatch::new_empty(view.schema()))),
     }
 }
 
@@ -134,8 +131,8 @@ impl Python<'_> {
         self.call_on_living(source, &deleted, system).await
     }
 
-    /// Derived rows carry the stamp of their target.
-    async fn derived_view(&mut self, moments: &Moments, stamp: Stamp) -> Result<Computed, Error> {
+    /// Rows that have no source row of their own carry the stamp of their target.
+    async fn over_views(&mut self, moments: &Moments, stamp: Stamp) -> Result<Computed, Error> {
         let system = |rows: &RecordBatch, deleted: bool| -> Result<System, Error> {
             let same =
                 |name: &str, ty, value: Value| array(name, ty, std::iter::repeat_n(&value, rows.num_rows()));

@@ -70,8 +70,11 @@ pub async fn consequences(deps: &Deps, after: &[ViewVersion]) -> Result<Vec<Cons
     Ok(consequences)
 }
 
-/// The sources that a version is computed from, through however many views.
+/// The sources whose rows a version is filled from, through however many views; none where it holds nothing.
 fn sources(versions: &[ViewVersion], version: &ViewVersion) -> BTreeSet<String> {
+    if !version.plan.definition.kind().stored() {
+        return BTreeSet::new();
+    }
     let mut chain = Vec::new();
     version.with_inputs(versions, &mut chain);
     chain.into_iter().filter_map(|version| Some(version.plan.source.as_ref()?.name.clone())).collect()

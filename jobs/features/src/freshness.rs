@@ -12,7 +12,7 @@ use tidemill_spec::Value;
 use crate::{
     Deps, Error,
     backlog::{self, Backlog, FailedUpdate, Progress},
-    subject::{Subject, rows_of},
+    subject::{Subject, online_view, rows_of},
 };
 
 /// How fresh one view is.
@@ -24,7 +24,7 @@ pub struct ViewFreshness {
     pub version: i32,
     /// Whether anything of it is online.
     pub online: bool,
-    /// When its newest row became known, on the data clock.
+    /// When its newest row became known, on the data clock; of a view that holds nothing, that of its oldest input.
     pub newest_at: Option<Time>,
     /// How long ago that is.
     pub age_seconds: Option<f64>,
@@ -73,16 +73,23 @@ async fn of_version(
     markers: Option<&Markers>,
     now: Time,
 ) -> Result<ViewFreshness, Error> {
-    let rows = rows_of(&subject.view, deps.lake.head().await?);
-    let newest_at = newest(deps, rows, now).await?;
-    let position = deps.catalog.position(subject.name(), subject.version.version).await?;
-    let written = position.as_ref().map_or(0, |position| position.lake_version);
-    let lost =
-        subject.online.as_ref().zip(markers).is_some_and(|(online, markers)| markers.held(online) < written);
+    let head = deps.lake.head().await?;
+    let (mut newest_at, mut lost, mut reached): (Option<Time>, _, Option<i64>) = (None, false, None);
+    // Of a view that holds nothing: those of what it is computed from, the oldest of them.
+    for view in subject.view.stored() {
+        let newest = newest(deps, rows_of(view, head), now).await?;
+        newest_at = newest_at.into_iter().chain(newest).min();
+        let position = deps.catalog.position(view.name(), view.version).await?;
+        let written = position.as_ref().map_or(0, |position| position.lake_version);
+        let held = online_view(view).zip(markers).map(|(online, markers)| markers.held(&online));
+        lost |= held.is_some_and(|held| held < written);
+        let own = position.map_or(0, |position| position.reached);
+        reached = Some(reached.map_or(own, |reached| reached.min(own)));
+    }
     Ok(ViewFreshness {
         view: subject.name().to_owned(),
         version: subject.version.version,
-        online: subject.online.is_some(),
+        online: subject.read_online(),
         newest_at,
         age_seconds: newest_at.map(|at| (now - at).as_seconds_f64()),
         status: match (&progress.failed, lost, &progress.backlog) {
@@ -91,7 +98,7 @@ async fn of_version(
             (None, false, Some(_)) => "catching up",
             (None, false, None) => status(subject, newest_at, now),
         },
-        reached: position.map_or(0, |position| position.reached),
+        reached: reached.unwrap_or(0),
         commits_behind: progress.backlog.map_or(0, |backlog| backlog.commits),
         backlog: progress.backlog,
         failed: progress.failed,

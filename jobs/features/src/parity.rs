@@ -5,6 +5,7 @@
 //! tiles: they agree within 1e-12 of their size.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -12,12 +13,17 @@ use std::{
 use arrow::array::RecordBatch;
 use serde::Serialize;
 use tidemill_core::{Clock as _, Fault, SystemClock, Time};
-use tidemill_offline::{KnownAt, Read};
-use tidemill_online::{ViewFeatures, values};
+use tidemill_offline::{KnownAt, Read, View};
+use tidemill_online::ViewFeatures;
 use tidemill_rows::value_at;
 use tidemill_spec::{Aggregate, Rule, Value};
 
-use crate::{Deps, Error, catch_up::catch_up, read::offline_features, subject::Subject};
+use crate::{
+    Deps, Error,
+    catch_up::catch_up,
+    read::{now_online, offline_features},
+    subject::Subject,
+};
 
 /// Differences that are shown; all are counted.
 const DIFFERENCES_MAX: usize = 20;
@@ -35,7 +41,7 @@ pub struct Parity {
     pub version: i32,
     /// The moment of the data clock that both were asked for.
     pub at: Time,
-    /// Entities that the view has ever had a row of.
+    /// Entities that the view, or an input of its own entity, has ever had a row of.
     pub entities: usize,
     /// Those whose online features all equal the offline ones.
     pub equal: usize,
@@ -62,14 +68,17 @@ pub struct Difference {
 /// The view isn't online, or doesn't get up to date within a minute because no worker runs its updates.
 pub async fn parity(deps: &Deps, view: &str) -> Result<Parity, Error> {
     let subject = Subject::current(deps, view).await?;
-    let Some(online) = &subject.online else {
+    if !subject.read_online() {
         let fault = Fault::coded(614, format!("view `{view}` is not online"));
         return Err(Error::Invalid(fault.hint("declare `online: true` on it")));
-    };
+    }
     let now = deps.catalog.store().data_clock().await?.at(SystemClock.now());
     catch_up(deps, view, Some(now), PATIENCE).await?;
-    let position = deps.catalog.position(subject.name(), subject.version.version).await?;
-    let at = position.map_or(now, |position| position.data_clock);
+    let mut at = now;
+    for stored in subject.view.stored() {
+        let position = deps.catalog.position(stored.name(), stored.version).await?;
+        at = position.map_or(at, |position| position.data_clock.min(at));
+    }
     let head = deps.lake.head().await?;
     let entities = entities(deps, &subject, head).await?;
     let mut parity = Parity {
@@ -82,10 +91,9 @@ pub async fn parity(deps: &Deps, view: &str) -> Result<Parity, Error> {
     };
     for entities in entities.chunks(ENTITIES_AT_ONCE) {
         let offline = offline_features(deps, &subject, entities, at, KnownAt::Any, head).await?;
-        let reads: Vec<_> = entities.iter().map(|key| tidemill_online::Read { view: online, key }).collect();
-        let found = deps.online.read(&reads).await?;
-        for ((entity, bytes), offline) in entities.iter().zip(found).zip(offline) {
-            parity.compare(&subject, entity, &values(online, bytes.as_deref(), at)?, &offline);
+        let online = now_online(deps, &subject, entities, at).await?;
+        for ((entity, online), offline) in entities.iter().zip(&online).zip(&offline) {
+            parity.compare(&subject, entity, online, offline);
         }
     }
     Ok(parity)
@@ -115,10 +123,18 @@ impl Parity {
     }
 }
 
-/// Every entity that the view has ever had a row of, in order.
+/// Every entity that the view, or an input of its own entity, has ever had a row of, in order.
 async fn entities(deps: &Deps, subject: &Subject, head: i64) -> Result<Vec<Vec<Value>>, Error> {
-    let names: Vec<String> = subject.view.entity.keys.keys().cloned().collect();
-    let read = Read { columns: Some(names.clone()), ..Read::all(subject.view.table(), head) };
+    let mut entities = BTreeSet::new();
+    for view in subject.view.of_same_entity() {
+        entities.extend(entities_of(deps, view, head).await?);
+    }
+    Ok(entities.into_iter().collect())
+}
+
+async fn entities_of(deps: &Deps, view: &View, head: i64) -> Result<Vec<Vec<Value>>, Error> {
+    let names: Vec<String> = view.entity.keys.keys().cloned().collect();
+    let read = Read { columns: Some(names.clone()), ..Read::all(view.table(), head) };
     let entities: Arc<Mutex<Vec<Vec<Value>>>> = Arc::default();
     let found = Arc::clone(&entities);
     // Rows come sorted by key, so an entity's are next to each other.

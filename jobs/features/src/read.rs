@@ -7,9 +7,9 @@ use indexmap::IndexMap;
 use serde::Serialize;
 use tidemill_core::{Fault, Time};
 use tidemill_offline::{KnownAt, PitRead, PitRequest};
-use tidemill_online::{Read, Status, ViewFeatures, values};
-use tidemill_rows::{array, json_rows, row::column, value_at};
-use tidemill_spec::{Feature, KeyOrigin, Rule, Type, Value};
+use tidemill_online::{Status, ViewFeatures};
+use tidemill_rows::{Row, array, json_rows, row::column, value_at};
+use tidemill_spec::{Feature, HydrationRead, KeyOrigin, Rule, Type, Value};
 
 use crate::{
     Deps, Error,
@@ -84,6 +84,12 @@ pub async fn history(
     last: u32,
 ) -> Result<Vec<serde_json::Map<String, serde_json::Value>>, Error> {
     let subject = Subject::current(deps, view).await?;
+    if !subject.stored() {
+        let fault =
+            Fault::coded(614, format!("view `{view}` has no rows: it is computed whenever it is asked"));
+        let hint = format!("tidemill features get {view} --at TIME, or the history of one of its inputs");
+        return Err(Error::Invalid(fault.hint(hint)));
+    }
     let key = keys_of(&subject, entity)?;
     catch_up(deps, view, None, PATIENCE).await?;
     let rows = deps.lake.history(&subject.view, &key, deps.lake.head().await?, last).await?;
@@ -115,8 +121,8 @@ async fn read(
         return Ok(Found { features, store: "offline", progress: Progress::default() });
     }
     let mut held_up = progress(deps, view).await?;
-    if wanted.subject.online.is_some() {
-        match now_online(deps, wanted, keys, at).await {
+    if wanted.subject.read_online() {
+        match now_online(deps, &wanted.subject, keys, at).await {
             Ok(features) => return Ok(Found { features, store: "online", progress: held_up }),
             // Redis holds what another release wrote, until the next update writes it again: the lake knows it too.
             Err(Error::Online(tidemill_online::Error::Unreadable { .. })) => {}
@@ -166,7 +172,7 @@ async fn wanted(deps: &Deps, request: &GetRequest) -> Result<Vec<Wanted>, Error>
             let given = |entity: &serde_json::Map<_, _>| {
                 subject.view.entity.keys.keys().all(|key| entity.contains_key(key))
             };
-            if subject.online.is_some() && request.entities.iter().all(given) {
+            if subject.read_online() && request.entities.iter().all(given) {
                 wanted.push(Wanted { subject, features: None });
             }
         }
@@ -229,16 +235,34 @@ fn missing_key(subject: &Subject, name: &str) -> Error {
     Error::Invalid(fault.hint(keys))
 }
 
-async fn now_online(
+/// What serving would find now.
+pub(crate) async fn now_online(
     deps: &Deps,
-    wanted: &Wanted,
+    subject: &Subject,
     keys: &[Vec<Value>],
     now: Time,
 ) -> Result<Vec<ViewFeatures>, Error> {
-    let Some(view) = &wanted.subject.online else { return Ok(Vec::new()) };
-    let reads: Vec<Read<'_>> = keys.iter().map(|key| Read { view, key }).collect();
-    let found = deps.online.read(&reads).await?;
-    found.into_iter().map(|bytes| Ok(values(view, bytes.as_deref(), now)?)).collect()
+    let (name, names) = (subject.name().to_owned(), subject.view.entity.keys.keys());
+    let read = HydrationRead {
+        view: name.clone(),
+        role: None,
+        keys: names.clone().cloned().map(KeyOrigin::Request).collect(),
+        features: Vec::new(),
+    };
+    let given: Vec<Row> =
+        keys.iter().map(|key| names.clone().cloned().zip(key.iter().cloned()).collect()).collect();
+    // What Redis has lost is told by `status`; here it is absent.
+    let views = IndexMap::from([(name, tidemill_live::live_view_of(&subject.view, &|_| false))]);
+    let (online, evaluator) = (&deps.online, deps.lake.evaluator());
+    let hydrated = online.hydrate(evaluator, &[&read], &views, &given, (now, PATIENCE)).await?;
+    let mut found = Vec::new();
+    for one in hydrated {
+        match one.unreadable {
+            Some(error) => return Err(error.into()),
+            None => found.extend(one.views.into_iter().flatten()),
+        }
+    }
+    Ok(found)
 }
 
 async fn as_of(
@@ -272,6 +296,7 @@ pub(crate) async fn offline_features(
         .push((MOMENT.to_owned(), array(MOMENT, Type::Timestamp, std::iter::repeat_n(&moment, keys.len()))?));
     let read = PitRead {
         view: view.clone(),
+        role: None,
         keys: view.entity.keys.keys().map(|key| KeyOrigin::Request(key_column(key))).collect(),
         features: view.definition.features.keys().map(|name| (name.clone(), name.clone())).collect(),
         found_at: Some(FOUND_AT.to_owned()),

@@ -83,9 +83,10 @@ pub(crate) async fn write_again(deps: &Deps, subject: &Subject, target: &Target)
             }
             written
         }
+        ViewKind::Derived => 0,
         ViewKind::Rows if subject.upserts() => put_last_rows(deps, subject, &whole).await?,
         // The rows of the last units were committed after the version they consumed, so: as of now.
-        ViewKind::Rows | ViewKind::Derived => {
+        ViewKind::Rows | ViewKind::Snapshots => {
             let rows = Read::all(subject.view.table(), deps.lake.head().await?);
             put_rows(deps, subject, &whole, rows).await?
         }

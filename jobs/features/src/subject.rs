@@ -19,32 +19,22 @@ pub(crate) struct Subject {
     pub(crate) version: ViewVersion,
     /// As the lake computes it.
     pub(crate) view: View,
-    /// The versions of the views that it reads; none over a source.
-    pub(crate) inputs: Vec<View>,
-    /// As Redis holds it; `None` if nothing of it is online.
+    /// As Redis holds it; `None` if it holds nothing of it.
     pub(crate) online: Option<OnlineView>,
 }
 
 impl Subject {
-    /// What a version needs, by its plan. `versions`: of all views.
-    ///
-    /// # Errors
-    /// One of its inputs is not among them.
-    pub(crate) fn of(versions: &[ViewVersion], version: &ViewVersion) -> Result<Self, Error> {
-        let input = |(name, number): (&String, &i32)| {
-            let input = found(versions, name, *number).ok_or_else(|| Error::no_view(name))?;
-            Ok(View::of(&input.plan, input.version))
-        };
-        let inputs = version.plan.inputs.iter().map(input).collect::<Result<_, Error>>()?;
+    /// What a version needs, by its plan.
+    pub(crate) fn of(version: &ViewVersion) -> Self {
         let view = View::of(&version.plan, version.version);
         let online = online_view(&view);
-        Ok(Self { version: version.clone(), view, inputs, online })
+        Self { version: version.clone(), view, online }
     }
 
     /// The version of a view that is read by default.
     pub(crate) async fn current(deps: &Deps, view: &str) -> Result<Self, Error> {
         let versions = deps.catalog.view_versions(None).await?;
-        Self::of(&versions, current(&versions, view)?)
+        Ok(Self::of(current(&versions, view)?))
     }
 
     /// The version of a view that is read by default, after all that it is computed from.
@@ -52,20 +42,45 @@ impl Subject {
         let versions = deps.catalog.view_versions(None).await?;
         let mut chain = Vec::new();
         current(&versions, view)?.with_inputs(&versions, &mut chain);
-        chain.into_iter().map(|version| Self::of(&versions, version)).collect()
+        Ok(chain.into_iter().map(Self::of).collect())
     }
 
     /// The versions that updates keep up to date: the current one, those that live models read, and those that one of
-    /// these, of whatever view, is computed from.
+    /// these, of whatever view, is computed from. None of a view that holds nothing.
     pub(crate) async fn maintained(deps: &Deps, view: &str) -> Result<Vec<Self>, Error> {
         // What these are computed from is among them.
         let kept = tidemill_live::maintained_versions(&deps.catalog, None).await?;
-        kept.iter().filter(|version| version.view == view).map(|version| Self::of(&kept, version)).collect()
+        let subjects = kept.iter().filter(|version| version.view == view).map(Self::of);
+        Ok(subjects.filter(Self::stored).collect())
     }
 
     /// The view's name.
     pub(crate) fn name(&self) -> &str {
         self.view.name()
+    }
+
+    /// Whether it has rows or tiles of its own; else it is computed whenever it is asked.
+    pub(crate) fn stored(&self) -> bool {
+        self.view.kind().stored()
+    }
+
+    /// Whether its features are read online: from Redis, or computed from what is there.
+    pub(crate) fn read_online(&self) -> bool {
+        !self.view.definition.online_features().is_empty()
+    }
+
+    /// The views with rows of their own whose changes its rows follow; none over a source, and of a view that has none.
+    fn follows(&self) -> Vec<&View> {
+        if !self.stored() {
+            return Vec::new();
+        }
+        let mut follows: Vec<&View> = Vec::new();
+        for view in self.view.inputs.iter().flat_map(|input| input.view.stored()) {
+            if !follows.iter().any(|known| (known.name(), known.version) == (view.name(), view.version)) {
+                follows.push(view);
+            }
+        }
+        follows
     }
 
     /// Whether rows of its source replace each other, so that its last rows follow from all of them.
@@ -82,7 +97,7 @@ impl Subject {
     pub(crate) fn input_rows(&self, version: Version) -> Vec<Read> {
         match &self.view.source {
             Some(source) => vec![Read::source(source, version)],
-            None => self.inputs.iter().map(|input| rows_of(input, version)).collect(),
+            None => self.follows().into_iter().map(|input| rows_of(input, version)).collect(),
         }
     }
 
@@ -107,7 +122,7 @@ impl Subject {
         let position = deps.catalog.position(self.name(), self.version.version).await?;
         // Inputs first, head second: what they had reached is then surely below the head.
         let mut reached = i64::MAX;
-        for input in &self.inputs {
+        for input in self.follows() {
             let position = deps.catalog.position(input.name(), input.version).await?;
             reached = reached.min(position.map_or(0, |position| position.reached));
         }
@@ -163,19 +178,15 @@ pub(crate) fn rows_of(view: &View, version: Version) -> Read {
     }
 }
 
-fn found<'a>(versions: &'a [ViewVersion], view: &str, number: i32) -> Option<&'a ViewVersion> {
-    versions.iter().find(|version| version.view == view && version.version == number)
-}
-
 fn current<'a>(versions: &'a [ViewVersion], view: &str) -> Result<&'a ViewVersion, Error> {
     let current = |version: &&ViewVersion| version.view == view && version.state == ViewState::Current;
     versions.iter().find(current).ok_or_else(|| Error::no_view(view))
 }
 
-/// A version of a view as Redis holds it; `None` if nothing of it is online.
+/// A version of a view as Redis holds it; `None` if it holds nothing of it.
 pub(crate) fn online_view(view: &View) -> Option<OnlineView> {
     let keys: IndexMap<_, _> = view.entity.keys.clone();
     let online = OnlineView::new(view.definition.clone(), view.version.unsigned_abs(), keys, view.upserts());
     let any = online.features().next().is_some();
-    any.then_some(online)
+    (any && !online.derived()).then_some(online)
 }

@@ -70,14 +70,15 @@ pub fn wishes_of_changes(objects: &Objects, changes: &[Change]) -> Vec<NewJob> {
         .collect();
     let waits = |view: &str| {
         let inputs = objects.views.get(view).map(FeatureView::input_views).unwrap_or_default();
-        inputs.iter().any(|input| building.contains(input.as_str()))
+        inputs.into_iter().any(|input| building.contains(input))
     };
     let wish = |change: &Change| match (change.object.kind, change.change, change.building) {
         (ObjectKind::View, _, Some(_)) => {
             (!waits(&change.object.name)).then(|| backfill_new(&change.object.name))
         }
         (ObjectKind::View, ChangeKind::Added | ChangeKind::Changed, None) => {
-            Some(update_new(&change.object.name))
+            let stored = objects.views.get(&change.object.name).is_some_and(|view| view.kind().stored());
+            stored.then(|| update_new(&change.object.name))
         }
         _ => None,
     };
@@ -93,27 +94,40 @@ pub async fn updates_of_source(
     Ok(catalog.views_over(tx, source).await?.iter().map(|view| update_new(view)).collect())
 }
 
-/// What the versions computed from one that has got further need: updates; and those that waited for it to be filled, their
-/// own filling.
+/// What the versions computed from one that has got further need: updates, or what their own readers need where they hold
+/// nothing; and those that waited for it to be filled, their own filling.
 pub(crate) async fn readers_follow(
     catalog: &Catalog,
     version: &ViewVersion,
     arrival: Arrival,
 ) -> Result<Vec<NewJob>, Error> {
     let versions = catalog.view_versions(None).await?;
-    let reads = |reader: &&ViewVersion| reader.plan.inputs.get(&version.view) == Some(&version.version);
-    let follow = |reader: &ViewVersion| match reader.state {
-        ViewState::Current | ViewState::Retired => Some(update_new(&reader.view)),
-        ViewState::Building => (arrival == Arrival::Switched).then(|| backfill_new(&reader.view)),
-        ViewState::Dropped => None,
-    };
-    Ok(versions.iter().filter(reads).filter_map(follow).collect())
+    let (mut wishes, mut open) = (BTreeMap::new(), vec![version]);
+    while let Some(version) = open.pop() {
+        let reads = |reader: &&ViewVersion| reader.plan.inputs.get(&version.view) == Some(&version.version);
+        for reader in versions.iter().filter(reads) {
+            let wish = match reader.state {
+                ViewState::Current | ViewState::Retired if reader.plan.definition.kind().stored() => {
+                    update_new(&reader.view)
+                }
+                ViewState::Current | ViewState::Retired => {
+                    open.push(reader);
+                    continue;
+                }
+                ViewState::Building if arrival == Arrival::Switched => backfill_new(&reader.view),
+                ViewState::Building | ViewState::Dropped => continue,
+            };
+            wishes.insert(wish.key.clone(), wish);
+        }
+    }
+    Ok(wishes.into_values().collect())
 }
 
 /// Updates that the data clock makes necessary when it is moved: rows that waited for their time may go to Redis.
 pub async fn clock_moved(catalog: &Catalog) -> Result<Vec<NewJob>, Error> {
     let maintained = tidemill_live::maintained_versions(catalog, None).await?;
-    let views: BTreeSet<String> = maintained.into_iter().map(|version| version.view).collect();
+    let stored = maintained.into_iter().filter(|version| version.plan.definition.kind().stored());
+    let views: BTreeSet<String> = stored.map(|version| version.view).collect();
     Ok(views.iter().map(|view| update_new(view)).collect())
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use tidemill_catalog::{ModelAlias, ModelVersion, Position, ViewState, ViewVersion, code};
 use tidemill_core::DataClock;
-use tidemill_offline::View;
-use tidemill_online::{LiveCode, LiveModelVersion, LiveSet, LiveVersion, LiveView, OnlineView};
+use tidemill_offline::{Input, View};
+use tidemill_online::{LiveCode, LiveInput, LiveModelVersion, LiveSet, LiveVersion, LiveView, OnlineView};
 
 use crate::{live_models, maintained};
 
@@ -98,14 +98,23 @@ fn live_view(
 }
 
 fn read_view(declared: &Declared, version: &ViewVersion) -> LiveView {
-    let view = View::of(&version.plan, version.version);
-    let upserts = view.upserts();
-    let online = OnlineView::new(view.definition, version.version.unsigned_abs(), view.entity.keys, upserts);
-    let position = declared
-        .positions
-        .iter()
-        .find(|position| position.view == version.view && position.version == version.version);
-    LiveView { view: online, filled: position.is_some_and(|position| position.lake_version > 0) }
+    let filled = |view: &View| {
+        let own = |position: &&Position| position.view == view.name() && position.version == view.version;
+        declared.positions.iter().find(own).is_some_and(|position| position.lake_version > 0)
+    };
+    live_view_of(&View::of(&version.plan, version.version), &filled)
+}
+
+/// A version of a view as it is read, with all that it is computed from. `filled`: whether the values of one have been
+/// written.
+pub fn live_view_of(view: &View, filled: &dyn Fn(&View) -> bool) -> LiveView {
+    let input =
+        |Input { read, view }: &Input| LiveInput { read: read.clone(), view: live_view_of(view, filled) };
+    let derived = !view.kind().stored();
+    let inputs = if derived { view.inputs.iter().map(input).collect() } else { Vec::new() };
+    let (definition, version) = (view.definition.clone(), view.version.unsigned_abs());
+    let online = OnlineView::new(definition, version, view.entity.keys.clone(), view.upserts());
+    LiveView::new(online, !derived && filled(view), inputs)
 }
 
 #[cfg(test)]
@@ -172,6 +181,7 @@ pub(crate) mod tests {
                 entity: Entity { name: name.to_owned(), meta: Meta::default(), keys: IndexMap::new() },
                 source: None,
                 inputs: IndexMap::new(),
+                over: IndexMap::new(),
                 code: None,
             },
             hash: String::new(),

@@ -14,7 +14,7 @@ mod replicas;
 use tidemill_catalog::{Catalog, ModelVersion};
 use tidemill_online::{LiveSet, Online};
 
-pub use assemble::{Declared, assemble};
+pub use assemble::{Declared, assemble, live_view_of};
 pub use error::Error;
 pub use needed::{live_models, maintained, maintained_versions, unneeded_versions};
 pub use replicas::{TakeOver, taken_over};

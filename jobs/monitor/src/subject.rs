@@ -114,7 +114,8 @@ impl Source<'_> {
     async fn training(&self, rows: RecordBatch) -> Result<Predicted, Error> {
         let mut hydration = watched(&self.champion.version, self.objects, self.monitor);
         for read in hydration.rounds.iter_mut().flatten() {
-            read.features.retain(|feature| rows.column_by_name(feature).is_none());
+            let (role, features) = (read.clone(), &mut read.features);
+            features.retain(|feature| rows.column_by_name(&role.column(feature)).is_none());
         }
         let more = hydration.rounds.iter().flatten().any(|read| !read.features.is_empty());
         let rows = if more { self.hydrated(rows, &hydration).await? } else { rows };
@@ -208,11 +209,14 @@ fn watched(version: &ModelVersion, objects: &Objects, monitor: &Monitor) -> Hydr
             _ => &[],
         };
         for column in columns.iter().filter(|column| !there(column)) {
-            let has =
-                |view: &str| objects.views.get(view).is_some_and(|view| view.features.contains_key(column));
-            let read = hydration.rounds.iter_mut().flatten().find(|read| has(&read.view));
-            if let Some(read) = read.filter(|read| !read.features.contains(column)) {
-                read.features.push(column.clone());
+            for read in hydration.rounds.iter_mut().flatten() {
+                let mut features =
+                    objects.views.get(&read.view).into_iter().flat_map(|view| view.features.keys());
+                let Some(feature) = features.find(|name| read.column(name) == *column) else { continue };
+                if !read.features.contains(feature) {
+                    read.features.push(feature.clone());
+                }
+                break;
             }
         }
     }

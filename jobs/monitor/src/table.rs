@@ -4,11 +4,11 @@ use std::{collections::BTreeMap, ops::Range};
 
 use arrow::{
     array::{AsArray as _, BooleanArray, RecordBatch},
-    compute::{and, filter_record_batch, is_not_null},
+    compute::{and, concat_batches, filter_record_batch, is_not_null},
     datatypes::TimestampMicrosecondType,
 };
 use tidemill_core::Time;
-use tidemill_offline::{Filter, KnownAt, PitRead, PitRequest, Read, Table, View};
+use tidemill_offline::{Filter, KnownAt, PitRead, PitRequest, Read, View};
 use tidemill_registry::Deps;
 use tidemill_rows::{DELETED, VALID_AT};
 use tidemill_spec::{Check, Monitor, MonitorTarget, Objects, Reference, Value, ViewKind};
@@ -19,8 +19,9 @@ use crate::{
     facts::{Facts, Pin},
 };
 
-/// Everything that the checks ask of a source's or view's window: rows that became valid in it. Of a view that keeps
-/// tiles: what it said of the entity whenever its source had a row, as serving would have had it.
+/// Everything that the checks ask of a source's or view's window: rows that became valid in it. Of a view of windows, or
+/// one that holds nothing: what it said of the entity whenever its source, or an input, had a row, as serving would have had
+/// it.
 pub(crate) async fn of_table(
     deps: &Deps,
     objects: &Objects,
@@ -52,24 +53,24 @@ pub(crate) async fn of_table(
 
 /// Rows that a monitor of a source or view watches.
 enum Target {
-    Rows(Read),
-    Windows(Box<View>, Read),
+    Rows(Box<Read>),
+    Values(Box<View>, Vec<Read>),
 }
 
 impl Target {
     async fn of(deps: &Deps, objects: &Objects, name: &str, pin: Pin) -> Result<Self, Error> {
         if let Some(source) = objects.sources.get(name) {
-            return Ok(Self::Rows(Read::source(source, pin.lake)));
+            return Ok(Self::Rows(Box::new(Read::source(source, pin.lake))));
         }
         let current = deps.catalog.current_view(name).await?;
         let current = current.ok_or_else(|| unknown("source or view", name))?;
         let view = View::of(&current.plan, current.version);
-        Ok(match &view.source {
-            Some(source) if view.kind() == ViewKind::Windows => {
-                let events = Read::source(source, pin.lake);
-                Self::Windows(Box::new(view), events)
+        Ok(match view.kind() {
+            ViewKind::Windows | ViewKind::Derived => {
+                let events = view.of_same_entity().into_iter().map(|view| moments_of(view, pin)).collect();
+                Self::Values(Box::new(view), events)
             }
-            _ => Self::Rows(Read::all(view.table(), pin.lake)),
+            ViewKind::Rows | ViewKind::Snapshots => Self::Rows(Box::new(Read::all(view.table(), pin.lake))),
         })
     }
 
@@ -81,11 +82,22 @@ impl Target {
             last: None,
         };
         match self {
-            Self::Rows(rows) => Ok(deps.lake.read(&Read { filter, ..rows.clone() }).await?),
-            Self::Windows(view, events) => {
-                let columns = view.keys().into_iter().chain([VALID_AT.to_owned()]).collect();
-                let events = Read { filter, columns: Some(columns), ..events.clone() };
-                let events = deps.lake.read(&events).await?;
+            Self::Rows(rows) => Ok(deps.lake.read(&Read { filter, ..Read::clone(rows) }).await?),
+            Self::Values(view, reads) => {
+                let columns: Vec<String> = view.keys().into_iter().chain([VALID_AT.to_owned()]).collect();
+                let mut events = Vec::new();
+                for read in reads {
+                    let (filter, columns) = (filter.clone(), Some(columns.clone()));
+                    events.push(deps.lake.read(&Read { filter, columns, ..read.clone() }).await?);
+                }
+                let Some(schema) = events.first().map(RecordBatch::schema) else {
+                    return Err(Error::Unknown {
+                        kind: "input of the same entity in view",
+                        name: view.name().to_owned(),
+                        known: Vec::new(),
+                    });
+                };
+                let events = concat_batches(&schema, &events)?;
                 if events.num_rows() == 0 {
                     return Ok(events);
                 }
@@ -99,6 +111,14 @@ impl Target {
                 Ok(deps.lake.point_in_time(&request).await?)
             }
         }
+    }
+}
+
+/// The rows at whose moments a view changes.
+fn moments_of(view: &View, pin: Pin) -> Read {
+    match &view.source {
+        Some(source) if view.kind() == ViewKind::Windows => Read::source(source, pin.lake),
+        _ => Read::all(view.table(), pin.lake),
     }
 }
 
@@ -122,27 +142,34 @@ pub(crate) async fn newest(
     let mut newest = BTreeMap::new();
     for check in &monitor.checks {
         let Check::Freshness { object, .. } = check else { continue };
-        let between = Some((VALID_AT.to_owned(), Time::UNIX_EPOCH, end));
-        let read = Read {
-            filter: Filter { between, last: Some(1), ..Filter::default() },
-            columns: Some(vec![VALID_AT.to_owned()]),
-            ..rows_of(deps, objects, object, pin).await?
-        };
-        let rows = deps.lake.read(&read).await?;
-        let last = rows
-            .column_by_name(VALID_AT)
-            .and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>()?.iter().flatten().max());
-        newest.insert(object.clone(), last.and_then(Time::from_timestamp_micros));
+        let mut oldest = None;
+        for rows in rows_of(deps, objects, object, pin).await? {
+            let between = Some((VALID_AT.to_owned(), Time::UNIX_EPOCH, end));
+            let read = Read {
+                filter: Filter { between, last: Some(1), ..Filter::default() },
+                columns: Some(vec![VALID_AT.to_owned()]),
+                ..rows
+            };
+            let rows = deps.lake.read(&read).await?;
+            let last = rows.column_by_name(VALID_AT).and_then(|column| {
+                column.as_primitive_opt::<TimestampMicrosecondType>()?.iter().flatten().max()
+            });
+            oldest = oldest.into_iter().chain(last.and_then(Time::from_timestamp_micros)).min();
+        }
+        newest.insert(object.clone(), oldest);
     }
     Ok(newest)
 }
 
-async fn rows_of(deps: &Deps, objects: &Objects, name: &str, pin: Pin) -> Result<Read, Error> {
+/// The rows of a source or view; of a view that holds nothing those of what it is computed from, the oldest of which says
+/// how fresh it is.
+async fn rows_of(deps: &Deps, objects: &Objects, name: &str, pin: Pin) -> Result<Vec<Read>, Error> {
     if let Some(source) = objects.sources.get(name) {
-        return Ok(Read::source(source, pin.lake));
+        return Ok(vec![Read::source(source, pin.lake)]);
     }
-    let view = deps.catalog.current_view(name).await?.ok_or_else(|| unknown("source or view", name))?;
-    Ok(Read::all(Table::view(name, view.version), pin.lake))
+    let current = deps.catalog.current_view(name).await?.ok_or_else(|| unknown("source or view", name))?;
+    let view = View::of(&current.plan, current.version);
+    Ok(view.stored().into_iter().map(|view| Read::all(view.table(), pin.lake)).collect())
 }
 
 /// Nothing of that name is declared.

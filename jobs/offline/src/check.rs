@@ -10,6 +10,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use duckdb::Connection;
 use indexmap::IndexMap;
 use tidemill_core::Code;
+use tidemill_expressions::LIMITS;
 use tidemill_rows::{VALID_AT, field, source_schema, type_of, view_schema};
 use tidemill_spec::{
     DeclaredSql, Diagnostic, Entity, FeatureView, LoadOptions, Loaded, ObjectKind, ObjectRef, Objects,
@@ -17,7 +18,6 @@ use tidemill_spec::{
 };
 
 use crate::{
-    duck,
     parsed::{Parsed, Refusal},
     sql::quoted,
 };
@@ -70,7 +70,7 @@ impl Judge {
     fn open() -> Result<Self, duckdb::Error> {
         let connection = Connection::open_in_memory()?;
         let functions = Functions::read(&connection)?;
-        connection.execute_batch(duck::LIMITS)?;
+        connection.execute_batch(LIMITS)?;
         connection.execute_batch(
             "CREATE SCHEMA source; CREATE SCHEMA \"view\"; CREATE SCHEMA dead; CREATE SCHEMA predictions; \
              SET TimeZone = 'UTC'; SET errors_as_json = true; SET enable_external_access = false",
@@ -217,7 +217,7 @@ fn tables(objects: &Objects) -> Vec<(ObjectRef, String)> {
     let view = |(name, view): (&String, &FeatureView)| {
         let entity = objects.entities.get(&view.entity)?;
         let columns = match view.kind() {
-            ViewKind::Windows => values_schema(view, entity),
+            ViewKind::Windows | ViewKind::Derived => values_schema(view, entity),
             _ => view_schema(view, entity),
         };
         let tables = table("view", name, &columns) + &bare("view", name);
@@ -244,7 +244,7 @@ fn bare(schema: &str, name: &str) -> String {
     format!("CREATE VIEW IF NOT EXISTS {name} AS FROM {}.{name};\n", quoted(schema))
 }
 
-/// What a query sees of a window view: its values at a moment, a row for each entity.
+/// What a query sees of a window view or a derived one: its values at a moment, a row for each entity.
 fn values_schema(view: &FeatureView, entity: &Entity) -> SchemaRef {
     let keys = entity.keys.iter().map(|(name, ty)| field(name, *ty));
     let features = view.features.iter().map(|(name, feature)| field(name, feature.ty));

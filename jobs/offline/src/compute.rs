@@ -1,15 +1,13 @@
-//! Rows of views that are not windows: from source rows, or from other views.
+//! Rows of views that are not windows: from source rows, or by Python from other views.
 //!
 //! A row view has one row for each source row and keeps the source row's place in the total order, so a tie or a
-//! correction has the same winner in the view as in the source. A derived view has one row for each moment of
+//! correction has the same winner in the view as in the source. A Python view over views has one row for each moment of
 //! any input, computed from all inputs as of that moment; a late row computes its entity's later moments anew.
 
 pub(crate) mod refused;
 
-use std::sync::Arc;
-
 use arrow::{
-    array::{Array as _, ArrayRef, BooleanArray, RecordBatch},
+    array::{Array as _, BooleanArray, RecordBatch},
     datatypes::{Field, Schema, SchemaRef},
 };
 use tidemill_core::Time;
@@ -20,6 +18,7 @@ use crate::{
     CommitRange, Error, KnownAt, Lake, PitRead, PitRequest, View,
     scan::Scan,
     sql::{self, fill, list, quoted},
+    view::Input,
 };
 
 use refused::Computation;
@@ -46,7 +45,7 @@ pub struct Computed {
     pub refused: Option<Refused>,
 }
 
-/// Moments of a derived view with its inputs as of then.
+/// Moments of a Python view over views with its inputs as of then.
 #[derive(Clone, Debug)]
 pub struct Moments {
     /// The entity's keys, `valid_at`, then each input's features under their own names.
@@ -55,8 +54,6 @@ pub struct Moments {
     pub gone: BooleanArray,
 }
 
-/// Column of [`Moments::gone`] beside the inputs.
-const GONE: &str = "_gone";
 /// What the columns of when each input was found begin with.
 const INPUT_FOUND: &str = "_found_";
 
@@ -70,19 +67,17 @@ impl Moments {
         let gone = (0..joined.num_rows()).map(|row| Some(nothing(row))).collect();
         Ok(Self { inputs: joined.project(&kept).map_err(rows::Error::from)?, gone })
     }
-
-    fn with_gone(&self) -> Result<RecordBatch, Error> {
-        let schema = self.inputs.schema();
-        let fields = schema.fields().iter().map(|field| field.as_ref().clone());
-        let fields: Vec<Field> = fields.chain([rows::field(GONE, Type::Bool)]).collect();
-        let gone: ArrayRef = Arc::new(self.gone.clone());
-        let columns = self.inputs.columns().iter().cloned().chain([gone]).collect();
-        Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(rows::Error::from)?)
-    }
 }
 
-fn input_read(input: &View, place: usize) -> PitRead {
-    PitRead { found_at: Some(format!("{INPUT_FOUND}{place}")), ..PitRead::all(input.clone()) }
+fn input_read(input: &Input, place: usize) -> PitRead {
+    let Input { read, view } = input;
+    PitRead {
+        view: view.clone(),
+        role: read.role.clone(),
+        keys: read.keys.clone(),
+        features: read.features.iter().map(|name| (name.clone(), read.column(name))).collect(),
+        found_at: Some(format!("{INPUT_FOUND}{place}")),
+    }
 }
 
 impl Lake {
@@ -166,21 +161,20 @@ impl Lake {
             .await
     }
 
-    /// The moments of a derived view to compute for what is new in `commits`, with its inputs' features as of
-    /// each. `inputs`: the views it names, in its order.
+    /// The moments of a Python view over views to compute for what is new in `commits`, with its inputs' features as of
+    /// each.
     ///
     /// # Errors
-    /// An input whose entity lacks one of the view's keys, or two inputs with a feature of one name.
-    pub async fn derived_inputs(
+    /// An input that is computed from views of another entity, or two inputs with a feature of one name.
+    pub async fn snapshots(
         &self,
         view: &View,
-        inputs: &[View],
         commits: CommitRange,
         part: (u32, u32),
     ) -> Result<Moments, Error> {
         let keys = view.keys();
         let (mut all, mut changed) = (Vec::new(), Vec::new());
-        for input in inputs {
+        for input in view.inputs.iter().flat_map(|input| input.view.stored()) {
             if !keys.iter().all(|key| input.entity.keys.contains_key(key)) {
                 let message =
                     format!("view `{}` needs the keys of its entity from `{}`", view.name(), input.name());
@@ -189,12 +183,9 @@ impl Lake {
             let upto = CommitRange::upto(commits.upto);
             // A window changes with every row of its source; so do last rows where these replace each other.
             let (windowed, upserts) = (input.kind() == ViewKind::Windows, input.upserts());
-            let schema = match &input.source {
-                Some(source) if windowed => rows::source_schema(source),
-                _ => input.schema(),
-            };
-            let rows = self.scan_input(input, upto).await?.rows(&schema, "true");
-            let fresh = self.scan_input(input, commits).await?.rows(&schema, "true");
+            let (rows, schema) = self.scan_moments(input, upto).await?;
+            let rows = rows.rows(&schema, "true");
+            let fresh = self.scan_moments(input, commits).await?.0.rows(&schema, "true");
             let columns = format!("{}, {VALID_AT}", list(&keys));
             all.push(format!("SELECT {columns} FROM {rows}"));
             changed.push(format!("SELECT {columns} FROM {fresh}"));
@@ -222,53 +213,25 @@ impl Lake {
         let request = PitRequest {
             labels,
             label_ts: VALID_AT.to_owned(),
-            reads: (0..).zip(inputs).map(|(place, input)| input_read(input, place)).collect(),
+            reads: (0..).zip(&view.inputs).map(|(place, input)| input_read(input, place)).collect(),
             version: commits.upto,
             known_at: KnownAt::Any,
         };
         Moments::of(&self.point_in_time(&request).await?)
     }
 
-    /// The rows at whose moments a view changes: a window view's are those of its source.
-    async fn scan_input(&self, input: &View, commits: CommitRange) -> Result<Scan, Error> {
-        match &input.source {
-            Some(source) if input.kind() == ViewKind::Windows => self.scan_source(source, commits).await,
-            _ => self.scan(&input.table(), commits).await,
-        }
-    }
-
-    /// Rows of a derived view in SQL from its moments.
-    pub async fn derive(&self, view: &View, moments: &Moments, stamp: Stamp) -> Result<Computed, Error> {
-        let features = Fails::ALL.map(|fails| features(view, present, fails));
-        let (keys, created_at) = (list(&view.keys()), sql::instant(stamp.created_at));
-        let sound = sql::sound(computed_by_sql(view));
-        let statement = move |moments: &str, fails: Fails| {
-            let holes = [
-                ("moments", moments),
-                ("keys", &keys),
-                ("created_at", &created_at),
-                ("seq", &stamp.seq.to_string()),
-                ("features", fails.of(&features)),
-                ("sound", &sound),
-            ];
-            fill(include_str!("../queries/compute/derived.sql"), &holes)
-        };
-        let computation = Computation {
-            view: view.clone(),
-            input: "moment".to_owned(),
-            expression: present,
-            statement,
-            schema: view.schema(),
-            limit: self.duck.rows_limit(),
-        };
-        let inputs = moments.with_gone()?;
-        self.duck
-            .run_declared(format!("computing view {}", view.name()), move |session| {
-                session.load("moment", &inputs)?;
-                let (rows, refused) = computation.run(session)?;
-                Ok(Computed { rows, keyless: 0, refused })
-            })
-            .await
+    /// The rows at whose moments a view changes, and their columns: a window view's are those of its source.
+    pub(crate) async fn scan_moments(
+        &self,
+        view: &View,
+        commits: CommitRange,
+    ) -> Result<(Scan, SchemaRef), Error> {
+        Ok(match &view.source {
+            Some(source) if view.kind() == ViewKind::Windows => {
+                (self.scan_source(source, commits).await?, rows::source_schema(source))
+            }
+            _ => (self.scan(&view.table(), commits).await?, view.schema()),
+        })
     }
 }
 
@@ -295,11 +258,6 @@ fn computed_by_sql(view: &View) -> impl Iterator<Item = (&str, Type)> {
         Rule::Age | Rule::Window { .. } | Rule::Python => false,
     });
     features.map(|(name, feature)| (name.as_str(), feature.ty))
-}
-
-/// The same where there is anything to compute from.
-fn present(rule: &Rule) -> Option<String> {
-    Some(format!("CASE WHEN NOT {GONE} THEN ({}) END", expression(rule)?))
 }
 
 /// What becomes of a row that an expression fails on.

@@ -20,10 +20,11 @@ use arrow::{
     datatypes::SchemaRef,
 };
 use duckdb::{
-    Config, Connection, InterruptHandle,
+    Config, Connection,
     vtab::arrow::{ArrowVTab, arrow_recordbatch_to_query_params},
 };
 use tempfile::TempDir;
+use tidemill_expressions::{LIMITS, SESSION, Stop};
 use tidemill_rows::row::column;
 use tokio::sync::{Mutex, Semaphore};
 
@@ -31,12 +32,6 @@ use crate::{Error, LakeOptions, error::interrupted};
 
 /// Statements that run at once: each may use the whole memory limit for a while.
 const STATEMENTS: usize = 2;
-
-/// How long an interrupted statement goes on before it is told again.
-const TOLD_AGAIN_AFTER: Duration = Duration::from_millis(50);
-
-/// What bounds the values of a user's SQL; see there.
-pub(crate) const LIMITS: &str = include_str!("../queries/session/limits.sql");
 
 /// The database; cheap to clone.
 #[derive(Clone)]
@@ -160,14 +155,12 @@ impl Duck {
             Ok(connection) => connection,
             Err(error) => return Err(failed(doing, error.into())),
         };
-        let stop =
-            Stop { interrupt: connection.interrupt_handle(), stopped: Arc::default(), done: Arc::default() };
-        let session = Session { connection, stopped: Arc::clone(&stop.stopped) };
-        let done = Done(Arc::clone(&stop.done));
+        let stop = Stop::of(&connection);
+        let session = Session { connection, stopped: stop.stopped() };
+        let done = stop.done();
         let work = tokio::task::spawn_blocking(move || {
             let _done = done;
-            // A division by zero is null, as a division by null is.
-            session.execute("SET TimeZone = 'UTC'; SET ieee_floating_point_ops = false")?;
+            session.execute(SESSION)?;
             work(session)
         });
         let result = match limit {
@@ -178,39 +171,6 @@ impl Duck {
             },
         };
         result?.map_err(|failure| failed(doing, failure))
-    }
-}
-
-/// Stops the statements of a connection when it is dropped before the work is done.
-struct Stop {
-    interrupt: Arc<InterruptHandle>,
-    stopped: Arc<AtomicBool>,
-    done: Arc<AtomicBool>,
-}
-
-impl Drop for Stop {
-    fn drop(&mut self) {
-        if self.done.load(SeqCst) {
-            return;
-        }
-        self.stopped.store(true, SeqCst);
-        let (interrupt, done) = (Arc::clone(&self.interrupt), Arc::clone(&self.done));
-        // A statement that was about to begin when it was told forgets it: it is told until the work is done.
-        std::thread::spawn(move || {
-            while !done.load(SeqCst) {
-                interrupt.interrupt();
-                std::thread::sleep(TOLD_AGAIN_AFTER);
-            }
-        });
-    }
-}
-
-/// Says that the work is done, also where it panics.
-struct Done(Arc<AtomicBool>);
-
-impl Drop for Done {
-    fn drop(&mut self) {
-        self.0.store(true, SeqCst);
     }
 }
 

@@ -30,6 +30,14 @@ pub enum Error {
     /// DuckDB refused a user's query, or couldn't run it.
     #[error("the query can't be run")]
     UsersQuery(#[source] duckdb::Error),
+    /// Features that are computed when they are asked can't be.
+    #[error("view `{view}` can't be computed")]
+    Expressions {
+        /// The view.
+        view: String,
+        /// Why.
+        source: tidemill_expressions::Error,
+    },
     /// SQL of a user that went on for longer than it may.
     #[error("{doing} took longer than {}", format_duration(*.limit))]
     TooLong {
@@ -59,6 +67,9 @@ impl Error {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Invalid(fault) => fault.clone(),
+            Self::Expressions { source: tidemill_expressions::Error::Duck(source), .. } => {
+                Fault::coded(601, format!("{self}: {}", words(source)))
+            }
             Self::Query { source, .. } => Fault::coded(601, format!("{self}: {}", words(source))),
             Self::UsersQuery(source) => {
                 let fault = Fault::coded(601, format!("{self}: {}", words(source)));
@@ -100,7 +111,11 @@ impl From<Error> for JobError {
                 Cause::of_io(source).verdict(error.fault())
             }
             Error::Invalid(_) | Error::Rows(_) | Error::TooLong { .. } => Self::Discard(error.fault()),
-            Error::Query { ref source, .. } | Error::UsersQuery(ref source) if !may_pass(source) => {
+            Error::Query { ref source, .. }
+            | Error::UsersQuery(ref source)
+            | Error::Expressions { source: tidemill_expressions::Error::Duck(ref source), .. }
+                if !may_pass(source) =>
+            {
                 Self::Discard(error.fault())
             }
             Error::Query { ref source, .. } if is_full(source) => Self::Unavailable(error.fault()),

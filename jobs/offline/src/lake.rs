@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 use sqlx::{PgConnection, PgPool, migrate::Migrator};
 use tidemill_blobs::Blobs;
 use tidemill_core::Time;
+use tidemill_expressions::Evaluator;
 use tidemill_rows::{CREATED_AT, VALID_AT, parquet};
 use tidemill_spec::Source;
 
@@ -60,6 +61,7 @@ pub struct Lake {
     pub(crate) pool: PgPool,
     pub(crate) blobs: Blobs,
     pub(crate) duck: Duck,
+    pub(crate) evaluator: Evaluator,
     shapes: Shapes,
 }
 
@@ -69,7 +71,13 @@ impl Lake {
     /// # Errors
     /// DuckDB doesn't start.
     pub fn open(options: &LakeOptions, pool: PgPool, blobs: Blobs) -> Result<Self, Error> {
-        Ok(Self { pool, blobs, duck: Duck::open(options)?, shapes: Shapes::default() })
+        let (duck, evaluator) = (Duck::open(options)?, Evaluator::default());
+        Ok(Self { pool, blobs, duck, evaluator, shapes: Shapes::default() })
+    }
+
+    /// What computes the features of views that hold nothing.
+    pub fn evaluator(&self) -> &Evaluator {
+        &self.evaluator
     }
 
     /// Makes or updates the manifest's tables, in the schema `lake`. Safe to repeat.

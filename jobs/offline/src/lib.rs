@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`table`] (names, versions, commits, files), [`Lake`] (stage → publish → read, all pinned to a
 //! version), [`view`] (a view version and what it is computed from), [`pit`] (the point-in-time join and its
-//! contract), [`window`] (windowed aggregates and tiles), [`compute`] (row and derived views), [`label`],
+//! contract), [`window`] (windowed aggregates and tiles), [`compute`] (row views, and the moments of Python over views), [`label`],
 //! [`compact`], and [`check`], which has DuckDB judge a project's SQL before it is in force. The only home of DuckDB; every generated statement is assembled in `sql`.
 //!
 //! Rows are only ever appended: a staged file is invisible until its commit is, in the job's own transaction,
@@ -44,5 +44,5 @@ pub use otherwise::{StoredColumn, StoredOtherwise};
 pub use pit::{KnownAt, PitRead, PitRequest};
 pub use read::{Filter, Queried, Read};
 pub use table::{Commit, CommitKind, LakeFile, Staged, Table, Version};
-pub use view::{CommitRange, View};
+pub use view::{CommitRange, Input, View};
 pub use window::TileRange;

@@ -4,8 +4,10 @@
 //! `valid_at <= label_ts`; then nothing is found where it is deleted or `valid_at < label_ts - ttl`. Over a source
 //! with `unique` columns the winner is the newest row of the last unique key that is not withdrawn ([`upserts`]).
 //! Where nothing is found the feature's default is taken, or null; a winner's own null is a null. A null key joins
-//! nothing. Every label row is kept, in order, duplicates too. Windows see [`crate::window`].
+//! nothing. Every label row is kept, in order, duplicates too. Windows see [`crate::window`]; a view in SQL over views has
+//! what its expressions make of its inputs at that moment (`derived`).
 
+mod derived;
 mod newest;
 mod upserts;
 mod winners;
@@ -51,6 +53,8 @@ pub struct PitRequest {
 pub struct PitRead {
     /// The view.
     pub view: View,
+    /// What it is called where later reads take keys from it; none: by its own name.
+    pub role: Option<String>,
     /// For each key column of its entity: where its value comes from. `Request` names a label column.
     pub keys: Vec<KeyOrigin>,
     /// Features and the columns they become.
@@ -77,7 +81,11 @@ impl PitRead {
     pub fn all(view: View) -> Self {
         let keys = view.entity.keys.keys().map(|key| KeyOrigin::Request(key.clone())).collect();
         let features = view.definition.features.keys().map(|name| (name.clone(), name.clone())).collect();
-        Self { view, keys, features, found_at: None }
+        Self { view, role: None, keys, features, found_at: None }
+    }
+
+    fn name(&self) -> &str {
+        self.role.as_deref().unwrap_or(self.view.name())
     }
 }
 
@@ -104,7 +112,7 @@ impl PitRequest {
         })
     }
 
-    /// What a model's vector needs: every read of its hydration, features under their own names.
+    /// What a model's vector needs: every read of its hydration, features under the names of its columns.
     /// `view`: finds the version to read of each view.
     ///
     /// # Errors
@@ -119,8 +127,9 @@ impl PitRequest {
         let read = |read: &tidemill_spec::HydrationRead| {
             let view = view(&read.view)
                 .ok_or_else(|| Error::invalid(602, format!("view `{}` has no version to read", read.view)))?;
-            let features = read.features.iter().map(|name| (name.clone(), name.clone())).collect();
-            Ok(PitRead { view, keys: read.keys.clone(), features, found_at: None })
+            let features = read.features.iter().map(|name| (name.clone(), read.column(name))).collect();
+            let (role, keys) = (read.role.clone(), read.keys.clone());
+            Ok(PitRead { view, role, keys, features, found_at: None })
         };
         let reads = hydration.rounds.iter().flatten().map(read).collect::<Result<_, Error>>()?;
         Ok(Self { labels, label_ts: label_ts.into(), reads, version, known_at: KnownAt::Any })
@@ -131,22 +140,34 @@ impl Lake {
     /// The label rows with a column for every feature asked for.
     ///
     /// # Errors
-    /// A null moment, a key column that is not there, two columns of one name, `known_at` with a derived view.
+    /// A null moment, a key column that is not there, two columns of one name, `known_at` with a Python view over views.
     pub async fn point_in_time(&self, request: &PitRequest) -> Result<RecordBatch, Error> {
         let moments = moments_of(request)?;
         let wanted = plan(request)?;
         let mut found: Vec<Found> = Vec::new();
         for (read, features) in request.reads.iter().zip(wanted) {
             let asked = Asked { keys: keys_of(request, read, &found)?, moments: moments.clone() };
-            let columns = match read.view.kind() {
-                ViewKind::Windows => self.window_features(read, &features, &asked, request).await?,
-                ViewKind::Rows | ViewKind::Derived => {
-                    newest::features(self, read, &features, &asked, request).await?
-                }
-            };
-            found.push(Found { view: read.view.name().to_owned(), columns });
+            let columns = self.features(read, &features, &asked, request).await?;
+            found.push(Found { view: read.name().to_owned(), columns });
         }
         assemble(request, &found)
+    }
+
+    /// The features of one view for the asked rows, in their order, and [`FOUND_AT`].
+    async fn features(
+        &self,
+        read: &PitRead,
+        features: &[String],
+        asked: &Asked,
+        request: &PitRequest,
+    ) -> Result<Vec<(String, ArrayRef)>, Error> {
+        match read.view.kind() {
+            ViewKind::Windows => self.window_features(read, features, asked, request).await,
+            ViewKind::Rows | ViewKind::Snapshots => {
+                newest::features(self, read, features, asked, request).await
+            }
+            ViewKind::Derived => Box::pin(derived::features(self, read, features, asked, request)).await,
+        }
     }
 }
 
@@ -259,7 +280,7 @@ pub(crate) const FOUND_AT: &str = "found_at of the row";
 fn plan(request: &PitRequest) -> Result<Vec<Vec<String>>, Error> {
     let needed = |read: &PitRead| {
         let keys = request.reads.iter().flat_map(|later| &later.keys).filter_map(|origin| match origin {
-            KeyOrigin::Feature { view, feature } if view == read.view.name() => Some(feature),
+            KeyOrigin::Feature { view, feature } if view == read.name() => Some(feature),
             _ => None,
         });
         let mut names: Vec<String> = Vec::new();
@@ -289,22 +310,32 @@ fn moments_of(request: &PitRequest) -> Result<ArrayRef, Error> {
 
 /// A read's keys: from label columns, or from what reads before it found.
 fn keys_of(request: &PitRequest, read: &PitRead, found: &[Found]) -> Result<Vec<(String, ArrayRef)>, Error> {
+    typed_keys(&read.view, &read.keys, found, |name| label_column(request, name).cloned())
+}
+
+/// A view's key columns, from where their values come: `given`, or what was found before.
+fn typed_keys(
+    of: &View,
+    origins: &[KeyOrigin],
+    found: &[Found],
+    given: impl Fn(&str) -> Result<ArrayRef, Error>,
+) -> Result<Vec<(String, ArrayRef)>, Error> {
     let origin = |origin: &KeyOrigin| match origin {
-        KeyOrigin::Request(name) => label_column(request, name).cloned(),
+        KeyOrigin::Request(name) => given(name),
         KeyOrigin::Feature { view, feature } => found
             .iter()
             .filter(|found| found.view == *view)
             .find_map(|found| found.columns.iter().find(|(name, _)| name == feature))
             .map(|(_, array)| Arc::clone(array))
             .ok_or_else(|| {
-                let (reader, key) = (read.view.name(), format!("{view}.{feature}"));
+                let (reader, key) = (of.name(), format!("{view}.{feature}"));
                 Error::invalid(
                     602,
                     format!("view `{reader}` takes a key from `{key}`, which is not read before it"),
                 )
             }),
     };
-    let keys = read.view.entity.keys.iter().zip(&read.keys);
+    let keys = of.entity.keys.iter().zip(origins);
     keys.map(|((name, ty), from)| Ok((name.clone(), normal(&origin(from)?, *ty)?))).collect()
 }
 

@@ -147,23 +147,29 @@ impl Lake {
         self.read(&Read { filter, ..Read::all(view.table(), version) }).await
     }
 
-    /// The values of a window view at a moment, as of a version: a row for each entity that its source has named by
-    /// then, with its keys, its features, and in `valid_at` when the newest row behind them became known; null where
-    /// the windows hold none. Sorted by key.
-    pub async fn windows_at(&self, view: &View, version: Version, at: Time) -> Result<RecordBatch, Error> {
-        let source = view.source()?;
-        let scan = self.scan_source(source, CommitRange::upto(version)).await?;
+    /// The values of a window view or a derived one at a moment, as of a version: a row for each entity that its source, or
+    /// an input of its own entity, has named by then, with its keys, its features, and in `valid_at` when the newest row
+    /// behind them became known (of a derived view: that of the oldest input); null where there is none. Sorted by key.
+    pub async fn values_at(&self, view: &View, version: Version, at: Time) -> Result<RecordBatch, Error> {
         let keys = view.keys();
-        let statement = format!(
-            "SELECT DISTINCT {list} FROM {} WHERE {} ORDER BY {list}",
-            scan.rows(&source_schema(source), &format!("{VALID_AT} <= {}", sql::instant(at))),
-            sql::present(&keys),
-            list = sql::list(&keys),
-        );
+        let mut named = Vec::new();
+        for stored in view.of_same_entity() {
+            let (scan, schema) = self.scan_moments(stored, CommitRange::upto(version)).await?;
+            let known = scan.rows(&schema, &format!("{VALID_AT} <= {}", sql::instant(at)));
+            named.push(format!("SELECT {} FROM {known} WHERE {}", sql::list(&keys), sql::present(&keys)));
+        }
         let fields = view.entity.keys.iter().map(|(name, ty)| field(name, *ty)).collect::<Vec<_>>();
         let schema = Arc::new(Schema::new(fields));
         let doing = format!("finding the entities of view {}", view.name());
-        let entities = self.duck.run(doing, move |session| session.query_as(&statement, &schema)).await?;
+        let statement = format!(
+            "SELECT DISTINCT {list} FROM ({}) ORDER BY {list}",
+            named.join(" UNION ALL "),
+            list = sql::list(&keys)
+        );
+        let entities = match named.as_slice() {
+            [] => RecordBatch::new_empty(schema),
+            _ => self.duck.run(doing, move |session| session.query_as(&statement, &schema)).await?,
+        };
         let values = self.point_in_time(&PitRequest::at(view, &entities, version, at)?).await?;
         let kept: Vec<usize> = (0..values.num_columns())
             .filter(|place| values.schema().field(*place).name() != PitRequest::MOMENT)

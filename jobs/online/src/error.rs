@@ -27,6 +27,28 @@ pub enum Error {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// A view that is read has nothing online.
+    #[error("view `{view}` is not online")]
+    NotOnline {
+        /// The view.
+        view: String,
+    },
+    /// Redis has lost all values of a view; they are written again from the lake.
+    #[error("Redis has lost the values of view `{view}` version {version}; they are being written again")]
+    ValuesLost {
+        /// The view.
+        view: String,
+        /// The version that is read.
+        version: u32,
+    },
+    /// Features that are computed when they are asked can't be.
+    #[error("view `{view}` can't be computed")]
+    Expressions {
+        /// The view.
+        view: String,
+        /// Why.
+        source: tidemill_expressions::Error,
+    },
     /// A value to be stored doesn't fit the view's columns.
     #[error("column `{column}` of view `{view}` can't store {value}")]
     WrongColumn {
@@ -52,8 +74,11 @@ impl Error {
     pub fn cause(&self) -> Cause {
         match self {
             Self::Unavailable(error) => cause(error),
-            Self::Unreadable { .. } | Self::InvalidLiveSet { .. } => Cause::Unknown,
-            Self::InvalidUrl { .. } | Self::WrongColumn { .. } => Cause::Refusal,
+            Self::Unreadable { .. }
+            | Self::InvalidLiveSet { .. }
+            | Self::ValuesLost { .. }
+            | Self::Expressions { .. } => Cause::Unknown,
+            Self::InvalidUrl { .. } | Self::WrongColumn { .. } | Self::NotOnline { .. } => Cause::Refusal,
         }
     }
 }

@@ -2,15 +2,16 @@
 //!
 //! Reading order: [`view`] (a view version as readers need it, and what it stores), [`stored`] (the bytes of
 //! one value), [`values()`] (the one pure function that turns bytes into features at a moment), [`client`]
-//! (puts and reads), [`live`] (data clock, and models with the views they read), [`serving`] (what a serving process
+//! (puts and reads), [`Online::hydrate`] (what several views say, those among them that are computed when they are asked), [`live`] (data clock, and models with the views they read), [`serving`] (what a serving process
 //! sees of it, and says of itself).
 //!
-//! Writers: `features`, `live`. Readers: `serve`, `features get`. Nothing here opens Postgres or DuckDB: the serving
+//! Writers: `features`, `live`. Readers: `serve`, `features get`. Nothing here opens Postgres or files: the serving
 //! tier depends on this crate. Redis may be down at any moment; every call then returns an error.
 
 pub mod client;
 mod codec;
 pub mod error;
+mod hydrate;
 pub mod key;
 pub mod live;
 pub mod serving;
@@ -20,7 +21,10 @@ pub mod view;
 
 pub use client::{Entry, Markers, Online, OnlineOptions, Read};
 pub use error::Error;
-pub use live::{LiveCode, LiveModel, LiveModelVersion, LiveModels, LiveSet, LiveVersion, LiveView};
+pub use hydrate::Hydrated;
+pub use live::{
+    LiveCode, LiveInput, LiveModel, LiveModelVersion, LiveModels, LiveSet, LiveVersion, LiveView,
+};
 pub use serving::{Held, Replica, Seen, Served};
 pub use stored::{Body, Order, Series, Stored, Tile, TileOrder};
 pub use values::{Status, ViewFeatures, values};

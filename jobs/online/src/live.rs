@@ -11,7 +11,8 @@ use indexmap::IndexMap;
 use redis::AsyncCommands as _;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tidemill_core::DataClock;
-use tidemill_spec::{Hydration, OutputType, Type};
+use tidemill_expressions::Expressions;
+use tidemill_spec::{Hydration, HydrationRead, OutputType, Type};
 
 use crate::{client::Online, error::Error, view::OnlineView};
 
@@ -84,11 +85,69 @@ pub struct LiveCode {
 
 /// One version of a view.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "PublishedView")]
 pub struct LiveView {
     /// How it is read.
     pub view: OnlineView,
-    /// Whether its values have been written: a Redis without its marker has lost them.
+    /// Whether its values have been written: a Redis without its marker has lost them. Never of a view that holds nothing.
     pub filled: bool,
+    /// What it is computed from whenever it is asked, each after what gives its keys; none for a view that holds values.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<LiveInput>,
+    #[serde(skip)]
+    expressions: Arc<Expressions>,
+}
+
+/// A version of a view that another is computed from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LiveInput {
+    /// As what it is read, by which keys. `Request` names a key of the reader's entity.
+    pub read: HydrationRead,
+    /// The version.
+    pub view: LiveView,
+}
+
+/// What is published of a view; its compiled expressions are derived.
+#[derive(Deserialize)]
+struct PublishedView {
+    view: OnlineView,
+    filled: bool,
+    #[serde(default)]
+    inputs: Vec<LiveInput>,
+}
+
+impl From<PublishedView> for LiveView {
+    fn from(PublishedView { view, filled, inputs }: PublishedView) -> Self {
+        Self::new(view, filled, inputs)
+    }
+}
+
+impl LiveView {
+    /// A version, whether it has been filled, and what it is computed from.
+    pub fn new(view: OnlineView, filled: bool, inputs: Vec<LiveInput>) -> Self {
+        let mut row = view.keys().clone();
+        for LiveInput { read, view } in &inputs {
+            row.extend(view.view.features().map(|(name, feature)| (read.column(name), feature.ty)));
+        }
+        let online = view.definition().features.iter();
+        let online = online.filter(|(name, _)| view.features().any(|(online, _)| online == *name));
+        let expressions =
+            if view.derived() { Expressions::new(&row, online) } else { Expressions::default() };
+        Self { view, filled, inputs, expressions: Arc::new(expressions) }
+    }
+
+    /// What computes its features from its keys and its inputs' features.
+    pub(crate) fn expressions(&self) -> &Arc<Expressions> {
+        &self.expressions
+    }
+
+    /// The views in Redis that its values follow from: itself, unless it holds nothing.
+    pub fn stored(&self) -> Vec<&Self> {
+        if !self.view.derived() {
+            return vec![self];
+        }
+        self.inputs.iter().flat_map(|input| input.view.stored()).collect()
+    }
 }
 
 impl Online {

@@ -174,7 +174,8 @@ fn complete_found(view: &OnlineView, status: Status, valid_at: Option<Time>) -> 
     }
 }
 
-fn freshness(view: &OnlineView, valid_at: Time, now: Time) -> Status {
+/// Whether a value that became known then is older than the view's values may be.
+pub(crate) fn freshness(view: &OnlineView, valid_at: Time, now: Time) -> Status {
     let limit = view.definition().freshness.and_then(|freshness| freshness.fail);
     if limit.is_some_and(|limit| older_than(valid_at, now, limit)) { Status::Stale } else { Status::Fresh }
 }

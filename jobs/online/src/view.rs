@@ -67,6 +67,11 @@ impl OnlineView {
         self.upserts
     }
 
+    /// Whether it holds nothing and is computed whenever it is asked.
+    pub fn derived(&self) -> bool {
+        !self.definition.kind().stored()
+    }
+
     /// What one value in Redis holds.
     pub fn layout(&self) -> &Layout {
         &self.layout

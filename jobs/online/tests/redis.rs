@@ -299,7 +299,7 @@ fn live_model(fail_on_missing: bool) -> LiveSet {
         runtime: "lightgbm".into(),
         keys: IndexMap::from([("origin".to_owned(), Type::String)]),
         hydration: Hydration { rounds: Vec::new(), columns: IndexMap::new() },
-        views: IndexMap::from([("load".to_owned(), LiveView { view: view(), filled: true })]),
+        views: IndexMap::from([("load".to_owned(), LiveView::new(view(), true, Vec::new()))]),
         request: IndexMap::new(),
         outputs: IndexMap::new(),
         fail_on_missing,

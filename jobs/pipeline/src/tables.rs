@@ -20,7 +20,7 @@ use tidemill_spec::{ViewKind, steps::unwritable};
 use crate::{Deps, moment::Moment};
 
 /// A whole table as of a moment, given to `take` batch by batch: `source/NAME`, `view/NAME` (its current version; of a window
-/// view the values at the moment, a row an entity), `dead/NAME`, `predictions/MODEL` or `dataset/ID`. Returns how many rows
+/// view or a derived one the values at the moment, a row an entity), `dead/NAME`, `predictions/MODEL` or `dataset/ID`. Returns how many rows
 /// there are.
 pub(crate) async fn read(
     deps: &Deps,
@@ -43,8 +43,8 @@ pub(crate) async fn read(
         Some(("view", view)) => {
             let current = deps.catalog.current_view(view).await?.ok_or_else(|| unknown(name))?;
             let view = View::of(&current.plan, current.version);
-            if view.kind() == ViewKind::Windows {
-                let values = deps.lake.windows_at(&view, version, at).await?;
+            if [ViewKind::Windows, ViewKind::Derived].contains(&view.kind()) {
+                let values = deps.lake.values_at(&view, version, at).await?;
                 take(&values)?;
                 return Ok(values.num_rows() as u64);
             }

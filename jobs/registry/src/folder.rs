@@ -105,8 +105,10 @@ pub(crate) fn nulls_that_fail(
             feature.default.is_some() || counted
         })
     };
-    let may_lack: Vec<&String> =
-        reads.flat_map(|read| read.features.iter().filter(move |name| !given(read, name))).collect();
+    let may_lack = reads.flat_map(|read| {
+        read.features.iter().filter(move |name| !given(read, name)).map(|name| read.column(name))
+    });
+    let may_lack: Vec<String> = may_lack.collect();
     signature.no_nulls.iter().filter(|name| may_lack.contains(name)).cloned().collect()
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
 use serde_json::{Map, Value as Json, json};
-use tidemill_catalog::{Dataset, DatasetPartRef, Edge, ModelMetric, ModelVersion, Node};
+use tidemill_catalog::{Dataset, DatasetPartRef, Edge, ModelMetric, ModelVersion, Node, ViewVersion};
 use tidemill_core::{JobError, Kind, RunId};
 use tidemill_inference::Signature;
 use tidemill_runtime::{Context, Job, Outcome, job_new};
@@ -76,14 +76,23 @@ impl RegisterJob {
         Ok(number)
     }
 
-    /// Updates of views that were left behind when a newer version took their place, while this model was trained: they
-    /// are kept up to date again from now on.
+    /// Updates of views that were left behind when a newer version took their place, while this model was trained, and of
+    /// those that they are computed from: they are kept up to date again from now on.
     async fn wishes(&self, version: &ModelVersion) -> Result<Vec<NewJob>, Error> {
         let kept = tidemill_live::maintained_versions(&self.deps.catalog, None).await?;
-        let left_behind = version.view_versions.iter().filter(|(view, number)| {
-            !kept.iter().any(|kept| kept.view == **view && kept.version == **number)
-        });
-        let update = |view: &String| {
+        let versions = self.deps.catalog.view_versions(None).await?;
+        let mut needed = Vec::new();
+        for (view, number) in &version.view_versions {
+            if let Some(read) = versions.iter().find(|it| it.view == *view && it.version == *number) {
+                read.with_inputs(&versions, &mut needed);
+            }
+        }
+        let is_kept = |needed: &ViewVersion| {
+            kept.iter().any(|kept| (&kept.view, kept.version) == (&needed.view, needed.version))
+        };
+        let left_behind = needed.into_iter().filter(|needed| !is_kept(needed));
+        let stored = left_behind.filter(|version| version.plan.definition.kind().stored());
+        let update = |ViewVersion { view, .. }: &ViewVersion| {
             let update = FeaturesUpdate { view: view.clone() };
             NewJob {
                 key: Some(update.key()),
@@ -91,7 +100,7 @@ impl RegisterJob {
                 ..job_new(FEATURES_UPDATE, &update)
             }
         };
-        Ok(left_behind.map(|(view, _)| update(view)).collect())
+        Ok(stored.map(update).collect())
     }
 
     async fn version(

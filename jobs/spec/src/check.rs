@@ -66,7 +66,7 @@ fn objects_of(world: &World<'_>, kind: ObjectKind, check: fn(&World<'_>, &str, &
 /// An input that names a view alone takes all its features.
 fn expand_inputs(objects: &mut Objects) {
     for input in objects.models.values_mut().flat_map(|model| &mut model.inputs) {
-        if let Input::View { view, features } = input
+        if let Input::View { view, features, .. } = input
             && features.is_empty()
             && let Some(declared) = objects.views.get(view)
         {

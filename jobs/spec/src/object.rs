@@ -22,8 +22,9 @@ pub use output::{OutputType, probability_column, scored};
 pub use pipeline::{Pipeline, PipelineSchedule, Step};
 pub use plan::Plan;
 pub use source::{Column, Entity, Epoch, Extra, Source};
+pub(crate) use view::column_of;
 pub use view::{
-    Aggregate, Feature, FeatureView, Freshness, OnlineFeatures, Operand, Rule, ViewInput, ViewKind,
+    Aggregate, Feature, FeatureView, Freshness, InputView, OnlineFeatures, Operand, Rule, ViewInput, ViewKind,
 };
 
 /// What every object may carry.

@@ -18,10 +18,11 @@ fn the_flights_project_has_no_mistake() {
     let loaded = load(&flights()).unwrap();
     assert!(loaded.diagnostics.is_empty(), "{}", render(&loaded.diagnostics, &loaded.files, false));
     let objects = &loaded.objects;
-    assert_eq!(objects.definitions().len(), 24);
+    assert_eq!(objects.definitions().len(), 25);
     assert_eq!(objects.view_kind("aircraft_delay"), Some(ViewKind::Rows));
     assert_eq!(objects.view_kind("origin_load"), Some(ViewKind::Windows));
     assert_eq!(objects.view_kind("airport_stress"), Some(ViewKind::Derived));
+    assert_eq!(objects.view_kind("airport_chill"), Some(ViewKind::Snapshots));
 }
 
 #[test]

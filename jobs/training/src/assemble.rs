@@ -5,7 +5,7 @@ use arrow::{
     compute::{cast, kernels::cmp::distinct},
     datatypes::{DataType, Float64Type},
 };
-use tidemill_offline::{KnownAt, Lake, PitRequest, Version};
+use tidemill_offline::{KnownAt, Lake, PitRequest, Version, View};
 use tidemill_spec::{ViewKind, steps};
 
 use crate::{Error, inputs::Inputs};
@@ -18,8 +18,8 @@ pub(crate) const LABEL_TS: &str = "label_ts";
 pub(crate) struct Assembled {
     /// The label rows in their order, all columns kept, then the features.
     pub(crate) rows: RecordBatch,
-    /// Rows that would change if each saw only what was accepted by its own moment; none where a derived view is
-    /// read, which cannot say.
+    /// Rows that would change if each saw only what was accepted by its own moment; none where Python over views
+    /// is read, which cannot say.
     pub(crate) changed: Option<u64>,
 }
 
@@ -40,10 +40,11 @@ pub(crate) async fn assemble(
     let request = PitRequest::hydrating(labels, LABEL_TS, &inputs.hydration, view, version)?;
     let request = PitRequest { known_at, ..request };
     let rows = lake.point_in_time(&request).await?;
-    let derived = inputs.views.values().any(|view| view.kind() == ViewKind::Derived);
+    let snapshots = |view: &View| view.stored().iter().any(|view| view.kind() == ViewKind::Snapshots);
+    let snapshots = inputs.views.values().any(snapshots);
     let changed = match known_at {
         KnownAt::Label => Some(0),
-        _ if derived => None,
+        _ if snapshots => None,
         _ => {
             let strict =
                 lake.point_in_time(&PitRequest { known_at: KnownAt::Label, ..request.clone() }).await?;

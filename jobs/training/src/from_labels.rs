@@ -32,7 +32,7 @@ pub struct FromLabels {
     pub view_versions: BTreeMap<String, i32>,
     /// Views read whose declared leak is allowed.
     pub leak_allowed: Vec<String>,
-    /// Rows that would change under `known_at: label`; none where a derived view is read.
+    /// Rows that would change under `known_at: label`; none where Python over views is read.
     pub changed_under_known_at: Option<u64>,
     /// How rows that it was made of are stored otherwise than their sources are declared, a sentence each.
     pub warnings: Vec<String>,

@@ -25,7 +25,8 @@ pub struct Inputs {
     pub views: BTreeMap<String, View>,
     /// Views read, or computed from, whose declared leak is allowed.
     pub leak_allowed: Vec<String>,
-    /// Versions of views that must have reached the lake's head: those read and all they are computed from.
+    /// Versions of views that must have reached the lake's head: those read and all they are computed from, but for those
+    /// that hold nothing.
     pub waits_for: Vec<ViewVersion>,
 }
 
@@ -65,7 +66,8 @@ impl Inputs {
             views.insert(name.clone(), View::of(&current.plan, current.version));
             current.with_inputs(&versions, &mut waits_for);
         }
-        let waits_for = waits_for.into_iter().cloned().collect();
+        let stored = |version: &&ViewVersion| version.plan.definition.kind().stored();
+        let waits_for = waits_for.into_iter().filter(stored).cloned().collect();
         Ok(Self { model, hydration, request, views, leak_allowed: objects.leaks(&names), waits_for })
     }
 
@@ -124,7 +126,8 @@ pub fn hydration_of_views(
         }
         waiting = later.into_iter().map(|(view, _)| view).collect();
         let reads = ready.into_iter().filter_map(|(view, keys)| {
-            Some(HydrationRead { view: view.clone(), keys: keys.ok()?, features: wanted[view].clone() })
+            let features = wanted[view].clone();
+            Some(HydrationRead { view: view.clone(), role: None, keys: keys.ok()?, features })
         });
         rounds.push(reads.collect());
     }

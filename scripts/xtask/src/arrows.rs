@@ -23,8 +23,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tidemill-windows", &["spec"]),
     ("tidemill-rows", &["spec", "windows"]),
     ("tidemill-catalog", &["spec"]),
-    ("tidemill-offline", &["rows", "spec", "windows"]),
-    ("tidemill-online", &["spec", "windows"]),
+    ("tidemill-expressions", &["rows", "spec"]),
+    ("tidemill-offline", &["expressions", "rows", "spec", "windows"]),
+    ("tidemill-online", &["expressions", "rows", "spec", "windows"]),
     ("tidemill-pyrun", &["rows", "spec"]),
     ("tidemill-inference", &["pyrun", "rows", "spec"]),
     ("tidemill-stores", &["catalog", "offline", "online", "pyrun"]),
@@ -51,7 +52,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("clap", &["tidemill-cli"]),
     ("cron", &["tidemill-core"]),
     ("csv", &["tidemill-ingest"]),
-    ("duckdb", &["tidemill-offline"]),
+    ("duckdb", &["tidemill-expressions", "tidemill-offline"]),
     ("encoding_rs", &["tidemill-ingest"]),
     ("flate2", &["tidemill-ingest"]),
     ("object_store", &["tidemill-blobs"]),
@@ -73,7 +74,7 @@ const NOT_WINDOWS: &[&str] = &["arrow", "duckdb", "hyper", "mio", "object_store"
 
 /// Crates whose closure must not hold these libraries.
 const NEVER: &[(&str, &[&str])] = &[
-    ("tidemill-serve", &["apalis", "duckdb", "rdkafka", "sqlx"]),
+    ("tidemill-serve", &["apalis", "rdkafka", "sqlx"]),
     ("tidemill-core", ASYNC_IO),
     ("tidemill-spec", ASYNC_IO),
     ("tidemill-windows", NOT_WINDOWS),

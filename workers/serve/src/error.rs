@@ -1,6 +1,7 @@
 //! Why a request has no prediction: each cause with its code, and what gRPC and HTTP call it.
 
 use tidemill_core::{Fault, RequestId};
+use tidemill_online::Error as Online;
 use tonic::Code;
 
 /// A request without an answer.
@@ -127,23 +128,12 @@ pub enum Error {
         /// The key.
         key: String,
     },
-    /// A view that the model reads is not online.
-    #[error("view `{view}` is not online")]
-    ViewNotOnline {
-        /// The view.
-        view: String,
-    },
-    /// Redis has lost all values of a view; they are written again from the lake.
-    #[error("Redis has lost the values of view `{view}` version {version}; they are being written again")]
-    ValuesLost {
-        /// The view.
-        view: String,
-        /// The version that the model reads.
-        version: u32,
-    },
     /// Redis did not answer.
     #[error("features could not be read")]
-    Online(#[from] tidemill_online::Error),
+    Online(#[source] tidemill_online::Error),
+    /// A view's values are not there to be read, or can't be computed from what is.
+    #[error(transparent)]
+    Values(tidemill_online::Error),
     /// What Redis holds of one entity can't be read.
     #[error("entity {entity}: features could not be read")]
     Unreadable {
@@ -213,8 +203,11 @@ impl Error {
             Self::NotLoaded { .. } | Self::NoLiveSet => (836, "try again; /readyz says what is missing"),
             Self::UnknownView { .. } | Self::UnknownFeature { .. } => (613, "tidemill features list"),
             Self::MissingKey { .. } => (616, "give each entity the key columns of every view that is read"),
-            Self::ViewNotOnline { .. } => (837, "tidemill features list"),
-            Self::Online(_) | Self::ValuesLost { .. } => (838, "tidemill status"),
+            Self::Values(Online::NotOnline { .. }) => (837, "tidemill features list"),
+            Self::Values(Online::Expressions { .. }) => {
+                (840, "ask again; if it stays, look at the SQL of the view: tidemill features show VIEW")
+            }
+            Self::Online(_) | Self::Values(_) => (838, "tidemill status"),
             Self::Unreadable { .. } => {
                 (838, "write the view's values again: tidemill features rebuild-online VIEW")
             }
@@ -249,9 +242,8 @@ impl Error {
             Self::Missing { .. } => Code::FailedPrecondition,
             Self::NotLoaded { .. }
             | Self::NoLiveSet
-            | Self::ViewNotOnline { .. }
-            | Self::ValuesLost { .. }
             | Self::Online(_)
+            | Self::Values(_)
             | Self::Unreadable { .. }
             | Self::Inference(Inference::Down { .. } | Inference::Closed) => Code::Unavailable,
             Self::TooLarge { .. } => Code::OutOfRange,
@@ -275,6 +267,17 @@ impl Error {
             Code::Unavailable => 503,
             Code::DeadlineExceeded => 504,
             _ => 500,
+        }
+    }
+}
+
+impl From<Online> for Error {
+    fn from(error: Online) -> Self {
+        match error {
+            Online::NotOnline { .. } | Online::ValuesLost { .. } | Online::Expressions { .. } => {
+                Self::Values(error)
+            }
+            other => Self::Online(other),
         }
     }
 }

@@ -51,7 +51,8 @@ impl Predictor {
             .collect::<Result<_, _>>()?;
         let hydration = Hydration { rounds: vec![reads(&wanted)], columns: IndexMap::new() };
         let now = live.clock.at(self.clock.now());
-        let hydrated = hydrate(&self.online, &hydration, &live.views, &keys, now).await?;
+        let limit = (now, self.deadline);
+        let hydrated = hydrate(&self.online, &self.evaluator, &hydration, &live.views, &keys, limit).await?;
         self.count_views(&hydrated);
         let of_entity = |(entity, one): (usize, crate::hydrate::Hydrated)| match one.unreadable {
             Some(source) => Err(Error::Unreadable { entity, source }),
@@ -129,6 +130,7 @@ fn keys(
 fn reads(wanted: &IndexMap<String, Wanted<'_>>) -> Vec<HydrationRead> {
     let read = |(name, Wanted { view, .. }): (&String, &Wanted<'_>)| HydrationRead {
         view: name.clone(),
+        role: None,
         keys: view.view.keys().keys().map(|key| KeyOrigin::Request(own(name, key))).collect(),
         features: Vec::new(),
     };

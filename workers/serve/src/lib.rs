@@ -7,7 +7,8 @@
 //!
 //! A new version takes an alias over only once it is loaded and its golden rows predicted what was recorded; the
 //! old one answers until then, and its last requests after. With Redis or the artifact store away, what is warm
-//! stays warm. Postgres, DuckDB and Kafka are not among the dependencies of this crate.
+//! stays warm. Postgres and Kafka are not among the dependencies of this crate; DuckDB evaluates expressions in memory, and opens
+//! nothing.
 
 mod error;
 mod failure;

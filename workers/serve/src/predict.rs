@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use indexmap::IndexMap;
 use serde_json::{Map, Value as Json};
 use tidemill_core::{Clock, PredictionId, RequestId, Time};
+use tidemill_expressions::Evaluator;
 use tidemill_inference::{Outputs, outputs_of, unusable};
 use tidemill_online::{LiveModelVersion, LiveSet, Online, Seen};
 use tidemill_rows::Row;
@@ -73,6 +74,7 @@ pub(crate) struct Predictor {
     pub(crate) seen: watch::Receiver<Seen>,
     pub(crate) warm: Arc<Warm>,
     pub(crate) online: Online,
+    pub(crate) evaluator: Evaluator,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Metrics,
     pub(crate) deadline: Duration,
@@ -140,7 +142,9 @@ impl Predictor {
         let keys = rows(&ask.entities, &loaded.live.keys, &ask.model, Absent::Refused)?;
         let given = requests(&ask, &loaded.live)?;
         let (now, version) = (live.clock.at(self.clock.now()), &loaded.live);
-        let mut hydrated = hydrate(&self.online, &version.hydration, &version.views, &keys, now).await?;
+        let limit = (now, deadline.saturating_duration_since(Instant::now()));
+        let (hydration, views) = (&version.hydration, &version.views);
+        let mut hydrated = hydrate(&self.online, &self.evaluator, hydration, views, &keys, limit).await?;
         for (one, given) in hydrated.iter_mut().zip(given) {
             one.row.extend(given);
         }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use tidemill_online::{Held, LiveSet, Replica, Seen, Served};
+use tidemill_online::{Held, LiveSet, LiveView, Replica, Seen, Served};
 
 use crate::warm::{Loaded, State};
 
@@ -133,11 +133,12 @@ fn silent(seen: &Seen, loaded: &Loaded) -> Option<String> {
         Some(Err(reason)) => return Some(format!("features can't be read: {reason}")),
         None => return Some("features can't be read: Redis was not asked yet".to_owned()),
     };
-    let lost = loaded.live.views.iter().find(|(_, view)| view.filled && !held.holds(&view.view));
-    lost.map(|(name, view)| {
+    let stored = loaded.live.views.values().flat_map(LiveView::stored);
+    stored.into_iter().find(|view| view.filled && !held.holds(&view.view)).map(|LiveView { view, .. }| {
         format!(
-            "Redis has lost the values of view `{name}` version {}; they are being written again",
-            view.view.version()
+            "Redis has lost the values of view `{}` version {}; they are being written again",
+            view.name(),
+            view.version()
         )
     })
 }

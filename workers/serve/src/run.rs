@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use axum::{middleware, serve::ListenerExt as _};
 use tidemill_blobs::{Blobs, private_folder};
 use tidemill_core::{SystemClock, WorkerId, check_bind};
+use tidemill_expressions::Evaluator;
 use tidemill_online::Online;
 use tidemill_proto::{
     DESCRIPTORS, DeadlineLayer, Hosts, features::v1::feature_service_server::FeatureServiceServer,
@@ -76,6 +77,7 @@ impl Server {
             seen: online.watch(options.watch_every),
             warm: Arc::new(Warm::default()),
             online,
+            evaluator: Evaluator::default(),
             clock: Arc::new(SystemClock),
             metrics,
             deadline: options.deadline,

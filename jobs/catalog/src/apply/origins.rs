@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use tidemill_spec::{Objects, ViewInput};
+use tidemill_spec::{InputView, Objects, ViewInput};
 
 use crate::{Edge, Node};
 
@@ -27,8 +27,8 @@ pub(super) fn declared_edges(
         match &view.input {
             ViewInput::Source(source) => draw(Node::Source(source.clone()), this()),
             ViewInput::Views(inputs) => {
-                for input in inputs {
-                    draw(Node::View(input.clone(), versions.get(input).copied().unwrap_or(1)), this());
+                for InputView { view, .. } in inputs {
+                    draw(Node::View(view.clone(), versions.get(view).copied().unwrap_or(1)), this());
                 }
             }
         }
@@ -67,11 +67,14 @@ fn origin(
     match input {
         ViewInput::Source(source) => Some(Node::Column(source.clone(), column)),
         ViewInput::Views(inputs) => {
-            let has = |name: &&String| {
-                objects.views.get(*name).is_some_and(|view| view.features.contains_key(&column))
+            let feature = |input: &InputView| {
+                let features = objects.views.get(&input.view)?.features.keys();
+                let feature = features.into_iter().find(|name| input.column(name) == column)?;
+                Some((input.view.clone(), feature.clone()))
             };
-            let view = inputs.iter().find(has)?;
-            Some(Node::Feature(view.clone(), *versions.get(view)?, column))
+            let (view, feature) = inputs.iter().find_map(feature)?;
+            let version = *versions.get(&view)?;
+            Some(Node::Feature(view, version, feature))
         }
     }
 }

@@ -18,7 +18,6 @@ use tidemill_catalog::{ModelVersion, ViewState, ViewVersion};
 use tidemill_core::Time;
 use tidemill_features::{backfill_new, behind, dispensable, wishes_of_changes};
 use tidemill_offline::{KnownAt, PitRequest, Table, View};
-use tidemill_online::{OnlineView, Read, values};
 use tidemill_removal::{erasure, truncation};
 use tidemill_rows::{Row, batch_of, field, rows_of};
 use tidemill_spec::{Aggregate, Plan, Rule, Type, Value};
@@ -62,7 +61,7 @@ impl Declared {
         let unique = if self.unique { "unique: [id]\n" } else { "" };
         let deleted = if self.deleted { "deleted: gone\n" } else { "" };
         let ttl = if self.ttl { "ttl: 5m\n" } else { "" };
-        let online = if self.all_online { "true" } else { "[scaled]" };
+        let online = if self.all_online { "true" } else { "[scaled, id]" };
         let Self { available, factor, window, weight, .. } = self;
         format!(
             r#"apiVersion: tidemill/v1
@@ -74,6 +73,11 @@ apiVersion: tidemill/v1
 kind: Entity
 name: pair
 keys: {{ a: string, b: int }}
+---
+apiVersion: tidemill/v1
+kind: Entity
+name: item
+keys: {{ id: int }}
 ---
 apiVersion: tidemill/v1
 kind: Source
@@ -98,6 +102,7 @@ source: events
 {ttl}features:
   x: float
   scaled: {{ type: int, sql: n * {factor} }}
+  id: int
 online: {online}
 ---
 apiVersion: tidemill/v1
@@ -123,10 +128,19 @@ online: true
 ---
 apiVersion: tidemill/v1
 kind: FeatureView
+name: of_item
+entity: item
+source: events
+features: {{ n: int }}
+online: true
+---
+apiVersion: tidemill/v1
+kind: FeatureView
 name: mixed
 entity: pair
-inputs: [last, recent]
-features: {{ mix: {{ type: int, sql: "coalesce(scaled, 0) + rows * {weight}" }} }}
+inputs: [last, recent, {{ view: of_item, as: own, keys: {{ id: id }} }}, {{ view: of_item, as: other, keys: {{ id: b }} }}]
+features:
+  mix: {{ type: int, sql: "coalesce(scaled, 0) + coalesce(own_n, 0) - coalesce(other_n, 0) + rows * {weight}" }}
 online: true
 ---
 apiVersion: tidemill/v1
@@ -325,7 +339,7 @@ impl History {
     }
 
     async fn fill_anew(&mut self) {
-        let view = self.dice.pick(&["last", "coded", "recent", "mixed", "above"]);
+        let view = self.dice.pick(&["last", "coded", "recent", "of_item", "mixed", "above"]);
         self.told(&format!("backfill {view}"));
         self.world.enqueue(vec![backfill_new(view)]).await;
     }
@@ -416,7 +430,8 @@ impl History {
         let versions = self.world.deps.catalog.view_versions(None).await.unwrap();
         let kept = tidemill_live::maintained_versions(&self.world.deps.catalog, None).await.unwrap();
         let mut checks = 0;
-        for version in &kept {
+        // What is said of items is seen through the views over them.
+        for version in kept.iter().filter(|version| version.view != "of_item") {
             checks += self.check_version(seed, &versions, version).await;
         }
         let building = versions.iter().filter(|version| version.state == ViewState::Building);
@@ -428,16 +443,9 @@ impl History {
         let deps = &self.world.deps;
         let (view, now, head) =
             (View::of(&version.plan, version.version), at(self.clock), deps.lake.head().await.unwrap());
-        let online = OnlineView::new(
-            version.plan.definition.clone(),
-            version.version.unsigned_abs(),
-            version.plan.entity.keys.clone(),
-            view.upserts(),
-        );
         let keys: Vec<Vec<Value>> =
             (0..ENTITIES).map(|e| vec![Value::String(format!("e{e}")), Value::Int(1)]).collect();
-        let reads: Vec<Read<'_>> = keys.iter().map(|key| Read { view: &online, key }).collect();
-        let bytes = deps.online.read(&reads).await.unwrap();
+        let online = self.world.now_of(version, &keys, now).await;
         let fields = vec![field("a", Type::String), field("b", Type::Int)];
         let schema = std::sync::Arc::new(arrow::datatypes::Schema::new(fields));
         let entities: Vec<Row> = keys
@@ -452,7 +460,7 @@ impl History {
             for (entity, found) in offline.iter().enumerate() {
                 let key: Key = (Some(format!("e{entity}")), Some(1));
                 let wanted = Oracle { versions, sent: &self.sent }.features(version, &key, moment);
-                let read = values(&online, bytes[entity].as_deref(), now).unwrap();
+                let read = &online[entity];
                 for (feature, value) in &wanted {
                     let rule = &version.plan.definition.features[feature].rule;
                     let told = || {
@@ -494,16 +502,10 @@ impl Oracle<'_> {
                 version.plan.definition.features.keys().map(|name| (name.clone(), Value::Null)).collect()
             }),
             "recent" => self.windows(version, key, t),
-            "mixed" => {
-                BTreeMap::from([("mix".to_owned(), self.mixed(version, key, t).unwrap_or(Value::Null))])
-            }
+            "mixed" => BTreeMap::from([("mix".to_owned(), Value::Int(self.mixed(version, key, t)))]),
             _ => {
-                let mixed = self.input(version, "mixed");
-                let higher = match self.mixed(mixed, key, t) {
-                    Some(Value::Int(mix)) => Value::Int(mix + 1),
-                    _ => Value::Null,
-                };
-                BTreeMap::from([("higher".to_owned(), higher)])
+                let mixed = self.mixed(self.input(version, "mixed"), key, t);
+                BTreeMap::from([("higher".to_owned(), Value::Int(mixed + 1))])
             }
         }
     }
@@ -533,6 +535,7 @@ impl Oracle<'_> {
                 BTreeMap::from([
                     ("x".to_owned(), event.x.map_or(Value::Null, Value::Float)),
                     ("scaled".to_owned(), times(factor)),
+                    ("id".to_owned(), Value::Int(event.id)),
                 ])
             }
         })
@@ -557,33 +560,30 @@ impl Oracle<'_> {
         features.map(|(name, feature)| (name.clone(), value(name, &feature.rule))).collect()
     }
 
-    /// The inputs as of the last moment at which one of them changed; nothing where none has anything.
-    fn mixed(&self, version: &ViewVersion, key: &Key, t: Time) -> Option<Value> {
-        let (last, recent) = (self.input(version, "last"), self.input(version, "recent"));
-        let (events, unique) = (self.events(last), !last.plan.source.as_ref().unwrap().unique.is_empty());
-        let replaces =
-            |event: &Event, other: &Event| unique && other.id == event.id && event.valid_at >= other.valid_at;
-        let touches = |event: &Event| {
-            event.key == *key || events.iter().any(|other| other.key == *key && replaces(event, other))
+    /// What the inputs say at that very moment.
+    fn mixed(&self, version: &ViewVersion, key: &Key, t: Time) -> i64 {
+        let row = self.row(self.input(version, "last"), key, t);
+        let int = |name: &str| match row.as_ref().map(|row| row[name].clone()) {
+            Some(Value::Int(value)) => Some(value),
+            _ => None,
         };
-        let moment = events.iter().filter(|event| event.valid_at <= t && touches(event));
-        let moment = moment.map(|event| event.valid_at).max()?;
-        let row = self.row(last, key, moment);
-        let any = recent.plan.definition.features.iter().any(|(name, feature)| {
-            let (_, window) = windowed(recent, &feature.rule, name);
-            !window.rows(&self.events(recent), key, moment, KnownAt::Any).is_empty()
-        });
-        if row.is_none() && !any {
-            return None;
-        }
-        let scaled = match row.map(|row| row["scaled"].clone()) {
-            Some(Value::Int(scaled)) => scaled,
-            _ => 0,
+        let Value::Int(rows) = self.windows(self.input(version, "recent"), key, t)["rows"] else {
+            panic!("counts are ints")
         };
-        let Value::Int(rows) = self.windows(recent, key, moment)["rows"] else { panic!("counts are ints") };
+        let items = self.input(version, "of_item");
+        let (own, other) = (self.of_item(items, int("id"), t), self.of_item(items, key.1, t));
         let Rule::Sql(sql) = &version.plan.definition.features["mix"].rule else { panic!("{version:?}") };
         let weight: i64 = sql.rsplit(' ').next().unwrap().parse().unwrap();
-        Some(Value::Int(scaled + rows * weight))
+        int("scaled").unwrap_or(0) + own.unwrap_or(0) - other.unwrap_or(0) + rows * weight
+    }
+
+    /// The last `n` of an item, whoever has it.
+    fn of_item(&self, version: &ViewVersion, id: Option<i64>, t: Time) -> Option<i64> {
+        let by_id = |id: i64| (Some(String::new()), Some(id));
+        let events = self.events(version).into_iter();
+        let events: Vec<Event> = events.map(|event| Event { key: by_id(event.id), ..event }).collect();
+        let unique = !version.plan.source.as_ref().unwrap().unique.is_empty();
+        newest(&events, &by_id(id?), t, None, KnownAt::Any, unique)?.n
     }
 }
 

@@ -97,7 +97,7 @@ async fn windows_forget_without_new_events_and_ttl_expires() {
 }
 
 #[tokio::test]
-async fn a_late_row_shows_in_every_later_row_of_a_derived_view() {
+async fn a_late_row_shows_in_a_derived_view_at_every_later_moment() {
     let world = World::new().await;
     world.depart(&[departure("JFK", 1, 540, 10.0), departure("JFK", 2, 560, 20.0)]).await;
     world.observe(&[("JFK", 550, 2.0)]).await;
@@ -108,6 +108,29 @@ async fn a_late_row_shows_in_every_later_row_of_a_derived_view() {
     assert_eq!(world.now("stress", "JFK").await.values["stress"], Value::Float(100.0));
     assert_eq!(world.as_of("stress", "JFK", 555).await.values["stress"], Value::Float(100.0));
     assert_eq!(world.as_of("stress", "JFK", 545).await.values["stress"], Value::Null);
+    world.check_parity().await;
+}
+
+#[tokio::test]
+async fn a_derived_view_decays_with_its_windows_and_has_no_history_of_its_own() {
+    let world = World::new().await;
+    world.depart(&[departure("JFK", 1, 590, 10.0)]).await;
+    world.observe(&[("JFK", 590, 2.0)]).await;
+    world.drain().await;
+    let stress = world.now("stress", "JFK").await;
+    assert_eq!((&stress.values["stress"], stress.valid_at), (&Value::Float(20.0), Some(at(590))));
+    // Nothing happens but that time passes: the weather's ttl ends.
+    world.clock(590 + 181).await;
+    assert_eq!(world.now("stress", "JFK").await.values["stress"], Value::Null);
+    assert_eq!(world.as_of("stress", "JFK", 590 + 180).await.values["stress"], Value::Float(20.0));
+    world.observe(&[("JFK", 1400, 3.0)]).await;
+    world.clock(1400).await;
+    world.drain().await;
+    // The window of 13 hours holds no departure any more.
+    assert_eq!(world.now("stress", "JFK").await.values["stress"], Value::Null);
+    let entity = serde_json::json!({ "origin": "JFK" }).as_object().unwrap().clone();
+    let error = tidemill_features::history(&world.deps, "stress", &entity, 10).await.unwrap_err();
+    assert!(error.to_string().contains("computed whenever it is asked"), "{error}");
     world.check_parity().await;
 }
 
@@ -174,24 +197,16 @@ async fn rows_that_sql_fails_on_become_dead_letters_and_null_and_the_others_are_
     assert_eq!(world.now("rooted", "JFK").await.values["rooted"], Value::Null);
     assert_eq!(world.as_of("rooted", "JFK", 585).await.values["rooted"], Value::Float(18.0_f64.ln()));
     let head = world.deps.lake.head().await.unwrap();
-    for (view, reason, raw) in [
-        (
-            "roots",
-            "feature `root`: Out of Range Error: cannot take square root of a negative number",
-            "\"flight\":2",
-        ),
-        (
-            "rooted",
-            "feature `rooted`: Out of Range Error: cannot take logarithm of a negative number",
-            "\"twice\":-8",
-        ),
-    ] {
+    let dead = async |view: &str| {
         let table = Table::from(format!("dead/view/{view}"));
-        let dead = json_rows(&world.deps.lake.read(&Read::all(table, head)).await.unwrap()).unwrap();
-        let [one] = &dead[..] else { panic!("{dead:?}") };
-        assert_eq!(one["reason"], reason);
-        assert!(one["raw"].as_str().unwrap().contains(raw), "{one:?}");
-    }
+        json_rows(&world.deps.lake.read(&Read::all(table, head)).await.unwrap()).unwrap()
+    };
+    let [one] = &dead("roots").await[..] else { panic!("one row of `roots` fails") };
+    let reason = "feature `root`: Out of Range Error: cannot take square root of a negative number";
+    assert_eq!(one["reason"], reason);
+    assert!(one["raw"].as_str().unwrap().contains("\"flight\":2"), "{one:?}");
+    // Nothing is stored of what is computed when it is asked, so no row of it can be dead.
+    assert!(dead("rooted").await.is_empty());
     world.check_parity().await;
 }
 

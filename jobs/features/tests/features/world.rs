@@ -8,16 +8,18 @@ use std::{
 use serde_json::{Map, json};
 use tempfile::TempDir;
 use tidemill_blobs::{BlobOptions, Blobs};
-use tidemill_catalog::{Catalog, Change, CodeArchive};
+use tidemill_catalog::{Catalog, Change, CodeArchive, ViewVersion};
 use tidemill_core::{DataClock, Time};
 use tidemill_features::{
     Deps, GetRequest, GotFeatures, Parity, get, jobs, parity, update_new, updates_of_source,
 };
-use tidemill_offline::{Lake, LakeOptions, Table};
+use tidemill_offline::{Lake, LakeOptions, Table, View};
 use tidemill_online::{Online, OnlineOptions, ViewFeatures};
 use tidemill_pyrun::{PyOptions, PyPools};
 use tidemill_rows::{Row, batch_of, source_schema};
-use tidemill_spec::{LoadOptions, Objects, Value, diagnostic::SourceFile, load_files};
+use tidemill_spec::{
+    HydrationRead, KeyOrigin, LoadOptions, Objects, Value, diagnostic::SourceFile, load_files,
+};
 use tidemill_store::{NewJob, RunQuery};
 use tidemill_testkit::{
     Engine, engine_with, failures,
@@ -326,6 +328,30 @@ impl World {
         at: Option<Time>,
     ) -> ViewFeatures {
         self.asked(key, value, view, at).await.features
+    }
+
+    /// What a version says of some entities now, as serving reads it.
+    pub(crate) async fn now_of(
+        &self,
+        version: &ViewVersion,
+        keys: &[Vec<Value>],
+        now: Time,
+    ) -> Vec<ViewFeatures> {
+        let view = View::of(&version.plan, version.version);
+        let names = view.entity.keys.keys();
+        let read = HydrationRead {
+            view: version.view.clone(),
+            role: None,
+            keys: names.clone().cloned().map(KeyOrigin::Request).collect(),
+            features: Vec::new(),
+        };
+        let given: Vec<Row> =
+            keys.iter().map(|key| names.clone().cloned().zip(key.iter().cloned()).collect()).collect();
+        let views = [(version.view.clone(), tidemill_live::live_view_of(&view, &|_| false))].into();
+        let limit = (now, std::time::Duration::from_secs(30));
+        let Deps { online, lake, .. } = &self.deps;
+        let hydrated = online.hydrate(lake.evaluator(), &[&read], &views, &given, limit).await.unwrap();
+        hydrated.into_iter().map(|one| one.views.into_iter().next().unwrap().unwrap()).collect()
     }
 
     /// An airport's features in a view now, with what holds the view up.

@@ -1,4 +1,4 @@
--- The moments of a derived view to compute.
+-- The moments of a Python view over views to compute.
 -- In:    {all}: keys and valid_at of every row of every input; {changed}: of those that are new
 -- Grain: one row for each entity and moment from the entity's earliest new row on
 -- Out:   {key_columns}, valid_at

@@ -27,8 +27,8 @@ pub(super) async fn features(
     request: &PitRequest,
 ) -> Result<Vec<(String, ArrayRef)>, Error> {
     let view = &read.view;
-    if view.kind() == ViewKind::Derived && request.known_at != KnownAt::Any {
-        let message = format!("`known_at` with the derived view `{}` is not supported yet", view.name());
+    if view.kind() == ViewKind::Snapshots && request.known_at != KnownAt::Any {
+        let message = format!("`known_at` with `{}`, Python over views, is not supported yet", view.name());
         return Err(Error::invalid(607, message));
     }
     let (columns, span) = (columns_of(read, features), span(read, asked));

@@ -36,13 +36,13 @@ struct Offered<'a> {
 /// What makes the tables of a query.
 struct Tables {
     script: String,
-    /// Values of window views, each to be `_windows_N` before the script runs.
-    windows: Vec<RecordBatch>,
+    /// Values of window views and derived ones, each to be `_values_N` before the script runs.
+    values: Vec<RecordBatch>,
 }
 
 impl Lake {
     /// Runs a query over the lake as of a version, without rows that become known after a moment: tables `source.NAME`,
-    /// `view.NAME` (`views`: which versions; of window views the values at the moment), `dead.NAME`, `predictions.MODEL`;
+    /// `view.NAME` (`views`: which versions; of window views and derived ones the values at the moment), `dead.NAME`, `predictions.MODEL`;
     /// sources and views also by their bare names. Its rows are given to `take` batch by batch, in declared types, and
     /// are never all in memory; `take` gets one batch at least.
     ///
@@ -57,12 +57,12 @@ impl Lake {
         as_of: (Version, Time),
         mut take: impl FnMut(&RecordBatch) -> Result<(), Error> + Send + 'static,
     ) -> Result<Queried, Error> {
-        let Tables { script, windows } = self.tables_of(query, objects, views, as_of).await?;
+        let Tables { script, values } = self.tables_of(query, objects, views, as_of).await?;
         let query = query.to_owned();
         self.duck
             .apart("running a query", move |session| {
-                for (place, values) in windows.iter().enumerate() {
-                    session.load(&format!("_windows_{place}"), values)?;
+                for (place, values) in values.iter().enumerate() {
+                    session.load(&format!("_values_{place}"), values)?;
                 }
                 session.execute(&script)?;
                 let mut queried = Queried::default();
@@ -121,13 +121,14 @@ impl Lake {
         let mut script =
             "CREATE SCHEMA source; CREATE SCHEMA \"view\"; CREATE SCHEMA dead; CREATE SCHEMA predictions;\n"
                 .to_owned();
-        let (mut paths, mut windows) = (Vec::new(), Vec::new());
+        let (mut paths, mut values) = (Vec::new(), Vec::new());
         let mut bare = Vec::new();
         for Offered { schema, name, table, bare: also_bare } in offered.iter().filter(wanted) {
             let view = views.iter().find(|view| *schema == "view" && view.name() == *name);
-            let rows = if let Some(view) = view.filter(|view| view.kind() == ViewKind::Windows) {
-                windows.push(self.windows_at(view, version, at).await?);
-                format!("_windows_{}", windows.len() - 1)
+            let moving = [ViewKind::Windows, ViewKind::Derived];
+            let rows = if let Some(view) = view.filter(|view| moving.contains(&view.kind())) {
+                values.push(self.values_at(view, version, at).await?);
+                format!("_values_{}", values.len() - 1)
             } else {
                 let upto = CommitRange::upto(version);
                 let scan = match objects.sources.get(*name).filter(|_| *schema == "source") {
@@ -158,7 +159,7 @@ impl Lake {
             "SET allowed_paths = [{}]; SET enable_external_access = false; SET lock_configuration = true;",
             paths.join(", ")
         );
-        Ok(Tables { script, windows })
+        Ok(Tables { script, values })
     }
 }
 

@@ -306,7 +306,7 @@ async fn of_a_window_the_hours_of_new_rows_are_read_and_no_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_query_sees_windows_at_its_moment_and_nothing_later() {
+async fn a_query_sees_values_at_its_moment_and_nothing_later() {
     let world = World::new().await;
     let source = readings(Type::Int);
     let rows = [(1, 1), (2, 4000), (4, 9000)].map(|(x, second)| reading(Value::Int(x), second));
@@ -333,7 +333,7 @@ async fn a_query_sees_windows_at_its_moment_and_nothing_later() {
     let count = "SELECT count(*) AS n FROM readings";
     assert_eq!(counted(ask(count, at(4100)).await), Value::Int(2));
     assert_eq!(counted(ask(count, Time::MAX_UTC).await), Value::Int(3));
-    let values = world.lake.windows_at(&sums, version, at(9000)).await.unwrap();
+    let values = world.lake.values_at(&sums, version, at(9000)).await.unwrap();
     assert_eq!(rows_of(&values).unwrap()[0]["x_sum"], Value::Int(4));
 }
 
@@ -349,7 +349,7 @@ async fn times_at_the_limits_of_the_calendar_can_be_asked_for() {
         }));
     let version = world.append(&source, "one", &[reading(Value::Int(1), 1), late]).await;
     let sums = sum_of_x(&source);
-    let entities = world.lake.windows_at(&sums, version, never).await.unwrap();
+    let entities = world.lake.values_at(&sums, version, never).await.unwrap();
     assert_eq!(rows_of(&entities).unwrap()[0]["x_sum"], Value::Int(9));
     for moment in [Time::MIN_UTC, Time::MAX_UTC, "0001-01-01T00:00:00Z".parse().unwrap(), never] {
         let request = PitRequest::at(&sums, &entities.project(&[0]).unwrap(), version, moment).unwrap();

@@ -1,5 +1,5 @@
 //! Random worlds against the brute force: the join, its ties, ttl, deletions, corrections, nulls and cut-offs;
-//! windows, tiles and derived views; before and after compaction.
+//! windows, tiles, and views computed from others, of another entity and in two roles; before and after compaction.
 //!
 //! `TIDEMILL_ORACLE_SEED` and `TIDEMILL_ORACLE_WORLDS` choose other worlds; a failure names its seed.
 
@@ -12,13 +12,13 @@ use arrow::{
 use tidemill_core::Time;
 use tidemill_offline::{CommitRange, KnownAt, PitRead, PitRequest, Stamp, Table, TileRange, Version, View};
 use tidemill_rows::{Row, batch_of, field, rows_of};
-use tidemill_spec::{Aggregate, Feature, Operand, Rule, Source, Type, Value};
+use tidemill_spec::{Aggregate, Feature, KeyOrigin, Operand, Rule, Source, Type, Value};
 use tidemill_windows::{Partial, Window};
 
 use crate::{
     brute::{self, Event, Key, agree, complete, newest},
     generate::{Dice, key_values, source_row},
-    world::{World, entity, feature, row, source, view},
+    world::{World, entity, feature, input, row, source, view},
 };
 
 /// Everything one random world declares.
@@ -27,21 +27,17 @@ pub(crate) struct Declared {
     pub(crate) last: View,
     pub(crate) ttl: Option<i64>,
     pub(crate) windows: View,
-    pub(crate) derived: View,
+    /// The last row of an id, whatever its key.
+    of_id: View,
+    /// Over the last row, the windows, and the last rows of two ids: one that a feature names, and one that a key does.
+    derived: View,
+    /// Over that.
+    above: View,
 }
 
 impl Declared {
     fn unique(&self) -> bool {
         !self.source.unique.is_empty()
-    }
-
-    fn any_in_a_window(&self, events: &[Event], key: &Key, t: Time) -> bool {
-        self.windows.definition.features.values().any(|feature| {
-            let Rule::Window { window, hop, .. } = &feature.rule else { panic!("{feature:?}") };
-            let (seconds, hop) = (window.as_secs() as i64, hop.as_secs() as i64);
-            let window = brute::Window { seconds, hop, unique: self.unique() };
-            !window.rows(events, key, t, KnownAt::Any).is_empty()
-        })
     }
 }
 
@@ -70,8 +66,7 @@ async fn check_world(world: &World, seed: u64) -> usize {
     let mut dice = Dice(seed);
     let declared = declare(seed, &mut dice);
     let table = Table::source(&declared.source.name);
-    let inputs = [declared.last.clone(), declared.windows.clone()];
-    let (mut events, mut before, mut checks): (Vec<Event>, Version, usize) = (Vec::new(), 0, 0);
+    let (mut events, mut checks): (Vec<Event>, usize) = (Vec::new(), 0);
     let mut pinned: Option<(PitRequest, RecordBatch)> = None;
     for batch in 0..3 {
         let fresh: Vec<Event> =
@@ -80,14 +75,7 @@ async fn check_world(world: &World, seed: u64) -> usize {
         let version = world.append(&declared.source, &format!("batch/{batch}"), &rows).await;
         events.extend(fresh);
         world.cover(&declared.last, CommitRange::one(version)).await;
-        // Usually both inputs are new to it, sometimes several commits at once.
-        if batch != 1 || dice.chance(50) {
-            let head = world.lake.head().await.unwrap();
-            before =
-                world.derive(&declared.derived, &inputs, CommitRange { after: before, upto: head }).await;
-        } else {
-            continue;
-        }
+        world.cover(&declared.of_id, CommitRange::one(version)).await;
         let head = world.lake.head().await.unwrap();
         // DuckDB joins few rows (up to 64) and many rows by operators that have nothing in common.
         let count = dice.pick(&[40, 150]);
@@ -101,7 +89,7 @@ async fn check_world(world: &World, seed: u64) -> usize {
         }
     }
     let (request, answer) = pinned.unwrap();
-    for table in [&table, &declared.last.table(), &declared.derived.table()] {
+    for table in [&table, &declared.last.table(), &declared.of_id.table()] {
         world.compact(table).await;
     }
     let now = PitRequest { version: world.lake.head().await.unwrap(), ..request.clone() };
@@ -184,18 +172,35 @@ pub(crate) fn declare(seed: u64, dice: &mut Dice) -> Declared {
         ("p75_x", windowed(Aggregate::Percentile { p: 0.75 }, Some("x"), None, Type::Float)),
     ];
     let windows = view(&format!("windows_{seed}"), &pair, Ok(&source), windows);
-    let names = [last_view.name().to_owned(), windows.name().to_owned()];
-    let derived = view(
-        &format!("derived_{seed}"),
-        &pair,
-        Err(&[&names[0], &names[1]]),
-        vec![
-            ("stress", feature(Type::Float, Rule::Sql("last_x * rows + mean_n".to_owned()))),
-            ("copy_n", feature(Type::Int, Rule::Last("last_n".to_owned()))),
-        ],
-    );
-    Declared { source, last: last_view, ttl, windows, derived }
+    let numbered = entity("numbered", &[("id", Type::Int)]);
+    let of_id = vec![("n", feature(Type::Int, last("n"))), ("x", feature(Type::Float, last("x")))];
+    let of_id = view(&format!("of_id_{seed}"), &numbered, Ok(&source), of_id);
+    let own = || ["a", "b"].map(|key| KeyOrigin::Request(key.to_owned())).to_vec();
+    let named = KeyOrigin::Feature { view: last_view.name().to_owned(), feature: "last_n".to_owned() };
+    let inputs = vec![
+        input(&last_view, None, own()),
+        input(&windows, None, own()),
+        input(&of_id, Some("named"), vec![named]),
+        input(&of_id, Some("same"), vec![KeyOrigin::Request("b".to_owned())]),
+    ];
+    let sql = |sql: &str| Rule::Sql(sql.to_owned());
+    let derived = vec![
+        ("stress", feature(Type::Float, sql("last_x * rows + mean_n"))),
+        ("copy_n", feature(Type::Int, sql("last_n"))),
+        ("ratio", with_default(feature(Type::Float, sql("sum_n / rows")), Value::Float(-5.0))),
+        ("linked", feature(Type::Float, sql("named_x - coalesce(same_x, 100)"))),
+        ("linked_n", with_default(feature(Type::Int, sql("same_n + b")), Value::Int(-7))),
+        ("parsed", feature(Type::Int, sql(BUT_TWOS_OF_LAST))),
+    ];
+    let derived = view(&format!("derived_{seed}"), &pair, Err(inputs), derived);
+    let above = vec![("higher", feature(Type::Float, sql("ratio + coalesce(linked, 0)")))];
+    let above = view(&format!("above_{seed}"), &pair, Err(vec![input(&derived, None, own())]), above);
+    Declared { source, last: last_view, ttl, windows, of_id, derived, above }
 }
+
+/// Fails where the last `n` is 2.
+const BUT_TWOS_OF_LAST: &str =
+    "CAST(CASE WHEN last_n = 2 THEN 'two' ELSE CAST(last_n AS VARCHAR) END AS BIGINT)";
 
 fn label_schema() -> SchemaRef {
     let fields = vec![field("a", Type::String), field("b", Type::Int), field("label_ts", Type::Timestamp)];
@@ -210,10 +215,8 @@ fn request(declared: &Declared, labels: &[Label], version: Version, known_at: Kn
             row([("a", a), ("b", b), ("label_ts", Value::Timestamp(label.at))])
         })
         .collect();
-    let mut reads = vec![PitRead::all(declared.last.clone()), PitRead::all(declared.windows.clone())];
-    if known_at == KnownAt::Any {
-        reads.push(PitRead::all(declared.derived.clone()));
-    }
+    let views = [&declared.last, &declared.windows, &declared.derived, &declared.above];
+    let reads = views.map(|view| PitRead::all(view.clone())).to_vec();
     let labels = batch_of(&label_schema(), &rows).unwrap();
     PitRequest { labels, label_ts: "label_ts".to_owned(), reads, version, known_at }
 }
@@ -244,9 +247,7 @@ fn compare(
     for (place, (label, found)) in labels.iter().zip(rows).enumerate() {
         let mut wanted = last_values(declared, events, &label.key, label.at, known_at);
         wanted.extend(window_values(declared, events, &label.key, label.at, known_at));
-        if known_at == KnownAt::Any {
-            wanted.extend(derived_values(declared, events, &label.key, label.at));
-        }
+        wanted.extend(derived_values(declared, events, &label.key, label.at, known_at));
         for (name, value) in wanted {
             assert!(
                 agree(
@@ -342,30 +343,47 @@ fn aggregated(feature: &str, event: &Event) -> Option<Value> {
     }
 }
 
-/// The newest moment of any input not after `t`, and the expressions over what the inputs were then: a row, or the
-/// moment at which another row took one's place. Nothing where no input has anything any more.
-fn derived_values(declared: &Declared, events: &[Event], key: &Key, t: Time) -> Vec<(String, Value)> {
-    let replaces = |event: &Event, other: &Event| {
-        declared.unique() && other.id == event.id && event.valid_at >= other.valid_at
-    };
-    let touches = |event: &Event| {
-        event.key == *key || events.iter().any(|other| other.key == *key && replaces(event, other))
-    };
-    let moments = events.iter().filter(|event| complete(key) && event.valid_at <= t && touches(event));
-    let nothing = vec![("stress".to_owned(), Value::Null), ("copy_n".to_owned(), Value::Null)];
-    let Some(moment) = moments.map(|event| event.valid_at).max() else { return nothing };
-    let row = newest(events, key, moment, declared.ttl, KnownAt::Any, declared.unique());
-    if row.is_none() && !declared.any_in_a_window(events, key, moment) {
-        return nothing;
-    }
-    let mut inputs = last_values(declared, events, key, moment, KnownAt::Any);
-    inputs.extend(window_values(declared, events, key, moment, KnownAt::Any));
+/// The expressions over what the inputs are at the moment of asking, in plain Rust.
+fn derived_values(
+    declared: &Declared,
+    events: &[Event],
+    key: &Key,
+    t: Time,
+    known_at: KnownAt,
+) -> Vec<(String, Value)> {
+    let mut inputs = last_values(declared, events, key, t, known_at);
+    inputs.extend(window_values(declared, events, key, t, known_at));
     let value = |name: &str| inputs.iter().find(|(known, _)| known == name).unwrap().1.clone();
-    let stress = match (value("last_x"), value("rows"), value("mean_n")) {
-        (Value::Float(x), Value::Int(rows), Value::Float(mean)) => Value::Float(x * rows as f64 + mean),
-        _ => Value::Null,
+    let float = |name: &str| match value(name) {
+        Value::Float(value) => Some(value),
+        _ => None,
     };
-    vec![("stress".to_owned(), stress), ("copy_n".to_owned(), value("last_n"))]
+    let int = |name: &str| match value(name) {
+        Value::Int(value) => Some(value),
+        _ => None,
+    };
+    let by_id = |id: i64| (Some(String::new()), Some(id));
+    let of_ids: Vec<Event> =
+        events.iter().map(|event| Event { key: by_id(event.id), ..event.clone() }).collect();
+    let last_of = |id: Option<i64>| newest(&of_ids, &by_id(id?), t, None, known_at, declared.unique());
+    let (named, same) = (last_of(int("last_n")), last_of(key.1));
+    let rows = int("rows").unwrap();
+    let stress = float("last_x").zip(float("mean_n")).map(|(x, mean)| x * rows as f64 + mean);
+    let ratio = int("sum_n").filter(|_| rows != 0).map_or(-5.0, |sum| sum as f64 / rows as f64);
+    let linked = named.and_then(|event| event.x).map(|x| x - same.and_then(|event| event.x).unwrap_or(100.0));
+    let linked_n = same.and_then(|event| event.n).zip(key.1).map_or(-7, |(n, b)| n + b);
+    let of = |value: Option<f64>| value.map_or(Value::Null, Value::Float);
+    [
+        ("stress", of(stress)),
+        ("copy_n", value("last_n")),
+        ("ratio", Value::Float(ratio)),
+        ("linked", of(linked)),
+        ("linked_n", Value::Int(linked_n)),
+        ("parsed", int("last_n").filter(|n| *n != 2).map_or(Value::Null, Value::Int)),
+        ("higher", Value::Float(ratio + linked.unwrap_or(0.0))),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .to_vec()
 }
 
 /// What Redis would hold of an entity: `(hop, tile)` → the tile's row.

@@ -6,11 +6,11 @@ use arrow::array::RecordBatch;
 use indexmap::IndexMap;
 use tidemill_blobs::{BlobOptions, Blobs};
 use tidemill_core::Time;
-use tidemill_offline::{CommitRange, Lake, LakeOptions, Staged, Stamp, Table, Version, View};
+use tidemill_offline::{CommitRange, Input, Lake, LakeOptions, Staged, Table, Version, View};
 use tidemill_rows::{Row, batch_of, source_schema};
 use tidemill_spec::{
-    Column, Csv, Entity, Extra, Feature, FeatureView, Meta, OnlineFeatures, Rule, Source, Type, Value,
-    ViewInput,
+    Column, Csv, Entity, Extra, Feature, FeatureView, HydrationRead, KeyOrigin, Meta, OnlineFeatures, Rule,
+    Source, Type, Value, ViewInput,
 };
 use tidemill_testkit::postgres::{Database, Server, database};
 
@@ -109,14 +109,6 @@ impl World {
         let job_key = format!("cover/{}", commits.upto);
         self.publish(&view.table(), &job_key, &view.keys(), computed.rows).await
     }
-
-    /// Brings a derived view up to what its inputs hold.
-    pub(crate) async fn derive(&self, view: &View, inputs: &[View], commits: CommitRange) -> Version {
-        let moments = self.lake.derived_inputs(view, inputs, commits, (0, 1)).await.unwrap();
-        let stamp = Stamp { created_at: at(0), seq: commits.upto };
-        let computed = self.lake.derive(view, &moments, stamp).await.unwrap();
-        self.publish(&view.table(), &format!("derive/{}", commits.upto), &view.keys(), computed.rows).await
-    }
 }
 
 /// Seconds after a round moment.
@@ -166,7 +158,7 @@ pub(crate) fn feature(ty: Type, rule: Rule) -> Feature {
 pub(crate) fn view(
     name: &str,
     entity: &Entity,
-    input: Result<&Source, &[&str]>,
+    input: Result<&Source, Vec<Input>>,
     features: Vec<(&str, Feature)>,
 ) -> View {
     let features: IndexMap<String, Feature> =
@@ -175,9 +167,9 @@ pub(crate) fn view(
         name: name.to_owned(),
         meta: Meta::default(),
         entity: entity.name.clone(),
-        input: match input {
+        input: match &input {
             Ok(source) => ViewInput::Source(source.name.clone()),
-            Err(views) => ViewInput::Views(views.iter().map(|view| (*view).to_owned()).collect()),
+            Err(_) => ViewInput::Views(Vec::new()),
         },
         ttl: None,
         features,
@@ -188,5 +180,20 @@ pub(crate) fn view(
         freshness: None,
         leak_allowed: false,
     };
-    View { definition, entity: entity.clone(), source: input.ok().cloned(), version: 1 }
+    let (source, inputs) = match input {
+        Ok(source) => (Some(source.clone()), Vec::new()),
+        Err(inputs) => (None, inputs),
+    };
+    View { definition, entity: entity.clone(), source, inputs, version: 1 }
+}
+
+/// All of a view as the input of another, in a role if it has one. `keys`: where its own come from.
+pub(crate) fn input(view: &View, role: Option<&str>, keys: Vec<KeyOrigin>) -> Input {
+    let read = HydrationRead {
+        view: view.name().to_owned(),
+        role: role.map(str::to_owned),
+        keys,
+        features: view.definition.features.keys().cloned().collect(),
+    };
+    Input { read, view: view.clone() }
 }

@@ -2,9 +2,9 @@
 
 use indexmap::IndexMap;
 
-use super::{World, expression, names};
+use super::{World, expression, names, view::mapped_keys};
 use crate::{
-    Input, KeyOrigin, Model, ObjectKind, ObjectRef, Type,
+    Input, InputView, KeyOrigin, Model, ObjectKind, ObjectRef, Type,
     objects::{Unresolved, hydrate},
     yaml::fields::{At, list},
 };
@@ -27,10 +27,11 @@ pub(super) fn label(world: &World<'_>, name: &str, at: &At<'_>) {
 pub(super) fn model(world: &World<'_>, name: &str, at: &At<'_>) {
     let Some(model) = world.objects.models.get(name) else { return };
     world.refer(&at.find(&["entity"]), ObjectKind::Entity, &model.entity);
-    let mut seen: Vec<&str> = Vec::new();
-    let mut once = |at: &At<'_>, column| {
+    let mut seen: Vec<String> = Vec::new();
+    let mut once = |at: &At<'_>, column: String| {
         if seen.contains(&column) {
-            at.error(316, format!("two inputs have a column `{column}`")).help("a vector has each name once");
+            at.error(316, format!("two inputs have a column `{column}`"))
+                .help("a vector has each name once; a view that is read in a role, `{ view: VIEW, as: ROLE }`, names its columns after it");
         }
         seen.push(column);
     };
@@ -45,30 +46,37 @@ pub(super) fn model(world: &World<'_>, name: &str, at: &At<'_>) {
                     if let Some(columns) = &columns {
                         world.column(&at, &of, columns, key);
                     }
-                    once(&at, key);
+                    once(&at, key.clone());
                 }
             }
-            Input::View { view, features } => view_input(world, &at, view, features, &mut once),
+            Input::View { view, features, role, keys } => {
+                let read = InputView { view: view.clone(), role: role.clone(), keys: keys.clone() };
+                view_input(world, &at, &read, features, &mut once);
+            }
         }
     }
     for column in model.request.keys() {
-        once(&at.find(&["request", column]), column);
+        once(&at.find(&["request", column]), column.clone());
     }
     hydration(world, model, at);
 }
 
-fn view_input<'m>(
+fn view_input(
     world: &World<'_>,
     at: &At<'_>,
-    view: &str,
-    features: &'m [String],
-    once: &mut impl FnMut(&At<'_>, &'m str),
+    read: &InputView,
+    features: &[String],
+    once: &mut impl FnMut(&At<'_>, String),
 ) {
-    let listed = at.find(&[view]);
+    let view = &read.view;
+    let long = at.node.get("view").is_some_and(|entry| entry.value.text().is_some());
+    let listed = at.find(&[if long { "features" } else { view.as_str() }]);
     let name_at = At { node: at.node, key_span: listed.key_span, ..at.clone() };
+    let name_at = if long { at.find(&["view"]) } else { name_at };
     if !world.refer(&name_at, ObjectKind::View, view) {
         return;
     }
+    mapped_keys(world, at, read);
     let Some(declared) = world.objects.views.get(view) else { return };
     let of = ObjectRef::new(ObjectKind::View, view);
     let columns: IndexMap<String, Type> =
@@ -76,7 +84,7 @@ fn view_input<'m>(
     for (index, feature) in features.iter().enumerate() {
         let at = listed.find(&[&index.to_string()]);
         world.column(&at, &of, &columns, feature);
-        once(&at, feature);
+        once(&at, read.column(feature));
     }
 }
 
@@ -86,7 +94,7 @@ fn hydration(world: &World<'_>, model: &Model, at: &At<'_>) {
         let index = model
             .inputs
             .iter()
-            .position(|input| matches!(input, Input::View { view: name, .. } if name == view));
+            .position(|input| matches!(input, Input::View { view: name, role, .. } if role.as_ref().unwrap_or(name) == view));
         let input = index.map_or(inputs.clone(), |index| inputs.find(&[&index.to_string()]));
         let named = input.find(&[view]);
         At { node: input.node, key_span: named.key_span, ..input }
@@ -94,11 +102,13 @@ fn hydration(world: &World<'_>, model: &Model, at: &At<'_>) {
     match hydrate(world.objects, model) {
         Ok(plan) => {
             for read in plan.rounds.iter().flatten() {
-                online(world, &place(&read.view), &read.view, &read.features, "");
+                online(world, &place(read.name()), &read.view, &read.features, "");
                 for origin in &read.keys {
-                    if let KeyOrigin::Feature { view, feature } = origin {
-                        let why = format!(" as a key of `{}`", read.view);
-                        online(world, &place(view), view, std::slice::from_ref(feature), &why);
+                    if let KeyOrigin::Feature { view, feature } = origin
+                        && let Some(giver) = plan.rounds.iter().flatten().find(|read| read.name() == view)
+                    {
+                        let why = format!(" as a key of `{}`", read.name());
+                        online(world, &place(view), &giver.view, std::slice::from_ref(feature), &why);
                     }
                 }
             }
@@ -112,7 +122,7 @@ fn hydration(world: &World<'_>, model: &Model, at: &At<'_>) {
 }
 
 /// One mistake for each view, however many of its features are read.
-fn online(world: &World<'_>, at: &At<'_>, view: &str, features: &[String], why: &str) {
+pub(super) fn online(world: &World<'_>, at: &At<'_>, view: &str, features: &[String], why: &str) {
     let Some(declared) = world.objects.views.get(view) else { return };
     let online = declared.online_features();
     let missing = |feature: &&String| declared.features.contains_key(*feature) && !online.contains(*feature);
@@ -127,19 +137,27 @@ fn online(world: &World<'_>, at: &At<'_>, view: &str, features: &[String], why: 
 }
 
 fn unresolved<'a>(world: &World<'_>, model: &Model, place: &impl Fn(&str) -> At<'a>, problem: &Unresolved) {
-    let broken = |view: &str| {
+    let broken = |name: &str| {
+        let named = |input: &&Input| matches!(input, Input::View { view, role, .. } if role.as_ref().unwrap_or(view) == name);
+        let Some(Input::View { view, .. }) = model.inputs.iter().find(named) else { return false };
         let entity = world.objects.views.get(view).map(|view| view.entity.as_str());
         world.broken(ObjectKind::View, view)
             || entity.is_none_or(|entity| world.broken(ObjectKind::Entity, entity))
             || world.broken(ObjectKind::Entity, &model.entity)
     };
     match problem {
-        Unresolved::Key { view, key } if !broken(view) => {
+        Unresolved::Key { view, key, sought } if !broken(view) => {
             let message = format!(
                 "key `{key}` of view `{view}` is found neither in the request nor in a view read before"
             );
-            let help =
-                format!("give an input view that is read first a feature `{key}`, or add it to `request`");
+            let message = if sought == key {
+                message
+            } else {
+                format!("{message}, where it is looked for as `{sought}`")
+            };
+            let help = format!(
+                "give an input view that is read first a feature `{sought}`, or add it to `request`, or name another column: `{{ view: {view}, keys: {{ {key}: NAME }} }}`"
+            );
             place(view).error(308, message).help(help);
         }
         Unresolved::KeyType { view, key, expected, found } if !broken(view) => {

@@ -158,7 +158,7 @@ fn of_model(world: &World<'_>, model: &Model) -> Option<IndexMap<String, Type>> 
     let mut columns = plan.columns;
     for read in plan.rounds.iter().flatten() {
         for (name, ty) in world.objects.view_columns(&read.view).into_iter().flatten() {
-            columns.entry(name).or_insert(ty);
+            columns.entry(read.column(&name)).or_insert(ty);
         }
     }
     columns.extend(model.outputs.iter().flat_map(|(name, ty)| ty.columns(name)));

@@ -5,6 +5,7 @@ use indexmap::IndexMap;
 use super::World;
 use crate::{
     Feature, Input, Label, ObjectKind, Rule,
+    object::column_of,
     yaml::{Data, fields::At},
 };
 
@@ -58,9 +59,9 @@ pub(super) fn dataset(world: &World<'_>, with: &At<'_>) {
             let model = world.objects.models.get(text);
             for input in model.into_iter().flat_map(|model| &model.inputs) {
                 // Two inputs of one name are the model's own mistake.
-                if let Input::View { view, features } = input {
+                if let Input::View { view, features, role, .. } = input {
                     for name in features {
-                        unlike(world, &inputs, &whose, view, name);
+                        unlike(world, &inputs, &whose, view, &column_of(role.as_deref(), name));
                     }
                 }
             }

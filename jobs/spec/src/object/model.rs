@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use super::{Meta, OutputType};
+use super::{Meta, OutputType, column_of};
 use crate::Type;
 
 /// What a model learns to predict.
@@ -68,6 +68,12 @@ pub enum Input {
         view: String,
         /// Its features.
         features: Vec<String>,
+        /// What it is read as, if not under its own name: its features are then called `ROLE_FEATURE`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        role: Option<String>,
+        /// For keys of its entity that are found under another name: that name.
+        #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+        keys: IndexMap<String, String>,
     },
 }
 
@@ -89,6 +95,31 @@ pub struct HydrationRead {
     pub keys: Vec<KeyOrigin>,
     /// The features that the vector takes, in the vector's order; may be empty where only a key is needed.
     pub features: Vec<String>,
+    /// What it is read as, if not under its own name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+}
+
+impl HydrationRead {
+    /// What the view is called where it is read: its role, or its own name.
+    pub fn name(&self) -> &str {
+        self.role.as_ref().unwrap_or(&self.view)
+    }
+
+    /// What one of its features is called where it is read.
+    pub fn column(&self, feature: &str) -> String {
+        column_of(self.role.as_deref(), feature)
+    }
+
+    /// Features of this read that give keys to others.
+    pub fn gives<'r>(&'r self, others: impl IntoIterator<Item = &'r Self>) -> Vec<String> {
+        let origins = others.into_iter().flat_map(|other| &other.keys);
+        let given = origins.filter_map(|origin| match origin {
+            KeyOrigin::Feature { view, feature } if view == self.name() => Some(feature.clone()),
+            _ => None,
+        });
+        given.collect()
+    }
 }
 
 /// Where a key's value comes from.
@@ -99,9 +130,9 @@ pub enum KeyOrigin {
     Request(String),
     /// A feature of a view read in an earlier round.
     Feature {
-        /// The view.
+        /// What that view is called where it is read.
         view: String,
-        /// The feature.
+        /// The feature, by its name in the view.
         feature: String,
     },
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use super::{Entity, Feature, FeatureView, Rule, Source, ViewInput};
+use super::{Entity, Feature, FeatureView, HydrationRead, Rule, Source, ViewInput};
 use crate::{Objects, units::format_duration};
 
 /// A view with everything that its values depend on, as it was declared when the version was made. What reads or computes
@@ -22,6 +22,9 @@ pub struct Plan {
     /// The version of each view that it reads, in declared order; empty over a source.
     #[serde(default)]
     pub inputs: IndexMap<String, i32>,
+    /// The plans of these versions, by view. Not stored with the plan: whoever reads versions fills them in.
+    #[serde(skip)]
+    pub over: IndexMap<String, Plan>,
     /// Hash of all project code that its Python function reaches; `None` without one.
     #[serde(default)]
     pub code: Option<String>,
@@ -36,15 +39,34 @@ impl Plan {
         version_of: impl Fn(&str) -> Option<i32>,
         code: Option<String>,
     ) -> Option<Self> {
-        let (source, inputs) = match &definition.input {
-            ViewInput::Source(name) => (Some(objects.sources.get(name)?.clone()), IndexMap::new()),
-            ViewInput::Views(names) => {
-                let inputs = names.iter().map(|name| Some((name.clone(), version_of(name)?)));
-                (None, inputs.collect::<Option<_>>()?)
-            }
+        Self::among(objects, definition, &version_of, code)
+    }
+
+    fn among(
+        objects: &Objects,
+        definition: &FeatureView,
+        version_of: &dyn Fn(&str) -> Option<i32>,
+        code: Option<String>,
+    ) -> Option<Self> {
+        let source = match &definition.input {
+            ViewInput::Source(name) => Some(objects.sources.get(name)?.clone()),
+            ViewInput::Views(_) => None,
         };
+        let (mut inputs, mut over) = (IndexMap::new(), IndexMap::new());
+        for name in definition.input_views() {
+            inputs.insert(name.to_owned(), version_of(name)?);
+            over.insert(name.to_owned(), Self::among(objects, objects.views.get(name)?, version_of, None)?);
+        }
         let entity = objects.entities.get(&definition.entity)?.clone();
-        Some(Self { definition: definition.clone(), entity, source, inputs, code })
+        Some(Self { definition: definition.clone(), entity, source, inputs, over, code })
+    }
+
+    /// The reads that a view over views is computed from, each after those that give its keys, with the features that it
+    /// needs of them; none over a source.
+    pub fn reads(&self) -> Vec<HydrationRead> {
+        let find = |view: &str| self.over.get(view).map(|plan| (&plan.definition, &plan.entity));
+        // What can't be resolved was refused when it was declared.
+        self.definition.reads(&self.entity, find).unwrap_or_default()
     }
 }
 

@@ -49,8 +49,71 @@ pub struct FeatureView {
 pub enum ViewInput {
     /// Rows of one source.
     Source(String),
-    /// Other views, as of each row's moment.
-    Views(Vec<String>),
+    /// Other views: in SQL as of the moment of asking, in Python as of each moment of theirs.
+    Views(Vec<InputView>),
+}
+
+/// A view that is read, as what, and by which keys.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "StoredInput", into = "StoredInput")]
+pub struct InputView {
+    /// The view.
+    pub view: String,
+    /// What it is read as: its features are then called `ROLE_FEATURE`. None: by their own names.
+    pub role: Option<String>,
+    /// For keys of its entity that are found under another name: that name.
+    pub keys: IndexMap<String, String>,
+}
+
+impl InputView {
+    /// A view under its own name, by the keys of their own names.
+    pub fn named(view: impl Into<String>) -> Self {
+        Self { view: view.into(), ..Self::default() }
+    }
+
+    /// What it is called where it is read: its role, or its own name.
+    pub fn name(&self) -> &str {
+        self.role.as_ref().unwrap_or(&self.view)
+    }
+
+    /// What one of its features is called where it is read.
+    pub fn column(&self, feature: &str) -> String {
+        column_of(self.role.as_deref(), feature)
+    }
+}
+
+/// What a feature is called that is read in a role.
+pub(crate) fn column_of(role: Option<&str>, feature: &str) -> String {
+    role.map_or_else(|| feature.to_owned(), |role| format!("{role}_{feature}"))
+}
+
+/// An input as it is stored: by its view's name alone where that says everything.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum StoredInput {
+    Name(String),
+    Input {
+        view: String,
+        #[serde(default)]
+        role: Option<String>,
+        #[serde(default)]
+        keys: IndexMap<String, String>,
+    },
+}
+
+impl From<StoredInput> for InputView {
+    fn from(stored: StoredInput) -> Self {
+        match stored {
+            StoredInput::Name(view) => Self::named(view),
+            StoredInput::Input { view, role, keys } => Self { view, role, keys },
+        }
+    }
+}
+
+impl From<InputView> for StoredInput {
+    fn from(InputView { view, role, keys }: InputView) -> Self {
+        if role.is_none() && keys.is_empty() { Self::Name(view) } else { Self::Input { view, role, keys } }
+    }
 }
 
 /// How a view is computed; derived from its declaration, never mixed within one view.
@@ -61,8 +124,17 @@ pub enum ViewKind {
     Rows,
     /// Windowed aggregates over source rows, kept as tiles.
     Windows,
-    /// A row for each row of any input view, from all inputs as of then.
+    /// Nothing of its own: SQL over the values of other views, computed whenever it is asked.
     Derived,
+    /// A row for each moment of any input view, by user Python from all inputs as of then.
+    Snapshots,
+}
+
+impl ViewKind {
+    /// Whether it has rows or tiles of its own, which updates keep in step with what they are computed from.
+    pub fn stored(self) -> bool {
+        self != Self::Derived
+    }
 }
 
 /// One feature.

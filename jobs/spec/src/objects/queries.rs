@@ -7,8 +7,8 @@ use serde_json::Value as Json;
 
 use super::{ObjectKind, ObjectRef, Objects, hydrate};
 use crate::{
-    Check, FeatureView, Hydration, Input, Label, Model, Monitor, MonitorTarget, OnlineFeatures, Operand,
-    Pipeline, Rule, Type, ViewInput, ViewKind, expr::sql,
+    Check, FeatureView, Hydration, Input, InputView, Label, Model, Monitor, MonitorTarget, OnlineFeatures,
+    Operand, Pipeline, Rule, Type, ViewInput, ViewKind, expr::sql,
 };
 
 impl Rule {
@@ -51,6 +51,7 @@ impl FeatureView {
     /// How it is computed.
     pub fn kind(&self) -> ViewKind {
         match self.input {
+            ViewInput::Views(_) if self.python.is_some() => ViewKind::Snapshots,
             ViewInput::Views(_) => ViewKind::Derived,
             ViewInput::Source(_) if self.features.values().any(|f| matches!(f.rule, Rule::Window { .. })) => {
                 ViewKind::Windows
@@ -70,12 +71,17 @@ impl FeatureView {
         }
     }
 
-    /// The views it is computed from; none for a view over a source.
-    pub fn input_views(&self) -> &[String] {
+    /// The views it reads, each as what and by which keys; none for a view over a source.
+    pub fn inputs(&self) -> &[InputView] {
         match &self.input {
             ViewInput::Views(views) => views,
             ViewInput::Source(_) => &[],
         }
+    }
+
+    /// The views it is computed from, each once; none for a view over a source.
+    pub fn input_views(&self) -> IndexSet<&str> {
+        self.inputs().iter().map(|input| input.view.as_str()).collect()
     }
 }
 
@@ -179,7 +185,7 @@ impl Objects {
             return;
         }
         above.push(name.to_owned());
-        view.input_views().iter().for_each(|input| self.visit(input, above, ordered));
+        view.input_views().into_iter().for_each(|input| self.visit(input, above, ordered));
         above.pop();
         ordered.insert(name.to_owned());
     }
@@ -204,7 +210,7 @@ fn of_view(view: &FeatureView) -> Vec<ObjectRef> {
     match &view.input {
         ViewInput::Source(source) => named.push(ObjectRef::new(ObjectKind::Source, source)),
         ViewInput::Views(views) => {
-            named.extend(views.iter().map(|view| ObjectRef::new(ObjectKind::View, view)));
+            named.extend(views.iter().map(|input| ObjectRef::new(ObjectKind::View, &input.view)));
         }
     }
     named

@@ -2,9 +2,9 @@
 
 use indexmap::IndexMap;
 
-use super::output::outputs;
+use super::{output::outputs, view::read_as};
 use crate::{
-    Input, Label, Meta, Model, Type,
+    Input, InputView, Label, Meta, Model, Type,
     yaml::{
         Data,
         fields::{At, Fields},
@@ -74,26 +74,36 @@ fn runtime(at: &At<'_>) -> Option<String> {
     Some(text)
 }
 
-/// A view's name (all its features; filled in by the check, which knows them), `view: [features]`, or
-/// `keys: [columns]`.
+/// A view's name (all its features; filled in by the check, which knows them), `view: [features]`,
+/// `{ view, as, keys, features }`, or `keys: [columns]`.
 fn input(at: &At<'_>) -> Option<Input> {
     if let Data::Scalar { .. } = at.node.data {
-        return Some(Input::View { view: at.name()?, features: Vec::new() });
+        return Some(of_view(InputView::named(at.name()?), Vec::new()));
+    }
+    if at.node.get("view").is_some_and(|entry| entry.value.text().is_some()) {
+        let mut fields = at.fields("the input")?;
+        let read = read_as(&mut fields);
+        let features = fields.get("features").and_then(|at| at.names()).unwrap_or_default();
+        fields.finish();
+        return read.map(|read| of_view(read, features));
     }
     let entries = at.entries()?;
     let [(name, names)] = entries.as_slice() else {
-        at.error(208, "an input is a view's name, `view: [features]` or `keys: [columns]`");
+        at.error(
+            208,
+            "an input is a view's name, `VIEW: [features]`, `{ view: VIEW, as: ROLE, keys: { … } }` or `keys: [columns]`",
+        );
         return None;
     };
     let listed = names.names()?;
     if listed.is_empty() {
         names.error(209, format!("`{name}` lists nothing"));
     }
-    Some(if name == "keys" {
-        Input::Keys(listed)
-    } else {
-        Input::View { view: name.clone(), features: listed }
-    })
+    Some(if name == "keys" { Input::Keys(listed) } else { of_view(InputView::named(name), listed) })
+}
+
+fn of_view(InputView { view, role, keys }: InputView, features: Vec<String>) -> Input {
+    Input::View { view, features, role, keys }
 }
 
 fn types(at: &At<'_>) -> Option<IndexMap<String, Type>> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    Aggregate, Feature, FeatureView, Freshness, Meta, OnlineFeatures, Operand, Rule, ViewInput,
+    Aggregate, Feature, FeatureView, Freshness, InputView, Meta, OnlineFeatures, Operand, Rule, ViewInput,
     yaml::{
         Data,
         fields::{At, Fields, list},
@@ -99,13 +99,33 @@ fn input(fields: &mut Fields<'_>) -> Option<ViewInput> {
         inputs.key_error(212, "a view has either `source` or `inputs`", "");
     }
     if let Some(at) = fields.get("inputs") {
-        let views = at.names()?;
-        if views.is_empty() {
+        let items = at.list()?;
+        if items.is_empty() {
             at.error(209, "a view over views has at least one input");
         }
-        return Some(ViewInput::Views(views));
+        return Some(ViewInput::Views(items.iter().filter_map(input_view).collect()));
     }
     fields.need("source")?.name().map(ViewInput::Source)
+}
+
+/// A view's name, or `{ view, as, keys }`.
+fn input_view(at: &At<'_>) -> Option<InputView> {
+    if let Data::Scalar { .. } = at.node.data {
+        return at.name().map(InputView::named);
+    }
+    let mut fields = at.fields("the input")?;
+    let read = read_as(&mut fields);
+    fields.finish();
+    read
+}
+
+/// Which view is read, as what, and by which keys.
+pub(super) fn read_as(fields: &mut Fields<'_>) -> Option<InputView> {
+    let view = fields.need("view").and_then(|at| at.name());
+    let role = fields.get("as").and_then(|at| at.name());
+    let keys = fields.get("keys").and_then(|at| at.entries()).unwrap_or_default();
+    let keys = keys.into_iter().filter_map(|(key, at)| Some((key, at.name()?))).collect();
+    Some(InputView { view: view?, role, keys })
 }
 
 /// `module:function`.

@@ -128,7 +128,7 @@ pub(super) async fn parity(State(api): State<Api>, Path(name): Path<String>) -> 
 
 /// `POST /v1/features/{view}/backfill`
 pub(super) async fn backfill(State(api): State<Api>, Path(name): Path<String>) -> Answer {
-    known(&api.stores.catalog.objects().await?, &name)?;
+    stored(&api.stores.catalog.objects().await?, &name)?;
     let store = &api.stores.store;
     let mut tx = store.begin().await?;
     let enqueued = store.enqueue(&mut tx, tidemill_features::backfill_new(&name)).await?;
@@ -139,7 +139,7 @@ pub(super) async fn backfill(State(api): State<Api>, Path(name): Path<String>) -
 
 /// `POST /v1/features/{view}/rebuild-online`
 pub(super) async fn rebuild_online(State(api): State<Api>, Path(name): Path<String>) -> Answer {
-    known(&api.stores.catalog.objects().await?, &name)?;
+    stored(&api.stores.catalog.objects().await?, &name)?;
     let store = &api.stores.store;
     let mut tx = store.begin().await?;
     let enqueued = store.enqueue(&mut tx, tidemill_features::rebuild_new(&name)).await?;
@@ -169,6 +169,19 @@ fn views_of(objects: &Objects, given: &Value) -> Result<Vec<String>, ApiError> {
 
 fn known<'o>(objects: &'o Objects, name: &str) -> Result<&'o FeatureView, ApiError> {
     objects.views.get(name).ok_or_else(|| ApiError::unknown(611, "feature view", name, objects.views.keys()))
+}
+
+/// A view that holds rows or values; there is nothing to fill of one that is computed whenever it is asked.
+fn stored(objects: &Objects, name: &str) -> Result<(), ApiError> {
+    let view = known(objects, name)?;
+    if view.kind().stored() {
+        return Ok(());
+    }
+    let inputs: Vec<&str> = view.input_views().into_iter().collect();
+    let message =
+        format!("view `{name}` holds nothing that could be filled: it is computed whenever it is asked");
+    let hint = format!("fill what it is computed from: {}", inputs.join(", "));
+    Err(ApiError::invalid(Fault::coded(614, message).hint(hint)))
 }
 
 fn entity_of<'o>(objects: &'o Objects, view: &FeatureView) -> Result<&'o Entity, ApiError> {

@@ -290,7 +290,7 @@ fn view(
 }
 
 pub(crate) fn live_view(view: OnlineView) -> (String, LiveView) {
-    (view.name().to_owned(), LiveView { view, filled: false })
+    (view.name().to_owned(), LiveView::new(view, false, Vec::new()))
 }
 
 fn live_version(artifact: String) -> LiveModelVersion {
@@ -298,6 +298,7 @@ fn live_version(artifact: String) -> LiveModelVersion {
     let tail = KeyOrigin::Feature { view: "schedule".to_owned(), feature: "tailnum".to_owned() };
     let read = |view: &str, keys, feature: &str| HydrationRead {
         view: view.to_owned(),
+        role: None,
         keys,
         features: vec![feature.to_owned()],
     };

@@ -1,0 +1,114 @@
+//! A table function over rows that change between executions, so that a statement over them is planned once.
+//!
+//! A statement names its rows by a number. `bind` finds the place by it when the statement is prepared; what lies there is
+//! read when it is executed.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicI64, AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use duckdb::{
+    core::{DataChunkHandle, LogicalTypeHandle, LogicalTypeId},
+    vtab::{
+        BindInfo, InitInfo, TableFunctionInfo, VTab, record_batch_to_duckdb_data_chunk,
+        to_duckdb_logical_type,
+    },
+};
+
+/// Rows that one call passes on at most: the size of DuckDB's vectors.
+const VECTOR: usize = 2048;
+
+/// Every place that is in use, by number. DuckDB hands a table function nothing but its parameters.
+static PLACES: LazyLock<Mutex<HashMap<i64, Place>>> = LazyLock::new(Mutex::default);
+static NEXT: AtomicI64 = AtomicI64::new(1);
+
+/// Where a statement finds its rows.
+#[derive(Clone, Debug)]
+struct Place {
+    schema: SchemaRef,
+    rows: Arc<Mutex<RecordBatch>>,
+}
+
+/// A place of one's own; it ends with this.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    pub(crate) number: i64,
+    rows: Arc<Mutex<RecordBatch>>,
+}
+
+impl Rows {
+    pub(crate) fn with(schema: &SchemaRef) -> Self {
+        let rows = Arc::new(Mutex::new(RecordBatch::new_empty(Arc::clone(schema))));
+        let number = NEXT.fetch_add(1, Relaxed);
+        locked(&PLACES).insert(number, Place { schema: Arc::clone(schema), rows: Arc::clone(&rows) });
+        Self { number, rows }
+    }
+
+    /// Puts rows there; returns what lay there before.
+    pub(crate) fn put(&self, rows: RecordBatch) -> RecordBatch {
+        std::mem::replace(&mut locked(&self.rows), rows)
+    }
+}
+
+impl Drop for Rows {
+    fn drop(&mut self) {
+        locked(&PLACES).remove(&self.number);
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// `rows(NUMBER)`: the rows that lie at a place.
+pub(crate) struct Scan;
+
+/// How far one execution is.
+pub(crate) struct Scanned {
+    rows: OnceLock<RecordBatch>,
+    next: AtomicUsize,
+}
+
+pub(crate) struct Bound(Place);
+
+impl VTab for Scan {
+    type InitData = Scanned;
+    type BindData = Bound;
+
+    fn bind(bind: &BindInfo) -> Result<Bound, Box<dyn std::error::Error>> {
+        let number = bind.get_parameter(0).to_int64();
+        let place = locked(&PLACES).get(&number).cloned().ok_or("there are no rows of this number")?;
+        for field in place.schema.fields() {
+            bind.add_result_column(field.name(), to_duckdb_logical_type(field.data_type())?);
+        }
+        Ok(Bound(place))
+    }
+
+    fn init(_: &InitInfo) -> Result<Scanned, Box<dyn std::error::Error>> {
+        Ok(Scanned { rows: OnceLock::new(), next: AtomicUsize::new(0) })
+    }
+
+    fn func(
+        function: &TableFunctionInfo<Self>,
+        output: &mut DataChunkHandle,
+    ) -> Result<(), Box<dyn std::error::Error>> {
+        let scanned = function.get_init_data();
+        let rows = scanned.rows.get_or_init(|| locked(&function.get_bind_data().0.rows).clone());
+        let from = scanned.next.fetch_add(VECTOR, Relaxed).min(rows.num_rows());
+        let some = rows.slice(from, VECTOR.min(rows.num_rows() - from));
+        if some.num_rows() == 0 {
+            output.set_len(0);
+            return Ok(());
+        }
+        record_batch_to_duckdb_data_chunk(&some, output)
+    }
+
+    fn parameters() -> Option<Vec<LogicalTypeHandle>> {
+        Some(vec![LogicalTypeHandle::from(LogicalTypeId::Bigint)])
+    }
+}
