@@ -5,6 +5,7 @@ use tidemill_catalog::ViewState;
 use tidemill_core::{Clock as _, Fault, Kind, RunId, SystemClock, Time};
 use tidemill_offline::Version;
 use tidemill_spec::{
+    ViewKind,
     args::{FEATURES_UPDATE, features_concurrency_key},
     steps::FEATURES_BACKFILL,
 };
@@ -68,15 +69,21 @@ pub async fn behind_commit(deps: &Deps, source: &str, commit: Version) -> Result
     for version in deps.catalog.current_views().await? {
         let chain = Subject::chain(deps, &version.view).await?;
         let reads = |subject: &Subject| subject.view.source.as_ref().is_some_and(|it| it.name == source);
-        let position = deps.catalog.position(&version.view, version.version).await?;
-        if !chain.iter().any(reads) || position.is_some_and(|position| position.reached >= commit) {
+        if !chain.iter().any(reads) {
             continue;
         }
-        let mut held_up = None;
+        let (mut reached, mut held_up) = (true, None);
         for subject in &chain {
-            held_up = held_up.or(failed(deps, subject.name()).await?);
+            // What others of its inputs come from doesn't wait for this commit; what is computed when it is asked, for none.
+            if reads(subject) || subject.view.kind() == ViewKind::Snapshots {
+                let position = deps.catalog.position(subject.name(), subject.version.version).await?;
+                reached &= position.is_some_and(|position| position.reached >= commit);
+            }
+            held_up = held_up.or(failed(deps, subject).await?);
         }
-        behind.push(Behind { view: version.view, failed: held_up });
+        if !reached {
+            behind.push(Behind { view: version.view, failed: held_up });
+        }
     }
     Ok(behind)
 }

@@ -10,7 +10,7 @@ use arrow::{
 };
 use indexmap::IndexMap;
 use tidemill_core::Time;
-use tidemill_rows::{CREATED_AT, SEQ, VALID_AT, field, parquet, source_schema};
+use tidemill_rows::{CREATED_AT, SEQ, VALID_AT, field, parquet};
 use tidemill_spec::{Source, Type, Value};
 
 use crate::{
