@@ -162,7 +162,7 @@ impl Layout {
                             series.features.push(partial);
                         }
                         None => {
-                            series.push(SeriesLayout { hop: *hop, longest: window, features: vec![partial] })
+                            series.push(SeriesLayout { hop: *hop, longest: window, features: vec![partial] });
                         }
                     }
                 }

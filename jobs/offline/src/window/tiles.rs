@@ -133,7 +133,7 @@ struct Tiles {
     /// Keys, [`HOP_US`] and [`TILE`] of each.
     touched: RecordBatch,
     hops: Int64Array,
-    tiles: Int64Array,
+    indexes: Int64Array,
     /// Of each tile, when the newest row that counts became valid.
     newest: Vec<Option<i64>>,
     /// Of each window, of each tile; `None` in tiles of other hops.
@@ -144,7 +144,7 @@ impl Tiles {
     /// None of which has a row.
     fn of(windows: Vec<Windowed>, touched: RecordBatch) -> Result<Self, Error> {
         let ints = |name| Ok::<_, Error>(column(&touched, name)?.as_primitive::<Int64Type>().clone());
-        let (hops, tiles) = (ints(HOP_US)?, ints(TILE)?);
+        let (hops, indexes) = (ints(HOP_US)?, ints(TILE)?);
         let partials = |Windowed { window, .. }: &Windowed| {
             let nothing =
                 |hop: &i64| (*hop == window.hop_us()).then_some(Partial { rows: 0, value: Value::Null });
@@ -156,13 +156,13 @@ impl Tiles {
             windows,
             touched,
             hops,
-            tiles,
+            indexes,
         })
     }
 
     /// The instants `(after, upto]` of the tiles, each once, in order.
     fn intervals(&self) -> Vec<(i64, i64)> {
-        let tiles = self.hops.values().iter().zip(self.tiles.values());
+        let tiles = self.hops.values().iter().zip(self.indexes.values());
         let interval =
             |(hop, tile): (&i64, &i64)| (tile.saturating_mul(*hop), (tile + 1).saturating_mul(*hop));
         let mut intervals: Vec<(i64, i64)> = tiles.map(interval).collect();
@@ -228,7 +228,7 @@ impl Tiles {
         let times = |micros: Vec<Option<i64>>| -> ArrayRef {
             Arc::new(TimestampMicrosecondArray::from(micros).with_timezone("UTC"))
         };
-        let ends = self.hops.values().iter().zip(self.tiles.values());
+        let ends = self.hops.values().iter().zip(self.indexes.values());
         let ends = ends.map(|(hop, tile)| Some((tile + 1).saturating_mul(*hop).min(clock_us)));
         let mut columns: IndexMap<String, ArrayRef> = IndexMap::from([
             (NEWEST.to_owned(), times(self.newest.clone())),
