@@ -25,7 +25,7 @@ fn version(artifact: &str, dataset: Option<DatasetId>) -> ModelVersion {
         artifact: artifact.into(),
         runtime: "lightgbm".into(),
         keys: IndexMap::from([("carrier".to_owned(), Type::String)]),
-        hydration: Hydration { rounds: vec![], columns },
+        hydration: Hydration { columns, ..Hydration::default() },
         request: IndexMap::new(),
         outputs: IndexMap::from([("late_probability".to_owned(), Type::Float.into())]),
         fail_on_missing: false,

@@ -2,15 +2,36 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::{
+    array::{ArrayRef, RecordBatch, RecordBatchOptions},
+    datatypes::{Schema, SchemaRef},
+};
 use indexmap::IndexMap;
-use tidemill_rows::field;
+use tidemill_rows::{Row, array, field};
 use tidemill_spec::{
-    Feature, Rule, Type,
+    Feature, Rule, Type, Value,
     expr::sql::{columns, compiled, quote},
 };
 
 use crate::sound;
+
+/// The columns that some expressions read, of rows by name; a column that a row lacks is null.
+///
+/// # Errors
+/// A value of another type.
+pub fn batch<'r>(
+    expressions: &Expressions,
+    rows: impl Iterator<Item = &'r Row> + Clone,
+) -> Result<RecordBatch, tidemill_rows::Error> {
+    let columns = expressions
+        .columns
+        .iter()
+        .map(|(name, ty)| array(name, *ty, rows.clone().map(|row| row.get(name).unwrap_or(&Value::Null))));
+    let columns = columns.collect::<Result<Vec<ArrayRef>, _>>()?;
+    let fields = expressions.columns.iter().map(|(name, ty)| field(name, *ty)).collect::<Vec<_>>();
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.count()));
+    Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)?)
+}
 
 /// Some features by SQL over one row, compiled.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]

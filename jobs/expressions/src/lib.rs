@@ -13,7 +13,7 @@ mod sound;
 mod stop;
 
 pub use evaluator::{Error, Evaluator};
-pub use expressions::Expressions;
+pub use expressions::{Expressions, batch};
 pub use sound::{in_calendar, sound};
 pub use stop::{Done, Stop};
 

@@ -307,6 +307,7 @@ pub(crate) async fn offline_features(
         reads: vec![read],
         version,
         known_at,
+        on_demand: None,
     };
     let joined = deps.lake.point_in_time(&request).await?;
     let found_at = Arc::clone(column(&joined, FOUND_AT)?);

@@ -135,7 +135,7 @@ pub(crate) mod tests {
             artifact: format!("artifacts/{number}"),
             runtime: "lightgbm".to_owned(),
             keys: IndexMap::new(),
-            hydration: Hydration { rounds: Vec::new(), columns: IndexMap::new() },
+            hydration: Hydration::default(),
             request: IndexMap::new(),
             outputs: IndexMap::from([("probability".to_owned(), Type::Float.into())]),
             fail_on_missing: false,

@@ -117,6 +117,9 @@ impl Source<'_> {
             let (role, features) = (read.clone(), &mut read.features);
             features.retain(|feature| rows.column_by_name(&role.column(feature)).is_none());
         }
+        if let Some(on_demand) = &mut hydration.on_demand {
+            on_demand.features.retain(|name, _| rows.column_by_name(name).is_none());
+        }
         let more = hydration.rounds.iter().flatten().any(|read| !read.features.is_empty());
         let rows = if more { self.hydrated(rows, &hydration).await? } else { rows };
         self.predicted(rows).await

@@ -107,6 +107,7 @@ impl Target {
                     reads: vec![PitRead::all(View::clone(view))],
                     version: pin.lake,
                     known_at: KnownAt::Any,
+                    on_demand: None,
                 };
                 Ok(deps.lake.point_in_time(&request).await?)
             }

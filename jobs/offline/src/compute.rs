@@ -216,6 +216,7 @@ impl Lake {
             reads: (0..).zip(&view.inputs).map(|(place, input)| input_read(input, place)).collect(),
             version: commits.upto,
             known_at: KnownAt::Any,
+            on_demand: None,
         };
         Moments::of(&self.point_in_time(&request).await?)
     }

@@ -31,10 +31,10 @@ pub enum Error {
     #[error("the query can't be run")]
     UsersQuery(#[source] duckdb::Error),
     /// Features that are computed when they are asked can't be.
-    #[error("view `{view}` can't be computed")]
+    #[error("{of} can't be computed")]
     Expressions {
-        /// The view.
-        view: String,
+        /// Which: of a view, or of a model.
+        of: String,
         /// Why.
         source: tidemill_expressions::Error,
     },

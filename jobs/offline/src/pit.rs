@@ -24,7 +24,7 @@ use arrow::{
 };
 use tidemill_core::{Fault, Time};
 use tidemill_rows::{self as rows, CREATED_AT, value::normal};
-use tidemill_spec::{Hydration, KeyOrigin, Type, ViewKind};
+use tidemill_spec::{Hydration, KeyOrigin, OnDemand, Type, ViewKind};
 
 use crate::{
     Error, Lake, Version, View,
@@ -46,6 +46,8 @@ pub struct PitRequest {
     pub version: Version,
     /// Which corrections count.
     pub known_at: KnownAt,
+    /// What is computed from the label rows' columns and what was read; it ends the columns.
+    pub on_demand: Option<OnDemand>,
 }
 
 /// One view to read.
@@ -109,10 +111,12 @@ impl PitRequest {
             reads: vec![PitRead { found_at: Some(rows::VALID_AT.to_owned()), ..PitRead::all(view.clone()) }],
             version,
             known_at: KnownAt::Any,
+            on_demand: None,
         })
     }
 
-    /// What a model's vector needs: every read of its hydration, features under the names of its columns.
+    /// What a model's vector needs: every read of its hydration, features under the names of its columns, and what is
+    /// computed from these.
     /// `view`: finds the version to read of each view.
     ///
     /// # Errors
@@ -132,7 +136,8 @@ impl PitRequest {
             Ok(PitRead { view, role, keys, features, found_at: None })
         };
         let reads = hydration.rounds.iter().flatten().map(read).collect::<Result<_, Error>>()?;
-        Ok(Self { labels, label_ts: label_ts.into(), reads, version, known_at: KnownAt::Any })
+        let (label_ts, on_demand) = (label_ts.into(), hydration.on_demand.clone());
+        Ok(Self { labels, label_ts, reads, version, known_at: KnownAt::Any, on_demand })
     }
 }
 
@@ -150,7 +155,11 @@ impl Lake {
             let columns = self.features(read, &features, &asked, request).await?;
             found.push(Found { view: read.name().to_owned(), columns });
         }
-        assemble(request, &found)
+        let rows = assemble(request, &found)?;
+        match &request.on_demand {
+            Some(on_demand) => derived::on_demand(self, on_demand, rows).await,
+            None => Ok(rows),
+        }
     }
 
     /// The features of one view for the asked rows, in their order, and [`FOUND_AT`].

@@ -6,14 +6,10 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use arrow::{
-    array::{ArrayRef, RecordBatch, RecordBatchOptions},
-    datatypes::Schema,
-};
 use indexmap::IndexMap;
 use tidemill_core::Time;
-use tidemill_expressions::Evaluator;
-use tidemill_rows::{Row, array, field, value_at};
+use tidemill_expressions::{Evaluator, batch};
+use tidemill_rows::{Row, value_at};
 use tidemill_spec::{HydrationRead, KeyOrigin, Value};
 
 use crate::{
@@ -204,7 +200,7 @@ impl Hydration<'_> {
         let view = &step.view.view;
         let failed = |source| Error::Expressions { view: view.name().to_owned(), source };
         let rows: Vec<Row> = known.iter().map(|entity| self.row(*entity, step)).collect();
-        let rows = batch(step.view, &rows).map_err(|error| failed(error.into()))?;
+        let rows = batch(step.view.expressions(), rows.iter()).map_err(|error| failed(error.into()))?;
         let computed = evaluator.evaluate(step.view.expressions(), &rows, limit).await.map_err(failed)?;
         for (row, entity) in known.into_iter().enumerate() {
             let inputs: Vec<&ViewFeatures> =
@@ -242,18 +238,6 @@ impl Hydration<'_> {
         };
         self.found.into_iter().enumerate().map(of_entity).collect()
     }
-}
-
-/// The columns that a view's expressions read.
-fn batch(view: &LiveView, rows: &[Row]) -> Result<RecordBatch, tidemill_rows::Error> {
-    let columns: Vec<_> = view.expressions().columns().collect();
-    let arrays = columns
-        .iter()
-        .map(|(name, ty)| array(name, *ty, rows.iter().map(|row| row.get(*name).unwrap_or(&Value::Null))));
-    let arrays = arrays.collect::<Result<Vec<ArrayRef>, _>>()?;
-    let schema = Schema::new(columns.iter().map(|(name, ty)| field(name, *ty)).collect::<Vec<_>>());
-    let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
-    Ok(RecordBatch::try_new_with_options(schema.into(), arrays, &options)?)
 }
 
 /// How far a computed view may be relied on: as far as the oldest of its inputs. No features yet.

@@ -298,7 +298,7 @@ fn live_model(fail_on_missing: bool) -> LiveSet {
         code: None,
         runtime: "lightgbm".into(),
         keys: IndexMap::from([("origin".to_owned(), Type::String)]),
-        hydration: Hydration { rounds: Vec::new(), columns: IndexMap::new() },
+        hydration: Hydration::default(),
         views: IndexMap::from([("load".to_owned(), LiveView::new(view(), true, Vec::new()))]),
         request: IndexMap::new(),
         outputs: IndexMap::new(),

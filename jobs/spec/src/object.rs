@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use tidemill_core::Time;
 
 pub use csv::{Csv, Decimal, Encoding, LineEnd};
-pub use model::{Hydration, HydrationRead, Input, KeyOrigin, Label, Model};
+pub use model::{Hydration, HydrationRead, Input, KeyOrigin, Label, Model, OnDemand};
 pub use monitor::{Check, Every, Monitor, MonitorTarget, Notifier, Reference};
 pub use output::{OutputType, probability_column, scored};
 pub use pipeline::{Pipeline, PipelineSchedule, Step};

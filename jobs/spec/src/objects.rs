@@ -12,7 +12,7 @@ use std::fmt;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use hydration::{Unresolved, find, hydrate};
+pub(crate) use hydration::{Unresolved, find, hydrate, row as row_of_model};
 
 use crate::{Entity, FeatureView, Label, Model, Monitor, Notifier, Pipeline, Project, Source};
 

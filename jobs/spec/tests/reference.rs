@@ -7,6 +7,7 @@ use tidemill_spec::{PROJECT_FILE, diagnostic::render, load};
 
 const REFERENCE: &str = include_str!("../../../docs/reference/yaml.md");
 const COUNT_CLICKS: &str = include_str!("../../../docs/how-to/count-clicks.md");
+const COMPUTE_FEATURES: &str = include_str!("../../../docs/how-to/compute-features.md");
 const YOUR_OWN_MODEL: &str = include_str!("../../../docs/how-to/your-own-model.md");
 
 #[test]
@@ -22,6 +23,11 @@ fn the_examples_of_your_own_model_are_a_right_project() {
 #[test]
 fn the_examples_of_clicks_in_the_last_hour_are_a_right_project() {
     check(COUNT_CLICKS, 3, 4);
+}
+
+#[test]
+fn the_examples_of_roles_and_computed_features_are_a_right_project() {
+    check(COMPUTE_FEATURES, 4, 9);
 }
 
 fn check(page: &str, files: usize, objects: usize) {

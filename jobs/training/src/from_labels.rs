@@ -108,11 +108,12 @@ fn typed_columns(objects: &Objects, inputs: &Inputs) -> IndexMap<String, Type> {
             }
         }
     }
-    // Key columns that are themselves inputs of the model.
+    // Key columns that are themselves inputs of the model, or may be read by what it computes.
     let model = inputs.model.as_ref().and_then(|name| objects.models.get(name));
     let keys = model.and_then(|model| objects.entities.get(&model.entity)).map(|entity| &entity.keys);
-    for (key, ty) in keys.into_iter().flatten().filter(|(key, _)| inputs.hydration.columns.contains_key(*key))
-    {
+    let computed = inputs.hydration.on_demand.is_some();
+    let read = |key: &String| computed || inputs.hydration.columns.contains_key(key);
+    for (key, ty) in keys.into_iter().flatten().filter(|(key, _)| read(key)) {
         columns.insert(key.clone(), *ty);
     }
     columns

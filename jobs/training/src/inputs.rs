@@ -131,7 +131,7 @@ pub fn hydration_of_views(
         });
         rounds.push(reads.collect());
     }
-    Ok(Hydration { rounds, columns })
+    Ok(Hydration { rounds, columns, ..Hydration::default() })
 }
 
 /// Where each key of a view comes from, or the key that can't be found.

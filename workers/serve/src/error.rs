@@ -134,6 +134,9 @@ pub enum Error {
     /// A view's values are not there to be read, or can't be computed from what is.
     #[error(transparent)]
     Values(tidemill_online::Error),
+    /// What the model computes from the rest of the row can't be.
+    #[error("on-demand features can't be computed")]
+    OnDemand(#[source] tidemill_expressions::Error),
     /// What Redis holds of one entity can't be read.
     #[error("entity {entity}: features could not be read")]
     Unreadable {
@@ -207,6 +210,7 @@ impl Error {
             Self::Values(Online::Expressions { .. }) => {
                 (840, "ask again; if it stays, look at the SQL of the view: tidemill features show VIEW")
             }
+            Self::OnDemand(_) => (840, "ask again; if it stays, look at `on_demand` of the model"),
             Self::Online(_) | Self::Values(_) => (838, "tidemill status"),
             Self::Unreadable { .. } => {
                 (838, "write the view's values again: tidemill features rebuild-online VIEW")
@@ -244,6 +248,7 @@ impl Error {
             | Self::NoLiveSet
             | Self::Online(_)
             | Self::Values(_)
+            | Self::OnDemand(_)
             | Self::Unreadable { .. }
             | Self::Inference(Inference::Down { .. } | Inference::Closed) => Code::Unavailable,
             Self::TooLarge { .. } => Code::OutOfRange,

@@ -49,7 +49,7 @@ impl Predictor {
             .enumerate()
             .map(|(entity, given)| keys(&wanted, entity, given))
             .collect::<Result<_, _>>()?;
-        let hydration = Hydration { rounds: vec![reads(&wanted)], columns: IndexMap::new() };
+        let hydration = Hydration { rounds: vec![reads(&wanted)], ..Hydration::default() };
         let now = live.clock.at(self.clock.now());
         let limit = (now, self.deadline);
         let hydrated = hydrate(&self.online, &self.evaluator, &hydration, &live.views, &keys, limit).await?;

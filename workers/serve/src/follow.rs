@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     metrics::Metrics,
-    warm::{Loaded, Name, State, Warm},
+    warm::{Loaded, Name, State, Warm, on_demand},
 };
 
 /// Loads at a time: each starts several processes.
@@ -118,7 +118,8 @@ fn took(
             failed.remove(&name);
             let (model, version) = name.clone();
             state.failures.remove(&name);
-            state.loaded.insert(name, Arc::new(Loaded { model, version, live, pool }));
+            let on_demand = on_demand(&live);
+            state.loaded.insert(name, Arc::new(Loaded { model, version, live, pool, on_demand }));
         }
         Err(reason) => {
             let before = failed.get(&name).map_or(Duration::ZERO, |failed| failed.after);

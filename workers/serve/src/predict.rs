@@ -5,11 +5,11 @@ use std::{sync::Arc, time::Duration};
 use indexmap::IndexMap;
 use serde_json::{Map, Value as Json};
 use tidemill_core::{Clock, PredictionId, RequestId, Time};
-use tidemill_expressions::Evaluator;
+use tidemill_expressions::{Evaluator, batch};
 use tidemill_inference::{Outputs, outputs_of, unusable};
 use tidemill_online::{LiveModelVersion, LiveSet, Online, Seen};
-use tidemill_rows::Row;
-use tidemill_spec::{Type, Value};
+use tidemill_rows::{Row, value_at};
+use tidemill_spec::{OnDemand, Type, Value};
 use tokio::{
     sync::watch,
     time::{Instant, timeout_at},
@@ -148,6 +148,7 @@ impl Predictor {
         for (one, given) in hydrated.iter_mut().zip(given) {
             one.row.extend(given);
         }
+        self.compute(loaded, &mut hydrated, limit.1).await?;
         self.count_views(&hydrated);
         let vectors: Vec<Row> = hydrated.iter().map(|one| vector(&one.row, loaded)).collect();
         let mut known: Vec<Result<(), Error>> = Vec::new();
@@ -177,6 +178,28 @@ impl Predictor {
             features: ask.want_features.then_some(vector),
         });
         Ok(Answer { predictions: predictions.collect(), model: ask.model, version: loaded.version, now })
+    }
+
+    /// Adds what the version computes from the rest of the row: one evaluation for all entities.
+    async fn compute(&self, loaded: &Loaded, all: &mut [Hydrated], limit: Duration) -> Result<(), Error> {
+        let Some(OnDemand { features, .. }) = &loaded.live.hydration.on_demand else { return Ok(()) };
+        let rows = batch(&loaded.on_demand, all.iter().map(|one| &one.row))
+            .map_err(|error| Error::OnDemand(error.into()))?;
+        let computed = self.evaluator.evaluate(&loaded.on_demand, &rows, limit).await;
+        let computed = computed.map_err(Error::OnDemand)?;
+        for (row, one) in all.iter_mut().enumerate() {
+            for ((name, feature), column) in features.iter().zip(computed.columns()) {
+                let value = match (value_at(column, row), &feature.default) {
+                    (Value::Null, Some(default)) => {
+                        one.defaulted.push(name.clone());
+                        default.clone()
+                    }
+                    (value, _) => value,
+                };
+                one.row.insert(name.clone(), value);
+            }
+        }
+        Ok(())
     }
 
     fn check_size(&self, ask: &Ask) -> Result<(), Error> {

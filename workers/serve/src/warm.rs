@@ -9,6 +9,7 @@ use std::{
     sync::Arc,
 };
 
+use tidemill_expressions::Expressions;
 use tidemill_inference::ModelPool;
 use tidemill_online::{LiveModelVersion, LiveSet};
 use tokio::sync::watch;
@@ -25,6 +26,14 @@ pub(crate) struct Loaded {
     pub(crate) version: u32,
     pub(crate) live: Arc<LiveModelVersion>,
     pub(crate) pool: ModelPool,
+    /// What it computes from the rest of the row, compiled.
+    pub(crate) on_demand: Arc<Expressions>,
+}
+
+/// What a version computes from the rest of the row; nothing, mostly.
+pub(crate) fn on_demand(live: &LiveModelVersion) -> Arc<Expressions> {
+    let on_demand = live.hydration.on_demand.as_ref();
+    Arc::new(on_demand.map(|of| Expressions::new(&of.row, &of.features)).unwrap_or_default())
 }
 
 /// A model and a version.

@@ -158,7 +158,7 @@ pub(crate) fn model_over(view: &str) -> ModelVersion {
         artifact: "artifacts/1".to_owned(),
         runtime: "lightgbm".to_owned(),
         keys: IndexMap::new(),
-        hydration: Hydration { rounds: Vec::new(), columns: IndexMap::new() },
+        hydration: Hydration::default(),
         request: IndexMap::new(),
         outputs: IndexMap::from([("probability".to_owned(), Type::Float.into())]),
         fail_on_missing: false,

@@ -345,6 +345,7 @@ async fn every_value_comes_out_of_every_door_as_it_went_in() {
             reads: vec![PitRead::all(view.clone())],
             version,
             known_at: KnownAt::Any,
+            on_demand: None,
         };
         let dataset = world.lake.point_in_time(&request).await.unwrap();
         let back = rows_of(&parquet::read(parquet::write(&dataset).unwrap()).unwrap()).unwrap();

@@ -1,14 +1,17 @@
 //! The join with views that hold nothing: their inputs as of each row's moment, and expressions over these.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use arrow::{
-    array::{Array as _, ArrayRef, AsArray as _, RecordBatch, TimestampMicrosecondArray, new_null_array},
+    array::{
+        Array as _, ArrayRef, AsArray as _, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray,
+        new_null_array,
+    },
     datatypes::{Field, FieldRef, Schema, TimestampMicrosecondType},
 };
 use tidemill_expressions::Expressions;
 use tidemill_rows::{self as rows, array, arrow_type, value_at};
-use tidemill_spec::{Feature, HydrationRead, Type, Value};
+use tidemill_spec::{Feature, HydrationRead, OnDemand, Type, Value};
 
 use super::{Asked, FOUND_AT, Found, PitRead, PitRequest, typed_keys};
 use crate::{Error, Lake, view::Input};
@@ -46,20 +49,60 @@ pub(super) async fn features(
         found.push(Found { view: of.name().to_owned(), columns });
     }
     let row = row(&expressions, read, asked, &found)?;
-    let limit = Duration::max(lake.duck.rows_limit(), Duration::from_secs(1));
-    let computed = lake.evaluator.evaluate(&expressions, &row, limit).await;
-    let computed = computed.map_err(|source| match source {
-        tidemill_expressions::Error::TooLong { limit } => {
-            Error::TooLong { doing: format!("computing view {}", view.name()), limit }
-        }
-        source => Error::Expressions { view: view.name().to_owned(), source },
-    })?;
+    let computed = evaluated(lake, &expressions, &row, &format!("view {}", view.name())).await?;
     let columns = declared.iter().zip(computed.columns());
     let columns =
         columns.map(|((name, feature), array)| Ok(((*name).clone(), with_default(name, feature, array)?)));
     let mut columns = columns.collect::<Result<Vec<_>, Error>>()?;
     columns.push((FOUND_AT.to_owned(), oldest(&found, asked.moments.len())));
     Ok(columns)
+}
+
+/// The rows with the features that are computed from them.
+pub(super) async fn on_demand(
+    lake: &Lake,
+    OnDemand { row, features }: &OnDemand,
+    rows: RecordBatch,
+) -> Result<RecordBatch, Error> {
+    let expressions = Arc::new(Expressions::new(row, features));
+    if let Some((column, _)) = expressions.columns().find(|(column, _)| rows.column_by_name(column).is_none())
+    {
+        let message = format!("on-demand features are computed from `{column}`, which the rows do not have");
+        return Err(Error::invalid(602, message));
+    }
+    let computed = evaluated(lake, &expressions, &rows, "on-demand features").await?;
+    let schema = rows.schema();
+    let mut fields: Vec<FieldRef> = schema.fields().iter().cloned().collect();
+    let mut columns = rows.columns().to_vec();
+    for ((name, feature), array) in features.iter().zip(computed.columns()) {
+        if rows.column_by_name(name).is_some() {
+            let message =
+                format!("two columns are named `{name}`: one of the rows, and an on-demand feature");
+            return Err(Error::invalid(603, message));
+        }
+        let array = with_default(name, feature, array)?;
+        fields.push(Arc::new(Field::new(name, array.data_type().clone(), true)));
+        columns.push(array);
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    let batch = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options);
+    Ok(batch.map_err(rows::Error::from)?)
+}
+
+/// Expressions over rows, for as long as SQL over rows may take.
+async fn evaluated(
+    lake: &Lake,
+    expressions: &Arc<Expressions>,
+    rows: &RecordBatch,
+    of: &str,
+) -> Result<RecordBatch, Error> {
+    let computed = lake.evaluator.evaluate(expressions, rows, lake.duck.rows_limit()).await;
+    computed.map_err(|source| match source {
+        tidemill_expressions::Error::TooLong { limit } => {
+            Error::TooLong { doing: format!("computing {of}"), limit }
+        }
+        source => Error::Expressions { of: of.to_owned(), source },
+    })
 }
 
 /// The columns that expressions read: the entity's keys, and what was found of the inputs.

@@ -12,7 +12,7 @@ use arrow::{
 use tidemill_core::Time;
 use tidemill_offline::{CommitRange, KnownAt, PitRead, PitRequest, Stamp, Table, TileRange, Version, View};
 use tidemill_rows::{Row, batch_of, field, rows_of};
-use tidemill_spec::{Aggregate, Feature, KeyOrigin, Operand, Rule, Source, Type, Value};
+use tidemill_spec::{Aggregate, Feature, KeyOrigin, OnDemand, Operand, Rule, Source, Type, Value};
 use tidemill_windows::{Partial, Window};
 
 use crate::{
@@ -218,7 +218,14 @@ fn request(declared: &Declared, labels: &[Label], version: Version, known_at: Kn
     let views = [&declared.last, &declared.windows, &declared.derived, &declared.above];
     let reads = views.map(|view| PitRead::all(view.clone())).to_vec();
     let labels = batch_of(&label_schema(), &rows).unwrap();
-    PitRequest { labels, label_ts: "label_ts".to_owned(), reads, version, known_at }
+    let sql = |sql: &str| Rule::Sql(sql.to_owned());
+    let asked = Feature { default: Some(Value::Float(-9.0)), ..feature(Type::Float, sql("higher + b")) };
+    let on_demand = OnDemand {
+        row: [("b".to_owned(), Type::Int), ("higher".to_owned(), Type::Float)].into(),
+        features: [("asked".to_owned(), asked)].into(),
+    };
+    let (label_ts, on_demand) = ("label_ts".to_owned(), Some(on_demand));
+    PitRequest { labels, label_ts, reads, version, known_at, on_demand }
 }
 
 fn labels_of(request: &PitRequest) -> Vec<Label> {
@@ -372,6 +379,7 @@ fn derived_values(
     let ratio = int("sum_n").filter(|_| rows != 0).map_or(-5.0, |sum| sum as f64 / rows as f64);
     let linked = named.and_then(|event| event.x).map(|x| x - same.and_then(|event| event.x).unwrap_or(100.0));
     let linked_n = same.and_then(|event| event.n).zip(key.1).map_or(-7, |(n, b)| n + b);
+    let higher = ratio + linked.unwrap_or(0.0);
     let of = |value: Option<f64>| value.map_or(Value::Null, Value::Float);
     [
         ("stress", of(stress)),
@@ -380,7 +388,8 @@ fn derived_values(
         ("linked", of(linked)),
         ("linked_n", Value::Int(linked_n)),
         ("parsed", int("last_n").filter(|n| *n != 2).map_or(Value::Null, Value::Int)),
-        ("higher", Value::Float(ratio + linked.unwrap_or(0.0))),
+        ("higher", Value::Float(higher)),
+        ("asked", Value::Float(key.1.map_or(-9.0, |b| higher + b as f64))),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .to_vec()

@@ -188,6 +188,7 @@ async fn answer(world: &World, place: usize, scenario: &Scenario) -> Row {
         reads: vec![PitRead::all(last), PitRead::all(windows)],
         version: world.lake.head().await.unwrap(),
         known_at: scenario.known_at,
+        on_demand: None,
     };
     rows_of(&world.lake.point_in_time(&request).await.unwrap()).unwrap().remove(0)
 }
@@ -250,6 +251,7 @@ async fn a_key_may_come_from_what_an_earlier_view_says() {
         ],
         version: world.lake.head().await.unwrap(),
         known_at: KnownAt::Any,
+        on_demand: None,
     };
     let found = rows_of(&world.lake.point_in_time(&request).await.unwrap()).unwrap();
     let found: Vec<&Value> = found.iter().map(|row| &row["n"]).collect();

@@ -4,8 +4,8 @@ use indexmap::IndexMap;
 
 use super::{World, expression, names, view::mapped_keys};
 use crate::{
-    Input, InputView, KeyOrigin, Model, ObjectKind, ObjectRef, Type,
-    objects::{Unresolved, hydrate},
+    Input, InputView, KeyOrigin, Model, ObjectKind, ObjectRef, Rule, Type,
+    objects::{Unresolved, hydrate, row_of_model},
     yaml::fields::{At, list},
 };
 
@@ -58,7 +58,31 @@ pub(super) fn model(world: &World<'_>, name: &str, at: &At<'_>) {
     for column in model.request.keys() {
         once(&at.find(&["request", column]), column.clone());
     }
+    on_demand(world, model, at, &mut once);
     hydration(world, model, at);
+}
+
+/// Features that are computed from the rest of the row.
+fn on_demand(world: &World<'_>, model: &Model, at: &At<'_>, once: &mut impl FnMut(&At<'_>, String)) {
+    let columns = row_of_model(world.objects, model);
+    let views = model.inputs.iter().filter_map(|input| match input {
+        Input::View { view, .. } => Some(view),
+        Input::Keys(_) => None,
+    });
+    let whole = views.into_iter().all(|view| !world.broken(ObjectKind::View, view));
+    let lacks = format!("neither keys, inputs nor request of model `{}` have a column", model.name);
+    let row = expression::Row { lacks, columns: &columns, whole };
+    for (name, feature) in &model.on_demand {
+        let at = at.find(&["on_demand", name]);
+        once(&at, name.clone());
+        if world.objects.entities.get(&model.entity).is_some_and(|entity| entity.keys.contains_key(name)) {
+            at.key_error(316, format!("`{name}` is a key of entity `{}`", model.entity), "")
+                .help("give the computed feature a name of its own");
+        }
+        if let Rule::Sql(sql) = &feature.rule {
+            expression::sql(world, &at.find(&["sql"]), sql, &row, feature.ty, true);
+        }
+    }
 }
 
 fn view_input(
@@ -156,7 +180,7 @@ fn unresolved<'a>(world: &World<'_>, model: &Model, place: &impl Fn(&str) -> At<
                 format!("{message}, where it is looked for as `{sought}`")
             };
             let help = format!(
-                "give an input view that is read first a feature `{sought}`, or add it to `request`, or name another column: `{{ view: {view}, keys: {{ {key}: NAME }} }}`"
+                "give an input view that is read first a feature `{sought}`, or add it to `request`, or name another column: `keys: {{ {key}: NAME }}`"
             );
             place(view).error(308, message).help(help);
         }

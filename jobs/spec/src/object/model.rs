@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use super::{Meta, OutputType, column_of};
+use super::{Feature, Meta, OutputType, column_of};
 use crate::Type;
 
 /// What a model learns to predict.
@@ -42,6 +42,9 @@ pub struct Model {
     /// Columns that only the caller knows; they follow the inputs in the vector.
     #[serde(default)]
     pub request: IndexMap<String, Type>,
+    /// Features that are computed from keys, inputs and request when a prediction is asked for; they end the vector.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub on_demand: IndexMap<String, Feature>,
     /// Named, typed outputs.
     pub outputs: IndexMap<String, OutputType>,
     /// Whether a null in the vector is an error.
@@ -78,12 +81,24 @@ pub enum Input {
 }
 
 /// How an entity's key becomes a vector: proven by `check`, pinned by a model version.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Hydration {
     /// Reads in order; those of one round do not depend on each other. At most two rounds.
     pub rounds: Vec<Vec<HydrationRead>>,
     /// The vector's columns in order: name, type.
     pub columns: IndexMap<String, Type>,
+    /// What is computed from what was read and what was asked with; none where nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_demand: Option<OnDemand>,
+}
+
+/// Features that are computed when a prediction is asked for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OnDemand {
+    /// Types of the columns that they may read: keys, features of the inputs, and the request's.
+    pub row: IndexMap<String, Type>,
+    /// Each by SQL over such a row.
+    pub features: IndexMap<String, Feature>,
 }
 
 /// One view to read.

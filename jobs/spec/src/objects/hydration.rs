@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 
 use super::Objects;
 use crate::{
-    Entity, FeatureView, Hydration, HydrationRead, Input, InputView, KeyOrigin, Model, Type,
+    Entity, FeatureView, Hydration, HydrationRead, Input, InputView, KeyOrigin, Model, OnDemand, Type,
     object::column_of,
 };
 
@@ -48,7 +48,17 @@ pub(crate) fn hydrate(objects: &Objects, model: &Model) -> Result<Hydration, Vec
     });
     let find = |view: &str| find(objects, view);
     let rounds = rounds(asked_with(keys.chain(&model.request)), wanted.collect(), find)?;
-    Ok(Hydration { rounds, columns: columns(objects, model) })
+    let columns = columns(objects, model);
+    let features = model.on_demand.clone();
+    let on_demand = (!features.is_empty()).then(|| OnDemand { row: row(objects, model), features });
+    Ok(Hydration { rounds, columns, on_demand })
+}
+
+/// Types of what the on-demand features of a model may read: keys, features of the inputs, and the request's columns.
+pub(crate) fn row(objects: &Objects, model: &Model) -> IndexMap<String, Type> {
+    let mut row = objects.entities.get(&model.entity).map(|entity| entity.keys.clone()).unwrap_or_default();
+    row.extend(given(objects, model));
+    row
 }
 
 /// A view and its entity among the objects.
@@ -157,8 +167,13 @@ fn learn(wanted: &Wanted<'_>, found: Option<(&FeatureView, &Entity)>, known: &mu
     }
 }
 
-/// The vector's columns: inputs in order, then the request's.
+/// The vector's columns: inputs in order, then the request's, then those that are computed.
 fn columns(objects: &Objects, model: &Model) -> IndexMap<String, Type> {
+    let computed = model.on_demand.iter().map(|(name, feature)| (name.clone(), feature.ty));
+    given(objects, model).into_iter().chain(computed).collect()
+}
+
+fn given(objects: &Objects, model: &Model) -> IndexMap<String, Type> {
     let mut columns = IndexMap::new();
     for input in &model.inputs {
         match input {

@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 
 use super::{output::outputs, view::read_as};
 use crate::{
-    Input, InputView, Label, Meta, Model, Type,
+    Feature, Input, InputView, Label, Meta, Model, Rule, Type,
     yaml::{
         Data,
         fields::{At, Fields},
@@ -45,6 +45,9 @@ pub(super) fn model(fields: &mut Fields<'_>, name: String, meta: Meta) -> Model 
         Some(items.iter().filter_map(input).collect())
     });
     let request = fields.get("request").and_then(|at| types(&at)).unwrap_or_default();
+    let on_demand = fields.get("on_demand").and_then(|at| at.named_entries()).map(|entries| {
+        entries.into_iter().filter_map(|(name, at)| Some((name.clone(), computed(&at, &name)?))).collect()
+    });
     let outputs = fields.need("outputs").and_then(|at| outputs(&at));
     let on_missing = fields.get("on_missing").and_then(|at| at.choice(&["allow", "fail"]));
     let processes = fields.get("scale").and_then(|at| scale(&at)).unwrap_or(2);
@@ -55,6 +58,7 @@ pub(super) fn model(fields: &mut Fields<'_>, name: String, meta: Meta) -> Model 
         entity: entity.unwrap_or_default(),
         inputs: inputs.unwrap_or_default(),
         request,
+        on_demand: on_demand.unwrap_or_default(),
         outputs: outputs.unwrap_or_default(),
         fail_on_missing: on_missing == Some("fail"),
         processes,
@@ -104,6 +108,16 @@ fn input(at: &At<'_>) -> Option<Input> {
 
 fn of_view(InputView { view, role, keys }: InputView, features: Vec<String>) -> Input {
     Input::View { view, features, role, keys }
+}
+
+/// `{ type, sql, default }`.
+fn computed(at: &At<'_>, name: &str) -> Option<Feature> {
+    let mut fields = at.fields(format!("feature `{name}`"))?;
+    let ty = fields.need("type").and_then(|at| at.ty());
+    let sql = fields.need("sql").and_then(|at| at.text());
+    let default = fields.get("default").zip(ty).and_then(|(at, ty)| at.value(ty));
+    fields.finish();
+    Some(Feature { ty: ty?, rule: Rule::Sql(sql?), default })
 }
 
 fn types(at: &At<'_>) -> Option<IndexMap<String, Type>> {

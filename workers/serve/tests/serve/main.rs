@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed set-up is a failed test")]
 
 mod changes;
+mod computed;
 mod features;
 mod world;
 
@@ -14,7 +15,6 @@ use std::{
 };
 
 use futures::future::join_all;
-use indexmap::IndexMap;
 use prost_types::{Struct, Value as Wire, value::Kind};
 use serde_json::{Value as Json, json};
 use tidemill_proto::{
@@ -92,7 +92,7 @@ async fn classes_and_vectors_are_typed_through_both_doors() {
     let measures = [("sepal_length", 5.1), ("sepal_width", 3.5), ("petal_length", 1.4), ("petal_width", 0.2)];
     world.change("iris", 1, |version| {
         version.request = measures.map(|(name, _)| (name.to_owned(), Type::Float)).into();
-        version.hydration = Hydration { rounds: Vec::new(), columns: IndexMap::new() };
+        version.hydration = Hydration::default();
     });
     world.promote("iris", 1).await;
     world.ready().await;

@@ -314,6 +314,7 @@ fn live_version(artifact: String) -> LiveModelVersion {
                 vec![read("plane", vec![tail], "distance")],
             ],
             columns: columns.map(|(name, ty)| (name.to_owned(), ty)).into(),
+            on_demand: None,
         },
         views: [schedule(), plane()].map(live_view).into(),
         request: IndexMap::new(),
