@@ -92,6 +92,7 @@ fn asked(version: Version) -> PitRequest {
         reads: vec![PitRead::all(last(&source))],
         version,
         known_at: KnownAt::Any,
+        on_demand: None,
     }
 }
 
