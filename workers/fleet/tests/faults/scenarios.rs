@@ -67,7 +67,7 @@ scenarios! {
     };
     "features.update" ("of rows") => async |world: &World| update_of(world, "last_visit").await;
     "features.update" ("of windows") => async |world: &World| update_of(world, "week").await;
-    "features.update" ("of a derived view") => async |world: &World| {
+    "features.update" ("of Python over views") => async |world: &World| {
         for view in ["last_visit", "week"] {
             update_of(world, view).await?;
             world.drive(&["features.update"]).await?;
@@ -75,6 +75,9 @@ scenarios! {
         world.enqueue(update_new("mood")).await
     };
     "features.backfill" => async |world: &World| world.enqueue(backfill_new("week")).await;
+    "features.backfill" ("of a derived view") => async |world: &World| {
+        world.enqueue(backfill_new("share")).await
+    };
     "features.rebuild" => async |world: &World| {
         world.stores.online.drop_version("last_visit", 1).await?;
         world.enqueue(rebuild_new("last_visit")).await
