@@ -4,7 +4,7 @@
 //! Reading order: [`Expressions`] (which columns they read and which features they give; pure), [`Evaluator`] (an
 //! in-memory DuckDB that has them prepared). Training sets, the answers of `serve` and batch predictions all come through
 //! [`Evaluator::evaluate`], so they can't disagree. Also how every session is set up that runs SQL of a user ([`SESSION`],
-//! [`LIMITS`]), and how one is stopped ([`Stop`]). Knows nothing of entities, moments, files or Redis.
+//! [`LIMITS`]), how it is given rows ([`Rows`], [`Scan`]) and how one is stopped ([`Stop`]). Knows nothing of entities, moments, files or Redis.
 
 mod evaluator;
 mod expressions;
@@ -14,6 +14,7 @@ mod stop;
 
 pub use evaluator::{Error, Evaluator};
 pub use expressions::{Expressions, batch};
+pub use scan::{Rows, Scan};
 pub use sound::{in_calendar, sound};
 pub use stop::{Done, Stop};
 

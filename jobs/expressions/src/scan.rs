@@ -34,14 +34,22 @@ struct Place {
     rows: Arc<Mutex<RecordBatch>>,
 }
 
-/// A place of one's own; it ends with this.
+/// A place of one's own for rows that a statement reads; it ends with this.
 #[derive(Debug)]
-pub(crate) struct Rows {
-    pub(crate) number: i64,
+pub struct Rows {
+    /// How a statement names it: `rows(NUMBER)`.
+    pub number: i64,
     rows: Arc<Mutex<RecordBatch>>,
 }
 
 impl Rows {
+    /// With these rows.
+    pub fn of(rows: RecordBatch) -> Self {
+        let place = Self::with(&rows.schema());
+        place.put(rows);
+        place
+    }
+
     pub(crate) fn with(schema: &SchemaRef) -> Self {
         let rows = Arc::new(Mutex::new(RecordBatch::new_empty(Arc::clone(schema))));
         let number = NEXT.fetch_add(1, Relaxed);
@@ -65,16 +73,21 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// `rows(NUMBER)`: the rows that lie at a place.
-pub(crate) struct Scan;
+/// `rows(NUMBER)`: the rows that lie at a place. A function of our own: the binding's own one for Arrow keeps every batch that
+/// it was ever given.
+#[derive(Debug)]
+pub struct Scan;
 
 /// How far one execution is.
-pub(crate) struct Scanned {
+#[derive(Debug)]
+pub struct Scanned {
     rows: OnceLock<RecordBatch>,
     next: AtomicUsize,
 }
 
-pub(crate) struct Bound(Place);
+/// The place that a statement reads.
+#[derive(Debug)]
+pub struct Bound(Place);
 
 impl VTab for Scan {
     type InitData = Scanned;

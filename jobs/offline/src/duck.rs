@@ -19,12 +19,9 @@ use arrow::{
     compute::{cast, concat_batches},
     datatypes::SchemaRef,
 };
-use duckdb::{
-    Config, Connection,
-    vtab::arrow::{ArrowVTab, arrow_recordbatch_to_query_params},
-};
+use duckdb::{Config, Connection};
 use tempfile::TempDir;
-use tidemill_expressions::{LIMITS, SESSION, Stop};
+use tidemill_expressions::{LIMITS, Rows, SESSION, Scan, Stop};
 use tidemill_rows::row::column;
 use tokio::sync::{Mutex, Semaphore};
 
@@ -315,11 +312,8 @@ impl Session {
 
     /// Makes a temporary table of a batch.
     pub(crate) fn load(&self, table: &str, batch: &RecordBatch) -> Result<(), Failure> {
-        let mut statement = self
-            .connection()?
-            .prepare(&format!("CREATE TEMP TABLE {table} AS SELECT * FROM arrow_rows(?, ?)"))?;
-        statement.execute(arrow_recordbatch_to_query_params(batch.clone()))?;
-        Ok(())
+        let rows = Rows::of(batch.clone());
+        self.execute(&format!("CREATE TEMP TABLE {table} AS SELECT * FROM rows({})", rows.number))
     }
 }
 
@@ -350,6 +344,6 @@ fn start(options: &LakeOptions, spill: &Path) -> Result<Connection, duckdb::Erro
         .with("temp_directory", spill.to_string_lossy())?
         .with("max_temp_directory_size", format!("{}MiB", options.spill_bytes >> 20))?;
     let connection = Connection::open_in_memory_with_flags(config)?;
-    connection.register_table_function::<ArrowVTab>("arrow_rows")?;
+    connection.register_table_function::<Scan>("rows")?;
     Ok(connection)
 }

@@ -11,9 +11,7 @@ fn source(definition: serde_json::Value) -> Source {
 }
 
 fn connection() -> Connection {
-    let connection = Connection::open_in_memory().unwrap();
-    connection.register_table_function::<duckdb::vtab::arrow::ArrowVTab>("arrow_rows").unwrap();
-    connection
+    Connection::open_in_memory().unwrap()
 }
 
 fn text(columns: &[(&str, &[Option<&str>])]) -> RecordBatch {
