@@ -23,7 +23,7 @@ use crate::{
     dead_letters,
     entries::{row_entries, tile_entries, upsert_entries},
     subject::Subject,
-    target::{Target, Unit, units_of_entities, units_of_rows},
+    target::{Arrival, Target, Unit, units_of_entities, units_of_rows},
     wishes::{due_new, readers_follow},
 };
 
@@ -55,15 +55,6 @@ impl Progress {
     pub(crate) fn outputs(&self) -> serde_json::Value {
         serde_json::json!({ "rows": self.rows, "dead_letters": self.dead_letters })
     }
-}
-
-/// What becomes of a version that has reached its target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Arrival {
-    /// It goes on being what it is.
-    Updated,
-    /// It takes the place of the current one.
-    Switched,
 }
 
 /// Brings `subject` to the first target of the job's checkpoint, and drops that target from it.

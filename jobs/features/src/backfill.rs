@@ -14,9 +14,10 @@ use tidemill_spec::steps::{FEATURES_BACKFILL, FeaturesBackfill};
 
 use crate::{
     Deps, Error,
-    advance::{Arrival, Progress, bring},
+    advance::{Progress, bring},
     rebuild,
     subject::Subject,
+    target::Arrival,
     wishes::{drop_new, update_new},
 };
 

@@ -2,7 +2,6 @@
 //!
 //! For a Redis that came back empty or older than it was. Safe at any time: puts never replace newer values.
 
-use serde::{Deserialize, Serialize};
 use tidemill_core::{JobError, Kind};
 use tidemill_offline::Read;
 use tidemill_runtime::{Context, Job, Outcome};
@@ -14,17 +13,8 @@ use crate::{
     compute::tiles,
     subject::Subject,
     target::Target,
+    wishes::{FEATURES_REBUILD, FeaturesRebuild},
 };
-
-/// Kind of [`FeaturesRebuild`].
-pub(crate) const FEATURES_REBUILD: Kind = Kind::new("features.rebuild");
-
-/// Which view to write again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct FeaturesRebuild {
-    /// The view.
-    pub(crate) view: String,
-}
 
 /// What it needs.
 #[derive(Clone, Debug)]

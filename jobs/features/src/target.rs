@@ -80,6 +80,15 @@ impl Target {
     }
 }
 
+/// What becomes of a version that has reached its target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// It goes on being what it is.
+    Updated,
+    /// It takes the place of the current one.
+    Switched,
+}
+
 /// A part of the work, computed and published by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Unit {

@@ -9,9 +9,10 @@ use tidemill_spec::args::{FEATURES_UPDATE, FeaturesUpdate};
 
 use crate::{
     Deps, Error,
-    advance::{Arrival, Progress, bring},
+    advance::{Progress, bring},
     rebuild,
     subject::Subject,
+    target::Arrival,
 };
 
 /// What it needs.

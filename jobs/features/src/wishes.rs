@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
 use tidemill_catalog::{Catalog, Change, ChangeKind, Position, ViewState, ViewVersion};
-use tidemill_core::{DataClock, Time};
+use tidemill_core::{DataClock, Kind, Time};
 use tidemill_offline::{Filter, Read, View};
 use tidemill_rows::VALID_AT;
 use tidemill_runtime::job_new;
@@ -16,12 +17,20 @@ use tidemill_store::{NewJob, Store, Tx};
 
 use crate::{
     Deps, Error,
-    advance::Arrival,
     drop::{FEATURES_DROP, FeaturesDrop, KEPT},
-    rebuild::{FEATURES_REBUILD, FeaturesRebuild},
     subject::{Subject, online_view},
-    target::Target,
+    target::{Arrival, Target},
 };
+
+/// Kind of [`FeaturesRebuild`].
+pub(crate) const FEATURES_REBUILD: Kind = Kind::new("features.rebuild");
+
+/// Which view to write again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FeaturesRebuild {
+    /// The view.
+    pub(crate) view: String,
+}
 
 /// Brings a view up to the lake's head and the data clock. Wishes for a view that waits already are one.
 pub fn update_new(view: &str) -> NewJob {

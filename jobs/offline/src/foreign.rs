@@ -1,6 +1,7 @@
 //! Files that people bring, read by DuckDB: what it can't read of them is the file's fault, not ours.
 
 use std::{
+    ffi::OsStr,
     fs::File,
     io::{BufRead as _, BufReader},
     path::Path,
@@ -12,11 +13,42 @@ use crate::{
     Error,
     duck::{Duck, Failure, Session},
     error::words,
-    read::{Format, format_of},
 };
 
 /// Levels of a JSON value. DuckDB makes a type of each, on the stack.
 const DEPTH_MAX: usize = 64;
+
+/// How a file is written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Format {
+    Parquet,
+    Csv,
+    Json,
+}
+
+impl Format {
+    /// As people call it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Parquet => "Parquet",
+            Self::Csv => "CSV",
+            Self::Json => "JSON lines",
+        }
+    }
+}
+
+/// By the end of its name.
+pub(crate) fn format_of(path: &Path) -> Result<Format, Error> {
+    match path.extension().and_then(OsStr::to_str) {
+        Some("parquet" | "pq") => Ok(Format::Parquet),
+        Some("csv") => Ok(Format::Csv),
+        Some("jsonl" | "ndjson" | "json") => Ok(Format::Json),
+        _ => {
+            let message = format!("`{}` is neither .parquet, .csv nor .jsonl", path.display());
+            Err(Error::invalid(608, message))
+        }
+    }
+}
 
 /// Runs `work`, which reads `path`, a Parquet, CSV or JSON lines file.
 ///

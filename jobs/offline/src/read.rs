@@ -2,7 +2,7 @@
 
 mod query;
 
-use std::{ffi::OsStr, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use arrow::{
     array::RecordBatch,
@@ -184,38 +184,6 @@ pub async fn read_file(path: &Path) -> Result<RecordBatch, Error> {
     let (file, duck) = (path.to_path_buf(), Duck::open(&LakeOptions::default())?);
     let read = foreign::read(&duck, path, move |session| label::read(session, &file, &IndexMap::new()));
     Ok(read.await?.rows)
-}
-
-/// How a file is written.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Format {
-    Parquet,
-    Csv,
-    Json,
-}
-
-impl Format {
-    /// As people call it.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Parquet => "Parquet",
-            Self::Csv => "CSV",
-            Self::Json => "JSON lines",
-        }
-    }
-}
-
-/// By the end of its name.
-pub(crate) fn format_of(path: &Path) -> Result<Format, Error> {
-    match path.extension().and_then(OsStr::to_str) {
-        Some("parquet" | "pq") => Ok(Format::Parquet),
-        Some("csv") => Ok(Format::Csv),
-        Some("jsonl" | "ndjson" | "json") => Ok(Format::Json),
-        _ => {
-            let message = format!("`{}` is neither .parquet, .csv nor .jsonl", path.display());
-            Err(Error::invalid(608, message))
-        }
-    }
 }
 
 fn nothing() -> RecordBatch {

@@ -14,6 +14,7 @@ pub mod error;
 mod hydrate;
 pub mod key;
 pub mod live;
+mod order;
 pub mod serving;
 pub mod stored;
 pub mod values;
@@ -25,7 +26,8 @@ pub use hydrate::Hydrated;
 pub use live::{
     LiveCode, LiveInput, LiveModel, LiveModelVersion, LiveModels, LiveSet, LiveVersion, LiveView,
 };
+pub use order::Order;
 pub use serving::{Held, Replica, Seen, Served};
-pub use stored::{Body, Order, Series, Stored, Tile, TileOrder};
+pub use stored::{Body, Series, Stored, Tile, TileOrder};
 pub use values::{Status, ViewFeatures, values};
 pub use view::{Layout, OnlineView};

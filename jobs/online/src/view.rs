@@ -8,7 +8,7 @@ use tidemill_core::Time;
 use tidemill_spec::{Feature, FeatureView, OnlineFeatures, Rule, Type};
 use tidemill_windows::Window;
 
-use crate::{codec::Reason, error::Error, stored::Order};
+use crate::{codec::Reason, error::Error, order::Order};
 
 /// One version of an online view: its definition, and the layout that follows from it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -9,7 +9,16 @@ use tidemill_core::Code;
 
 pub use render::render;
 
-use crate::yaml::Span;
+/// A place in one file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Span {
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+    /// Characters on that line, at least 1.
+    pub length: usize,
+}
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -15,6 +15,7 @@ mod load;
 pub mod object;
 mod objects;
 mod parse;
+mod reserved;
 pub mod steps;
 pub mod units;
 pub mod value;

@@ -10,18 +10,8 @@ mod quoting;
 use serde_json::Value as Json;
 use serde_saphyr::granit_parser::{Event, Options, Parser, ScalarStyle, Span as Range};
 
+pub(crate) use crate::diagnostic::Span;
 use crate::diagnostic::{Place, Report};
-
-/// A place in one file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Span {
-    /// From 1.
-    pub line: usize,
-    /// From 1, in characters.
-    pub column: usize,
-    /// Characters on that line, at least 1.
-    pub length: usize,
-}
 
 /// One value.
 #[derive(Clone, Debug)]

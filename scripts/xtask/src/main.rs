@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "a command-line tool")]
 
 mod arrows;
+mod circles;
 mod sources;
 
 use std::process::ExitCode;

@@ -60,7 +60,7 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Files below a folder whose names end so, with their text.
-fn files(folder: &Path, extension: &str) -> anyhow::Result<Vec<(String, String)>> {
+pub(crate) fn files(folder: &Path, extension: &str) -> anyhow::Result<Vec<(String, String)>> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_path_buf()];
     while let Some(folder) = folders.pop() {

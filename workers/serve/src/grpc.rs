@@ -24,7 +24,8 @@ use tonic::{Request, Response, Status};
 use crate::{
     Error,
     features::FeaturesAsk,
-    predict::{Ask, Prediction, Predictor, Which},
+    predict::{Ask, Prediction, Predictor},
+    warm::Which,
 };
 
 /// Answers `PredictionService` and `FeatureService`. A caller's `grpc-timeout` ends the request, and with it its place in the queue.

@@ -21,7 +21,7 @@ use crate::{
     hydrate::{Hydrated, hydrate},
     metrics::Metrics,
     readiness::{AliasState, Readiness, alias_state, readiness},
-    warm::{DEFAULT_ALIAS, Loaded, Warm},
+    warm::{DEFAULT_ALIAS, Loaded, Warm, Which},
 };
 
 /// What to predict.
@@ -36,15 +36,6 @@ pub(crate) struct Ask {
     pub(crate) want_features: bool,
     /// The caller's own deadline, where it set one.
     pub(crate) deadline: Option<Instant>,
-}
-
-/// Which version shall answer.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Which {
-    #[default]
-    Champion,
-    Version(u32),
-    Alias(String),
 }
 
 /// The answer.

@@ -24,8 +24,9 @@ use tokio::time::Instant;
 use crate::{
     Error,
     features::{FeaturesAnswer, FeaturesAsk},
-    predict::{Answer, Ask, Prediction, Predictor, Which},
+    predict::{Answer, Ask, Prediction, Predictor},
     readiness::Readiness,
+    warm::Which,
 };
 
 /// Largest body that is read.

@@ -14,7 +14,7 @@ use tidemill_inference::ModelPool;
 use tidemill_online::{LiveModelVersion, LiveSet};
 use tokio::sync::watch;
 
-use crate::{Error, predict::Which};
+use crate::Error;
 
 /// An alias that answers when the caller names none.
 pub(crate) const DEFAULT_ALIAS: &str = "champion";
@@ -38,6 +38,15 @@ pub(crate) fn on_demand(live: &LiveModelVersion) -> Arc<Expressions> {
 
 /// A model and a version.
 pub(crate) type Name = (String, u32);
+
+/// Which version shall answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Which {
+    #[default]
+    Champion,
+    Version(u32),
+    Alias(String),
+}
 
 /// All that is loaded. Read by every request, replaced as a whole by [`follow`](crate::follow).
 #[derive(Debug, Default)]

@@ -27,8 +27,7 @@ use tidemill_spec::Type;
 use crate::{
     Error, Lake,
     duck::{Failure, Session},
-    foreign,
-    read::{Format, format_of},
+    foreign::{self, Format, format_of},
     sql::{quoted, text},
     upload::text::{as_text, naive, no_text, text_of, typed},
 };

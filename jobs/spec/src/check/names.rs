@@ -6,19 +6,9 @@ use super::World;
 use crate::{
     Feature, Input, Label, ObjectKind, Rule,
     object::column_of,
+    reserved::taken,
     yaml::{Data, fields::At},
 };
-
-/// Of every table of the lake.
-pub(crate) const OF_TABLES: [&str; 4] = ["valid_at", "created_at", "seq", "deleted"];
-/// Of every training set.
-const OF_DATASETS: [&str; 3] = ["label_ts", "event_time", "matured_at"];
-
-/// Whose column a name is already.
-pub(crate) fn taken(name: &str) -> Option<&'static str> {
-    let of = |names: &[&str], whose| names.contains(&name).then_some(whose);
-    of(&OF_TABLES, "every table").or_else(|| of(&OF_DATASETS, "every training set"))
-}
 
 /// A feature may not be called as a column that is there without it.
 pub(super) fn feature(at: &At<'_>, view: &str, name: &str, feature: &Feature) {

@@ -63,8 +63,14 @@ pub struct InvalidCel {
 /// # Errors
 /// It does not compile, a name is missing, or the result is not a bool.
 pub fn condition(expression: &str, scope: &Scope) -> Result<bool, InvalidCel> {
-    let expression = crate::parse::pipeline::unwrap_expression(expression);
+    let expression = unwrap_expression(expression);
     truth(expression, &evaluate(expression, scope)?)
+}
+
+/// What stands between `${{` and `}}`; the text itself where there are none.
+pub(crate) fn unwrap_expression(text: &str) -> &str {
+    let text = text.trim();
+    text.strip_prefix("${{").and_then(|rest| rest.strip_suffix("}}")).map_or(text, str::trim)
 }
 
 fn truth(expression: &str, value: &Value) -> Result<bool, InvalidCel> {

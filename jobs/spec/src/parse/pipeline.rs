@@ -8,6 +8,7 @@ use tidemill_core::{AttemptPolicy, InvalidSchedule, RetryPolicy, Schedule};
 use super::monitor::timezone;
 use crate::{
     Meta, Pipeline, PipelineSchedule, Step,
+    expr::cel::unwrap_expression,
     yaml::{
         Data,
         fields::{At, Fields},
@@ -103,12 +104,6 @@ fn step(at: &At<'_>, name: &str) -> Option<Step> {
         memory_bytes,
         cpus,
     })
-}
-
-/// What stands between `${{` and `}}`; the text itself where there are none.
-pub(crate) fn unwrap_expression(text: &str) -> &str {
-    let text = text.trim();
-    text.strip_prefix("${{").and_then(|rest| rest.strip_suffix("}}")).map_or(text, str::trim)
 }
 
 fn retry(at: &At<'_>) -> Option<RetryPolicy> {

@@ -6,7 +6,7 @@ use tidemill_core::DataClock;
 use super::csv;
 use crate::{
     Clock, Column, Entity, Epoch, Extra, Meta, Project, Source, Type,
-    check::names::{OF_TABLES, taken},
+    reserved::{OF_TABLES, taken},
     yaml::{
         Data,
         fields::{At, Fields, valid_name},
