@@ -44,7 +44,9 @@ pub(super) fn winners(
     opened.sort_by_key(|file| std::cmp::Reverse(file.newest()));
     for (wave, places) in opened.chunks(threads.max(1)).zip((0..).step_by(threads.max(1))) {
         let found = at_once(wave, |place, file| search.in_file(places + place, file))?;
-        found.into_iter().flatten().for_each(|(asked, row)| search.note(asked, row));
+        for (question, row) in found.into_iter().flatten() {
+            search.note(question, row);
+        }
     }
     fetched(&opened, &search, asked.moments.len(), schema, threads)
 }
