@@ -12,9 +12,21 @@ GOAL = 300
 
 
 def main() -> int:
-    command = ["cargo", "test", "--quiet", "--locked", "-p", "tidemill-offline", "--test", "offline", "--"]
+    command = [
+        "cargo",
+        "test",
+        "--quiet",
+        "--locked",
+        "-p",
+        "tidemill-offline",
+        "--test",
+        "offline",
+        "--",
+    ]
     test = ["commits::commits_a_second", "--exact", "--ignored", "--nocapture"]
-    told = subprocess.run([*command, *test], check=True, capture_output=True, text=True).stdout
+    told = subprocess.run(
+        [*command, *test], check=True, capture_output=True, text=True
+    ).stdout
     rates = dict(re.findall(r"^(alone|merging) (\d+.*)$", told, re.MULTILINE))
     for name, rate in rates.items():
         print(f"{name:8} {rate} (commits a second)")

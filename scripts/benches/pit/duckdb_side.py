@@ -35,7 +35,11 @@ def main():
     connection.execute("SET TimeZone = 'UTC'")
     started = time.monotonic()
     answer = connection.execute(QUESTIONS[question], [labels, files])
-    table = answer.to_arrow_table() if hasattr(answer, "to_arrow_table") else answer.fetch_arrow_table()
+    table = (
+        answer.to_arrow_table()
+        if hasattr(answer, "to_arrow_table")
+        else answer.fetch_arrow_table()
+    )
     seconds = time.monotonic() - started
     pyarrow.parquet.write_table(table, out)
     print(json.dumps({"seconds": seconds}))

@@ -30,7 +30,9 @@ impl Reach {
                 moments[*entity].push(*at);
             }
         }
-        moments.iter_mut().for_each(|moments| moments.sort_unstable());
+        for moments in &mut moments {
+            moments.sort_unstable();
+        }
         Self { moments, windows: windows.iter().map(|windowed| windowed.window).collect() }
     }
 
