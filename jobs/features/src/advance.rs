@@ -332,7 +332,8 @@ async fn arrive(
     let edge = |from| Edge {
         run: Some(cx.run()),
         code_hash: Some(subject.version.code_hash.clone()).filter(|hash| !hash.is_empty()),
-        lake_version: Some(target.lake_version),
+        // What is computed when it is asked follows from any version.
+        lake_version: subject.stored().then_some(target.lake_version),
         ..Edge::new(from, Node::View(name.to_owned(), version))
     };
     if arrival == Arrival::Switched {

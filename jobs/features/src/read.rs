@@ -87,7 +87,9 @@ pub async fn history(
     if !subject.stored() {
         let fault =
             Fault::coded(614, format!("view `{view}` has no rows: it is computed whenever it is asked"));
-        let hint = format!("tidemill features get {view} --at TIME, or the history of one of its inputs");
+        let hint = format!(
+            "tidemill features get --view {view} --entity KEY --at TIME, or the history of one of its inputs"
+        );
         return Err(Error::Invalid(fault.hint(hint)));
     }
     let key = keys_of(&subject, entity)?;

@@ -15,7 +15,7 @@ use crate::{
     wishes::{backfill_new, update_new},
 };
 
-/// Versions that are computed from a source, near or far, inputs first. `versions`: of all views.
+/// Versions whose rows or tiles are computed from a source, near or far, inputs first. `versions`: of all views.
 pub fn computed_from<'a>(versions: &'a [ViewVersion], source: &str) -> Vec<&'a ViewVersion> {
     let mut inputs_first = Vec::new();
     for version in versions.iter().filter(|version| version.state != ViewState::Dropped) {
@@ -29,6 +29,8 @@ pub fn computed_from<'a>(versions: &'a [ViewVersion], source: &str) -> Vec<&'a V
             found.push(version);
         }
     }
+    // What is computed when it is asked has nothing to lose.
+    found.retain(|version| version.plan.definition.kind().stored());
     found
 }
 

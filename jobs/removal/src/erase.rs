@@ -424,7 +424,10 @@ fn named(version: &ViewVersion, sought: &Sought) -> bool {
 
 /// Views of which a version has values of the entity.
 fn views_of(versions: &[ViewVersion], sought: &Sought) -> Vec<String> {
-    let of_entity = |version: &&ViewVersion| version.state != ViewState::Dropped && named(version, sought);
+    let stored = |version: &&ViewVersion| {
+        version.state != ViewState::Dropped && version.plan.definition.kind().stored()
+    };
+    let of_entity = |version: &&ViewVersion| stored(version) && named(version, sought);
     let views: BTreeSet<&String> = versions.iter().filter(of_entity).map(|version| &version.view).collect();
     views.into_iter().cloned().collect()
 }
