@@ -26,8 +26,8 @@ pub use hydrate::Hydrated;
 pub use live::{
     LiveCode, LiveInput, LiveModel, LiveModelVersion, LiveModels, LiveSet, LiveVersion, LiveView,
 };
-pub use order::Order;
+pub use order::{Order, TileOrder};
 pub use serving::{Held, Replica, Seen, Served};
-pub use stored::{Body, Series, Stored, Tile, TileOrder};
+pub use stored::{Body, Series, Stored, Tile};
 pub use values::{Status, ViewFeatures, values};
 pub use view::{Layout, OnlineView};

@@ -2,6 +2,8 @@
 
 use tidemill_core::Time;
 
+use crate::codec::{Cursor, Reason};
+
 /// Where a value stands among all values of its entity: later ones replace earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Order {
@@ -39,7 +41,7 @@ impl Order {
         bytes
     }
 
-    fn read(cursor: &mut Cursor<'_>) -> Result<Self, Reason> {
+    pub(crate) fn read(cursor: &mut Cursor<'_>) -> Result<Self, Reason> {
         Ok(Self { first: read_ordered(cursor)?, second: read_ordered(cursor)?, third: read_ordered(cursor)? })
     }
 }
@@ -54,14 +56,14 @@ pub struct TileOrder {
 }
 
 impl TileOrder {
-    fn to_bytes(self) -> [u8; 16] {
+    pub(crate) fn to_bytes(self) -> [u8; 16] {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&ordered(self.lake_version));
         bytes[8..].copy_from_slice(&ordered(self.clock.timestamp_micros()));
         bytes
     }
 
-    fn read(cursor: &mut Cursor<'_>) -> Result<Self, Reason> {
+    pub(crate) fn read(cursor: &mut Cursor<'_>) -> Result<Self, Reason> {
         Ok(Self { lake_version: read_ordered(cursor)?, clock: instant(read_ordered(cursor)?)? })
     }
 }
@@ -75,6 +77,6 @@ fn read_ordered(cursor: &mut Cursor<'_>) -> Result<i64, Reason> {
     Ok(i64::from_be_bytes(cursor.array()?) ^ i64::MIN)
 }
 
-fn instant(micros: i64) -> Result<Time, Reason> {
+pub(crate) fn instant(micros: i64) -> Result<Time, Reason> {
     Time::from_timestamp_micros(micros).ok_or("an instant is out of range")
 }

@@ -12,7 +12,7 @@ use tidemill_windows::Partial;
 use crate::{
     codec::{self, Cursor, Reason},
     error::Error,
-    order::Order,
+    order::{Order, TileOrder, instant},
     view::{Layout, OnlineView, SeriesLayout},
 };
 

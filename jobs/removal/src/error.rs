@@ -16,7 +16,7 @@ pub enum Error {
     Lake(#[from] tidemill_offline::Error),
     /// Views could not be started over.
     #[error("the views failed")]
-    Features(#[from] tidemill_features::Error),
+    Features(#[source] Box<tidemill_features::Error>),
     /// Which versions are needed could not be found out.
     #[error("the live set")]
     Live(#[from] tidemill_live::Error),
@@ -25,13 +25,19 @@ pub enum Error {
     Refused(Fault),
 }
 
+impl From<tidemill_features::Error> for Error {
+    fn from(error: tidemill_features::Error) -> Self {
+        Self::Features(Box::new(error))
+    }
+}
+
 impl From<Error> for JobError {
     fn from(error: Error) -> Self {
         match error {
             Error::Catalog(error) => error.into(),
             Error::Blobs(error) => error.into(),
             Error::Lake(error) => error.into(),
-            Error::Features(error) => error.into(),
+            Error::Features(error) => (*error).into(),
             Error::Live(error) => error.into(),
             Error::Refused(fault) => Self::Discard(fault),
         }
