@@ -83,6 +83,7 @@ fn names(text: &str) -> BTreeSet<String> {
             }
         }
     }
+    names.remove("");
     names
 }
 

@@ -444,7 +444,8 @@ mod tests {
 
     fn write(folder: &Path, number: usize, batch: &RecordBatch) -> PathBuf {
         let path = folder.join(format!("{number}.parquet"));
-        let sorted = sorted(&batch.schema(), &[batch.clone()], &["a".to_owned(), "b".to_owned()]).unwrap();
+        let sorted =
+            sorted(&batch.schema(), std::slice::from_ref(batch), &["a".to_owned(), "b".to_owned()]).unwrap();
         let groups = WriterProperties::builder().set_max_row_group_row_count(Some(3)).build();
         let mut writer =
             ArrowWriter::try_new(File::create(&path).unwrap(), sorted.schema(), Some(groups)).unwrap();
