@@ -68,10 +68,7 @@ pub(crate) async fn bring(
     let target = progress.targets[0];
     let units = units_left(deps, subject, &target, progress.units_done).await?;
     if progress.units_done == 0 {
-        if let Some(online) = subject.online.as_ref().filter(|_| target.after == 0) {
-            // Whatever Redis has of it is of another time: rows that it was computed from may have been taken away.
-            deps.online.drop_version(online.name(), online.version()).await.map_err(Error::from)?;
-        }
+        clear(deps, subject, &target).await?;
         begin(deps, subject, &target).await?;
     }
     put_passed(deps, subject, &target).await?;
@@ -122,6 +119,16 @@ pub(crate) async fn bring(
         cx.enqueue(&mut tx, &wishes).await?;
         cx.commit_checkpoint(tx, progress.clone()).await?;
         cx.progress(done as u64, all as u64);
+    }
+    Ok(())
+}
+
+/// Takes away what Redis has of a version without rows: it is of another time, for the rows that it was computed from were
+/// taken away. What a job that was given up has published stays, and so does what it has put.
+async fn clear(deps: &Deps, subject: &Subject, target: &Target) -> Result<(), Error> {
+    let Some(online) = subject.online.as_ref().filter(|_| target.after == 0) else { return Ok(()) };
+    if deps.lake.commits(&subject.view.table(), CommitRange::upto(Version::MAX)).await?.is_empty() {
+        deps.online.drop_version(online.name(), online.version()).await?;
     }
     Ok(())
 }

@@ -40,6 +40,24 @@ async fn many_small_commits_are_one_of_the_view_and_none_is_covered_twice() {
     world.check_parity().await;
 }
 
+/// The first fill was given up after its rows were published and before its position was moved.
+#[tokio::test]
+async fn what_a_fill_that_was_given_up_has_put_stays_when_the_next_goes_on() {
+    let world = World::new().await;
+    world.observe(&[("JFK", 590, 10.0)]).await;
+    world.drain().await;
+    let mut tx = world.deps.catalog.store().begin().await.unwrap();
+    world.deps.catalog.forget_position(&mut tx, "weather_now", 1).await.unwrap();
+    tx.commit().await.unwrap();
+    world.observe(&[("EWR", 590, 3.0)]).await;
+    world.drain().await;
+    for (origin, wind) in [("JFK", 10.0), ("EWR", 3.0)] {
+        let now = world.now("weather_now", origin).await;
+        assert_eq!(now.values["wind"], Value::Float(wind), "{origin}");
+    }
+    world.check_parity().await;
+}
+
 #[tokio::test]
 async fn a_correction_wins_and_a_deletion_leaves_the_default() {
     let world = World::new().await;
