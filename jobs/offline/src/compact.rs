@@ -175,6 +175,7 @@ mod tests {
             rows,
             size_bytes,
             valid_at: None,
+            created_at: None,
             timed_by: None,
         }
     }

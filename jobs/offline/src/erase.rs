@@ -90,6 +90,7 @@ impl Lake {
             rows: 0,
             size_bytes: 0,
             valid_at: None,
+            created_at: None,
             timed_by: None,
         };
         let holding = self.holding(&Table::from(path.to_owned()), (file, true), sought).await?;

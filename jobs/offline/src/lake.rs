@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, sync::Arc};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
-use futures::StreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use sqlx::{PgConnection, PgPool, migrate::Migrator};
@@ -17,13 +17,13 @@ use crate::{
     Commit, CommitKind, CommitRange, Error, LakeFile, Staged, Table, Version,
     duck::Duck,
     manifest::{self, Publication},
-    scan::{Scan, Types},
+    scan::{Scan, ScannedFile, Types},
     shapes::Shapes,
     span::Span,
 };
 
 /// Files fetched at once.
-const FETCHES: usize = 16;
+pub(crate) const FETCHES: usize = 16;
 
 static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
@@ -154,25 +154,32 @@ impl Lake {
     ) -> Result<Scan, Error> {
         let mut files = manifest::files(&self.pool, table, commits).await?;
         files.retain(|file| wanted(file.valid_at_of(source)));
-        let mut scan = Scan::of(commits, source);
-        let inside = |file: &LakeFile| file.first_commit > commits.after && file.last_commit <= commits.upto;
-        // Owned files: a future that borrows from a closure's argument isn't `Send` enough for jobs.
-        let fetched =
-            files.into_iter().map(|file| async move { (inside(&file), self.blobs.fetch(&file.path).await) });
-        let mut fetched = futures::stream::iter(fetched).buffered(FETCHES);
-        let mut local = Vec::new();
-        while let Some((whole, path)) = fetched.next().await {
-            local.push((whole, path?));
-        }
-        let shapes = self.shapes.clone();
+        let (mut scan, shapes) = (Scan::of(commits, source), self.shapes.clone());
+        let local = self.fetched(files, commits).await?;
         let scan = tokio::task::spawn_blocking(move || {
-            for (whole, path) in local {
+            for ScannedFile { path, commits } in local {
                 let types = shapes.of(&path)?;
-                scan.push(path, &types, whole);
+                scan.push(path, &types, commits.is_none());
             }
             Ok::<_, Error>(scan)
         });
         scan.await?
+    }
+
+    /// Some files on this machine, each with what counts of it of some commits.
+    pub(crate) async fn fetched(
+        &self,
+        files: Vec<LakeFile>,
+        commits: CommitRange,
+    ) -> Result<Vec<ScannedFile>, Error> {
+        let inside =
+            move |file: &LakeFile| file.first_commit > commits.after && file.last_commit <= commits.upto;
+        // Owned files: a future that borrows from a closure's argument isn't `Send` enough for jobs.
+        let fetched = files.into_iter().map(|file| async move {
+            let path = self.blobs.fetch(&file.path).await?;
+            Ok::<_, Error>(ScannedFile { path, commits: (!inside(&file)).then_some(commits) })
+        });
+        futures::stream::iter(fetched).buffered(FETCHES).try_collect().await
     }
 
     /// The types of a file's columns.

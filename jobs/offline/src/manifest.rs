@@ -174,6 +174,8 @@ struct FileRow {
     size_bytes: i64,
     valid_at_min: Option<Time>,
     valid_at_max: Option<Time>,
+    created_at_min: Option<Time>,
+    created_at_max: Option<Time>,
     timed_by: Option<String>,
 }
 
@@ -200,6 +202,7 @@ impl From<FileRow> for LakeFile {
             rows: row.rows,
             size_bytes: row.size_bytes,
             valid_at: row.valid_at_min.zip(row.valid_at_max),
+            created_at: row.created_at_min.zip(row.created_at_max),
             timed_by: row.timed_by,
         }
     }

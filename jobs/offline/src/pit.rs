@@ -7,7 +7,9 @@
 //! nothing. Every label row is kept, in order, duplicates too. Windows see [`crate::window`]; a view in SQL over views has
 //! what its expressions make of its inputs at that moment (`derived`).
 
+mod asked;
 mod derived;
+mod join;
 mod newest;
 mod upserts;
 mod winners;
@@ -15,23 +17,17 @@ mod winners;
 use std::sync::Arc;
 
 use arrow::{
-    array::{
-        Array as _, ArrayRef, AsArray as _, Int64Array, RecordBatch, RecordBatchOptions,
-        TimestampMicrosecondArray,
-    },
-    compute,
-    datatypes::{Field, FieldRef, Int64Type, Schema, TimestampMicrosecondType},
+    array::{Array as _, ArrayRef, RecordBatch, RecordBatchOptions},
+    compute::{concat_batches, kernels::cmp::distinct},
+    datatypes::{Field, FieldRef, Schema},
 };
 use tidemill_core::{Fault, Time};
-use tidemill_rows::{self as rows, CREATED_AT, value::normal};
-use tidemill_spec::{Hydration, KeyOrigin, OnDemand, Type, ViewKind};
+use tidemill_rows::{self as rows, value::normal};
+use tidemill_spec::{Hydration, KeyOrigin, OnDemand, Type};
 
-use crate::{
-    Error, Lake, Version, View,
-    duck::{Failure, Session},
-    span::Span,
-    sql::{self, list},
-};
+use crate::{Error, Lake, Version, View};
+pub(crate) use asked::{Asked, Entities, Known, grouped};
+use join::Join;
 
 /// What is asked: features of several views for rows with a moment each.
 #[derive(Clone, Debug)]
@@ -147,12 +143,37 @@ impl Lake {
     /// # Errors
     /// A null moment, a key column that is not there, two columns of one name, `known_at` with a Python view over views.
     pub async fn point_in_time(&self, request: &PitRequest) -> Result<RecordBatch, Error> {
+        let strict_from = if request.known_at == KnownAt::Label { 0 } else { request.labels.num_rows() };
+        self.joined(request, strict_from).await
+    }
+
+    /// The same, and how many rows would be others if each saw of that only what was accepted by its own moment. Every
+    /// label is asked twice in one join, so the files are read once.
+    ///
+    /// # Errors
+    /// As [`point_in_time`](Self::point_in_time); a Python view over views.
+    pub async fn audited(&self, request: &PitRequest) -> Result<(RecordBatch, u64), Error> {
+        if request.known_at == KnownAt::Label {
+            return Ok((self.point_in_time(request).await?, 0));
+        }
+        let (labels, count) = (&request.labels, request.labels.num_rows());
+        let twice = concat_batches(&labels.schema(), [labels, labels]).map_err(rows::Error::from)?;
+        let joined = self.joined(&PitRequest { labels: twice, ..request.clone() }, count).await?;
+        let (rows, strict) = (joined.slice(0, count), joined.slice(count, count));
+        let others = rows_that_differ(&rows, &strict, labels.num_columns())?;
+        Ok((rows, others))
+    }
+
+    /// `strict_from`: the first of the label rows that see only what was accepted by their own moment.
+    async fn joined(&self, request: &PitRequest, strict_from: usize) -> Result<RecordBatch, Error> {
         let moments = moments_of(request)?;
-        let wanted = plan(request)?;
+        let by = if let KnownAt::Time(time) = request.known_at { Some(time) } else { None };
+        let known = Known { by, strict_from };
+        let (join, wanted) = (Join::new(self, request), plan(request)?);
         let mut found: Vec<Found> = Vec::new();
         for (read, features) in request.reads.iter().zip(wanted) {
-            let asked = Asked { keys: keys_of(request, read, &found)?, moments: moments.clone() };
-            let columns = self.features(read, &features, &asked, request).await?;
+            let asked = Asked { keys: keys_of(request, read, &found)?, moments: moments.clone(), known };
+            let columns = join.features(read, &features, &asked).await?;
             found.push(Found { view: read.name().to_owned(), columns });
         }
         let rows = assemble(request, &found)?;
@@ -161,119 +182,17 @@ impl Lake {
             None => Ok(rows),
         }
     }
+}
 
-    /// The features of one view for the asked rows, in their order, and [`FOUND_AT`].
-    async fn features(
-        &self,
-        read: &PitRead,
-        features: &[String],
-        asked: &Asked,
-        request: &PitRequest,
-    ) -> Result<Vec<(String, ArrayRef)>, Error> {
-        match read.view.kind() {
-            ViewKind::Windows => self.window_features(read, features, asked, request).await,
-            ViewKind::Rows | ViewKind::Snapshots => {
-                newest::features(self, read, features, asked, request).await
-            }
-            ViewKind::Derived => Box::pin(derived::features(self, read, features, asked, request)).await,
+/// Rows of which any column from `first` on differs; two nulls are equal. Those before are the labels' own, of any type.
+fn rows_that_differ(a: &RecordBatch, b: &RecordBatch, first: usize) -> Result<u64, Error> {
+    let mut differs = vec![false; a.num_rows()];
+    for (left, right) in a.columns().iter().zip(b.columns()).skip(first) {
+        for (row, unlike) in distinct(left, right).map_err(rows::Error::from)?.iter().enumerate() {
+            differs[row] |= unlike.unwrap_or(false);
         }
     }
-}
-
-/// What holds of the rows that may be found: valid within a span, and accepted by then.
-pub(crate) fn condition(span: Span, known_at: KnownAt) -> String {
-    let accepted_by = match known_at {
-        KnownAt::Time(time) => Some(time),
-        // At no moment is more known than at the last one.
-        KnownAt::Label => span.upto,
-        KnownAt::Any => None,
-    };
-    match accepted_by {
-        Some(time) => format!("{} AND {CREATED_AT} <= {}", span.condition(), sql::instant(time)),
-        None => span.condition(),
-    }
-}
-
-/// The label rows' moments and keys, as one read asks for them.
-#[derive(Clone, Debug)]
-pub(crate) struct Asked {
-    /// Key columns in the entity's order and types.
-    pub(crate) keys: Vec<(String, ArrayRef)>,
-    /// Each row's moment, never null.
-    pub(crate) moments: ArrayRef,
-}
-
-impl Asked {
-    /// The rows as a batch: `_row`, `_at`, then the keys by name, none of which begins with `_`.
-    pub(crate) fn batch(&self) -> Result<RecordBatch, Error> {
-        let count = i64::try_from(self.moments.len()).unwrap_or(i64::MAX);
-        let row: ArrayRef = Arc::new(Int64Array::from_iter_values(0..count));
-        let system = [("_row", row), ("_at", Arc::clone(&self.moments))];
-        let keys = self.keys.iter().map(|(name, array)| (name.as_str(), Arc::clone(array)));
-        let columns = system.into_iter().chain(keys).map(|(name, array)| (name, array, true));
-        Ok(RecordBatch::try_from_iter_with_nullable(columns).map_err(rows::Error::from)?)
-    }
-
-    /// Entities by their keys, all at one moment.
-    pub(crate) fn at(view: &View, entities: &RecordBatch, moment: Time) -> Self {
-        let moments = vec![moment.timestamp_micros(); entities.num_rows()];
-        let moments = TimestampMicrosecondArray::from(moments).with_timezone("UTC");
-        let keys = view.entity.keys.keys().cloned().zip(entities.columns().iter().cloned()).collect();
-        Self { keys, moments: Arc::new(moments) }
-    }
-
-    /// The rows as a batch, each with the `_seq` of a row that was chosen for it.
-    fn choosing(&self, chosen: Int64Array) -> Result<RecordBatch, Error> {
-        let batch = self.batch()?;
-        let mut fields: Vec<FieldRef> = batch.schema().fields().iter().cloned().collect();
-        fields.push(Arc::new(Field::new("_seq", chosen.data_type().clone(), true)));
-        let columns = batch.columns().iter().cloned().chain([Arc::new(chosen) as ArrayRef]).collect();
-        Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(rows::Error::from)?)
-    }
-
-    /// The moments as `_at`, each with the columns of a row that was found for it.
-    fn beside(&self, found: &RecordBatch) -> Result<RecordBatch, Error> {
-        let mut fields = vec![Arc::new(Field::new("_at", self.moments.data_type().clone(), false))];
-        fields.extend(found.schema().fields().iter().cloned());
-        let columns =
-            [Arc::clone(&self.moments)].into_iter().chain(found.columns().iter().cloned()).collect();
-        Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(rows::Error::from)?)
-    }
-
-    /// First and last moment, in microseconds; `None` without rows.
-    pub(crate) fn span_us(&self) -> Option<(i64, i64)> {
-        let moments = self.moments.as_primitive::<TimestampMicrosecondType>();
-        compute::min(moments).zip(compute::max(moments))
-    }
-}
-
-/// The entities that asked rows are of.
-pub(crate) struct Entities {
-    /// For each asked row its entity; `None` where a key is null.
-    pub(crate) of: Vec<Option<usize>>,
-    /// How many there are.
-    pub(crate) count: usize,
-}
-
-/// Makes a table `asked` of the entities of the asked rows in `label`: `_entity` from 0, then the keys.
-pub(crate) fn entities(session: &Session, keys: &[String]) -> Result<Entities, Failure> {
-    session.execute(&format!(
-        "CREATE TEMP TABLE asked AS SELECT row_number() OVER (ORDER BY {keys}) - 1 AS _entity, * \
-         FROM (SELECT DISTINCT {keys} FROM label WHERE {})",
-        sql::present(keys),
-        keys = list(keys),
-    ))?;
-    let of = format!(
-        "SELECT asked._entity AS _entity FROM label LEFT JOIN asked ON {} ORDER BY label._row",
-        sql::equal_keys("label", "asked", keys)
-    );
-    let of = session.query_as(&of, &Schema::new(vec![rows::field("_entity", Type::Int)]).into())?;
-    let of = of.column(0).as_primitive::<Int64Type>();
-    let count = session.count("SELECT count(*) FROM asked")?;
-    Ok(Entities {
-        of: of.iter().map(|entity| entity.and_then(|entity| usize::try_from(entity).ok())).collect(),
-        count: usize::try_from(count).unwrap_or(0),
-    })
+    Ok(differs.into_iter().filter(|differs| *differs).count() as u64)
 }
 
 /// What was read of one view: column name in the request's rows → values, and the same by feature for later keys.
@@ -389,4 +308,24 @@ fn assemble(request: &PitRequest, found: &[Found]) -> Result<RecordBatch, Error>
     let options = RecordBatchOptions::new().with_row_count(Some(request.labels.num_rows()));
     let batch = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options);
     Ok(batch.map_err(rows::Error::from)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::Float64Array;
+
+    use super::*;
+
+    #[test]
+    fn a_row_differs_where_any_column_does_and_nulls_are_equal() {
+        let batch = |a: [Option<f64>; 3], b: [Option<f64>; 3]| {
+            let column = |values: [Option<f64>; 3]| Arc::new(Float64Array::from(values.to_vec())) as _;
+            RecordBatch::try_from_iter([("a", column(a)), ("b", column(b))]).unwrap()
+        };
+        let one = batch([Some(1.0), None, Some(3.0)], [None, None, Some(f64::NAN)]);
+        assert_eq!(rows_that_differ(&one, &one, 0).unwrap(), 0);
+        let other = batch([Some(1.0), Some(2.0), Some(3.0)], [Some(0.0), Some(2.0), Some(f64::NAN)]);
+        assert_eq!(rows_that_differ(&one, &other, 0).unwrap(), 2);
+        assert_eq!(rows_that_differ(&one, &other, 2).unwrap(), 0);
+    }
 }

@@ -36,9 +36,11 @@ pub(crate) struct Scan {
 
 /// The columns of a source that make a row's times and its tombstone.
 #[derive(Clone, Debug)]
-struct Stamps {
-    available_time: String,
-    created_time: Option<String>,
+pub(crate) struct Stamps {
+    /// What gives a row its `valid_at`; a row that lacks it counts nowhere.
+    pub(crate) available_time: String,
+    /// What gives it its `created_at`, where it is there.
+    pub(crate) created_time: Option<String>,
     deleted: Option<String>,
 }
 
@@ -118,8 +120,23 @@ impl Scan {
         self.groups.iter().flat_map(|group| group.whole.iter().chain(&group.partly))
     }
 
-    /// All files, each with what counts of it.
-    pub(crate) fn files(&self) -> Vec<ScannedFile> {
+    /// All files of a source, each with what counts of it, if they have these columns of their types, as far as they have them;
+    /// some they must.
+    pub(crate) fn files_with(
+        &self,
+        schema: &SchemaRef,
+        needed: &[String],
+    ) -> Option<(Vec<ScannedFile>, &Stamps)> {
+        let stamps = self.stamps.as_ref()?;
+        let wanted = self.wanted(schema);
+        let as_wanted = |group: &Group| {
+            let mut needed = needed.iter().chain([&stamps.available_time]);
+            needed.all(|name| group.types.contains_key(name)) && group.otherwise(&wanted).next().is_none()
+        };
+        self.groups.iter().all(as_wanted).then(|| (self.files(), stamps))
+    }
+
+    fn files(&self) -> Vec<ScannedFile> {
         let whole = |path: &PathBuf| ScannedFile { path: path.clone(), commits: None };
         let partly = |path: &PathBuf| ScannedFile { path: path.clone(), commits: Some(self.commits) };
         let of_group = |group: &Group| {
@@ -131,11 +148,16 @@ impl Scan {
     /// A subquery with exactly the columns of `schema`, which older files may lack or have of another type; rows that
     /// `condition` holds of.
     pub(crate) fn rows(&self, schema: &SchemaRef, condition: &str) -> String {
-        let fields = || schema.fields().iter();
-        let names: Vec<String> = fields().map(|field| quoted(field.name())).collect();
-        let asked = fields().map(|field| (field.name().clone(), type_of(field.data_type())));
-        let wanted: Types = asked.chain(self.stamps.iter().flat_map(Stamps::types)).collect();
+        let names: Vec<String> = schema.fields().iter().map(|field| quoted(field.name())).collect();
+        let wanted = self.wanted(schema);
         format!("(SELECT {} FROM {} WHERE {condition})", names.join(", "), self.relation(&wanted))
+    }
+
+    /// The types of some columns, and of those that times and tombstones are made of.
+    fn wanted(&self, schema: &SchemaRef) -> Types {
+        let fields = schema.fields().iter();
+        let asked = fields.map(|field| (field.name().clone(), type_of(field.data_type())));
+        asked.chain(self.stamps.iter().flat_map(Stamps::types)).collect()
     }
 
     /// A subquery with whatever columns the files have, each as the newest of them has it; `None` without files.

@@ -24,6 +24,12 @@ impl Span {
         Self { from: from.and_then(Time::from_timestamp_micros), upto: Time::from_timestamp_micros(upto) }
     }
 
+    /// The first and the last instant, in microseconds.
+    pub(crate) fn bounds_us(&self) -> (i64, i64) {
+        let from = self.from.map_or(i64::MIN, |from| from.timestamp_micros());
+        (from, self.upto.map_or(i64::MAX, |upto| upto.timestamp_micros()))
+    }
+
     /// Whether a file can hold such rows. `range`: the least and greatest `valid_at` in it, if that is known.
     pub(crate) fn meets(&self, range: Option<(Time, Time)>) -> bool {
         range.is_none_or(|(least, greatest)| {

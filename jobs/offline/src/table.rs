@@ -130,6 +130,8 @@ pub struct LakeFile {
     pub size_bytes: i64,
     /// Least and greatest `valid_at`, where the table has one.
     pub valid_at: Option<(Time, Time)>,
+    /// Least and greatest `created_at`, where the table has one.
+    pub created_at: Option<(Time, Time)>,
     /// In rows of a source: the column that gave them their `valid_at`.
     pub timed_by: Option<String>,
 }

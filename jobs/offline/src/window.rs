@@ -8,6 +8,7 @@
 //! partials, which `tidemill_windows` folds and merges, so both agree to the bit.
 
 mod events;
+mod files;
 mod fold;
 mod reach;
 mod refused;
@@ -19,7 +20,7 @@ use tidemill_spec::{Operand, Rule, Type, Value, expr::sql::compiled};
 use tidemill_windows::Window;
 
 use crate::{
-    CommitRange, Error, Lake, PitRead, PitRequest, Refused, View,
+    CommitRange, Error, Lake, PitRead, Refused, Version, View,
     compute::Stamp,
     pit::{Asked, FOUND_AT},
     sql::quoted,
@@ -102,11 +103,11 @@ impl Lake {
         read: &PitRead,
         features: &[String],
         asked: &Asked,
-        request: &PitRequest,
+        version: Version,
     ) -> Result<Vec<(String, ArrayRef)>, Error> {
         let windows: Vec<Windowed> =
             features.iter().filter_map(|name| Windowed::of(&read.view, name)).collect();
-        let events = self.events(&read.view, &windows, asked, request.version, request.known_at).await?;
+        let events = self.events(&read.view, &windows, asked, version).await?;
         let (moments, threads) = (asked.clone(), self.duck.threads());
         let evaluated =
             tokio::task::spawn_blocking(move || fold::evaluate(&windows, &events, &moments, threads));

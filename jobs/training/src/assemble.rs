@@ -2,7 +2,7 @@
 
 use arrow::{
     array::{AsArray as _, RecordBatch},
-    compute::{cast, kernels::cmp::distinct},
+    compute::cast,
     datatypes::{DataType, Float64Type},
 };
 use tidemill_offline::{KnownAt, Lake, PitRequest, Version, View};
@@ -39,30 +39,12 @@ pub(crate) async fn assemble(
     let view = |name: &str| inputs.views.get(name).cloned();
     let request = PitRequest::hydrating(labels, LABEL_TS, &inputs.hydration, view, version)?;
     let request = PitRequest { known_at, ..request };
-    let rows = lake.point_in_time(&request).await?;
     let snapshots = |view: &View| view.stored().iter().any(|view| view.kind() == ViewKind::Snapshots);
-    let snapshots = inputs.views.values().any(snapshots);
-    let changed = match known_at {
-        KnownAt::Label => Some(0),
-        _ if snapshots => None,
-        _ => {
-            let strict =
-                lake.point_in_time(&PitRequest { known_at: KnownAt::Label, ..request.clone() }).await?;
-            Some(rows_that_differ(&rows, &strict, request.labels.num_columns())?)
-        }
-    };
-    Ok(Assembled { rows, changed })
-}
-
-/// Rows of which any column from `first` on differs; two nulls are equal. Those before are the labels' own, of any type.
-fn rows_that_differ(a: &RecordBatch, b: &RecordBatch, first: usize) -> Result<u64, Error> {
-    let mut differs = vec![false; a.num_rows()];
-    for (left, right) in a.columns().iter().zip(b.columns()).skip(first) {
-        for (row, unlike) in distinct(left, right)?.iter().enumerate() {
-            differs[row] |= unlike.unwrap_or(false);
-        }
+    if known_at != KnownAt::Label && inputs.views.values().any(snapshots) {
+        return Ok(Assembled { rows: lake.point_in_time(&request).await?, changed: None });
     }
-    Ok(differs.into_iter().filter(|differs| *differs).count() as u64)
+    let (rows, changed) = lake.audited(&request).await?;
+    Ok(Assembled { rows, changed: Some(changed) })
 }
 
 /// Mean of a bool or numeric column over its finite values; none without any.
@@ -81,19 +63,6 @@ mod tests {
     use arrow::array::{BooleanArray, Float64Array};
 
     use super::*;
-
-    #[test]
-    fn a_row_differs_where_any_column_does_and_nulls_are_equal() {
-        let batch = |a: [Option<f64>; 3], b: [Option<f64>; 3]| {
-            let column = |values: [Option<f64>; 3]| Arc::new(Float64Array::from(values.to_vec())) as _;
-            RecordBatch::try_from_iter([("a", column(a)), ("b", column(b))]).unwrap()
-        };
-        let one = batch([Some(1.0), None, Some(3.0)], [None, None, Some(f64::NAN)]);
-        assert_eq!(rows_that_differ(&one, &one, 0).unwrap(), 0);
-        let other = batch([Some(1.0), Some(2.0), Some(3.0)], [Some(0.0), Some(2.0), Some(f64::NAN)]);
-        assert_eq!(rows_that_differ(&one, &other, 0).unwrap(), 2);
-        assert_eq!(rows_that_differ(&one, &other, 2).unwrap(), 0);
-    }
 
     #[test]
     fn the_rate_leaves_unknown_labels_out() {

@@ -3,7 +3,7 @@
 -- $1 table, $2 after, $3 up to
 SELECT
     lake_file.path, lake_file.first_commit, lake_file.last_commit, lake_file.rows, lake_file.size_bytes,
-    lake_file.valid_at_min, lake_file.valid_at_max, lake_file.timed_by
+    lake_file.valid_at_min, lake_file.valid_at_max, lake_file.created_at_min, lake_file.created_at_max, lake_file.timed_by
 FROM lake.lake_file
 JOIN lake.lake_table ON lake_table.id = lake_file.table_id
 WHERE lake_table.name = $1

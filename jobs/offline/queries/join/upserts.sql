@@ -1,19 +1,17 @@
 -- The rows of a source that decide which row is the last one of some entities, where rows replace each other.
--- In:    asked (_entity, the keys: one row for each entity); {rows}: source rows that may matter, by their {known};
+-- In:    asked (_entity, the keys: one row for each entity); {rows}: source rows that may matter;
 --        {covered}: the `seq` of those that the view has a row of, which are all that have their keys
 -- Grain: one row for each row of every unique key that was ever one of theirs
--- Out:   _key, _entity (null: of another entity, or of none), _known_us (counts from then), _valid_us, _created_us, seq, deleted
--- Ties:  sorted by when they become known, then in the total order
+-- Out:   _key, _entity (null: of another entity, or of none), _valid_us, _created_us, seq, deleted
+-- Ties:  none: rows in no order
 SELECT
     min(life.seq) OVER same AS _key,
     asked._entity AS _entity,
-    life._known_us AS _known_us,
     epoch_us(life.valid_at) AS _valid_us,
     epoch_us(life.created_at) AS _created_us,
     life.seq AS seq,
     life.deleted AS deleted
-FROM (SELECT *, {known} AS _known_us FROM {rows} AS stored WHERE NOT ({present}) OR seq IN (FROM {covered})) AS life
+FROM (SELECT * FROM {rows} AS stored WHERE NOT ({present}) OR seq IN (FROM {covered})) AS life
 LEFT JOIN asked ON {keys}
 WINDOW same AS (PARTITION BY {unique})
 QUALIFY bool_or(asked._entity IS NOT NULL) OVER same
-ORDER BY _known_us, life.valid_at, life.created_at, life.seq

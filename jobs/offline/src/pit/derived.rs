@@ -13,16 +13,15 @@ use tidemill_expressions::Expressions;
 use tidemill_rows::{self as rows, array, arrow_type, value_at};
 use tidemill_spec::{Feature, HydrationRead, OnDemand, Type, Value};
 
-use super::{Asked, FOUND_AT, Found, PitRead, PitRequest, typed_keys};
+use super::{Asked, FOUND_AT, Found, PitRead, join::Join, typed_keys};
 use crate::{Error, Lake, view::Input};
 
 /// The features of one view for the asked rows, in their order, and [`FOUND_AT`].
 pub(super) async fn features(
-    lake: &Lake,
+    join: &Join<'_>,
     read: &PitRead,
     features: &[String],
     asked: &Asked,
-    request: &PitRequest,
 ) -> Result<Vec<(String, ArrayRef)>, Error> {
     let view = &read.view;
     let declared = features.iter().filter_map(|name| view.definition.features.get_key_value(name));
@@ -44,12 +43,12 @@ pub(super) async fn features(
             let (_, keys) = own.ok_or_else(|| no_input(view.name(), name))?;
             Ok(Arc::clone(keys))
         })?;
-        let asked = Asked { keys, moments: Arc::clone(&asked.moments) };
-        let columns = lake.features(&PitRead::all(input.clone()), &needed, &asked, request).await?;
+        let asked = Asked { keys, ..asked.clone() };
+        let columns = join.features(&PitRead::all(input.clone()), &needed, &asked).await?;
         found.push(Found { view: of.name().to_owned(), columns });
     }
     let row = row(&expressions, read, asked, &found)?;
-    let computed = evaluated(lake, &expressions, &row, &format!("view {}", view.name())).await?;
+    let computed = evaluated(join.lake, &expressions, &row, &format!("view {}", view.name())).await?;
     let columns = declared.iter().zip(computed.columns());
     let columns =
         columns.map(|((name, feature), array)| Ok(((*name).clone(), with_default(name, feature, array)?)));

@@ -1,19 +1,20 @@
 //! The join with views that have rows: which row is each asked row's, and what the features are of it.
 
 use arrow::{
-    array::ArrayRef,
+    array::{ArrayRef, RecordBatch},
     datatypes::{Schema, SchemaRef},
 };
 use tidemill_rows::{field, view_schema};
 use tidemill_spec::{Feature, Rule, Type, Value, ViewKind};
 
 use super::{
-    Asked, FOUND_AT, KnownAt, PitRead, PitRequest,
+    Asked, FOUND_AT, PitRead,
     upserts::{Versions, chosen},
-    winners::winners,
+    winners::{Search, newest_first},
 };
 use crate::{
-    CommitRange, Error, Lake, View,
+    CommitRange, Error, Lake, Version, View,
+    lake::FETCHES,
     span::Span,
     sql::{self, fill, quoted},
 };
@@ -24,25 +25,27 @@ pub(super) async fn features(
     read: &PitRead,
     features: &[String],
     asked: &Asked,
-    request: &PitRequest,
+    version: Version,
 ) -> Result<Vec<(String, ArrayRef)>, Error> {
     let view = &read.view;
-    if view.kind() == ViewKind::Snapshots && request.known_at != KnownAt::Any {
+    if view.kind() == ViewKind::Snapshots && (asked.known.by.is_some() || asked.any_is_strict()) {
         let message = format!("`known_at` with `{}`, Python over views, is not supported yet", view.name());
         return Err(Error::invalid(607, message));
     }
     let (columns, span) = (columns_of(read, features), span(read, asked));
-    let scan = lake.scan_within(&view.table(), None, CommitRange::upto(request.version), span).await?;
     let (statement, labels) = if view.upserts() {
-        let versions = Versions { source: request.version, view: request.version };
-        let chosen = chosen(lake, view, asked, versions, request.known_at).await?;
+        let chosen = chosen(lake, view, asked, Versions { source: version, view: version }).await?;
+        let scan = lake.scan_within(&view.table(), None, CommitRange::upto(version), span).await?;
         (of_chosen(read, features, &scan.rows(&columns, "true")), asked.choosing(chosen)?)
     } else {
-        let (files, moments) = (scan.files(), asked.clone());
-        let (known_at, threads) = (request.known_at, lake.duck.threads());
-        let winners =
-            tokio::task::spawn_blocking(move || winners(&files, &moments, known_at, &columns, threads));
-        (of_winners(read, features), asked.beside(&winners.await??)?)
+        let found = match winners(lake, view, asked, version, span, &columns).await {
+            // Between its listing and its fetching a file may be replaced by one that stands for it at this version.
+            Err(Error::Files(tidemill_blobs::Error::Missing { .. })) => {
+                winners(lake, view, asked, version, span, &columns).await
+            }
+            found => found,
+        };
+        (of_winners(read, features), asked.beside(&found?)?)
     };
     let schema = result_schema(read, features);
     let batch = lake
@@ -54,6 +57,29 @@ pub(super) async fn features(
         .await?;
     let names = features.iter().cloned().chain([FOUND_AT.to_owned()]);
     Ok(names.zip(batch.columns().iter().cloned()).collect())
+}
+
+/// For each asked row its entity's newest row, in the columns of `schema`. Files are fetched as far as they are needed.
+async fn winners(
+    lake: &Lake,
+    view: &View,
+    asked: &Asked,
+    version: Version,
+    span: Span,
+    schema: &SchemaRef,
+) -> Result<RecordBatch, Error> {
+    let commits = CommitRange::upto(version);
+    let mut files = lake.files(&view.table(), version).await?;
+    files.retain(|file| span.meets(file.valid_at));
+    let (asked, threads) = (asked.clone(), lake.duck.threads());
+    let mut search = tokio::task::spawn_blocking(move || Search::of(&asked, threads)).await??;
+    for some in newest_first(files).chunks(FETCHES) {
+        let local = lake.fetched(search.wanted(some), commits).await?;
+        let looking = tokio::task::spawn_blocking(move || search.look_at(&local).map(|()| search));
+        search = looking.await??;
+    }
+    let schema = SchemaRef::clone(schema);
+    tokio::task::spawn_blocking(move || search.winners(&schema)).await?
 }
 
 /// Stored features among those asked for, and the system columns; each is null where no row is found.

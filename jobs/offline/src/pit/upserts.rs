@@ -16,7 +16,7 @@ use tidemill_core::Time;
 use tidemill_rows::{CREATED_AT, DELETED, SEQ, VALID_AT, field, source_schema};
 use tidemill_spec::Type;
 
-use super::{Asked, KnownAt, condition};
+use super::{Asked, Entities};
 use crate::{
     CommitRange, Error, Lake, Table, TileRange, Version, View,
     scan::Scan,
@@ -40,28 +40,30 @@ pub(super) async fn chosen(
     view: &View,
     asked: &Asked,
     versions: Versions,
-    known_at: KnownAt,
 ) -> Result<Int64Array, Error> {
     let source = view.source()?;
     let (table, commits) = (Table::source(&source.name), CommitRange::upto(versions.source));
     let span = span(asked);
     let rows = lake.scan_within(&table, Some(source), commits, span).await?;
     let covered = lake.scan(&view.table(), CommitRange::upto(versions.view)).await?;
-    let statement = statement(view, (&rows, known_at), &covered, &condition(span, known_at))?;
-    let (labels, keys, moments) = (asked.batch()?, view.keys(), asked.moments.clone());
+    let statement = statement(view, &rows, &covered, &asked.condition(span))?;
+    let asked = asked.clone();
     lake.duck
         .run(format!("finding the last rows of view {}", view.name()), move |session| {
-            session.load("label", &labels)?;
-            let entities = super::entities(session, &keys)?;
+            let entities = Entities::of(&asked)?;
+            session.load("asked", &entities.table()?)?;
             let rows = session.query_as(&statement, &changes_schema())?;
-            let changes = changes(&rows);
-            let courses = replay(&changes, entities.count);
-            let moments = moments.as_primitive::<arrow::datatypes::TimestampMicrosecondType>();
-            let last =
-                entities.of.iter().zip(moments.values()).map(|(entity, moment)| {
-                    at(&courses[(*entity)?], *moment).map(|row| changes[row].place.2)
-                });
-            Ok(last.collect())
+            let mut last = vec![None; entities.of.len()];
+            for strict in asked.kinds() {
+                let changes = changes(&rows, strict);
+                let courses = replay(&changes, entities.count);
+                for (row, (entity, moment)) in entities.of.iter().zip(asked.moments_us()).enumerate() {
+                    if let (Some(entity), true) = (entity, asked.known.is_strict(row) == strict) {
+                        last[row] = at(&courses[*entity], *moment).map(|row| changes[row].place.2);
+                    }
+                }
+            }
+            Ok(last.into())
         })
         .await
 }
@@ -79,7 +81,7 @@ impl Lake {
         let entities = touched_entities(self, view, range).await?;
         let asked = Asked::at(view, &entities, range.clock);
         let versions = Versions { source: range.commits.upto, view: version };
-        let chosen = chosen(self, view, &asked, versions, KnownAt::Any).await?;
+        let chosen = chosen(self, view, &asked, versions).await?;
         let rows = self.scan(&view.table(), CommitRange::upto(version)).await?;
         let statement = last_rows_statement(view, &rows, range.clock);
         let (schema, labels) = (view.schema(), asked.choosing(chosen)?);
@@ -113,12 +115,7 @@ fn last_rows_statement(view: &View, rows: &Scan, clock: Time) -> String {
     )
 }
 
-fn statement(
-    view: &View,
-    (rows, known_at): (&Scan, KnownAt),
-    covered: &Scan,
-    condition: &str,
-) -> Result<String, Error> {
+fn statement(view: &View, rows: &Scan, covered: &Scan, condition: &str) -> Result<String, Error> {
     let source = view.source()?;
     let keys = view.keys();
     let needed = |field: &&Arc<Field>| {
@@ -129,14 +126,9 @@ fn statement(
     let columns: SchemaRef = Schema::new(columns).into();
     let seq: SchemaRef = Schema::new(vec![field(SEQ, Type::Int)]).into();
     let unique = source.unique.iter().map(|name| format!("life.{}", quoted(name)));
-    let known = match known_at {
-        KnownAt::Label => "greatest(epoch_us(valid_at), epoch_us(created_at))",
-        KnownAt::Any | KnownAt::Time(_) => "epoch_us(valid_at)",
-    };
     Ok(fill(
         include_str!("../../queries/join/upserts.sql"),
         &[
-            ("known", known),
             ("present", &sql::present(&keys)),
             ("keys", &sql::equal_keys("life", "asked", &keys)),
             ("unique", &unique.collect::<Vec<_>>().join(", ")),
@@ -151,23 +143,29 @@ fn span(asked: &Asked) -> Span {
     asked.span_us().map_or(Span::NOTHING, |(_, last)| Span::of_us(None, last))
 }
 
-const CHANGES: [&str; 6] = ["_key", "_entity", "_known_us", "_valid_us", "_created_us", SEQ];
+const CHANGES: [&str; 5] = ["_key", "_entity", "_valid_us", "_created_us", SEQ];
 
 fn changes_schema() -> SchemaRef {
     let ints = CHANGES.iter().map(|name| field(name, Type::Int));
     Schema::new(ints.chain([field(DELETED, Type::Bool)]).collect::<Vec<_>>()).into()
 }
 
-fn changes(rows: &RecordBatch) -> Vec<Change> {
+/// Rows in the order in which they become known. `strict`: none does before it was accepted.
+fn changes(rows: &RecordBatch, strict: bool) -> Vec<Change> {
     let ints = |index: usize| rows.column(index).as_primitive::<Int64Type>();
-    let [key, entity, known, valid, created, seq] = [0, 1, 2, 3, 4, 5].map(ints);
-    let deleted = rows.column(6).as_boolean();
-    let change = |row: usize| Change {
-        key: key.value(row),
-        entity: entity.is_valid(row).then(|| usize::try_from(entity.value(row)).ok()).flatten(),
-        known_us: known.value(row),
-        place: (valid.value(row), created.value(row), seq.value(row)),
-        deleted: deleted.value(row),
+    let [key, entity, valid, created, seq] = [0, 1, 2, 3, 4].map(ints);
+    let deleted = rows.column(5).as_boolean();
+    let change = |row: usize| {
+        let place = (valid.value(row), created.value(row), seq.value(row));
+        Change {
+            key: key.value(row),
+            entity: entity.is_valid(row).then(|| usize::try_from(entity.value(row)).ok()).flatten(),
+            known_us: if strict { place.0.max(place.1) } else { place.0 },
+            place,
+            deleted: deleted.value(row),
+        }
     };
-    (0..rows.num_rows()).map(change).collect()
+    let mut changes: Vec<Change> = (0..rows.num_rows()).map(change).collect();
+    changes.sort_unstable_by_key(|change| (change.known_us, change.place));
+    changes
 }

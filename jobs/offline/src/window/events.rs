@@ -3,17 +3,19 @@
 use std::ops::Range;
 
 use arrow::{
-    array::{Array as _, ArrayRef, AsArray as _, RecordBatch, UInt64Array},
+    array::{Array as _, ArrayRef, AsArray as _, Int64Array, RecordBatch, UInt64Array},
     compute::{concat_batches, take},
     datatypes::{DataType, Field, Int64Type, Schema, SchemaRef},
 };
+use tidemill_expressions::Rows;
 use tidemill_rows::{arrow_type, source_schema};
 use tidemill_spec::{Source, Type};
 
-use super::{Windowed, reach::Reach};
+use super::{Windowed, files::Files, reach::Reach};
 use crate::{
-    CommitRange, Error, KnownAt, Lake, Table, Version, View,
-    pit::{self, Asked, Entities},
+    CommitRange, Error, Lake, Table, Version, View,
+    duck::{Failure, Session},
+    pit::{Asked, Entities, grouped},
     span::Span,
     sql::{self, fill, list},
 };
@@ -27,12 +29,29 @@ pub(crate) struct Events {
     pub(super) spans: Vec<Range<usize>>,
     /// When each row became valid.
     pub(super) valid_us: Vec<i64>,
-    /// From when each row counts.
-    pub(super) known_us: Vec<i64>,
-    /// From when it no longer does; `i64::MAX` for never.
-    pub(super) until_us: Vec<i64>,
+    /// When each row was accepted.
+    created_us: Vec<i64>,
+    /// From when each row no longer counts; null for never.
+    until_us: ArrayRef,
+    /// The same where a row counts only from when it was accepted.
+    strict_until_us: ArrayRef,
     /// For each window the column it aggregates, in its partial's type; for counts, whether the row counts.
     pub(super) values: Vec<ArrayRef>,
+}
+
+/// Which rows count, as one kind of asked row sees it.
+#[derive(Clone, Copy)]
+pub(super) struct Sight<'a> {
+    accepted_us: Option<&'a [i64]>,
+    until_us: Option<&'a Int64Array>,
+}
+
+impl Sight<'_> {
+    /// Whether a row that is valid counts at a moment: accepted early enough, and not replaced yet.
+    pub(super) fn counts(self, row: usize, at_us: i64) -> bool {
+        self.accepted_us.is_none_or(|accepted| accepted[row] <= at_us)
+            && self.until_us.is_none_or(|until| until.is_null(row) || at_us < until.value(row))
+    }
 }
 
 impl Events {
@@ -44,9 +63,14 @@ impl Events {
             ..start + valid.partition_point(|at| *at <= upto_us)
     }
 
-    /// Whether a row counts at a moment: known by then, and not replaced yet.
-    pub(super) fn counts(&self, row: usize, at_us: i64) -> bool {
-        self.known_us[row] <= at_us && at_us < self.until_us[row]
+    /// What counts for rows that see only what was accepted by their moment, or for the others.
+    pub(super) fn seen(&self, strict: bool) -> Sight<'_> {
+        let until = if strict { &self.strict_until_us } else { &self.until_us };
+        let until = until.as_primitive::<Int64Type>();
+        Sight {
+            accepted_us: strict.then_some(&self.created_us),
+            until_us: (until.null_count() < until.len()).then_some(until),
+        }
     }
 }
 
@@ -58,29 +82,40 @@ impl Lake {
         windows: &[Windowed],
         asked: &Asked,
         version: Version,
-        known_at: KnownAt,
     ) -> Result<Events, Error> {
         let source = view.source()?;
         let (table, commits, span) =
             (Table::source(&source.name), CommitRange::upto(version), span(windows, asked));
         let scan = self.scan_within(&table, Some(source), commits, span).await?;
-        let rows = scan.rows(&columns_of(view, source, windows), &pit::condition(span, known_at));
-        let keys = view.keys();
-        let statement = statement(source, windows, &rows, &keys, known_at);
-        let (schema, labels) = (result_schema(windows), asked.batch()?);
-        let (asked, windowed) = (asked.clone(), windows.to_vec());
+        let columns = columns_of(view, source, windows);
+        // What no row ends is found in the files; what does, and what was declared otherwise, by a statement.
+        let files = if source.unique.is_empty() && source.deleted.is_none() {
+            let read = columns_read(view, windows);
+            Files::of(&scan, &columns, &view.keys(), &read, span, asked.known.by)
+        } else {
+            None
+        };
+        let rows = scan.rows(&columns, &asked.condition(span));
+        let statement = statement(source, windows, &rows, &view.keys(), asked);
+        let (schema, asked, windowed) = (result_schema(windows), asked.clone(), windows.to_vec());
         let limit = windows.iter().any(Windowed::has_sql).then(|| self.duck.rows_limit());
-        let doing = format!("reading the rows of view {}", view.name());
+        let (doing, threads) = (format!("reading the rows of view {}", view.name()), self.duck.threads());
         let loaded = self.duck.run_declared(doing.clone(), move |session| {
-            session.load("label", &labels)?;
-            let entities = pit::entities(session, &keys)?;
-            let (reach, mut kept) = (Reach::of(&entities, &asked, &windowed), Vec::new());
+            let entities = Entities::of(&asked)?;
             // Most rows lie in no window that is asked for: they are never all in memory.
-            let mut read = || {
-                session.stream_as(&statement, &schema, |rows| {
-                    kept.push(reach.within(rows)?);
+            let (reach, mut kept) = (Reach::of(&entities, &asked, &windowed), Vec::new());
+            let mut read = || match &files {
+                Some(files) => files.each(threads, &entities, &reach, |rows| {
+                    kept.push(valued(session, rows, &windowed, &schema)?);
                     Ok(())
-                })
+                }),
+                None => {
+                    session.load("asked", &entities.table()?)?;
+                    session.stream_as(&statement, &schema, |rows| {
+                        kept.push(reach.within(rows)?);
+                        Ok(())
+                    })
+                }
             };
             match limit {
                 None => read()?,
@@ -92,10 +127,30 @@ impl Lake {
     }
 }
 
+/// What the windows aggregate of some rows that nothing ends, beside [`PLACED`] and the columns that the windows read.
+fn valued(
+    session: &Session,
+    rows: RecordBatch,
+    windows: &[Windowed],
+    schema: &SchemaRef,
+) -> Result<RecordBatch, Failure> {
+    let rows = Rows::of(rows);
+    let never = ENDS.map(|name| format!("NULL::BIGINT AS {name}"));
+    let placed = PLACED.into_iter().map(str::to_owned).chain(never).collect::<Vec<_>>().join(", ");
+    let (values, sound) = (values(windows), sound(windows));
+    let statement = format!("SELECT {sound} FROM (SELECT {placed}, {values} FROM rows({}))", rows.number);
+    session.query_as(&statement, schema)
+}
+
+/// The columns that windows read of a row.
+fn columns_read(view: &View, windows: &[Windowed]) -> Vec<String> {
+    let rules = windows.iter().filter_map(|windowed| view.definition.features.get(&windowed.name));
+    rules.flat_map(|feature| feature.rule.columns()).collect()
+}
+
 /// Entity keys, unique columns, what the windows read, and the system columns.
 pub(super) fn columns_of(view: &View, source: &Source, windows: &[Windowed]) -> SchemaRef {
-    let rules = windows.iter().filter_map(|windowed| view.definition.features.get(&windowed.name));
-    let read: Vec<String> = rules.flat_map(|feature| feature.rule.columns()).collect();
+    let read = columns_read(view, windows);
     let needed = |name: &String| {
         view.entity.keys.contains_key(name)
             || source.unique.contains(name)
@@ -115,18 +170,23 @@ fn span(windows: &[Windowed], asked: &Asked) -> Span {
     Span::of_us(tail.map(|tail| tail.saturating_add(1)), last)
 }
 
-fn statement(
-    source: &Source,
-    windows: &[Windowed],
-    rows: &str,
-    keys: &[String],
-    known_at: KnownAt,
-) -> String {
+fn statement(source: &Source, windows: &[Windowed], rows: &str, keys: &[String], asked: &Asked) -> String {
+    let kinds: Vec<bool> = asked.kinds().collect();
+    // What nobody sees has no end, and keeps no row.
+    let until = |strict: bool| match kinds.contains(&strict) {
+        true => until(source, keys, strict),
+        false => "NULL::BIGINT".to_owned(),
+    };
+    let counts = |strict: &bool| {
+        let ends = format!("life.{}", ENDS[usize::from(*strict)]);
+        format!("{ends} IS NULL OR {ends} > {}", known(*strict))
+    };
     fill(
         include_str!("../../queries/window/events.sql"),
         &[
-            ("known", known(known_at)),
-            ("until", &until(source, keys, known_at)),
+            ("until", &until(false)),
+            ("strict", &until(true)),
+            ("counts", &kinds.iter().map(counts).collect::<Vec<_>>().join(" OR ")),
             ("keys", &sql::equal_keys("life", "asked", keys)),
             ("values", &values(windows)),
             ("sound", &sound(windows)),
@@ -135,21 +195,21 @@ fn statement(
     )
 }
 
-/// From when a row counts.
-fn known(known_at: KnownAt) -> &'static str {
-    match known_at {
-        KnownAt::Label => "greatest(epoch_us(valid_at), epoch_us(created_at))",
-        KnownAt::Any | KnownAt::Time(_) => "epoch_us(valid_at)",
-    }
+/// From when a row counts. `strict`: not before it was accepted.
+fn known(strict: bool) -> &'static str {
+    if strict { "greatest(epoch_us(valid_at), epoch_us(created_at))" } else { "epoch_us(valid_at)" }
 }
 
 /// From when it no longer does. `keys`: of the entity.
-pub(super) fn until(source: &Source, keys: &[String], known_at: KnownAt) -> String {
-    let known = known(known_at);
+pub(super) fn until(source: &Source, keys: &[String], strict: bool) -> String {
     match (source.unique.is_empty(), &source.deleted) {
-        (false, _) => ended_by(known, "true", &source.unique, known_at),
+        // Rows that are known as soon as they are valid become so in their order: the next one is the first.
+        (false, _) if !strict => {
+            format!("lead({}) OVER {})", known(strict), order(&source.unique))
+        }
+        (false, _) => ended_by("true", &source.unique, strict),
         // Without unique columns nothing is replaced, and a tombstone ends all that its entity had before it.
-        (true, Some(_)) => ended_by(known, "deleted", keys, KnownAt::Label),
+        (true, Some(_)) => ended_by("deleted", keys, strict),
         (true, None) => "NULL::BIGINT".to_owned(),
     }
 }
@@ -170,17 +230,17 @@ pub(super) fn sound(windows: &[Windowed]) -> String {
     sql::sound(typed.iter().map(|(slot, ty)| (slot.as_str(), *ty)))
 }
 
-/// From when a row no longer counts: when the first of the rows known that come after it in the order of its `group`,
-/// and of which `which` holds, ends it.
-fn ended_by(known: &str, which: &str, group: &[String], known_at: KnownAt) -> String {
-    let order = format!("(PARTITION BY {} ORDER BY valid_at, created_at, seq", list(group));
-    match known_at {
-        KnownAt::Label => format!(
-            "min({known}) FILTER (WHERE {which}) OVER {order} ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING)"
-        ),
-        // Without `known_at` rows become known in their order, so the next one is the first.
-        KnownAt::Any | KnownAt::Time(_) => format!("lead({known}) OVER {order})"),
-    }
+/// When the first of the rows known that come after a row in the order of its `group`, and of which `which` holds, ends it.
+fn ended_by(which: &str, group: &[String], strict: bool) -> String {
+    let (known, order) = (known(strict), order(group));
+    format!(
+        "min({known}) FILTER (WHERE {which}) OVER {order} ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING)"
+    )
+}
+
+/// Rows of one group in the total order; the parenthesis is left open.
+fn order(group: &[String]) -> String {
+    format!("(PARTITION BY {} ORDER BY valid_at, created_at, seq", list(group))
 }
 
 fn slot(index: usize) -> String {
@@ -191,9 +251,15 @@ pub(super) fn int(name: &str) -> Field {
     Field::new(name, DataType::Int64, true)
 }
 
+/// The columns that say whose a row is, and where in the total order.
+pub(super) const PLACED: [&str; 4] = ["_entity", "_valid_us", "_created_us", "seq"];
+
+/// Those that say from when it no longer counts: for rows that see everything, and for strict ones.
+const ENDS: [&str; 2] = ["_until_us", "_strict_until_us"];
+
 fn result_schema(windows: &[Windowed]) -> SchemaRef {
-    let ints = ["_entity", "_valid_us", "_known_us", "_until_us", "_created_us", "seq"].map(int);
-    Schema::new(ints.into_iter().chain(value_fields(windows)).collect::<Vec<_>>()).into()
+    let ints = PLACED.into_iter().chain(ENDS).map(int);
+    Schema::new(ints.chain(value_fields(windows)).collect::<Vec<_>>()).into()
 }
 
 /// The columns of [`values`].
@@ -206,31 +272,22 @@ pub(super) fn value_fields(windows: &[Windowed]) -> impl Iterator<Item = Field> 
 
 /// Sorts rows, entity by entity, in the total order.
 fn gather(entities: Entities, rows: &RecordBatch) -> Result<Events, tidemill_rows::Error> {
-    let ints = |place: usize| rows.column(place).as_primitive::<Int64Type>();
-    let (entity, valid, created, seq) =
-        (ints(0).values(), ints(1).values(), ints(4).values(), ints(5).values());
-    let mut order: Vec<usize> = (0..rows.num_rows()).collect();
-    order.sort_unstable_by_key(|row| (entity[*row], valid[*row], created[*row], seq[*row]));
-    let mut spans = vec![0..0; entities.count];
-    let mut start = 0;
-    for same in order.chunk_by(|a, b| entity[*a] == entity[*b]) {
-        if let Some(span) = usize::try_from(entity[same[0]]).ok().and_then(|entity| spans.get_mut(entity)) {
-            *span = start..start + same.len();
-        }
-        start += same.len();
+    let ints = |place: usize| rows.column(place).as_primitive::<Int64Type>().values();
+    let [entity, valid, created, seq] = [0, 1, 2, 3].map(ints);
+    let of = entity.iter().map(|entity| usize::try_from(*entity).ok()).collect::<Vec<_>>();
+    let (mut order, spans) = grouped(&of, entities.count);
+    for span in &spans {
+        order[span.clone()].sort_unstable_by_key(|row| (valid[*row], created[*row], seq[*row]));
     }
-    let (known, until) = (ints(2).values(), ints(3));
     let sorted = UInt64Array::from_iter_values(order.iter().map(|row| *row as u64));
-    let values = rows.columns()[6..].iter().map(|values| take(values, &sorted, None));
+    let column = |place: usize| take(rows.column(place), &sorted, None);
     Ok(Events {
         entity_of: entities.of,
         spans,
         valid_us: order.iter().map(|row| valid[*row]).collect(),
-        known_us: order.iter().map(|row| known[*row]).collect(),
-        until_us: order
-            .iter()
-            .map(|row| if until.is_null(*row) { i64::MAX } else { until.value(*row) })
-            .collect(),
-        values: values.collect::<Result<_, _>>()?,
+        created_us: order.iter().map(|row| created[*row]).collect(),
+        until_us: column(4)?,
+        strict_until_us: column(5)?,
+        values: (6..rows.num_columns()).map(column).collect::<Result<_, _>>()?,
     })
 }

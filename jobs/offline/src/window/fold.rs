@@ -3,20 +3,22 @@
 //! Tiles and moments go through the same `Window::fold`, so what is kept online adds up to what is computed here to the
 //! last bit.
 
-use std::{ops::Range, sync::Arc};
+use std::sync::Arc;
 
 use arrow::{
     array::{
-        Array as _, ArrayRef, AsArray as _, BooleanArray, Float64Array, Int64Array, TimestampMicrosecondArray,
+        Array, ArrayRef, BooleanArray, Float64Array, Int64Array, TimestampMicrosecondArray, new_empty_array,
     },
-    datatypes::TimestampMicrosecondType,
+    compute::concat,
 };
-use tidemill_rows::array;
+use tidemill_rows::{array, arrow_type};
 use tidemill_spec::Value;
-use tidemill_windows::{Total, Window};
 
 use super::{Events, Windowed};
-use crate::{Error, pit::Asked};
+use crate::{Error, pit::Asked, threads::on_threads};
+
+/// Questions that are answered in one go.
+const SHARE: usize = 16_384;
 
 /// Each window's values at the asked moments, and when the newest row behind them became valid.
 pub(super) fn evaluate(
@@ -25,61 +27,70 @@ pub(super) fn evaluate(
     asked: &Asked,
     threads: usize,
 ) -> Result<(Vec<ArrayRef>, ArrayRef), Error> {
-    let moments = asked.moments.as_primitive::<TimestampMicrosecondType>().values();
-    let questions: Vec<(Option<usize>, i64)> =
-        events.entity_of.iter().copied().zip(moments.iter().copied()).collect();
-    let shares = questions.chunks(questions.len().div_ceil(threads.max(1)).max(1));
-    let computed = std::thread::scope(|scope| {
-        let running: Vec<_> =
-            shares.map(|share| scope.spawn(move || of_share(windows, events, share))).collect();
-        let ended = running
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        ended.collect::<Vec<_>>()
-    });
+    let question = |(row, (entity, at)): (usize, (&Option<usize>, &i64))| Question {
+        entity: *entity,
+        at: *at,
+        strict: asked.known.is_strict(row),
+    };
+    let questions = events.entity_of.iter().zip(asked.moments_us()).enumerate();
+    let questions: Vec<Question> = questions.map(question).collect();
+    let shares: Vec<&[Question]> = questions.chunks(SHARE).collect();
+    let computed = on_threads(&shares, threads, |share| of_share(windows, events, share))?;
     let newest = computed.iter().flat_map(|share| share.newest.iter().copied());
     let newest: TimestampMicrosecondArray = newest.collect();
-    let column = |(place, windowed): (usize, &Windowed)| {
-        let values = computed.iter().flat_map(|share| share.values[place].iter().cloned());
-        Ok(array(&windowed.name, windowed.ty, &values.collect::<Vec<_>>())?)
+    let column = |place: usize| {
+        let parts: Vec<&dyn Array> = computed.iter().map(|share| share.values[place].as_ref()).collect();
+        match parts.is_empty() {
+            true => Ok(new_empty_array(&arrow_type(windows[place].ty))),
+            false => Ok(concat(&parts).map_err(tidemill_rows::Error::from)?),
+        }
     };
-    let columns = windows.iter().enumerate().map(column).collect::<Result<_, Error>>();
+    let columns = (0..windows.len()).map(column).collect::<Result<_, Error>>();
     Ok((columns?, Arc::new(newest.with_timezone("UTC"))))
+}
+
+/// What is asked of the windows.
+struct Question {
+    entity: Option<usize>,
+    at: i64,
+    strict: bool,
 }
 
 /// What is computed of some questions.
 struct Share {
     /// Of each window, of each question.
-    values: Vec<Vec<Value>>,
+    values: Vec<ArrayRef>,
     /// When the newest row behind any of them became valid.
     newest: Vec<Option<i64>>,
 }
 
-fn of_share(windows: &[Windowed], events: &Events, questions: &[(Option<usize>, i64)]) -> Share {
+fn of_share(windows: &[Windowed], events: &Events, questions: &[Question]) -> Result<Share, Error> {
+    let sights = [false, true].map(|strict| events.seen(strict));
     let of_window = |(windowed, values): (&Windowed, &ArrayRef)| {
-        let window = &windowed.window;
-        let at = questions.iter().map(|(entity, at)| {
+        let (window, values) = (&windowed.window, Values::of(values));
+        let at = questions.iter().map(|Question { entity, at, strict }| {
             let rows = entity.map_or(0..0, |entity| events.between(entity, window.tail_us(*at), *at));
-            match window.value(total(window, values, events, rows, *at)) {
+            let sight = sights[usize::from(*strict)];
+            let counted = rows.filter(|row| sight.counts(*row, *at));
+            let total = window.fold(counted.map(|row| (events.valid_us[row], values.at(row))));
+            match window.value(total) {
                 Value::Null => windowed.default.clone(),
                 value => value,
             }
         });
-        at.collect()
+        Ok(array(&windowed.name, windowed.ty, &at.collect::<Vec<_>>())?)
     };
-    let newest = questions.iter().map(|(entity, at)| {
+    let newest = questions.iter().map(|Question { entity, at, strict }| {
         let tail = windows.iter().map(|windowed| windowed.window.tail_us(*at)).min()?;
         let mut rows = events.between((*entity)?, tail, *at).rev();
-        rows.find(|row| events.counts(*row, *at)).map(|row| events.valid_us[row])
+        let sight = sights[usize::from(*strict)];
+        rows.find(|row| sight.counts(*row, *at)).map(|row| events.valid_us[row])
     });
-    Share { values: windows.iter().zip(&events.values).map(of_window).collect(), newest: newest.collect() }
-}
-
-/// The aggregate over those of `rows` that count at a moment.
-fn total(window: &Window, values: &ArrayRef, events: &Events, rows: Range<usize>, at_us: i64) -> Total {
-    let values = Values::of(values);
-    let counted = rows.filter(|row| events.counts(*row, at_us));
-    window.fold(counted.map(|row| (events.valid_us[row], values.at(row))))
+    let newest = newest.collect();
+    Ok(Share {
+        values: windows.iter().zip(&events.values).map(of_window).collect::<Result<_, Error>>()?,
+        newest,
+    })
 }
 
 /// An array, its type found out once and not for each row.

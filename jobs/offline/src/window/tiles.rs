@@ -26,7 +26,7 @@ use super::{
     fold::Values,
 };
 use crate::{
-    CommitRange, Error, KnownAt, Lake, Table, View,
+    CommitRange, Error, Lake, Table, View,
     compute::Stamp,
     duck::Session,
     span::Span,
@@ -97,7 +97,7 @@ async fn statement(
     Ok(Some(fill(
         include_str!("../../queries/window/tiles.sql"),
         &[
-            ("until", &until(source, &keys, KnownAt::Any)),
+            ("until", &until(source, &keys, false)),
             ("rows", &rows),
             ("hops", &hops.collect::<Vec<_>>().join(", ")),
             ("tile", &sql::tile("life._valid_us", "hop._hop_us")),

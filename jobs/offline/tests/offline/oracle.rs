@@ -81,12 +81,19 @@ async fn check_world(world: &World, seed: u64) -> usize {
         let count = dice.pick(&[40, 150]);
         let labels: Vec<Label> = (0..count).map(|_| Label { key: dice.key(), at: dice.moment() }).collect();
         let limit = dice.moment();
-        for known_at in [KnownAt::Any, KnownAt::Label, KnownAt::Time(limit)] {
+        let mut answers = Vec::new();
+        for known_at in [KnownAt::Label, KnownAt::Any, KnownAt::Time(limit)] {
             let request = request(&declared, &labels, head, known_at);
             let answer = world.lake.point_in_time(&request).await.unwrap();
             checks += compare(seed, &declared, &events, &labels, known_at, &answer);
-            pinned.get_or_insert((request, answer));
+            let (audited, others) = world.lake.audited(&request).await.unwrap();
+            assert_eq!(audited, answer, "seed {seed}, {known_at:?}: the answer of an audit");
+            answers.push((request, answer, others));
         }
+        let (_, strict, none) = answers.remove(0);
+        let (request, answer, others) = answers.remove(0);
+        assert_eq!((none, others), (0, rows_that_differ(&strict, &answer)), "seed {seed}: the audit's count");
+        pinned.get_or_insert((request, answer));
     }
     let (request, answer) = pinned.unwrap();
     for table in [&table, &declared.last.table(), &declared.of_id.table()] {
@@ -102,6 +109,10 @@ async fn check_world(world: &World, seed: u64) -> usize {
         world.collect_garbage().await;
     }
     checks
+}
+
+fn rows_that_differ(a: &RecordBatch, b: &RecordBatch) -> u64 {
+    rows_of(a).unwrap().iter().zip(rows_of(b).unwrap()).filter(|(a, b)| *a != b).count() as u64
 }
 
 /// Fails on a row whose `n` is 2.
