@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 use tidemill_core::Time;
-use tidemill_spec::{FeatureView, Meta, OnlineFeatures, Plan, Source, Type};
+use tidemill_spec::{FeatureView, Meta, Newest, OnlineFeatures, Plan, Source, Type};
 use tidemill_store::Tx;
 
 use crate::{Catalog, Error, code::hex_sha256, connection::ordered_json};
@@ -252,6 +252,7 @@ pub(crate) fn hash(plan: &Plan) -> String {
         timeout: None,
         ..definition.clone()
     };
+    let newest = source.as_ref().map(|source| &source.newest).filter(|newest| !newest.is_default());
     let source = source.as_ref().map(|source| {
         let times = (&source.available_time, &source.created_time);
         (&source.name, times, &source.unique, &source.deleted, types_read(plan, source))
@@ -268,13 +269,16 @@ pub(crate) fn hash(plan: &Plan) -> String {
         // Earlier releases kept rows of such a view: those are another version's.
         all.push("computed when it is asked".into());
     }
+    // What was declared before there was a choice is the same plan as ever.
+    all.extend(newest.map(|newest| serde_json::json!({ "newest": newest })));
     let all = serde_json::Value::Array(all);
     hex_sha256(all.to_string().as_bytes())
 }
 
 /// The declared types of the columns that a view reads of its source; of all of them where Python may read any.
 fn types_read(plan: &Plan, source: &Source) -> BTreeMap<String, Type> {
-    let keys = plan.entity.keys.keys().chain(&source.unique).cloned();
+    let newest = if let Newest::Column(column) = &source.newest { Some(column) } else { None };
+    let keys = plan.entity.keys.keys().chain(&source.unique).chain(newest).cloned();
     let read: BTreeSet<String> = plan.definition.columns().into_iter().chain(keys).collect();
     let reads = |name: &String| plan.definition.python.is_some() || read.contains(name);
     let columns = source.columns.iter().filter(|(name, _)| reads(name));

@@ -59,7 +59,7 @@ impl Lake {
             &[
                 ("rows", &scan.rows(&source_schema(source), "true")),
                 ("clock", &sql::instant(request.clock)),
-                ("newest", &sql::newest_of(&source.unique)),
+                ("newest", &sql::newest_of(source)),
                 ("keys", &list(&keys)),
                 ("event_time", &quoted(&source.event_time)),
                 ("from", &sql::instant(request.from)),

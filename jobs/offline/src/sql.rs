@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::Datelike as _;
 use tidemill_core::Time;
 use tidemill_rows::{CREATED_AT, SEQ, VALID_AT};
-use tidemill_spec::{Type, Value};
+use tidemill_spec::{Newest, Source, Type, Value};
 
 pub(crate) use tidemill_expressions::{in_calendar, sound};
 /// A name as SQL reads it, whatever it holds.
@@ -105,14 +105,25 @@ pub(crate) fn feature_or_null(name: &str, expression: &str, ty: Type) -> String 
 }
 
 /// Keeps the newest row of each unique key; every row where there is none.
-pub(crate) fn newest_of(unique: &[String]) -> String {
-    if unique.is_empty() {
+pub(crate) fn newest_of(source: &Source) -> String {
+    if source.unique.is_empty() {
         return String::new();
     }
-    format!(
-        "QUALIFY row_number() OVER (PARTITION BY {} ORDER BY {VALID_AT} DESC, {CREATED_AT} DESC, {SEQ} DESC) = 1",
-        list(unique)
-    )
+    let order = order_of(source).map(|column| format!("{column} DESC NULLS LAST"));
+    let order = order.collect::<Vec<_>>().join(", ");
+    format!("QUALIFY row_number() OVER (PARTITION BY {} ORDER BY {order}) = 1", list(&source.unique))
+}
+
+/// By what the rows with the same unique columns are ordered, the one that counts last; nulls are first.
+pub(crate) fn order_of(source: &Source) -> impl Iterator<Item = String> {
+    let first = match &source.newest {
+        Newest::ValidAt => VALID_AT.to_owned(),
+        Newest::Accepted => CREATED_AT.to_owned(),
+        Newest::Column(column) => quoted(column),
+    };
+    let total = [VALID_AT, CREATED_AT, SEQ].map(str::to_owned);
+    let rest = if source.newest == Newest::Accepted { &total[2..] } else { &total[..] };
+    [first].into_iter().chain(rest.to_vec())
 }
 
 /// In whole microseconds.

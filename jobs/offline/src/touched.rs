@@ -92,7 +92,9 @@ async fn touched(
         Ok::<_, Error>(scan.rows(&schema, &span.condition()))
     };
     let (upto, known) = (CommitRange::upto(range.commits.upto), Span { from, upto: Some(range.clock) });
-    let changed = rows(range.commits, known).await?;
+    // Rows that are valid before may take the place of some that are not.
+    let causes = if source.corrects_times() { Span { from: None, ..known } } else { known };
+    let changed = rows(range.commits, causes).await?;
     let tick = chrono::TimeDelta::microseconds(1);
     // What the clock passed since; nothing before the first time.
     let passed = match range.clock_before.map(|before| before + tick) {

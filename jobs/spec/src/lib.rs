@@ -29,7 +29,7 @@ pub use load::{LoadOptions, Loaded, PROJECT_FILE, load, load_files, load_with};
 pub use object::{
     Aggregate, Check, Clock, Column, Csv, Decimal, Encoding, Entity, Epoch, Every, Extra, Feature,
     FeatureView, Freshness, Hydration, HydrationRead, Input, InputView, KeyOrigin, Label, LineEnd, Meta,
-    Model, Monitor, MonitorTarget, Notifier, OnDemand, OnlineFeatures, Operand, OutputType, Pipeline,
+    Model, Monitor, MonitorTarget, Newest, Notifier, OnDemand, OnlineFeatures, Operand, OutputType, Pipeline,
     PipelineSchedule, Plan, Project, Reference, Rule, Source, Step, ViewInput, ViewKind, probability_column,
     scored,
 };

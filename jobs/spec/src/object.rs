@@ -21,7 +21,7 @@ pub use monitor::{Check, Every, Monitor, MonitorTarget, Notifier, Reference};
 pub use output::{OutputType, probability_column, scored};
 pub use pipeline::{Pipeline, PipelineSchedule, Step};
 pub use plan::Plan;
-pub use source::{Column, Entity, Epoch, Extra, Source};
+pub use source::{Column, Entity, Epoch, Extra, Newest, Source};
 pub(crate) use view::column_of;
 pub use view::{
     Aggregate, Feature, FeatureView, Freshness, InputView, OnlineFeatures, Operand, Rule, ViewInput, ViewKind,

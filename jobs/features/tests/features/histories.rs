@@ -20,7 +20,7 @@ use tidemill_features::{backfill_new, behind, dispensable, wishes_of_changes};
 use tidemill_offline::{KnownAt, PitRequest, Table, View};
 use tidemill_removal::{erasure, truncation};
 use tidemill_rows::{Row, batch_of, field, rows_of};
-use tidemill_spec::{Aggregate, Plan, Rule, Type, Value};
+use tidemill_spec::{Aggregate, Newest, Plan, Rule, Source, Type, Value};
 
 use crate::{
     changes::model_over,
@@ -30,11 +30,20 @@ use crate::{
 const ENTITIES: i64 = 64;
 const ACTS: u64 = 18;
 
+/// How rows may take the place of others.
+const UNIQUE: [&str; 4] = [
+    "",
+    "unique: [id]\n",
+    "unique: { keys: [id], newest: accepted }\n",
+    "unique: { keys: [id], newest: n }\n",
+];
+
 /// What of the project changes.
 #[derive(Clone, Copy, Debug)]
 struct Declared {
     available: &'static str,
-    unique: bool,
+    /// Which of [`UNIQUE`].
+    unique: usize,
     deleted: bool,
     ttl: bool,
     factor: i64,
@@ -46,7 +55,7 @@ struct Declared {
 
 const FIRST: Declared = Declared {
     available: "happened_at",
-    unique: true,
+    unique: 1,
     deleted: true,
     ttl: false,
     factor: 2,
@@ -58,7 +67,7 @@ const FIRST: Declared = Declared {
 
 impl Declared {
     fn yaml(&self) -> String {
-        let unique = if self.unique { "unique: [id]\n" } else { "" };
+        let unique = UNIQUE[self.unique];
         let deleted = if self.deleted { "deleted: gone\n" } else { "" };
         let ttl = if self.ttl { "ttl: 5m\n" } else { "" };
         let online = if self.all_online { "true" } else { "[scaled, id]" };
@@ -164,7 +173,7 @@ online: true
     fn change(&mut self, dice: &mut Dice) {
         match dice.roll(9) {
             0 => self.available = dice.pick(&["happened_at", "seen_at"]),
-            1 => self.unique = !self.unique,
+            1 => self.unique = (self.unique + dice.pick(&[1, 2, 3])) % UNIQUE.len(),
             2 => self.deleted = !self.deleted,
             3 => self.ttl = !self.ttl,
             4 => self.factor = dice.pick(&[2, 7, 60]),
@@ -522,7 +531,7 @@ impl Oracle<'_> {
     fn row(&self, version: &ViewVersion, key: &Key, t: Time) -> Option<BTreeMap<String, Value>> {
         let Plan { definition, source, .. } = &version.plan;
         let ttl = definition.ttl.map(|ttl| i64::try_from(ttl.as_secs()).unwrap());
-        let unique = !source.as_ref().unwrap().unique.is_empty();
+        let unique = newest_by(source.as_ref().unwrap());
         let events = self.events(version);
         let event = newest(&events, key, t, ttl, KnownAt::Any, unique)?;
         let times = |factor: i64| event.n.map_or(Value::Null, |n| Value::Int(n * factor));
@@ -582,14 +591,19 @@ impl Oracle<'_> {
         let by_id = |id: i64| (Some(String::new()), Some(id));
         let events = self.events(version).into_iter();
         let events: Vec<Event> = events.map(|event| Event { key: by_id(event.id), ..event }).collect();
-        let unique = !version.plan.source.as_ref().unwrap().unique.is_empty();
+        let unique = newest_by(version.plan.source.as_ref().unwrap());
         newest(&events, &by_id(id?), t, None, KnownAt::Any, unique)?.n
     }
 }
 
-fn windowed(version: &ViewVersion, rule: &Rule, name: &str) -> (Aggregate, Window) {
+/// Which row of an id counts; nothing where all do.
+fn newest_by(source: &Source) -> Option<&Newest> {
+    (!source.unique.is_empty()).then_some(&source.newest)
+}
+
+fn windowed<'a>(version: &'a ViewVersion, rule: &Rule, name: &str) -> (Aggregate, Window<'a>) {
     let Rule::Window { aggregate, window, hop, .. } = rule else { panic!("{name}") };
-    let unique = !version.plan.source.as_ref().unwrap().unique.is_empty();
+    let unique = newest_by(version.plan.source.as_ref().unwrap());
     let seconds = |duration: &std::time::Duration| i64::try_from(duration.as_secs()).unwrap();
     (*aggregate, Window { seconds: seconds(window), hop: seconds(hop), unique })
 }

@@ -2,7 +2,7 @@
 -- In:    {rows}: source rows; {clock}: the data clock; {newest}: keeps the newest row of each unique key
 -- Grain: one row for each source row that counts
 -- Out:   {keys}, label_ts, event_time, matured_at, the answer as {answer}; nulls, also of what fails, are the caller's to leave out
--- Ties:  the newest by (valid_at, created_at, seq) of those that have matured
+-- Ties:  the newest of those that have matured, by (valid_at, created_at, seq) or as the source's `newest` has it
 WITH counting AS (
     SELECT *
     FROM {rows}

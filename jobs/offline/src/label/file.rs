@@ -29,7 +29,7 @@ use crate::{
     duck::{Failure, Session},
     foreign::{self, Format, format_of},
     sql::{quoted, text},
-    upload::text::{as_text, naive, no_text, text_of, typed},
+    upload::text::{WITH_ZONE, as_text, naive, no_text, stored_as, text_of, typed},
 };
 
 /// Rows of a file of labels, in its order.
@@ -48,8 +48,12 @@ impl Lake {
     /// The file can't be read.
     pub async fn file_columns(&self, path: &Path) -> Result<Vec<String>, Error> {
         let file = path.to_path_buf();
-        foreign::read(&self.duck, path, move |session| Ok(columns_of(session, &file)?.into_keys().collect()))
-            .await
+        foreign::read(&self.duck, path, move |session| match format_of(&file)? {
+            // What it says of itself is enough.
+            Format::Parquet => Ok(described(session, &read_parquet(&file))?.into_keys().collect()),
+            Format::Csv | Format::Json => Ok(columns_of(session, &file)?.into_keys().collect()),
+        })
+        .await
     }
 
     /// Rows of a Parquet, CSV or JSON lines file with some of its columns in declared types.
@@ -72,17 +76,25 @@ pub(crate) fn read(
     let (mut selected, mut naives) = (Vec::new(), vec!["false".to_owned()]);
     for (name, column) in &columns {
         let text = as_text(&quoted(name), &column.ty);
-        let value = match types.get(name) {
-            Some(ty) => {
+        let stored = types.get(name).and_then(|ty| stored_as(&quoted(name), &column.ty, *ty));
+        let value = match (types.get(name), stored) {
+            (Some(ty), Some(value)) => {
+                refuse_other_types(session, name, *ty, (&quoted(name), &text), &value)?;
+                if *ty == Type::Timestamp && column.ty != WITH_ZONE {
+                    naives.push(format!("{} IS NOT NULL", quoted(name)));
+                }
+                value
+            }
+            (Some(ty), None) => {
                 let (text, value) = (text_of(&text, *ty), typed(&text_of(&text, *ty), *ty));
-                refuse_other_types(session, name, *ty, &text, &value)?;
+                refuse_other_types(session, name, *ty, (&text, &text), &value)?;
                 if *ty == Type::Timestamp {
                     naives.push(naive(&text, &value));
                 }
                 value
             }
-            None if column.written => typed(&text, written_as(session, name, column.quoted)?),
-            None => quoted(name),
+            (None, _) if column.written => typed(&text, written_as(session, name, column.quoted)?),
+            (None, _) => quoted(name),
         };
         selected.push(format!("{value} AS {}", quoted(name)));
     }
@@ -106,18 +118,19 @@ fn in_declared_types(rows: &RecordBatch) -> Result<RecordBatch, tidemill_rows::E
     Ok(RecordBatch::try_from_iter_with_nullable(columns)?)
 }
 
-/// A key that can't be read would be a null, and a null finds nothing: silence about a typing error.
+/// A key that can't be read would be a null, and a null finds nothing: silence about a typing error. `found`: what is there
+/// and not null, and its text.
 fn refuse_other_types(
     session: &Session,
     name: &str,
     ty: Type,
-    text: &str,
+    (found, text): (&str, &str),
     value: &str,
 ) -> Result<(), Failure> {
     let bad = if ty == Type::String { no_text(text) } else { format!("{value} IS NULL") };
     let wrong = session.query(&format!(
         "SELECT rowid + 1 AS row, left({text}, 40) AS found FROM _file \
-         WHERE {text} IS NOT NULL AND {bad} ORDER BY rowid LIMIT 1"
+         WHERE {found} IS NOT NULL AND {bad} ORDER BY rowid LIMIT 1"
     ))?;
     let wrong = tidemill_rows::rows_of(&wrong)?;
     let Some(wrong) = wrong.first() else { return Ok(()) };
@@ -172,15 +185,8 @@ struct Column {
 fn columns_of(session: &Session, path: &Path) -> Result<IndexMap<String, Column>, Failure> {
     let table = match format_of(path)? {
         Format::Parquet => {
-            let parquet = text(&path.to_string_lossy());
-            session
-                .execute(&format!("CREATE OR REPLACE TEMP TABLE _file AS FROM read_parquet({parquet})"))?;
-            let described = session.query("SELECT column_name, column_type FROM (DESCRIBE FROM _file)")?;
-            let column = |row: tidemill_rows::Row| {
-                let ty = row["column_type"].to_string();
-                (row["column_name"].to_string(), Column { ty, written: false, quoted: false })
-            };
-            return Ok(tidemill_rows::rows_of(&described)?.into_iter().map(column).collect());
+            session.execute(&format!("CREATE OR REPLACE TEMP TABLE _file AS FROM {}", read_parquet(path)))?;
+            return described(session, "_file");
         }
         Format::Csv => csv_table(&read_bytes(path)?)?,
         Format::Json => json_table(&read_bytes(path)?)?,
@@ -193,6 +199,21 @@ fn columns_of(session: &Session, path: &Path) -> Result<IndexMap<String, Column>
         .into_iter()
         .map(|(name, (_, quoted))| (name, Column { ty: "VARCHAR".to_owned(), written: true, quoted }));
     Ok(columns.collect())
+}
+
+fn read_parquet(path: &Path) -> String {
+    format!("read_parquet({})", text(&path.to_string_lossy()))
+}
+
+/// The columns of a relation of a Parquet file.
+fn described(session: &Session, relation: &str) -> Result<IndexMap<String, Column>, Failure> {
+    let columns =
+        session.query(&format!("SELECT column_name, column_type FROM (DESCRIBE FROM {relation})"))?;
+    let column = |row: tidemill_rows::Row| {
+        let ty = row["column_type"].to_string();
+        (row["column_name"].to_string(), Column { ty, written: false, quoted: false })
+    };
+    Ok(tidemill_rows::rows_of(&columns)?.into_iter().map(column).collect())
 }
 
 fn read_bytes(path: &Path) -> Result<Vec<u8>, Error> {

@@ -14,7 +14,7 @@ use arrow::{
 };
 use tidemill_core::Time;
 use tidemill_rows::{CREATED_AT, DELETED, SEQ, VALID_AT, field, source_schema};
-use tidemill_spec::Type;
+use tidemill_spec::{Newest, Type};
 
 use super::{Asked, Entities};
 use crate::{
@@ -47,7 +47,7 @@ pub(super) async fn chosen(
     let rows = lake.scan_within(&table, Some(source), commits, span).await?;
     let covered = lake.scan(&view.table(), CommitRange::upto(versions.view)).await?;
     let statement = statement(view, &rows, &covered, &asked.condition(span))?;
-    let asked = asked.clone();
+    let (asked, moves) = (asked.clone(), source.corrects_times());
     lake.duck
         .run(format!("finding the last rows of view {}", view.name()), move |session| {
             let entities = Entities::of(&asked)?;
@@ -56,7 +56,7 @@ pub(super) async fn chosen(
             let mut last = vec![None; entities.of.len()];
             for strict in asked.kinds() {
                 let changes = changes(&rows, strict);
-                let courses = replay(&changes, entities.count);
+                let courses = replay(&changes, entities.count, moves);
                 for (row, (entity, moment)) in entities.of.iter().zip(asked.moments_us()).enumerate() {
                     if let (Some(entity), true) = (entity, asked.known.is_strict(row) == strict) {
                         last[row] = at(&courses[*entity], *moment).map(|row| changes[row].place.2);
@@ -120,18 +120,23 @@ fn statement(view: &View, rows: &Scan, covered: &Scan, condition: &str) -> Resul
     let keys = view.keys();
     let needed = |field: &&Arc<Field>| {
         let name = field.name();
-        keys.contains(name) || source.unique.contains(name) || !source.columns.contains_key(name)
+        keys.contains(name)
+            || source.unique.contains(name)
+            || matches!(&source.newest, Newest::Column(column) if column == name)
+            || !source.columns.contains_key(name)
     };
     let columns: Vec<_> = source_schema(source).fields().iter().filter(needed).cloned().collect();
     let columns: SchemaRef = Schema::new(columns).into();
     let seq: SchemaRef = Schema::new(vec![field(SEQ, Type::Int)]).into();
     let unique = source.unique.iter().map(|name| format!("life.{}", quoted(name)));
+    let order = sql::order_of(source).map(|column| format!("life.{column} NULLS FIRST"));
     Ok(fill(
         include_str!("../../queries/join/upserts.sql"),
         &[
             ("present", &sql::present(&keys)),
             ("keys", &sql::equal_keys("life", "asked", &keys)),
             ("unique", &unique.collect::<Vec<_>>().join(", ")),
+            ("order", &order.collect::<Vec<_>>().join(", ")),
             ("rows", &rows.rows(&columns, condition)),
             ("covered", &covered.rows(&seq, "true")),
         ],
@@ -143,7 +148,7 @@ fn span(asked: &Asked) -> Span {
     asked.span_us().map_or(Span::NOTHING, |(_, last)| Span::of_us(None, last))
 }
 
-const CHANGES: [&str; 5] = ["_key", "_entity", "_valid_us", "_created_us", SEQ];
+const CHANGES: [&str; 6] = ["_key", "_entity", "_rank", "_valid_us", "_created_us", SEQ];
 
 fn changes_schema() -> SchemaRef {
     let ints = CHANGES.iter().map(|name| field(name, Type::Int));
@@ -153,8 +158,8 @@ fn changes_schema() -> SchemaRef {
 /// Rows in the order in which they become known. `strict`: none does before it was accepted.
 fn changes(rows: &RecordBatch, strict: bool) -> Vec<Change> {
     let ints = |index: usize| rows.column(index).as_primitive::<Int64Type>();
-    let [key, entity, valid, created, seq] = [0, 1, 2, 3, 4].map(ints);
-    let deleted = rows.column(5).as_boolean();
+    let [key, entity, rank, valid, created, seq] = [0, 1, 2, 3, 4, 5].map(ints);
+    let deleted = rows.column(6).as_boolean();
     let change = |row: usize| {
         let place = (valid.value(row), created.value(row), seq.value(row));
         Change {
@@ -162,6 +167,7 @@ fn changes(rows: &RecordBatch, strict: bool) -> Vec<Change> {
             entity: entity.is_valid(row).then(|| usize::try_from(entity.value(row)).ok()).flatten(),
             known_us: if strict { place.0.max(place.1) } else { place.0 },
             place,
+            rank: rank.value(row),
             deleted: deleted.value(row),
         }
     };

@@ -30,6 +30,26 @@ pub(crate) fn as_text(column: &str, ty: &str) -> String {
     }
 }
 
+/// A column of a Parquet file that is stored as what is declared, as a value: its text would be read as the same again.
+/// `None` where only text can say.
+pub(crate) fn stored_as(column: &str, stored: &str, ty: Type) -> Option<String> {
+    let within = |value: &str| format!("CASE WHEN {} THEN {value} END", in_calendar(value, ty));
+    Some(match (ty, stored) {
+        (Type::String, "VARCHAR") | (Type::Bool, "BOOLEAN") => column.to_owned(),
+        (
+            Type::Int,
+            "BIGINT" | "INTEGER" | "SMALLINT" | "TINYINT" | "UINTEGER" | "USMALLINT" | "UTINYINT",
+        ) => format!("CAST({column} AS BIGINT)"),
+        (Type::Float, "DOUBLE") => format!("CASE WHEN isfinite({column}) THEN {column} END"),
+        (Type::Date, "DATE") | (Type::Timestamp, WITH_ZONE) => within(column),
+        (Type::Timestamp, "TIMESTAMP") => within(&format!("({column} AT TIME ZONE 'UTC')")),
+        _ => return None,
+    })
+}
+
+/// Instants in DuckDB; others have no zone.
+pub(crate) const WITH_ZONE: &str = "TIMESTAMP WITH TIME ZONE";
+
 /// A column of a declared type as text.
 pub(crate) fn declared_as_text(column: &str) -> String {
     format!("CAST({column} AS VARCHAR)")
@@ -114,4 +134,50 @@ fn timestamp(text: &str) -> String {
         hours = number("hours"),
         minutes = number("minutes"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_stored_as_declared_is_what_its_text_would_be_read_as() {
+        let connection = duckdb::Connection::open_in_memory().unwrap();
+        connection.execute_batch("SET TimeZone = 'Asia/Tokyo'").unwrap();
+        let times = "'1969-12-31 23:59:59.999999', '2013-01-01', '0001-01-01', '9999-12-31 23:59:59.999999', '20000-01-01', '0044-03-15 (BC)'";
+        let cases = [
+            (Type::String, "VARCHAR", "'', 'NA', ' a ', '007', 'null'"),
+            (Type::Bool, "BOOLEAN", "'true', 'false'"),
+            (Type::Int, "BIGINT", "'9223372036854775807', '-9223372036854775808', '0'"),
+            (Type::Int, "UINTEGER", "'4294967295', '0'"),
+            (Type::Int, "TINYINT", "'-128', '127'"),
+            (
+                Type::Float,
+                "DOUBLE",
+                "'0.1', '-0.0', '1e308', '5e-324', 'nan', 'inf', '-inf', '123456789012345678'",
+            ),
+            (
+                Type::Date,
+                "DATE",
+                "'2013-02-28', '0001-01-01', '9999-12-31', '10000-01-01', '0044-03-15 (BC)'",
+            ),
+            (Type::Timestamp, "TIMESTAMP", times),
+            (Type::Timestamp, WITH_ZONE, times),
+        ];
+        for (ty, stored, literals) in cases {
+            let values: Vec<String> =
+                literals.split(", ").map(|literal| format!("(CAST({literal} AS {stored}))")).collect();
+            let direct = stored_as("x", stored, ty).unwrap();
+            let by_text = typed(&text_of(&as_text("x", stored), ty), ty);
+            let differing = format!(
+                "SELECT count(*) FROM (VALUES (NULL), {}) AS t(x) \
+                 WHERE ({direct}) IS DISTINCT FROM ({by_text}) OR CAST(({direct}) AS VARCHAR) IS DISTINCT FROM CAST(({by_text}) AS VARCHAR)",
+                values.join(", ")
+            );
+            let differing: i64 = connection.query_row(&differing, [], |row| row.get(0)).unwrap();
+            assert_eq!(differing, 0, "{ty} of {stored}");
+        }
+        assert_eq!(stored_as("x", "TIMESTAMP_NS", Type::Timestamp), None);
+        assert_eq!(stored_as("x", "DOUBLE", Type::Int), None);
+    }
 }

@@ -9,7 +9,7 @@ use arrow::{
 };
 use tidemill_expressions::Rows;
 use tidemill_rows::{arrow_type, source_schema};
-use tidemill_spec::{Source, Type};
+use tidemill_spec::{Newest, Source, Type};
 
 use super::{Windowed, files::Files, reach::Reach};
 use crate::{
@@ -85,7 +85,7 @@ impl Lake {
     ) -> Result<Events, Error> {
         let source = view.source()?;
         let (table, commits, span) =
-            (Table::source(&source.name), CommitRange::upto(version), span(windows, asked));
+            (Table::source(&source.name), CommitRange::upto(version), span(source, windows, asked));
         let scan = self.scan_within(&table, Some(source), commits, span).await?;
         let columns = columns_of(view, source, windows);
         // What no row ends is found in the files; what does, and what was declared otherwise, by a statement.
@@ -153,6 +153,7 @@ pub(super) fn columns_of(view: &View, source: &Source, windows: &[Windowed]) -> 
     let read = columns_read(view, windows);
     let needed = |name: &String| {
         view.entity.keys.contains_key(name)
+            || matches!(&source.newest, Newest::Column(column) if column == name)
             || source.unique.contains(name)
             || read.contains(name)
             || !source.columns.contains_key(name)
@@ -162,11 +163,11 @@ pub(super) fn columns_of(view: &View, source: &Source, windows: &[Windowed]) -> 
     Schema::new(kept.map(|field| field.as_ref().clone()).collect::<Vec<_>>()).into()
 }
 
-/// Rows that no asked window reaches are not read. A row is only ever replaced by one that is valid later, so
-/// leaving older ones out changes nothing.
-fn span(windows: &[Windowed], asked: &Asked) -> Span {
+/// Rows that no asked window reaches are not read, unless they may take the place of later ones.
+fn span(source: &Source, windows: &[Windowed], asked: &Asked) -> Span {
     let Some((first, last)) = asked.span_us() else { return Span::NOTHING };
-    let tail = windows.iter().map(|windowed| windowed.window.tail_us(first)).min();
+    let tails = windows.iter().map(|windowed| windowed.window.tail_us(first));
+    let tail = if source.corrects_times() { None } else { tails.min() };
     Span::of_us(tail.map(|tail| tail.saturating_add(1)), last)
 }
 
@@ -204,12 +205,12 @@ fn known(strict: bool) -> &'static str {
 pub(super) fn until(source: &Source, keys: &[String], strict: bool) -> String {
     match (source.unique.is_empty(), &source.deleted) {
         // Rows that are known as soon as they are valid become so in their order: the next one is the first.
-        (false, _) if !strict => {
-            format!("lead({}) OVER {})", known(strict), order(&source.unique))
+        (false, _) if !strict && !source.corrects_times() => {
+            format!("lead({}) OVER {})", known(strict), order(&source.unique, source))
         }
-        (false, _) => ended_by("true", &source.unique, strict),
+        (false, _) => ended_by("true", order(&source.unique, source), strict),
         // Without unique columns nothing is replaced, and a tombstone ends all that its entity had before it.
-        (true, Some(_)) => ended_by("deleted", keys, strict),
+        (true, Some(_)) => ended_by("deleted", total_order(keys), strict),
         (true, None) => "NULL::BIGINT".to_owned(),
     }
 }
@@ -230,17 +231,23 @@ pub(super) fn sound(windows: &[Windowed]) -> String {
     sql::sound(typed.iter().map(|(slot, ty)| (slot.as_str(), *ty)))
 }
 
-/// When the first of the rows known that come after a row in the order of its `group`, and of which `which` holds, ends it.
-fn ended_by(which: &str, group: &[String], strict: bool) -> String {
-    let (known, order) = (known(strict), order(group));
+/// When the first of the rows known that come after a row in an order, and of which `which` holds, ends it.
+fn ended_by(which: &str, order: String, strict: bool) -> String {
+    let known = known(strict);
     format!(
         "min({known}) FILTER (WHERE {which}) OVER {order} ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING)"
     )
 }
 
 /// Rows of one group in the total order; the parenthesis is left open.
-fn order(group: &[String]) -> String {
+fn total_order(group: &[String]) -> String {
     format!("(PARTITION BY {} ORDER BY valid_at, created_at, seq", list(group))
+}
+
+/// The same in the order of a source's unique keys.
+fn order(group: &[String], source: &Source) -> String {
+    let order = sql::order_of(source).map(|column| format!("{column} NULLS FIRST"));
+    format!("(PARTITION BY {} ORDER BY {}", list(group), order.collect::<Vec<_>>().join(", "))
 }
 
 fn slot(index: usize) -> String {

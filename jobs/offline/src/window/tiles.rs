@@ -110,7 +110,7 @@ async fn statement(
 }
 
 /// The moments whose rows are read, of the `intervals` of touched tiles. Where rows end others, all later ones too, up to
-/// the clock.
+/// the clock; and all earlier ones, where these may.
 fn spans(source: &Source, intervals: Vec<(i64, i64)>, clock: Time) -> Vec<Span> {
     let ended = !source.unique.is_empty() || source.deleted.is_some();
     let mut merged: Vec<(i64, i64)> = Vec::new();
@@ -122,7 +122,8 @@ fn spans(source: &Source, intervals: Vec<(i64, i64)>, clock: Time) -> Vec<Span> 
     }
     let clock_us = clock.timestamp_micros();
     let span = |(after, upto): (i64, i64)| {
-        Span::of_us(Some(after.saturating_add(1)), if ended { clock_us } else { upto.min(clock_us) })
+        let from = (!source.corrects_times()).then(|| after.saturating_add(1));
+        Span::of_us(from, if ended { clock_us } else { upto.min(clock_us) })
     };
     merged.into_iter().map(span).collect()
 }

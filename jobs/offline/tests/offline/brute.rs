@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tidemill_core::Time;
 use tidemill_offline::KnownAt;
-use tidemill_spec::{Aggregate, Rule, Value};
+use tidemill_spec::{Aggregate, Newest, Rule, Value};
 
 /// A key of two parts; a row or label with a null in it joins nothing.
 pub(crate) type Key = (Option<String>, Option<i64>);
@@ -27,6 +27,18 @@ impl Event {
     pub(crate) fn order(&self) -> (Time, Time, i64) {
         (self.valid_at, self.created_at, self.seq)
     }
+
+    /// Among the rows of its id, the greatest counts.
+    fn rank(&self, newest: &Newest) -> (Option<i64>, Time, Time, i64) {
+        match newest {
+            Newest::ValidAt => (None, self.valid_at, self.created_at, self.seq),
+            Newest::Accepted => (None, self.created_at, self.created_at, self.seq),
+            Newest::Column(name) => {
+                assert_eq!(name, "n");
+                (self.n, self.valid_at, self.created_at, self.seq)
+            }
+        }
+    }
 }
 
 pub(crate) fn complete(key: &Key) -> bool {
@@ -44,22 +56,27 @@ fn known(event: &Event, t: Time, known_at: KnownAt) -> bool {
 
 /// The last row of a key at a moment, if it is neither deleted nor older than the ttl (both ends included).
 ///
-/// Where rows replace each other by `id`, each id is what its newest row says, and stands where its first row stood.
+/// Where rows replace each other by `id`, each id is what its newest row says, and stands where its first row stood; where
+/// corrections move events, where its newest does.
 pub(crate) fn newest<'a>(
     events: &'a [Event],
     key: &Key,
     t: Time,
     ttl_seconds: Option<i64>,
     known_at: KnownAt,
-    unique: bool,
+    unique: Option<&Newest>,
 ) -> Option<&'a Event> {
     let known: Vec<&Event> = events.iter().filter(|event| known(event, t, known_at)).collect();
-    let orders_of = |id: i64| known.iter().filter(move |other| other.id == id).map(|other| other.order());
-    let newest_of_id = |event: &Event| orders_of(event.id).max() == Some(event.order());
-    let standing = |event: &Event| if unique { orders_of(event.id).min() } else { Some(event.order()) };
+    let same = |id: i64| known.iter().filter(move |other| other.id == id);
+    let newest_of_id =
+        |event: &Event, by: &Newest| same(event.id).map(|other| other.rank(by)).max() == Some(event.rank(by));
+    let standing = |event: &Event| match unique {
+        Some(Newest::ValidAt) => same(event.id).map(|other| other.order()).min(),
+        _ => Some(event.order()),
+    };
     let of_key = known.iter().copied().filter(|event| complete(key) && event.key == *key);
     of_key
-        .filter(|event| !unique || (newest_of_id(event) && !event.deleted))
+        .filter(|event| unique.is_none_or(|by| newest_of_id(event, by) && !event.deleted))
         .max_by_key(|event| standing(event))
         .filter(|event| !event.deleted)
         .filter(|event| {
@@ -74,13 +91,13 @@ fn exact(event: &Event, t: Time, ttl: i64) -> bool {
 
 /// A window's value at a moment.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Window {
+pub(crate) struct Window<'a> {
     pub(crate) seconds: i64,
     pub(crate) hop: i64,
-    pub(crate) unique: bool,
+    pub(crate) unique: Option<&'a Newest>,
 }
 
-impl Window {
+impl Window<'_> {
     /// The rows that count, oldest first.
     pub(crate) fn rows<'a>(
         &self,
@@ -94,13 +111,12 @@ impl Window {
             * 1_000_000;
         let known: Vec<&Event> = events.iter().filter(|event| known(event, t, known_at)).collect();
         let replaced = |event: &Event| {
-            let later = |other: &&&Event| other.order() > event.order();
-            let mut later = known.iter().filter(later);
-            if self.unique {
-                later.any(|other| other.id == event.id)
-            } else {
+            let mut others = known.iter();
+            match self.unique {
+                Some(by) => others.any(|other| other.id == event.id && other.rank(by) > event.rank(by)),
                 // A tombstone ends all that its entity had before it.
-                later.any(|other| other.key == event.key && other.deleted)
+                None => others
+                    .any(|other| other.key == event.key && other.deleted && other.order() > event.order()),
             }
         };
         let mut rows: Vec<&Event> = known

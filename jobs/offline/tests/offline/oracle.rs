@@ -12,7 +12,7 @@ use arrow::{
 use tidemill_core::Time;
 use tidemill_offline::{CommitRange, KnownAt, PitRead, PitRequest, Stamp, Table, TileRange, Version, View};
 use tidemill_rows::{Row, batch_of, field, rows_of};
-use tidemill_spec::{Aggregate, Feature, KeyOrigin, OnDemand, Operand, Rule, Source, Type, Value};
+use tidemill_spec::{Aggregate, Feature, KeyOrigin, Newest, OnDemand, Operand, Rule, Source, Type, Value};
 use tidemill_windows::{Partial, Window};
 
 use crate::{
@@ -36,8 +36,8 @@ pub(crate) struct Declared {
 }
 
 impl Declared {
-    fn unique(&self) -> bool {
-        !self.source.unique.is_empty()
+    fn unique(&self) -> Option<&Newest> {
+        (!self.source.unique.is_empty()).then_some(&self.source.newest)
     }
 }
 
@@ -131,8 +131,13 @@ pub(crate) fn declare(seed: u64, dice: &mut Dice) -> Declared {
         ("gone", Type::Bool),
     ];
     let unique: &[&str] = if dice.chance(60) { &["id"] } else { &[] };
-    let source =
-        Source { deleted: Some("gone".to_owned()), ..source(&format!("events_{seed}"), &columns, unique) };
+    let newest = match dice.roll(4) {
+        0 => Newest::Accepted,
+        1 => Newest::Column("n".to_owned()),
+        _ => Newest::ValidAt,
+    };
+    let deleted = Some("gone".to_owned());
+    let source = Source { deleted, newest, ..source(&format!("events_{seed}"), &columns, unique) };
     let ttl = dice.pick(&[None, Some(60), Some(300), Some(0)]);
     let last = |column: &str| Rule::Last(column.to_owned());
     let with_default = |feature: Feature, value| Feature { default: Some(value), ..feature };
@@ -448,7 +453,7 @@ async fn check_tiles(world: &World, seed: u64) -> usize {
         let keys: std::collections::BTreeSet<&Key> = events.iter().map(|event| &event.key).collect();
         for key in keys.into_iter().filter(|key| complete(key)) {
             if declared.last.upserts() {
-                let wanted = newest(&events, key, clock, None, KnownAt::Any, true);
+                let wanted = newest(&events, key, clock, None, KnownAt::Any, declared.unique());
                 let found = last.get(key).filter(|row| row["deleted"] == Value::Bool(false));
                 let n = |event: &Event| event.n.map_or(Value::Null, Value::Int);
                 assert_eq!(

@@ -9,8 +9,8 @@ use tidemill_core::Time;
 use tidemill_offline::{CommitRange, Input, Lake, LakeOptions, Staged, Table, Version, View};
 use tidemill_rows::{Row, batch_of, source_schema};
 use tidemill_spec::{
-    Column, Csv, Entity, Extra, Feature, FeatureView, HydrationRead, KeyOrigin, Meta, OnlineFeatures, Rule,
-    Source, Type, Value, ViewInput,
+    Column, Csv, Entity, Extra, Feature, FeatureView, HydrationRead, KeyOrigin, Meta, Newest, OnlineFeatures,
+    Rule, Source, Type, Value, ViewInput,
 };
 use tidemill_testkit::postgres::{Database, Server, database};
 
@@ -146,6 +146,7 @@ pub(crate) fn source(name: &str, columns: &[(&str, Type)], unique: &[&str]) -> S
         created_time: None,
         deleted: None,
         unique: unique.iter().map(|name| (*name).to_owned()).collect(),
+        newest: Newest::default(),
         extra: Extra::Ignore,
         csv: Csv::default(),
     }

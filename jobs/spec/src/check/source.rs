@@ -1,7 +1,10 @@
 //! A source's own columns: its times, its tombstone, its unique key.
 
 use super::World;
-use crate::{ObjectKind, ObjectRef, Type, yaml::fields::At};
+use crate::{
+    Newest, ObjectKind, ObjectRef, Type,
+    yaml::{Data, fields::At},
+};
 
 pub(super) fn source(world: &World<'_>, name: &str, at: &At<'_>) {
     let (Some(source), Some(columns)) = (world.objects.sources.get(name), world.source_columns(name)) else {
@@ -39,7 +42,12 @@ pub(super) fn source(world: &World<'_>, name: &str, at: &At<'_>) {
             Some(other) => drop(at.error(304, format!("`{column}` is {other}, but a tombstone is a bool"))),
         }
     }
+    let unique = at.find(&["unique"]);
+    let keys = if matches!(unique.node.data, Data::Map(_)) { unique.find(&["keys"]) } else { unique };
     for (index, column) in source.unique.iter().enumerate() {
-        world.column(&at.find(&["unique", &index.to_string()]), &this, &columns, column);
+        world.column(&keys.find(&[&index.to_string()]), &this, &columns, column);
+    }
+    if let Newest::Column(column) = &source.newest {
+        world.column(&at.find(&["unique", "newest"]), &this, &columns, column);
     }
 }

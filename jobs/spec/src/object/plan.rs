@@ -127,6 +127,7 @@ impl Plan {
         changed("created_time", or_none(then.created_time.as_ref()), or_none(now.created_time.as_ref()));
         changed("deleted", or_none(then.deleted.as_ref()), or_none(now.deleted.as_ref()));
         changed("unique", names(then.unique.iter()), names(now.unique.iter()));
+        changed("unique.newest", then.newest.to_string(), now.newest.to_string());
         for (name, column) in &now.columns {
             if let Some(old) = then.columns.get(name) {
                 changed(name, old.ty.to_string(), column.ty.to_string());

@@ -1,5 +1,7 @@
 //! Entities and sources: what is named, and the rows that come in.
 
+use std::fmt;
+
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
@@ -110,6 +112,36 @@ impl Extra {
     }
 }
 
+/// Which of the rows that share the unique columns counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Newest {
+    /// The one that is valid last: an upsert has its own time.
+    #[default]
+    ValidAt,
+    /// The one that was accepted last: a correction may move an event to an earlier time.
+    Accepted,
+    /// The one with the greatest value in a column; a row without one is older than all that have one.
+    Column(String),
+}
+
+impl Newest {
+    /// Whether it is what holds where nothing is declared.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl fmt::Display for Newest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ValidAt => "valid_at",
+            Self::Accepted => "accepted",
+            Self::Column(column) => column,
+        })
+    }
+}
+
 /// Rows that come in, by file or stream.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Source {
@@ -132,6 +164,9 @@ pub struct Source {
     /// Columns of which windows and labels count the newest row each; empty: every row counts.
     #[serde(default)]
     pub unique: Vec<String>,
+    /// Which of the rows with the same unique columns that is.
+    #[serde(default, skip_serializing_if = "Newest::is_default")]
+    pub newest: Newest,
     /// What becomes of what isn't declared.
     #[serde(default, skip_serializing_if = "Extra::is_default")]
     pub extra: Extra,
@@ -141,6 +176,11 @@ pub struct Source {
 }
 
 impl Source {
+    /// Whether a row may give way to one that is valid before it.
+    pub fn corrects_times(&self) -> bool {
+        !self.unique.is_empty() && !self.newest.is_default()
+    }
+
     /// The column of what isn't declared, where that is kept.
     pub fn kept(&self) -> Option<&'static str> {
         (self.extra == Extra::Keep).then_some(Extra::COLUMN)

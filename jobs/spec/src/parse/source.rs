@@ -5,7 +5,7 @@ use tidemill_core::DataClock;
 
 use super::csv;
 use crate::{
-    Clock, Column, Entity, Epoch, Extra, Meta, Project, Source, Type,
+    Clock, Column, Entity, Epoch, Extra, Meta, Newest, Project, Source, Type,
     reserved::{OF_TABLES, taken},
     yaml::{
         Data,
@@ -70,7 +70,7 @@ pub(super) fn source(fields: &mut Fields<'_>, name: String, meta: Meta) -> Sourc
     let available_time = fields.get("available_time").map_or(event_time.clone(), |at| at.name());
     let created_time = fields.get("created_time").and_then(|at| at.name());
     let deleted = fields.get("deleted").and_then(|at| at.name());
-    let unique = fields.get("unique").and_then(|at| at.names()).unwrap_or_default();
+    let (unique, newest) = fields.get("unique").and_then(|at| unique(&at)).unwrap_or_default();
     Source {
         name,
         meta,
@@ -80,9 +80,26 @@ pub(super) fn source(fields: &mut Fields<'_>, name: String, meta: Meta) -> Sourc
         created_time,
         deleted,
         unique,
+        newest,
         extra,
         csv,
     }
+}
+
+/// Columns alone, or with what decides which of their rows counts.
+fn unique(at: &At<'_>) -> Option<(Vec<String>, Newest)> {
+    let Data::Map(_) = at.node.data else { return Some((at.names()?, Newest::default())) };
+    let mut fields = at.fields("`unique`")?;
+    let keys = fields.need("keys").and_then(|at| at.names());
+    let newest = fields.get("newest").map_or(Some(Newest::default()), |at| {
+        Some(match at.name()?.as_str() {
+            "valid_at" => Newest::ValidAt,
+            "accepted" => Newest::Accepted,
+            column => Newest::Column(column.to_owned()),
+        })
+    });
+    fields.finish();
+    Some((keys?, newest?))
 }
 
 const EXTRA: [(&str, Extra); 3] =

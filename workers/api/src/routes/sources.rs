@@ -53,6 +53,7 @@ pub(super) async fn show(State(api): State<Api>, Path(name): Path<String>) -> An
     page["available_time"] = source.available_time.clone().into();
     page["created_time"] = source.created_time.clone().into();
     page["unique"] = source.unique.clone().into();
+    page["newest"] = (!source.unique.is_empty()).then(|| source.newest.to_string()).into();
     page["extra"] = serde_json::to_value(source.extra)?;
     page["csv"] = serde_json::to_value(&source.csv)?;
     page["upload_list"] = serde_json::to_value(api.stores.catalog.uploads(Some(&name), 10).await?)?;

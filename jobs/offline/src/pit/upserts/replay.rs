@@ -2,7 +2,8 @@
 //!
 //! At any moment each unique key is what its newest row says: alive, or withdrawn. An entity's last row is that of
 //! its last living key, and a key keeps the place at which it first came: a correction changes what is said of an
-//! event, not when the event was. So a withdrawn key gives way to the one before it.
+//! event, not when the event was, unless the source says that corrections move events. A withdrawn key gives way to the
+//! one before it.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -20,6 +21,8 @@ pub(super) struct Change {
     pub(super) known_us: i64,
     /// Its place in the total order.
     pub(super) place: Place,
+    /// Its place among the rows of its key, of which the greatest counts.
+    pub(super) rank: i64,
     /// It withdraws its key.
     pub(super) deleted: bool,
 }
@@ -29,34 +32,33 @@ pub(super) type Course = Vec<(i64, Option<usize>)>;
 
 /// The key's newest row so far, and where the key stands among its entity's.
 struct Key {
-    first: Place,
+    place: Place,
     newest: usize,
 }
 
-/// The course of each of so many entities. `rows` in the order in which they become known.
-pub(super) fn replay(rows: &[Change], entities: usize) -> Vec<Course> {
+/// The course of each of so many entities. `rows` in the order in which they become known; `moves`: a key stands where its
+/// newest row does.
+pub(super) fn replay(rows: &[Change], entities: usize, moves: bool) -> Vec<Course> {
     let mut keys: HashMap<i64, Key> = HashMap::new();
     let mut living: Vec<BTreeSet<(Place, i64)>> = vec![BTreeSet::new(); entities];
     let mut courses: Vec<Course> = vec![Course::new(); entities];
     for (index, row) in rows.iter().enumerate() {
         let mut touched = [None, row.entity];
         let key = match keys.remove(&row.key) {
-            None => Key { first: row.place, newest: index },
+            None => Key { place: row.place, newest: index },
             Some(key) => {
                 let before = &rows[key.newest];
                 if let Some(entity) = before.entity {
-                    living[entity].remove(&(key.first, row.key));
+                    living[entity].remove(&(key.place, row.key));
                 }
                 touched[0] = before.entity;
-                Key {
-                    first: key.first.min(row.place),
-                    newest: if row.place > before.place { index } else { key.newest },
-                }
+                let newest = if row.rank > before.rank { index } else { key.newest };
+                Key { place: if moves { rows[newest].place } else { key.place.min(row.place) }, newest }
             }
         };
         let newest = &rows[key.newest];
         if let (Some(entity), false) = (newest.entity, newest.deleted) {
-            living[entity].insert((key.first, row.key));
+            living[entity].insert((key.place, row.key));
         }
         keys.insert(row.key, key);
         for entity in touched.into_iter().flatten() {
@@ -93,10 +95,11 @@ mod tests {
                 entity: *entity,
                 known_us: *known_us,
                 place: (*known_us, 0, seq),
+                rank: seq,
                 deleted: *deleted,
             };
         let rows: Vec<Change> = (0..).zip(rows).map(change).collect();
-        replay(&rows, 2).swap_remove(0)
+        replay(&rows, 2, false).swap_remove(0)
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub(super) fn source(page: &Value) -> String {
         ("available time", plain(&page["available_time"])),
         ("created time", plain(&page["created_time"])),
         ("unique", plain(&page["unique"])),
+        ("newest by", plain(&page["newest"])),
         ("not declared", plain(&page["extra"])),
     ]);
     let columns: Vec<Value> = page["columns"]
@@ -70,7 +71,7 @@ mod tests {
         let page = json!({
             "name": "orders", "description": "One row for each order.", "owner": "", "tags": [], "rows": 1_234,
             "dead_letters": 3, "uploads": 2, "newest_event": "2024-05-31T12:00:00Z", "event_time": "ordered_at",
-            "available_time": "paid_at", "created_time": null, "unique": ["order_id"],
+            "available_time": "paid_at", "created_time": null, "unique": ["order_id"], "newest": "accepted",
             "extra": "ignore",
             "columns": {
                 "order_id": { "type": "int", "nullable": false },
