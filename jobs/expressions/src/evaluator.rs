@@ -106,7 +106,7 @@ impl Evaluator {
         let work = tokio::task::spawn_blocking(move || {
             let _done = done;
             let mut worker = worker;
-            let given = worker.evaluate(&expressions, rows);
+            let given = worker.evaluate(&expressions, &rows);
             given.map(|given| (given, worker))
         });
         let Ok(evaluated) = tokio::time::timeout(limit, work).await else {
@@ -154,7 +154,7 @@ impl Worker {
         Ok(Self { connection, prepared: HashMap::new() })
     }
 
-    fn evaluate(&mut self, expressions: &Arc<Expressions>, rows: RecordBatch) -> Result<RecordBatch, Error> {
+    fn evaluate(&mut self, expressions: &Arc<Expressions>, rows: &RecordBatch) -> Result<RecordBatch, Error> {
         if self.prepared.len() >= PREPARED_MAX && !self.prepared.contains_key(expressions) {
             self.connection.flush_prepared_statement_cache();
             self.prepared.clear();
@@ -164,9 +164,9 @@ impl Worker {
             let Expressions { sound, selected, .. } = expressions.as_ref();
             (format!("SELECT {sound} FROM (SELECT {selected} FROM rows({}))", place.number), place)
         });
-        let empty = place.put(rows);
+        place.put(rows)?;
         let given = run(&self.connection, statement, &expressions.schema());
-        place.put(empty);
+        place.clear();
         given
     }
 }

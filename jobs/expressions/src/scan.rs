@@ -11,7 +11,12 @@ use std::{
     },
 };
 
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use arrow::{
+    array::{RecordBatch, RecordBatchOptions},
+    compute::cast,
+    datatypes::{DataType, FieldRef, Schema, SchemaRef},
+    error::ArrowError,
+};
 use duckdb::{
     core::{DataChunkHandle, LogicalTypeHandle, LogicalTypeId},
     vtab::{
@@ -44,23 +49,52 @@ pub struct Rows {
 
 impl Rows {
     /// With these rows.
-    pub fn of(rows: RecordBatch) -> Self {
+    ///
+    /// # Errors
+    /// A list can't be cast.
+    pub fn of(rows: &RecordBatch) -> Result<Self, ArrowError> {
         let place = Self::with(&rows.schema());
-        place.put(rows);
-        place
+        place.put(rows)?;
+        Ok(place)
     }
 
     pub(crate) fn with(schema: &SchemaRef) -> Self {
-        let rows = Arc::new(Mutex::new(RecordBatch::new_empty(Arc::clone(schema))));
+        let schema = unfixed(schema);
+        let rows = Arc::new(Mutex::new(RecordBatch::new_empty(Arc::clone(&schema))));
         let number = NEXT.fetch_add(1, Relaxed);
-        locked(&PLACES).insert(number, Place { schema: Arc::clone(schema), rows: Arc::clone(&rows) });
+        locked(&PLACES).insert(number, Place { schema, rows: Arc::clone(&rows) });
         Self { number, rows }
     }
 
-    /// Puts rows there; returns what lay there before.
-    pub(crate) fn put(&self, rows: RecordBatch) -> RecordBatch {
-        std::mem::replace(&mut locked(&self.rows), rows)
+    /// Puts rows there.
+    pub(crate) fn put(&self, rows: &RecordBatch) -> Result<(), ArrowError> {
+        let schema = unfixed(&rows.schema());
+        let columns = schema.fields().iter().zip(rows.columns()).map(|(field, array)| {
+            let same = array.data_type() == field.data_type();
+            if same { Ok(Arc::clone(array)) } else { cast(array, field.data_type()) }
+        });
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+        let columns = columns.collect::<Result<_, _>>()?;
+        *locked(&self.rows) = RecordBatch::try_new_with_options(schema, columns, &options)?;
+        Ok(())
     }
+
+    /// Takes the rows away.
+    pub(crate) fn clear(&self) {
+        let mut rows = locked(&self.rows);
+        *rows = RecordBatch::new_empty(rows.schema());
+    }
+}
+
+/// The columns as SQL has them: a list of a fixed length is a list.
+fn unfixed(schema: &SchemaRef) -> SchemaRef {
+    let field = |field: &FieldRef| match field.data_type() {
+        DataType::FixedSizeList(item, _) => {
+            Arc::new(field.as_ref().clone().with_data_type(DataType::List(Arc::clone(item))))
+        }
+        _ => Arc::clone(field),
+    };
+    Arc::new(Schema::new(schema.fields().iter().map(field).collect::<Vec<_>>()))
 }
 
 impl Drop for Rows {

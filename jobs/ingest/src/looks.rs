@@ -9,7 +9,7 @@ use tidemill_rows::text::{
     csv_fields,
     frame::{Dialect, Framing, frames},
 };
-use tidemill_spec::{Csv, Decimal, Encoding, LineEnd, Source, Type};
+use tidemill_spec::{Csv, DecimalMark, Encoding, LineEnd, Source, Type};
 
 use crate::{
     Error,
@@ -120,7 +120,7 @@ fn csv_of(sample: &[u8], source: &Source) -> (Csv, Vec<String>) {
         found.extend(between.map(|(_, called)| format!("{called} between fields")));
     }
     if let Some(number) = decimal_comma(&text, &csv, source) {
-        csv.decimal = Decimal::Comma;
+        csv.decimal = DecimalMark::Comma;
         found.push(format!("decimal commas (`{number}`)"));
     }
     (csv, found)
@@ -174,7 +174,7 @@ fn decimal_comma(text: &str, csv: &Csv, source: &Source) -> Option<String> {
     let numbers: Vec<usize> = naming
         .names()
         .zip(source.columns.values())
-        .filter(|(_, column)| column.ty == Type::Float && csv.decimal == Decimal::Point)
+        .filter(|(_, column)| is_fraction(column.ty) && csv.decimal == DecimalMark::Point)
         .filter_map(|(in_file, _)| header.iter().position(|name| Some(name.as_str()) == in_file))
         .collect();
     let rows = frames(text.as_bytes(), Framing::Csv(dialect)).skip(1).take(SAMPLE_ROWS);
@@ -186,6 +186,11 @@ fn decimal_comma(text: &str, csv: &Csv, source: &Source) -> Option<String> {
             .collect::<Vec<_>>()
     });
     cells.into_iter().find(|cell| is_decimal_comma(cell))
+}
+
+/// Whether its numbers have a point.
+fn is_fraction(ty: Type) -> bool {
+    matches!(ty, Type::Float | Type::Decimal(_))
 }
 
 fn is_decimal_comma(cell: &str) -> bool {
@@ -203,7 +208,7 @@ fn yaml(csv: &Csv) -> String {
             .then(|| format!("delimiter: {}", text(&csv.delimiter.to_string()))),
         (csv.quote != usual.quote).then(|| format!("quote: {}", text(&csv.quote.to_string()))),
         (csv.line_end == LineEnd::Cr).then(|| "line_end: cr".to_owned()),
-        (csv.decimal == Decimal::Comma).then(|| "decimal: \",\"".to_owned()),
+        (csv.decimal == DecimalMark::Comma).then(|| "decimal: \",\"".to_owned()),
         (csv.encoding != usual.encoding).then(|| format!("encoding: {}", csv.encoding.as_str())),
         csv.null.as_ref().map(|words| {
             format!("null: [{}]", words.iter().map(|word| text(word)).collect::<Vec<_>>().join(", "))

@@ -142,28 +142,36 @@ impl Judge {
             .execute_batch(&format!("CREATE OR REPLACE TEMP TABLE _row ({columns})"))
             .and_then(|()| self.connection.prepare(&statement(&typed)).map(drop))
             .map_err(|error| refused(Refusal::of(&error)))?;
-        if ty == Type::Int { self.whole(&expression) } else { Ok(()) }
+        match ty {
+            Type::Int => self.exact(&expression, ty, 0),
+            Type::Decimal(digits) => self.exact(&expression, ty, digits.scale()),
+            _ => Ok(()),
+        }
     }
 
-    /// Refuses what an int would be rounded from. The table `_row` has the columns.
-    fn whole(&self, expression: &Expression) -> Result<(), Mistake> {
+    /// Refuses what a number with so many digits after the point would be rounded from. The table `_row` has the columns.
+    fn exact(&self, expression: &Expression, exact: Type, scale: u8) -> Result<(), Mistake> {
         let describe =
             format!("SELECT column_type FROM (DESCRIBE SELECT {} AS value FROM _row)", expression.compiled());
         let ty: String = match self.connection.query_row(&describe, [], |row| row.get(0)) {
             Ok(ty) => ty,
             Err(_) => return Ok(()),
         };
-        let fraction = ty.starts_with("DECIMAL(") && !ty.ends_with(",0)");
-        if !(fraction || ty == "DOUBLE" || ty == "FLOAT") {
+        let digits = ty.strip_prefix("DECIMAL(").and_then(|digits| digits.strip_suffix(')'));
+        let after_point = digits.and_then(|digits| digits.rsplit_once(',')?.1.trim().parse::<u8>().ok());
+        if !(after_point.is_some_and(|given| given > scale) || ty == "DOUBLE" || ty == "FLOAT") {
             return Ok(());
         }
+        let (what, how) = match exact {
+            Type::Int => {
+                ("an int".to_owned(), "`CAST(floor(…) AS BIGINT)`, `CAST(round(…) AS BIGINT)`".to_owned())
+            }
+            _ => (format!("a {exact}"), format!("`CAST(round(…, {scale}) AS {})`", exact.duckdb())),
+        };
         Err(Mistake {
             code: 481,
-            message: format!("this gives a {ty}, which an int would be rounded from"),
-            help: Some(
-                "say how: `CAST(floor(…) AS BIGINT)`, `CAST(round(…) AS BIGINT)`; or declare `type: float`"
-                    .to_owned(),
-            ),
+            message: format!("this gives a {ty}, which {what} would be rounded from"),
+            help: Some(format!("say how: {how}; or declare `type: float`")),
             at: None,
         })
     }

@@ -15,7 +15,7 @@ use tidemill_core::Time;
 use crate::{
     CommitKind, Error, Lake, LakeFile, Staged, Table,
     manifest::{self, Publication},
-    scan::{LAKE_COMMIT, Types, agree},
+    scan::{LAKE_COMMIT, Types, agree, as_stored},
     sql::text,
 };
 
@@ -61,9 +61,10 @@ impl Lake {
     /// Writes one file of several, which no reader sees before [`Self::replace`]. Safe to repeat.
     pub async fn merge(&self, table: &Table, files: &[LakeFile]) -> Result<Option<Staged>, Error> {
         let keys = manifest::keys(&self.pool, table).await?.unwrap_or_default();
-        let mut parts = Vec::new();
+        let (mut parts, mut types) = (Vec::new(), Types::new());
         for file in files {
             let path = self.blobs.fetch(&file.path).await?;
+            types.extend(self.types(&file.path).await?.iter().map(|(name, ty)| (name.clone(), *ty)));
             let commit = if file.first_commit == file.last_commit {
                 // A file that was merged from one commit's names it already.
                 format!(
@@ -78,6 +79,7 @@ impl Lake {
         let statement = parts.join(" UNION ALL BY NAME ");
         let doing = format!("merging {} files of {table}", files.len());
         let rows = self.duck.run(doing, move |session| session.query(&statement)).await?;
+        let rows = as_stored(&rows, &types)?;
         let merged = self.stage(table, "compact", 0, &keys, &rows.schema(), vec![rows]).await?;
         let timed_by = files.first().and_then(|file| file.timed_by.clone());
         let same = files.iter().all(|file| file.timed_by == timed_by);

@@ -312,7 +312,7 @@ impl Session {
 
     /// Makes a temporary table of a batch.
     pub(crate) fn load(&self, table: &str, batch: &RecordBatch) -> Result<(), Failure> {
-        let rows = Rows::of(batch.clone());
+        let rows = Rows::of(batch).map_err(tidemill_rows::Error::from)?;
         self.execute(&format!("CREATE TEMP TABLE {table} AS SELECT * FROM rows({})", rows.number))
     }
 }

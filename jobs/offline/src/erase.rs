@@ -7,11 +7,11 @@
 
 use sqlx::PgConnection;
 use tidemill_rows::{Row, SEQ, rows_of};
-use tidemill_spec::{Type, Value};
+use tidemill_spec::{Digits, Type, Value};
 
 use crate::{
     Error, Lake, LakeFile, Staged, Table, manifest,
-    scan::Types,
+    scan::{Types, as_stored},
     sql::{quoted, text},
 };
 
@@ -114,6 +114,7 @@ impl Lake {
         );
         let doing = format!("writing a file of {table} without an entity");
         let rows = self.duck.run(doing, move |session| session.query(&statement)).await?;
+        let rows = as_stored(&rows, &types)?;
         let keys = manifest::keys(&self.pool, table).await?.unwrap_or_default();
         // Files with the same rows left must not become one.
         let key = format!("erase/{}", file.path);
@@ -151,7 +152,7 @@ fn condition(table: &Table, types: &Types, sought: &Sought) -> Option<String> {
     let equal = |(name, value): &(String, Value)| {
         let ty = types.get(name)?;
         // In the column's own type, which may be another than is declared now.
-        let ty = ty.map_or("VARCHAR", Type::duckdb);
+        let ty = ty.map_or_else(|| "VARCHAR".to_owned(), Type::duckdb);
         let value = text(&value.to_string());
         Some(format!("CAST({} AS {ty}) = TRY_CAST({value} AS {ty})", quoted(name)))
     };
@@ -179,11 +180,15 @@ fn refused(name: &str, in_files: &[String], value: &Value) -> String {
 
 fn type_of(value: &Value) -> Type {
     match value {
-        Value::Null | Value::String(_) => Type::String,
+        // No key is a list.
+        Value::Null | Value::String(_) | Value::List(_) => Type::String,
         Value::Int(_) => Type::Int,
         Value::Float(_) => Type::Float,
         Value::Bool(_) => Type::Bool,
         Value::Date(_) => Type::Date,
         Value::Timestamp(_) => Type::Timestamp,
+        Value::Decimal(number) => {
+            Digits::new(Digits::PRECISION_MAX, number.scale()).map_or(Type::String, Type::Decimal)
+        }
     }
 }

@@ -65,7 +65,7 @@ impl Lake {
                 ("from", &sql::instant(request.from)),
                 ("to", &sql::instant(request.to)),
                 ("answer", &quoted(&label.name)),
-                ("type", label.ty.duckdb()),
+                ("type", &label.ty.duckdb()),
                 ("asked_at", &compiled(&label.asked_at)),
                 ("sql", &compiled(&label.sql)),
             ],

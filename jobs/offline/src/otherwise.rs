@@ -125,13 +125,13 @@ fn columns(source: &Source, scan: &Scan) -> Vec<(String, Type, String)> {
     let wanted: Types = source.columns.iter().map(|(name, column)| (name.clone(), Some(column.ty))).collect();
     let mut statements = Vec::new();
     for group in &scan.groups {
-        for (name, ty) in group.otherwise(&wanted) {
-            let (stored, read) = (quoted(name), converted(name, ty));
+        for (name, stored_as, ty) in group.otherwise(&wanted) {
+            let (stored, read) = (quoted(name), converted(name, stored_as, ty));
             let lost = format!("{stored} IS NOT NULL AND ({read}) IS NULL");
             statements.extend(group.froms(scan.commits).into_iter().map(|from| {
                 let statement = format!(
                     "SELECT count({read}) AS converted, count(*) FILTER (WHERE {lost}) AS lost, min({}) FILTER (WHERE {lost}) AS example FROM {from}",
-                    declared_as_text(&stored)
+                    declared_as_text(&stored, stored_as)
                 );
                 (name.clone(), ty, statement)
             }));

@@ -5,14 +5,18 @@
 //! its tombstone follow from its own columns: of a source they are what its declaration makes of them, not what an earlier
 //! one did when the row came.
 
-use std::{collections::BTreeMap, fmt::Write as _, path::PathBuf};
+use std::{collections::BTreeMap, fmt::Write as _, path::PathBuf, sync::Arc};
 
-use arrow::datatypes::SchemaRef;
-use tidemill_rows::{CREATED_AT, DELETED, VALID_AT, type_of};
+use arrow::{
+    array::RecordBatch,
+    datatypes::{FieldRef, Schema, SchemaRef},
+};
+use tidemill_rows::{CREATED_AT, DELETED, VALID_AT, arrow_type, type_of};
 use tidemill_spec::{Source, Type};
 
 use crate::{
     CommitRange,
+    duck::in_columns,
     sql::{quoted, text},
     upload::text::{declared_as_text, text_of, typed},
 };
@@ -175,7 +179,7 @@ impl Scan {
     fn relation(&self, wanted: &Types) -> String {
         let stored = |name: &String| self.groups.iter().any(|group| group.types.contains_key(name));
         let empty = wanted.iter().filter(|(name, ty)| ty.is_some() || !stored(name)).map(|(name, ty)| {
-            let ty = ty.map_or("VARCHAR", Type::duckdb);
+            let ty = ty.map_or_else(|| "VARCHAR".to_owned(), Type::duckdb);
             format!("CAST(NULL AS {ty}) AS {}", quoted(name))
         });
         let empty = empty.collect::<Vec<_>>().join(", ");
@@ -187,11 +191,14 @@ impl Scan {
 }
 
 impl Group {
-    /// Columns that `wanted` has of another type.
-    pub(crate) fn otherwise<'a>(&'a self, wanted: &'a Types) -> impl Iterator<Item = (&'a String, Type)> {
+    /// Columns that `wanted` has of another type: as they are stored, and as they are wanted.
+    pub(crate) fn otherwise<'a>(
+        &'a self,
+        wanted: &'a Types,
+    ) -> impl Iterator<Item = (&'a String, Option<Type>, Type)> {
         let other = |(name, ty): (&'a String, &Option<Type>)| {
             let stored = self.types.get(name)?;
-            (stored != ty).then_some((name, (*ty)?))
+            (stored != ty).then_some((name, *stored, (*ty)?))
         };
         wanted.iter().filter_map(other)
     }
@@ -201,7 +208,9 @@ impl Group {
         let column = |(name, ty): (&String, &Option<Type>)| {
             let stored = self.types.get(name)?;
             Some(match ty {
-                Some(ty) if stored != &Some(*ty) => format!("{} AS {}", converted(name, *ty), quoted(name)),
+                Some(ty) if stored != &Some(*ty) => {
+                    format!("{} AS {}", converted(name, *stored, *ty), quoted(name))
+                }
                 _ => quoted(name),
             })
         };
@@ -234,9 +243,23 @@ impl Group {
     }
 }
 
-/// A column of another type as `ty`; null where it can't be.
-pub(crate) fn converted(name: &str, ty: Type) -> String {
-    typed(&text_of(&declared_as_text(&quoted(name)), ty), ty)
+/// A column that was stored with another type as `ty`; null where it can't be.
+pub(crate) fn converted(name: &str, stored: Option<Type>, ty: Type) -> String {
+    typed(&text_of(&declared_as_text(&quoted(name), stored), ty), ty)
+}
+
+/// Rows of files that have these columns, to be written again, as they were stored: a list has its length, which SQL
+/// forgets.
+pub(crate) fn as_stored(rows: &RecordBatch, types: &Types) -> Result<RecordBatch, tidemill_rows::Error> {
+    let schema = rows.schema();
+    let field = |field: &FieldRef| match types.get(field.name()) {
+        Some(Some(ty @ Type::List { .. })) => {
+            Arc::new(field.as_ref().clone().with_data_type(arrow_type(*ty)))
+        }
+        _ => Arc::clone(field),
+    };
+    let stored = Schema::new(schema.fields().iter().map(field).collect::<Vec<_>>());
+    in_columns(rows, &Arc::new(stored))
 }
 
 /// Whether no column has two types.

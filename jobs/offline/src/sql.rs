@@ -38,6 +38,11 @@ pub(crate) fn literal(value: &Value, ty: Type) -> String {
     let plain = match value {
         Value::Null => "NULL".to_owned(),
         Value::Timestamp(time) => instant(*time),
+        Value::List(items) => {
+            let element = ty.element().unwrap_or(Type::String);
+            let items: Vec<String> = items.iter().map(|item| literal(item, element)).collect();
+            format!("[{}]", items.join(", "))
+        }
         other => text(&other.to_string()),
     };
     format!("CAST({plain} AS {})", ty.duckdb())

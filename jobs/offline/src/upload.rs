@@ -35,7 +35,7 @@ use crate::{
     sql::{self, fill, quoted},
 };
 use reading::Reading;
-use text::{as_text, infinite, nan, no_text};
+use text::{as_text, infinite, nan, no_text, typed};
 
 /// What a chunk's rows are read from.
 #[derive(Clone, Debug)]
@@ -345,10 +345,10 @@ fn input_sql(input: &ChunkInput, source: &Source, types: &HashMap<String, String
         }
         ChunkInput::Parquet { columns, extra, .. } => {
             let mut sql = "SELECT file_row_number AS _row, NULL::BIGINT AS _line".to_owned();
-            for (name, in_file) in source.columns.keys().zip(columns) {
+            for ((name, column), in_file) in source.columns.iter().zip(columns) {
                 let found = in_file.as_ref().and_then(|in_file| Some((in_file, types.get(in_file)?)));
                 let value = match found {
-                    Some((in_file, ty)) => as_text(&quoted(in_file), ty),
+                    Some((in_file, ty)) => as_text(&quoted(in_file), ty, column.ty),
                     None if source.kept() == Some(name) => extra_sql(extra, types),
                     None => "NULL::VARCHAR".to_owned(),
                 };
@@ -392,20 +392,29 @@ fn judged(name: &str, reading: Reading<'_>, source: &Source) -> String {
         cases.push(format!("WHEN {} THEN {reason}", no_text(&text)));
     }
     let not_finite = words("is not a finite number: ");
-    if matches!(column.ty, Type::Float | Type::Int) {
+    if column.ty.is_number() {
         // What is no number is missing, where something may be: tables that hold a null write ints as floats.
         let missing = if column.nullable { "NULL".to_owned() } else { format!("{not_finite} || {written}") };
         cases.push(format!("WHEN {} THEN {missing}", nan(&text)));
     }
-    if column.ty == Type::Float {
+    if matches!(column.ty, Type::Float | Type::Decimal(_)) {
         cases.push(format!("WHEN {} THEN {not_finite} || {written}", infinite(&text)));
     }
     if column.ty != Type::String {
         let reason = words(&format!("should be {}, but is `", column.ty));
-        cases.push(format!(
-            "WHEN {text} IS NOT NULL AND {value} IS NULL THEN {reason} || {written} || '`'{}",
-            reading.advice(&format!("trim({})", raw(name)))
-        ));
+        let other =
+            format!("{reason} || {written} || '`'{}", reading.advice(&format!("trim({})", raw(name))));
+        let reason = match column.ty {
+            Type::List { of, length: Some(length) } => {
+                let count = format!("len({})", typed(&text, Type::List { of, length: None }));
+                let reason = words(&format!("should be {}, but has ", column.ty));
+                format!(
+                    "CASE WHEN {count} <> {length} THEN {reason} || {count} || ' values' ELSE {other} END"
+                )
+            }
+            _ => other,
+        };
+        cases.push(format!("WHEN {text} IS NOT NULL AND {value} IS NULL THEN {reason}"));
     }
     let times = [Some(&source.event_time), Some(&source.available_time), source.created_time.as_ref()];
     if !column.nullable || times.into_iter().flatten().any(|time| time == name) {
@@ -451,8 +460,8 @@ fn split(batch: &RecordBatch, source: &Source, stamp: Stamp) -> Result<Digest, A
 
     let mut fields = Vec::new();
     let mut arrays = Vec::new();
-    for name in source.columns.keys() {
-        let array = compute::filter(column(name)?, &good)?;
+    for (name, declared) in &source.columns {
+        let array = kept(name, &arrow_type(declared.ty))?;
         fields.push(Field::new(name, array.data_type().clone(), true));
         arrays.push(array);
     }

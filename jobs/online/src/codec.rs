@@ -1,7 +1,7 @@
-//! Bytes of single values: little-endian, fixed width but for text. Used by [`crate::stored`] alone.
+//! Bytes of single values: little-endian, fixed width but for text and lists, which begin with their length. Used by [`crate::stored`] alone.
 
 use chrono::{DateTime, Datelike as _, NaiveDate};
-use tidemill_spec::{Type, Value};
+use tidemill_spec::{Decimal, Type, Value};
 
 /// Why bytes can't be read.
 pub(crate) type Reason = &'static str;
@@ -19,6 +19,19 @@ pub(crate) fn put(out: &mut Vec<u8>, ty: Type, value: &Value) -> bool {
         (Type::Bool, Value::Bool(truth)) => out.push(u8::from(*truth)),
         (Type::Date, Value::Date(day)) => out.extend(day.num_days_from_ce().to_le_bytes()),
         (Type::Timestamp, Value::Timestamp(time)) => out.extend(time.timestamp_micros().to_le_bytes()),
+        (Type::Decimal(digits), Value::Decimal(number)) if number.scale() == digits.scale() => {
+            out.extend(number.unscaled().to_le_bytes());
+        }
+        (Type::List { of, length }, Value::List(items)) => {
+            let before = out.len();
+            let Ok(count) = u32::try_from(items.len()) else { return false };
+            out.extend(count.to_le_bytes());
+            let fits = length.is_none_or(|length| length == count);
+            if !(fits && items.iter().all(|item| put(out, of.into(), item))) {
+                out.truncate(before);
+                return false;
+            }
+        }
         _ => return false,
     }
     true
@@ -77,6 +90,13 @@ impl<'a> Cursor<'a> {
             Type::Timestamp => Value::Timestamp(
                 DateTime::from_timestamp_micros(self.i64()?).ok_or("an instant is out of range")?,
             ),
+            Type::Decimal(digits) => {
+                Value::Decimal(Decimal::new(i128::from_le_bytes(self.array()?), digits.scale()))
+            }
+            Type::List { of, .. } => {
+                let count = self.u32()?;
+                Value::List((0..count).map(|_| self.value(of.into())).collect::<Result<_, _>>()?)
+            }
         })
     }
 }

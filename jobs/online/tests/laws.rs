@@ -11,7 +11,8 @@ use proptest::prelude::*;
 use tidemill_core::Time;
 use tidemill_online::{Body, Layout, OnlineView, Order, Series, Status, Stored, Tile, TileOrder, values};
 use tidemill_spec::{
-    Aggregate, Feature, FeatureView, Freshness, Meta, OnlineFeatures, Operand, Rule, Type, Value, ViewInput,
+    Aggregate, Decimal, Digits, Element, Feature, FeatureView, Freshness, Meta, OnlineFeatures, Operand,
+    Rule, Type, Value, ViewInput,
 };
 use tidemill_windows::Window;
 
@@ -58,11 +59,30 @@ fn value_of(ty: Type) -> BoxedStrategy<Value> {
             .prop_map(|day| Value::Date(chrono::NaiveDate::from_num_days_from_ce_opt(day + 700_000).unwrap()))
             .boxed(),
         Type::Timestamp => (-1_i64 << 50..1 << 50).prop_map(|micros| Value::Timestamp(at(micros))).boxed(),
+        Type::Decimal(digits) => any::<i64>()
+            .prop_map(move |unscaled| Value::Decimal(Decimal::new(unscaled.into(), digits.scale())))
+            .boxed(),
+        Type::List { of, length } => {
+            let item = value_of(of.into()).prop_filter("nothing is missing", |item| !item.is_null());
+            let lengths = length.map_or(0..=4, |length| length as usize..=length as usize);
+            prop::collection::vec(item, lengths).prop_map(Value::List).boxed()
+        }
     };
     prop_oneof![1 => Just(Value::Null), 4 => present].boxed()
 }
 
-const TYPES: [Type; 6] = [Type::String, Type::Int, Type::Float, Type::Bool, Type::Date, Type::Timestamp];
+const PRICE: Type = Type::Decimal(Digits::new(20, 2).unwrap());
+const TYPES: [Type; 9] = [
+    Type::String,
+    Type::Int,
+    Type::Float,
+    Type::Bool,
+    Type::Date,
+    Type::Timestamp,
+    PRICE,
+    Type::List { of: Element::Float, length: Some(3) },
+    Type::List { of: Element::String, length: None },
+];
 
 fn columns_and_row() -> impl Strategy<Value = (Vec<Type>, Vec<Value>)> {
     prop::collection::vec(prop::sample::select(&TYPES[..]), 1..20).prop_flat_map(|types| {

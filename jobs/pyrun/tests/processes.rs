@@ -9,14 +9,16 @@ use std::{
 
 use arrow::{
     array::{ArrayRef, AsArray as _, Float64Array, RecordBatch},
-    datatypes::Float64Type,
+    datatypes::{Float64Type, Schema},
 };
+use indexmap::IndexMap;
 use serde_json::{Map, json};
 use tidemill_core::{Fault, JobError};
 use tidemill_pyrun::{
     Mode, Printed, Process, PyError, PyOptions, PyPool, StepCall, StepEvent, StepSink, Transform, Transformed,
 };
-use tidemill_spec::Type;
+use tidemill_rows::{Row, batch_of, field, rows_of};
+use tidemill_spec::{Type, Value};
 
 fn options() -> PyOptions {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -111,6 +113,41 @@ async fn a_row_that_raises_fails_alone_in_both_modes() {
         let [(1, fault)] = &result.failures[..] else { panic!("{:?}", result.failures) };
         assert!(fault.to_string().starts_with("[TM0701] ValueError: no threes at functions.py:"), "{fault}");
         assert!(!fault.detail.as_ref().unwrap().contains("worker.py"), "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn decimals_and_lists_go_through_python_as_they_are() {
+    let pool = PyPool::start(options());
+    let types = [("p", "decimal(38,9)"), ("e", "float[2]"), ("w", "string[]"), ("n", "int[]")];
+    let out: IndexMap<String, Type> =
+        types.map(|(name, ty)| (name.to_owned(), ty.parse().unwrap())).into_iter().collect();
+    let row = |values: [&str; 4]| -> Row {
+        let typed = out.iter().zip(values).map(|((name, ty), text)| {
+            (name.clone(), if text.is_empty() { Value::Null } else { Value::parse(text, *ty).unwrap() })
+        });
+        typed.collect()
+    };
+    let rows = [
+        row([
+            "99999999999999999999999999999.999999999",
+            "[0.1, -0.0]",
+            r#"["a,", ""]"#,
+            "[9223372036854775807]",
+        ]),
+        row(["", "[0.1, 2]", "[]", "[]"]),
+        row(["-0.000000001", "", "", ""]),
+    ];
+    let fields: Vec<_> = out.iter().map(|(name, ty)| field(name, *ty)).collect();
+    let batch = batch_of(&Arc::new(Schema::new(fields)), &rows).unwrap();
+    for (entry, mode) in [("functions:typed", Mode::Row), ("functions:typed_batch", Mode::Batch)] {
+        let transform = Transform { out: out.clone(), ..transform(entry, mode) };
+        let result = pool.transform(&transform, &batch, &mut Printed::default()).await.unwrap();
+        assert_eq!(result.rows.schema(), batch.schema());
+        let refused = row(["", "", "", ""]);
+        let back = rows_of(&result.rows).unwrap();
+        assert_eq!(back, [rows[0].clone(), refused, rows[2].clone()], "{entry}");
+        assert_eq!(result.failures.iter().map(|(row, _)| *row).collect::<Vec<_>>(), [1]);
     }
 }
 

@@ -74,7 +74,7 @@ fn check_columns(signature: &Signature, wanted: &IndexMap<String, Type>) -> Resu
     for column in &signature.columns {
         match wanted.get(&column.name) {
             None => return Err(format!("column `{}` is not declared by the model", column.name)),
-            Some(ty) if *ty != column.ty => {
+            Some(ty) if !takes(column.ty, *ty) => {
                 return Err(format!(
                     "column `{}` is {}, but the model declares {ty}",
                     column.name, column.ty
@@ -87,6 +87,15 @@ fn check_columns(signature: &Signature, wanted: &IndexMap<String, Type>) -> Resu
     match wanted.keys().find(|name| !has(name)) {
         Some(missing) => Err(format!("column `{missing}` is missing")),
         None => Ok(()),
+    }
+}
+
+/// Whether a column of a model has values of a declared type. A frame of an author's own says nothing of the length of
+/// lists.
+fn takes(column: Type, declared: Type) -> bool {
+    match (column, declared) {
+        (Type::List { of, length: None }, Type::List { of: declared, .. }) => of == declared,
+        _ => column == declared,
     }
 }
 
@@ -156,6 +165,20 @@ mod tests {
 
     fn outputs(ty: OutputType) -> IndexMap<String, OutputType> {
         [("p".to_owned(), ty)].into()
+    }
+
+    #[test]
+    fn lists_of_any_length_are_taken_for_those_of_one() {
+        let columns = |ty: &str| columns(&[("e", ty.parse().unwrap())]);
+        let check = |has: &str, wanted: &str| {
+            let signature = signature(&[("e", has.parse().unwrap())]);
+            check_signature(&signature, "lightgbm", &columns(wanted), &outputs(Type::Float.into()))
+        };
+        assert_eq!(check("float[]", "float[3]"), Ok(()));
+        for (has, wanted) in [("float[2]", "float[3]"), ("float[3]", "float[]"), ("int[]", "float[3]")] {
+            let told = format!("column `e` is {has}, but the model declares {wanted}");
+            assert_eq!(check(has, wanted), Err(told));
+        }
     }
 
     #[test]

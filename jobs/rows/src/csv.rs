@@ -18,7 +18,7 @@ use crate::{
 /// The bytes of a CSV file.
 ///
 /// # Errors
-/// A column of lists, structs or maps.
+/// A column of structs or maps, or of lists of lists.
 pub fn write(batch: &RecordBatch) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     header(&mut bytes, &batch.schema())?;
@@ -55,6 +55,7 @@ pub(crate) fn rows(file: &mut impl Write, batch: &RecordBatch) -> Result<(), Err
                 Value::String(text) => line.push_str(&cell(&text)),
                 // All digits that tell it from its neighbours.
                 Value::Float(number) => line.extend([format!("{number:?}")]),
+                list @ Value::List(_) => line.push_str(&cell(&list.to_string())),
                 other => line.push_str(&other.to_string()),
             }
         }

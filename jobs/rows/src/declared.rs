@@ -2,19 +2,16 @@
 //!
 //! | DuckDB | Arrow | declared |
 //! |---|---|---|
-//! | `HUGEINT` (a sum of ints), `UBIGINT`, `DECIMAL(p, 0)` | decimal, unsigned | int, where it fits |
-//! | `DECIMAL` | decimal | float, the nearest |
+//! | `HUGEINT` (a sum of ints) and `DECIMAL(38, 0)`, which are one to Arrow; `UBIGINT` | decimal, unsigned | int, where it fits |
 //! | `TIME` | time | string, `12:30:00` |
 //! | `NULL` | null | string |
-
-use std::sync::Arc;
 
 use arrow::{
     array::{Array as _, ArrayRef, AsArray as _, RecordBatch, RecordBatchOptions},
     compute::{CastOptions, cast, cast_with_options},
-    datatypes::{DataType, Field, Float64Type, Schema, SchemaRef},
+    datatypes::{DataType, Field, Schema, SchemaRef},
 };
-use tidemill_spec::Type;
+use tidemill_spec::{Digits, Type};
 
 use crate::{
     Error,
@@ -71,11 +68,7 @@ impl Declared {
 
 fn declared(arrow: &DataType) -> Option<Type> {
     match arrow {
-        DataType::Decimal32(_, 0)
-        | DataType::Decimal64(_, 0)
-        | DataType::Decimal128(_, 0)
-        | DataType::UInt64 => Some(Type::Int),
-        DataType::Decimal32(..) | DataType::Decimal64(..) | DataType::Decimal128(..) => Some(Type::Float),
+        DataType::Decimal128(Digits::PRECISION_MAX, 0) | DataType::UInt64 => Some(Type::Int),
         DataType::Time32(_) | DataType::Time64(_) | DataType::Null => Some(Type::String),
         other => type_of(other),
     }
@@ -85,12 +78,6 @@ fn converted(column: &str, array: &ArrayRef, ty: Type) -> Result<ArrayRef, Error
     match (array.data_type(), ty) {
         (DataType::UInt64, Type::Int) => whole(column, array),
         (from, Type::Int) if from.is_decimal() => whole(column, array),
-        // By way of its digits: the nearest float, not that of a division.
-        (from, Type::Float) if from.is_decimal() => {
-            let text = cast(array, &DataType::Utf8)?;
-            let parsed = text.as_string::<i32>().iter().map(|text| text.and_then(|text| text.parse().ok()));
-            Ok(Arc::new(parsed.collect::<arrow::array::PrimitiveArray<Float64Type>>()))
-        }
         (DataType::Time32(_) | DataType::Time64(_) | DataType::Null, _) => Ok(cast(array, &DataType::Utf8)?),
         _ => normal(array, ty),
     }
@@ -111,6 +98,8 @@ fn whole(column: &str, array: &ArrayRef) -> Result<ArrayRef, Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use arrow::array::{Decimal128Array, IntervalMonthDayNanoArray, UInt64Array};
 
     use super::*;
@@ -137,11 +126,12 @@ mod tests {
     }
 
     #[test]
-    fn a_decimal_is_the_nearest_float() {
+    fn a_decimal_keeps_its_digits() {
         assert_eq!(
             given("d", decimal(vec![123_456_789_012_345_678], 18, 2)).unwrap(),
-            r#"[{"d":1234567890123456.8}]"#
+            r#"[{"d":"1234567890123456.78"}]"#
         );
+        assert_eq!(given("d", decimal(vec![5], 37, 0)).unwrap(), r#"[{"d":"5"}]"#);
     }
 
     #[test]

@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use tidemill_spec::{Entity, FeatureView, Rule, Source, Type};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
+use tidemill_spec::{Digits, Element, Entity, FeatureView, Rule, Source, Type};
 use tidemill_windows::Window;
 
 /// When the world could know the row.
@@ -32,7 +32,15 @@ pub fn arrow_type(ty: Type) -> DataType {
         Type::Bool => DataType::Boolean,
         Type::Date => DataType::Date32,
         Type::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        Type::Decimal(digits) => DataType::Decimal128(digits.precision(), digits.scale().cast_signed()),
+        Type::List { of, length: None } => DataType::List(item(of)),
+        Type::List { of, length: Some(length) } => DataType::FixedSizeList(item(of), length.cast_signed()),
     }
+}
+
+/// What a list holds.
+pub(crate) fn item(of: Element) -> FieldRef {
+    Arc::new(field("item", of.into()))
 }
 
 /// The declared type that an Arrow type stands for; `None` where there is none.
@@ -51,6 +59,17 @@ pub fn type_of(arrow: &DataType) -> Option<Type> {
         DataType::Date32 | DataType::Date64 => Type::Date,
         DataType::Timestamp(_, _) => Type::Timestamp,
         DataType::Dictionary(_, values) => return type_of(values),
+        DataType::Decimal32(precision, scale)
+        | DataType::Decimal64(precision, scale)
+        | DataType::Decimal128(precision, scale) => {
+            Type::Decimal(Digits::new(*precision, u8::try_from(*scale).ok()?)?)
+        }
+        DataType::List(item) | DataType::LargeList(item) => {
+            return Type::list(type_of(item.data_type())?, None);
+        }
+        DataType::FixedSizeList(item, length) => {
+            return Type::list(type_of(item.data_type())?, Some(u32::try_from(*length).ok()?));
+        }
         _ => return None,
     })
 }

@@ -15,7 +15,7 @@ mod view;
 use serde::{Deserialize, Serialize};
 use tidemill_core::Time;
 
-pub use csv::{Csv, Decimal, Encoding, LineEnd};
+pub use csv::{Csv, DecimalMark, Encoding, LineEnd};
 pub use model::{Hydration, HydrationRead, Input, KeyOrigin, Label, Model, OnDemand};
 pub use monitor::{Check, Every, Monitor, MonitorTarget, Notifier, Reference};
 pub use output::{OutputType, probability_column, scored};

@@ -1,67 +1,16 @@
-//! The six column types, and values of them.
+//! Values of the declared types.
 
 use std::{cmp::Ordering, fmt};
 
 use chrono::{Datelike as _, NaiveDate};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use tidemill_core::Time;
 
-/// The type of a column, a key or a feature.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Type {
-    /// UTF-8 text.
-    String,
-    /// 64-bit signed.
-    Int,
-    /// 64-bit IEEE 754, finite: what is no number is missing.
-    Float,
-    /// True or false.
-    Bool,
-    /// A calendar day without a zone.
-    Date,
-    /// An instant, UTC, microseconds.
-    Timestamp,
-}
+use crate::{Decimal, Type};
 
-impl Type {
-    /// Every type.
-    pub const ALL: [Self; 6] =
-        [Self::String, Self::Int, Self::Float, Self::Bool, Self::Date, Self::Timestamp];
-
-    /// The word that YAML uses.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::String => "string",
-            Self::Int => "int",
-            Self::Float => "float",
-            Self::Bool => "bool",
-            Self::Date => "date",
-            Self::Timestamp => "timestamp",
-        }
-    }
-
-    /// The type's name in DuckDB.
-    pub fn duckdb(self) -> &'static str {
-        match self {
-            Self::String => "VARCHAR",
-            Self::Int => "BIGINT",
-            Self::Float => "DOUBLE",
-            Self::Bool => "BOOLEAN",
-            Self::Date => "DATE",
-            Self::Timestamp => "TIMESTAMPTZ",
-        }
-    }
-}
-
-impl fmt::Display for Type {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-/// One value. As JSON: null, text, number, bool; dates as `2013-06-01`, instants as RFC 3339 in UTC; a float that is
-/// no finite number as null. Reading one back needs its [`Type`]. What each door takes: `docs/reference/values.md`.
+/// One value. As JSON: null, text, number, bool; dates as `2013-06-01`, instants as RFC 3339 in UTC; decimals as text of
+/// their digits; a list as a list; a float that is no finite number as null. Reading one back needs its [`Type`]. What each door takes: `docs/reference/values.md`.
 #[derive(Clone, Debug)]
 pub enum Value {
     /// Missing.
@@ -78,6 +27,10 @@ pub enum Value {
     Date(NaiveDate),
     /// Instant.
     Timestamp(Time),
+    /// Exact number.
+    Decimal(Decimal),
+    /// Values of one type, none of them missing.
+    List(Vec<Value>),
 }
 
 /// JSON or text that is not a value of the wanted type.
@@ -107,11 +60,14 @@ impl Value {
             Self::Bool(truth) => (*truth).into(),
             Self::Date(day) => day.to_string().into(),
             Self::Timestamp(time) => time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true).into(),
+            Self::Decimal(number) => number.to_string().into(),
+            Self::List(values) => values.iter().map(Self::to_json).collect(),
         }
     }
 
     /// Reads JSON as `ty`. A whole number is taken for a float, and a float that is whole for an int where it is exact;
-    /// digits in text are an int, for those whose numbers are all floats. Nothing else is converted.
+    /// digits in text are an int, for those whose numbers are all floats. A decimal is text of its digits, or a whole
+    /// number. Nothing else is converted.
     pub fn from_json(json: &serde_json::Value, ty: Type) -> Result<Self, WrongType> {
         use serde_json::Value as Json;
         let wrong =
@@ -141,17 +97,30 @@ impl Value {
                 return Err(wrong(if infinite { ", which is not a finite number" } else { "" }));
             }
             (Type::Bool, Json::Bool(truth)) => Self::Bool(*truth),
-            (Type::String | Type::Int | Type::Date | Type::Timestamp, Json::String(text)) => {
-                Self::parse(text, ty).map_err(|error| {
-                    let nul = text.contains('\0');
-                    if nul { error } else { wrong("") }
-                })?
+            (Type::Decimal(_), Json::Number(number)) if number.is_f64() => {
+                return Err(wrong(", which may have lost digits on its way: send decimals as text"));
             }
+            (Type::Decimal(_), Json::Number(number)) => {
+                Self::parse(&number.to_string(), ty).map_err(|_| wrong(""))?
+            }
+            (Type::List { of, .. }, Json::Array(items)) => {
+                let item = |item: &Json| Self::from_json(item, of.into()).ok().filter(|item| !item.is_null());
+                let items: Option<Vec<Self>> = items.iter().map(item).collect();
+                Self::list(items.ok_or_else(|| wrong(""))?, ty)?
+            }
+            (
+                Type::String | Type::Int | Type::Date | Type::Timestamp | Type::Decimal(_),
+                Json::String(text),
+            ) => Self::parse(text, ty).map_err(|error| {
+                let nul = text.contains('\0');
+                if nul { error } else { wrong("") }
+            })?,
             _ => return Err(wrong("")),
         })
     }
 
-    /// Reads text, as given on a command line, as `ty`. An instant without an offset is UTC.
+    /// Reads text, as given on a command line, as `ty`. An instant without an offset is UTC; a list is JSON, whose numbers
+    /// are read by their digits.
     pub fn parse(text: &str, ty: Type) -> Result<Self, WrongType> {
         let because = |why: &str| WrongType { expected: ty, got: format!("`{}`{why}", shorten(text)) };
         let wrong = || because("");
@@ -175,7 +144,32 @@ impl Value {
             Type::Bool => Self::Bool(text.parse().map_err(|_| wrong())?),
             Type::Date => Self::Date(parse_day(text).ok_or_else(wrong)?),
             Type::Timestamp => Self::Timestamp(parse_time(text).ok_or_else(wrong)?),
+            Type::Decimal(digits) => Self::Decimal(Decimal::parse(text, digits).ok_or_else(wrong)?),
+            Type::List { of, .. } => {
+                let items: Vec<&RawValue> = serde_json::from_str(text).map_err(|_| wrong())?;
+                let items: Option<Vec<Self>> =
+                    items.into_iter().map(|item| written(item.get(), of.into())).collect();
+                Self::list(items.ok_or_else(wrong)?, ty)?
+            }
         })
+    }
+
+    /// A list, if it has the length that its type says.
+    pub(crate) fn list(items: Vec<Self>, ty: Type) -> Result<Self, WrongType> {
+        let wanted = if let Type::List { length, .. } = ty { length } else { None };
+        if wanted.is_some_and(|length| length as usize != items.len()) {
+            return Err(WrongType { expected: ty, got: format!("{} values", items.len()) });
+        }
+        Ok(Self::List(items))
+    }
+}
+
+/// An item of a list as it stands in JSON.
+fn written(json: &str, ty: Type) -> Option<Value> {
+    match json.starts_with('"') {
+        true => Value::parse(&serde_json::from_str::<String>(json).ok()?, ty).ok(),
+        false if ty == Type::String => None,
+        false => Value::parse(json, ty).ok(),
     }
 }
 
@@ -234,6 +228,8 @@ impl fmt::Display for Value {
             Self::Bool(truth) => truth.fmt(f),
             Self::Date(day) => day.fmt(f),
             Self::Timestamp(time) => f.pad(&time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)),
+            Self::Decimal(number) => number.fmt(f),
+            Self::List(_) => f.pad(&self.to_json().to_string()),
         }
     }
 }
@@ -248,6 +244,8 @@ impl Ord for Value {
             (Self::Bool(a), Self::Bool(b)) => a.cmp(b),
             (Self::Date(a), Self::Date(b)) => a.cmp(b),
             (Self::Timestamp(a), Self::Timestamp(b)) => a.cmp(b),
+            (Self::Decimal(a), Self::Decimal(b)) => a.cmp(b),
+            (Self::List(a), Self::List(b)) => a.cmp(b),
             _ => self.rank().cmp(&other.rank()),
         }
     }
@@ -263,6 +261,8 @@ impl Value {
             Self::Bool(_) => 4,
             Self::Date(_) => 5,
             Self::Timestamp(_) => 6,
+            Self::Decimal(_) => 7,
+            Self::List(_) => 8,
         }
     }
 }
@@ -287,7 +287,7 @@ impl Serialize for Value {
     }
 }
 
-/// Without a type to go by: text stays text, so dates and instants come back as strings.
+/// Without a type to go by: text stays text, so dates, instants and decimals come back as strings.
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(match serde_json::Value::deserialize(deserializer)? {
@@ -297,6 +297,10 @@ impl<'de> Deserialize<'de> for Value {
                 Some(whole) => Self::Int(whole),
                 None => Self::Float(number.as_f64().unwrap_or(f64::NAN)),
             },
+            serde_json::Value::Array(items) => {
+                let items = items.into_iter().map(serde_json::from_value).collect::<Result<_, _>>();
+                Self::List(items.map_err(serde::de::Error::custom)?)
+            }
             _ => Self::Null,
         })
     }
@@ -347,6 +351,50 @@ mod tests {
         }
         for float in [f64::NAN, f64::INFINITY] {
             assert_eq!(Value::Float(float).to_json(), serde_json::Value::Null);
+        }
+    }
+
+    #[test]
+    fn a_decimal_is_text_of_its_digits_or_a_whole_number() {
+        let ty: Type = "decimal(20,2)".parse().unwrap();
+        let price = |unscaled| Ok(Value::Decimal(Decimal::new(unscaled, 2)));
+        for (json, read_as) in [
+            (json!("123456789012345678.90"), price(12_345_678_901_234_567_890)),
+            (json!(-7), price(-700)),
+            (json!(u64::MAX / 100), price(18_446_744_073_709_551_600)),
+            (json!("1.234"), Err("expected decimal(20,2), got \"1.234\"".to_owned())),
+            (
+                json!(0.1),
+                Err("expected decimal(20,2), got 0.1, which may have lost digits on its way: send decimals as text".to_owned()),
+            ),
+        ] {
+            assert_eq!(read(json, ty), read_as);
+        }
+    }
+
+    #[test]
+    fn a_list_has_its_length_and_nothing_missing() {
+        let three: Type = "float[3]".parse().unwrap();
+        let floats = Value::List([0.1, -0.0, 3.0].map(Value::Float).into());
+        assert_eq!(read(json!([0.1, -0.0, 3]), three), Ok(floats.clone()));
+        assert_eq!(Value::parse(&floats.to_string(), three), Ok(floats));
+        for (json, got) in [
+            (json!([0.1, 2]), "2 values"),
+            (json!([0.1, null, 2]), "[0.1,null,2]"),
+            (json!([0.1, "NaN", 2]), "[0.1,\"NaN\",2]"),
+            (json!([0.1, [1], 2]), "[0.1,[1],2]"),
+            (json!(0.1), "0.1"),
+            (json!("[1,2,3]"), "\"[1,2,3]\""),
+        ] {
+            assert_eq!(read(json, three), Err(format!("expected float[3], got {got}")));
+        }
+        let list = |text: &str, ty: &str| Value::parse(text, ty.parse().unwrap()).map(|list| list.to_json());
+        assert_eq!(list(r#"["a,]", "\"", ""]"#, "string[]"), Ok(json!(["a,]", "\"", ""])));
+        assert_eq!(list("[9223372036854775807]", "int[]"), Ok(json!([i64::MAX])));
+        assert_eq!(list("[12345678901234567.89]", "decimal(20,2)[]"), Ok(json!(["12345678901234567.89"])));
+        assert_eq!(list("[]", "string[]"), Ok(json!([])));
+        for text in ["[1]", "[null]", "[", "\"a\"", "[\"\\u0000\"]"] {
+            assert!(list(text, "string[]").is_err(), "{text}");
         }
     }
 

@@ -28,7 +28,7 @@ pub struct Partial {
     pub rows: i64,
     /// Of type [`Window::partial_type`]: sum (for means too), least, greatest, first or last value; what is more than one
     /// value as text, each kind in a format of its own that begins with its version. Null for counts, where `rows` is 0, and
-    /// where a sum of ints leaves their range.
+    /// where a sum of ints or decimals leaves their range.
     pub value: Value,
 }
 
@@ -83,7 +83,7 @@ impl Window {
     }
 
     /// What a total over all rows of the window comes to: a count of nothing is 0, everything else of nothing is null. So
-    /// is a sum of ints that leaves their range, the deviation of a single row, and what is no finite number.
+    /// is a sum of ints or decimals that leaves their range, the deviation of a single row, and what is no finite number.
     pub fn value(&self, total: Total) -> Value {
         let rows = total.rows;
         #[expect(clippy::cast_precision_loss, reason = "windows hold fewer than 2^52 rows")]
@@ -182,7 +182,10 @@ impl Window {
             (Aggregate::Sum | Aggregate::Mean, Value::Int(sum), Value::Int(number)) => {
                 *state = sum.checked_add(number).map_or(Value::Null, Value::Int);
             }
-            // A sum of ints that has left their range stays null.
+            (Aggregate::Sum, Value::Decimal(sum), Value::Decimal(number)) => {
+                *state = sum.checked_add(number).map_or(Value::Null, Value::Decimal);
+            }
+            // A sum of ints or decimals that has left their range stays null.
             (Aggregate::Sum | Aggregate::Mean, ..) => *state = Value::Null,
             (Aggregate::Min, least, later) if less(&later, least) => *state = later,
             (Aggregate::Max, greatest, later) if less(greatest, &later) => *state = later,

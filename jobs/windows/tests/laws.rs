@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use proptest::prelude::*;
-use tidemill_spec::{Aggregate, Feature, Operand, Rule, Type, Value};
+use tidemill_spec::{Aggregate, Decimal, Feature, Operand, Rule, Type, Value};
 use tidemill_windows::{Partial, Window};
 
 const LENGTH_US: i64 = 3_600_000_000;
@@ -131,6 +131,27 @@ proptest! {
     }
 
     #[test]
+    fn a_sum_of_decimals_is_exact_or_null(
+        rows in rows(prop_oneof![-(10_i128.pow(38) - 1)..10_i128.pow(38), -999..999_i128]), at_us in instant(),
+    ) {
+        let sum_of = window(Aggregate::Sum, "decimal(38,2)".parse().unwrap());
+        let [folded, merged] = both(&sum_of, &rows, at_us, |cents| Value::Decimal(Decimal::new(cents, 2)));
+        prop_assert_eq!(&folded, &merged);
+        let inside = inside(&rows, at_us);
+        // Halves, for the sum of many leaves 128 bits.
+        let (halves, odd) = inside.iter().fold((0_i128, 0_i128), |(halves, odd), cents| (halves + cents / 64, odd + cents % 64));
+        match folded {
+            Value::Decimal(found) => {
+                prop_assert_eq!((found.scale(), found.unscaled()), (2, halves * 64 + odd));
+            }
+            // Some part of it left the range, if not the whole.
+            _ => prop_assert!(
+                inside.is_empty() || inside.iter().map(|cents| cents.abs() / 64 + 1).sum::<i128>() > 10_i128.pow(38) / 64
+            ),
+        }
+    }
+
+    #[test]
     fn values_of_any_type_are_ordered_counted_and_told_apart(rows in rows("[a-c]{0,2}"), at_us in instant()) {
         for (aggregate, ty) in [
             (Aggregate::Min, Type::String),
@@ -250,8 +271,10 @@ fn partials_of_every_type_of_value_read_back() {
         Value::Bool(true),
         Value::parse("0001-01-01", Type::Date).unwrap(),
         Value::parse("9999-12-31T23:59:59.999999Z", Type::Timestamp).unwrap(),
+        Value::Decimal(Decimal::new(-12_345, 2)),
     ];
-    for (value, ty) in values.into_iter().zip(Type::ALL) {
+    let types = Type::PLAIN.into_iter().chain(["decimal(5,2)".parse().unwrap()]);
+    for (value, ty) in values.into_iter().zip(types) {
         let rows = [(1, Some(value.clone())), (2, None)];
         let window = window(Aggregate::Mode, ty);
         assert_eq!(both(&window, &rows, HOP_US, |value| value), [value.clone(), value]);

@@ -13,7 +13,7 @@ import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 
-from tidemill import Dataset, models
+from tidemill import Dataset, models, types
 from tidemill.models import bare, folder, predictors
 
 OUTPUTS = {"late_probability": "float"}
@@ -168,3 +168,59 @@ def test_a_model_of_the_authors_own_class_loads_without_the_project(frame: pd.Da
     code = "import sys, pathlib; from tidemill.models import predictors; predictors.load(pathlib.Path(sys.argv[1]))"
     source = str(Path(models.__file__).parents[2])
     subprocess.run([sys.executable, "-c", code, tmp_path], env={"PYTHONPATH": source}, cwd="/", check=True)
+
+
+class Norm:
+    """The length of an embedding, and nothing where there is none."""
+
+    def predict(self, frame: pd.DataFrame) -> Any:
+        return [0.0 if place is None else float(np.linalg.norm(place)) for place in frame["place"]]
+
+
+PLACES = pa.table(
+    {
+        "hour": pa.array([1, 2, 3]),
+        "place": pa.array([[3.0, 4.0], [0.0, 1.0], [6.0, 8.0]], pa.list_(pa.float64(), 2)),
+    }
+)
+
+
+def test_an_embedding_is_an_array_in_the_frame_of_a_model(tmp_path: Path) -> None:
+    models.save(tmp_path, Norm(), PLACES, outputs=OUTPUTS)
+    assert [column.type for column in folder.Signature.read(tmp_path).columns] == ["int", "float[2]"]
+    assert '"items": {"type": "double"}' in (tmp_path / "MLmodel").read_text()
+    assert predictors.load(tmp_path).predict(PLACES).column(0).to_pylist() == [5.0, 1.0, 10.0]
+    # A frame of one's own knows no length.
+    models.save(tmp_path, Norm(), types.to_pandas(PLACES), outputs=OUTPUTS)
+    assert folder.Signature.read(tmp_path).columns[1].type == "float[]"
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_an_embedding_is_columns_of_the_matrix_of_a_graph_or_a_tensor_of_its_name(named: bool, tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    helper, floats = onnx.helper, onnx.TensorProto.FLOAT
+    tensor = helper.make_tensor_value_info
+    rows, score = PLACES, [tensor("late_probability", floats, [None, 1])]
+    if named:
+        given = [tensor("place", floats, [None, 2]), tensor("hour", floats, [None, 1])]
+        nodes = [
+            helper.make_node("ReduceSum", ["place", "axes"], ["sum"], keepdims=1),
+            helper.make_node("Add", ["sum", "hour"], ["late_probability"]),
+        ]
+    else:
+        given = [tensor("rows", floats, [None, 3])]
+        nodes = [helper.make_node("ReduceSum", ["rows", "axes"], ["late_probability"], keepdims=1)]
+    axes = helper.make_tensor("axes", onnx.TensorProto.INT64, [1], [1])
+    graph = helper.make_graph(nodes, "sum", given, score, initializer=[axes])
+    graph = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    models.save(tmp_path, graph, rows, outputs=OUTPUTS)
+    assert predictors.load(tmp_path).predict(rows).column(0).to_pylist() == [8.0, 3.0, 17.0]
+    with pytest.raises(models.ModelError, match="a graph takes lists of one length"):
+        models.save(tmp_path, graph, types.to_pandas(rows), outputs=OUTPUTS)
+
+
+def test_trees_take_no_lists() -> None:
+    signature = folder.Signature("lightgbm", "model.txt", [folder.Column("place", "float[2]")], {"p": "float"})
+    with pytest.raises(models.ModelError, match=r"`place` is a float\[2\]: flavor lightgbm takes numbers and text"):
+        predictors.check_numbers(signature)

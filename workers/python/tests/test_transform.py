@@ -1,5 +1,6 @@
 import datetime as dt
 import math
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -278,3 +279,49 @@ def test_pandas_sees_text_as_text_and_integers_as_integers() -> None:
     assert [str(dtype) for dtype in frame.dtypes] == ["Int64", "boolean", "str"]
     result = transform.run(types.to_pandas, "batch", table, {"n": "int", "b": "bool", "s": "string"})
     assert result.rows == table
+
+
+def test_lists_and_decimals_are_returned_exactly_or_refused() -> None:
+    out = {"p": "decimal(9,2)", "e": "float[2]", "w": "string[]"}
+    made: list[Any] = [
+        (Decimal("1.5"), np.array([0.1, 2], np.float32), ("a", "b")),
+        (7, [1, 2.5], []),
+        (Decimal("NaN"), [math.inf, 1.0], None),
+        (1.5, [1.0, 2.0], ["a"]),
+        (Decimal("0.125"), [1.0, 2.0], ["a"]),
+        (1, [1.0], ["a"]),
+        (1, [1.0, None], ["a"]),
+        (1, [1.0, 2.0], ["a\0"]),
+        (1, [1.0, 2.0], "ab"),
+    ]
+    table = pa.table({"row": pa.array(range(len(made)))})
+
+    def by_row(row: dict[str, Any]) -> dict[str, Any]:
+        return dict(zip(out, made[row["row"]], strict=True))
+
+    result = transform.run(by_row, "row", table, out)
+    assert result.rows.schema == pa.schema([(name, types.arrow(ty)) for name, ty in out.items()])
+    narrow = float(np.float32(0.1))
+    assert result.rows.slice(0, 3).to_pydict() == {
+        "p": [Decimal("1.50"), Decimal("7.00"), None],
+        "e": [[narrow, 2.0], [1.0, 2.5], None],
+        "w": [["a", "b"], [], None],
+    }
+    told = [(failure.row, failure.message) for failure in result.failures]
+    digits, complete = "a decimal.Decimal or a whole number, with no more digits", "nothing is missing"
+    assert told[0] == (3, f"returned 1.5 as `p`, expected decimal(9,2): {digits}")
+    assert told[1] == (4, f"returned Decimal('0.125') as `p`, expected decimal(9,2): {digits}")
+    assert told[2] == (5, "returned [1.0] as `e`, expected float[2]")
+    assert told[3][0] == 6 and complete in told[3][1]
+    assert told[4][0] == 7 and "NUL" in told[4][1]
+    assert told[5][0] == 8 and complete in told[5][1]
+
+    def batch(table: pa.Table) -> pd.DataFrame:
+        rows = [made[row] for row in table.column("row").to_pylist()]
+        return pd.DataFrame({name: pd.Series([row[at] for row in rows], dtype=object) for at, name in enumerate(out)})
+
+    same = transform.run(batch, "batch", table.slice(0, 3), out)
+    assert same.failures == []
+    assert same.rows.to_pydict() == result.rows.slice(0, 3).to_pydict()
+    given = [failure.row for failure in transform.run(batch, "batch", table.slice(3), out).failures]
+    assert given == list(range(len(made) - 3))

@@ -135,9 +135,10 @@ fn typed(output: Output) -> WireOutput {
         Output::Scalar(Value::Int(number)) => Some(Wire::IntValue(number)),
         Output::Scalar(Value::Bool(truth)) => Some(Wire::BoolValue(truth)),
         Output::Scalar(Value::String(text)) => Some(Wire::StringValue(text)),
-        Output::Scalar(moment @ (Value::Date(_) | Value::Timestamp(_))) => {
-            moment.to_json().as_str().map(|text| Wire::StringValue(text.to_owned()))
-        }
+        // What has no word of its own here is text, as in JSON.
+        Output::Scalar(
+            other @ (Value::Date(_) | Value::Timestamp(_) | Value::Decimal(_) | Value::List(_)),
+        ) => Some(Wire::StringValue(other.to_string())),
         Output::Class { label, probabilities } => {
             Some(Wire::ClassValue(Class { label, probabilities: probabilities.into_iter().collect() }))
         }

@@ -103,7 +103,7 @@ proptest! {
                 prop_assert!(!usual);
                 let fault = error.fault().unwrap();
                 let source = source(&advised(&fault.hint.unwrap()));
-                prop_assert_eq!(source.csv.decimal == Decimal::Comma, comma);
+                prop_assert_eq!(source.csv.decimal == DecimalMark::Comma, comma);
                 prop_assert_eq!(cells(&bytes, Format::Csv, &source).unwrap(), expected);
             }
         }

@@ -12,23 +12,30 @@ use tidemill_rows::{
     out::{Format, Writer},
     parquet, rows_of,
 };
-use tidemill_spec::{Objects, OnlineFeatures, Plan, Type, Value};
+use tidemill_spec::{Decimal, Digits, Element, Objects, OnlineFeatures, Plan, Type, Value};
 
 use crate::world::{World, objects};
 
 const ROWS: usize = 10_000;
 
-const COLUMNS: [(&str, Type); 7] = [
+const PRICE: Type = Type::Decimal(Digits::new(38, 9).unwrap());
+const EMBEDDING: Type = Type::List { of: Element::Float, length: Some(3) };
+const WORDS: Type = Type::List { of: Element::String, length: None };
+
+const COLUMNS: [(&str, Type); 10] = [
     ("id", Type::Int),
     ("f", Type::Float),
     ("s", Type::String),
     ("t", Type::Timestamp),
     ("d", Type::Date),
     ("b", Type::Bool),
+    ("p", PRICE),
+    ("e", EMBEDDING),
+    ("w", WORDS),
     ("at", Type::Timestamp),
 ];
 
-const FEATURES: [&str; 5] = ["f", "s", "t", "d", "b"];
+const FEATURES: [&str; 8] = ["f", "s", "t", "d", "b", "p", "e", "w"];
 
 fn project() -> String {
     let mut yaml = "apiVersion: tidemill/v1\nkind: Project\nname: test\n---\n\
@@ -40,11 +47,17 @@ fn project() -> String {
             "---\napiVersion: tidemill/v1\nkind: Source\nname: {name}\ncolumns:\n  id: int\n  \
              f: {{ type: float, nullable: true }}\n  s: {{ type: string, nullable: true }}\n  \
              t: {{ type: timestamp, nullable: true }}\n  d: {{ type: date, nullable: true }}\n  \
-             b: {{ type: bool, nullable: true }}\n  at: timestamp\nevent_time: at\n"
+             b: {{ type: bool, nullable: true }}\n  p: {{ type: \"{PRICE}\", nullable: true }}\n  \
+             e: {{ type: \"{EMBEDDING}\", nullable: true }}\n  w: {{ type: \"{WORDS}\", nullable: true }}\n  \
+             at: timestamp\nevent_time: at\n"
         );
     }
+    let stored = COLUMNS.iter().filter(|(name, _)| FEATURES.contains(name));
+    let features: String = stored.map(|(name, ty)| format!("  {name}: {ty}\n")).collect();
     yaml + "---\napiVersion: tidemill/v1\nkind: FeatureView\nname: last_thing\nentity: thing\nsource: jsonl\n\
-            features: { f: float, s: string, t: timestamp, d: date, b: bool }\nonline: true\n"
+            features:\n"
+        + &features
+        + "online: true\n"
 }
 
 /// Splitmix64, so that a failure is the same on every machine.
@@ -87,6 +100,17 @@ impl Random {
             0 => *self.pick(&[i64::MIN, i64::MAX, 0, -1, (1 << 53) + 1, 336_432_622_316_028_723]),
             _ => self.next().cast_signed(),
         }
+    }
+
+    /// Digits that no float holds.
+    fn price(&mut self) -> Value {
+        let most = 10_i128.pow(38) - 1;
+        let unscaled = match self.below(4) {
+            0 => *self.pick(&[most, -most, 0, 1, -1]),
+            1 => i128::from(self.below(1_000_000)) * 10_i128.pow(7),
+            _ => ((i128::from(self.next()) << 64) | i128::from(self.next())) % most,
+        };
+        Value::Decimal(Decimal::new(unscaled, 9))
     }
 
     fn text(&mut self) -> String {
@@ -156,6 +180,9 @@ impl Random {
             time(self.micros()),
             Value::Date(date),
             Value::Bool(self.below(2) == 0),
+            self.price(),
+            Value::List((0..3).map(|_| Value::Float(self.float())).collect()),
+            Value::List((0..self.below(4)).map(|_| Value::String(self.text())).collect()),
             time(1_300_000_000_000_000 + i64::try_from(self.below(500_000_000_000_000)).unwrap()),
         ];
         let row = COLUMNS.iter().zip(values).map(|((name, _), value)| {
@@ -195,10 +222,11 @@ impl Random {
 }
 
 fn csv(rows: &[Row], random: &mut Random) -> String {
-    let mut text = "at,b,d,f,id,s,t\n".to_owned();
+    let mut text = "at,b,d,e,f,id,p,s,t,w\n".to_owned();
     for row in rows {
-        let cells = ["at", "b", "d", "f", "id", "s", "t"].map(|name| match &row[name] {
+        let cells = ["at", "b", "d", "e", "f", "id", "p", "s", "t", "w"].map(|name| match &row[name] {
             Value::Null => String::new(),
+            list @ Value::List(_) => format!("\"{}\"", list.to_string().replace('"', "\"\"")),
             Value::String(text) => format!("\"{}\"", text.replace('"', "\"\"")),
             Value::Float(number) => format!("{number:e}"),
             other => random.written(other),
@@ -213,12 +241,14 @@ fn jsonl(rows: &[Row], random: &mut Random) -> String {
     for row in rows {
         let fields = row.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| {
             let json = match value {
-                Value::Timestamp(_) => serde_json::Value::from(random.written(value)),
-                other => other.to_json(),
+                Value::Timestamp(_) => serde_json::Value::from(random.written(value)).to_string(),
+                // As text or as a number: of both the digits count.
+                Value::Decimal(number) if random.below(2) == 0 => number.to_string(),
+                other => other.to_json().to_string(),
             };
-            (name.clone(), json)
+            format!("\"{name}\": {json}")
         });
-        let _ = writeln!(text, "{}", serde_json::Value::Object(fields.collect()));
+        let _ = writeln!(text, "{{{}}}", fields.collect::<Vec<_>>().join(", "));
     }
     text
 }
@@ -409,6 +439,60 @@ async fn what_no_column_can_hold_is_refused_with_its_place_by_every_format() {
         let naive = world.catalog.upload(accepted.upload).await.unwrap().unwrap().naive_timestamps;
         assert_eq!(naive, source == "csv", "a day alone is taken for UTC");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_and_decimals_of_parquet_are_read_by_their_values_and_others_are_refused() {
+    let world = World::new().await;
+    world.apply(&project()).await;
+    let parquet = world.file("typed.parquet", "");
+    let values = [
+        "1.50::DECIMAL(9,2), [0.1, 2, 3]::DOUBLE[], ['a', 'b,]']",
+        "0.1::DOUBLE, [0.1, 2, 3]::FLOAT[3], [DATE '2024-05-02']",
+        "7::INT, [1, 2, 3]::INT[], [NULL]",
+        "1e-10::DOUBLE, [1.5, 2]::DECIMAL(9,1)[], []",
+        "7, ['nan'::DOUBLE, 1, 2], ['a']",
+    ];
+    let mut reasons = Vec::new();
+    for (id, values) in values.iter().enumerate() {
+        let sql = format!(
+            "COPY (SELECT {id} AS id, v.* , TIMESTAMP '2024-05-02 10:00:00' AS at FROM (SELECT {values}) AS v(p, e, w)) \
+             TO '{}' (FORMAT parquet)",
+            parquet.display()
+        );
+        duckdb::Connection::open_in_memory().unwrap().execute_batch(&sql).unwrap();
+        world
+            .send("parquet", &format!("{id}.parquet"), std::fs::read(&parquet).unwrap(), false)
+            .await
+            .unwrap();
+        world.settle().await;
+    }
+    for letter in world.ingest.dead_letters("parquet", 10).await.unwrap().into_iter().rev() {
+        reasons.push(letter.reason);
+    }
+    assert_eq!(
+        reasons,
+        [
+            "`w` should be string[], but is `[null]`; nothing in a list is missing: no null, no NaN",
+            "`p` should be decimal(38,9), but is `1e-10`; `e` should be float[3], but has 2 values",
+            "`e` should be float[3], but is `[nan, 1.0, 2.0]`; nothing in a list is missing: no null, no NaN",
+        ]
+    );
+    let stored = stored(&world, "parquet").await;
+    let floats = |floats: [f64; 3]| Value::List(floats.map(Value::Float).into());
+    let texts =
+        |texts: &[&str]| Value::List(texts.iter().map(|text| Value::String((*text).into())).collect());
+    let price = |unscaled| Value::Decimal(Decimal::new(unscaled, 9));
+    let told: Vec<_> =
+        stored.iter().map(|row| [row["p"].clone(), row["e"].clone(), row["w"].clone()]).collect();
+    assert_eq!(
+        told,
+        [
+            [price(1_500_000_000), floats([0.1, 2.0, 3.0]), texts(&["a", "b,]"])],
+            // A narrow float keeps its value.
+            [price(100_000_000), floats([f64::from(0.1_f32), 2.0, 3.0]), texts(&["2024-05-02"])],
+        ]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -100,6 +100,20 @@ fn an_int_is_never_rounded_in_silence() {
 }
 
 #[test]
+fn a_decimal_is_never_rounded_in_silence() {
+    for sql in ["price * 1", "qty / 2", "0.125::DECIMAL(9,3)", "qty * 1.125"] {
+        let shown = shown(&feature("\"decimal(20,2)\"", sql));
+        assert!(
+            shown.contains("TM0481") && shown.contains("CAST(round(…, 2) AS DECIMAL(20, 2))"),
+            "{sql}: {shown}"
+        );
+    }
+    for sql in ["qty * 2", "qty * 0.25", "0.1::DECIMAL(9,1)", "CAST(price AS DECIMAL(20, 2))", "NULL"] {
+        assert_eq!(shown(&feature("\"decimal(20,2)\"", sql)), "", "{sql}");
+    }
+}
+
+#[test]
 fn what_is_not_the_same_when_it_is_computed_again_is_refused() {
     for sql in [
         "age(at)",

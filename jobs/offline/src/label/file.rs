@@ -75,7 +75,8 @@ pub(crate) fn read(
     let columns = columns_of(session, path)?;
     let (mut selected, mut naives) = (Vec::new(), vec!["false".to_owned()]);
     for (name, column) in &columns {
-        let text = as_text(&quoted(name), &column.ty);
+        let wanted = types.get(name).copied().unwrap_or(Type::String);
+        let text = as_text(&quoted(name), &column.ty, wanted);
         let stored = types.get(name).and_then(|ty| stored_as(&quoted(name), &column.ty, *ty));
         let value = match (types.get(name), stored) {
             (Some(ty), Some(value)) => {

@@ -2,7 +2,7 @@
 //!
 //! Only the declaration decides: a comma is a decimal comma in every number of a source's CSV or in none of them.
 
-use tidemill_spec::{Column, Csv, Decimal, Epoch, Type};
+use tidemill_spec::{Column, Csv, DecimalMark, Epoch, Type};
 
 use super::text::{naive, text_of, typed};
 use crate::sql::text as quoted_text;
@@ -33,7 +33,7 @@ impl Reading<'_> {
         };
         match self.csv {
             // A point becomes a comma, so that `1.500` is no number rather than 1.5.
-            Some(Csv { decimal: Decimal::Comma, .. }) if matches!(ty, Type::Int | Type::Float) => {
+            Some(Csv { decimal: DecimalMark::Comma, .. }) if ty.is_number() => {
                 format!("translate({text}, ',.', '.,')")
             }
             _ => text,
@@ -70,13 +70,18 @@ impl Reading<'_> {
     /// What may have to be declared for text that is no value, added to what is wrong with it.
     pub(super) fn advice(&self, written: &str) -> String {
         let (ty, Column { epoch, .. }) = (self.column.ty, self.column);
-        let points = self.csv.is_some_and(|csv| csv.decimal == Decimal::Point);
+        let points = self.csv.is_some_and(|csv| csv.decimal == DecimalMark::Point);
         let usual_days = self.csv.is_some() && self.format().is_none();
         let advice = [
             (
-                ty == Type::Float && points,
+                matches!(ty, Type::Float | Type::Decimal(_)) && points,
                 "[+-]?\\d+,\\d+",
                 "; if that is a decimal comma, declare `csv: { decimal: \",\" }`",
+            ),
+            (
+                ty.element().is_some(),
+                "(?s).*(\\[|,)\\s*(null|NULL|nan|NaN)\\s*(,|\\]).*",
+                "; nothing in a list is missing: no null, no NaN",
             ),
             (
                 ty == Type::Date && usual_days,

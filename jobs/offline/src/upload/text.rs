@@ -11,14 +11,23 @@ const NULL_WORDS: &str = "['', 'null', 'none', 'na', 'n/a', '\\n']";
 /// What stands in text that came as bytes which are no UTF-8. Text with a NUL character is never taken.
 const NO_TEXT: &str = "chr(0)";
 
-/// A column of a Parquet file as text, by its type in DuckDB. A narrow float keeps its value, which its shortest text
-/// would not; lists and structs are JSON, as in a file of JSON lines.
-pub(crate) fn as_text(column: &str, ty: &str) -> String {
+/// A column of a Parquet file as text that is to be read as `wanted`, by its type in DuckDB. A narrow float keeps its
+/// value, which its shortest text would not; lists and structs are JSON, as in a file of JSON lines.
+pub(crate) fn as_text(column: &str, ty: &str, wanted: Type) -> String {
     match ty {
         "FLOAT" => format!("CAST(CAST({column} AS DOUBLE) AS VARCHAR)"),
         // Some writers leave out that their bytes are text.
         "BLOB" => {
             format!("CASE WHEN {column} IS NOT NULL THEN coalesce(TRY(decode({column})), {NO_TEXT}) END")
+        }
+        // JSON would make floats of decimals.
+        list if list.ends_with(']') && has_no_quotes(wanted.element()) => {
+            let wide = if list.starts_with("FLOAT") {
+                format!("CAST({column} AS DOUBLE[])")
+            } else {
+                column.to_owned()
+            };
+            format!("CAST({wide} AS VARCHAR)")
         }
         nested
             if nested.ends_with(']')
@@ -51,8 +60,18 @@ pub(crate) fn stored_as(column: &str, stored: &str, ty: Type) -> Option<String> 
 pub(crate) const WITH_ZONE: &str = "TIMESTAMP WITH TIME ZONE";
 
 /// A column of a declared type as text.
-pub(crate) fn declared_as_text(column: &str) -> String {
-    format!("CAST({column} AS VARCHAR)")
+pub(crate) fn declared_as_text(column: &str, ty: Option<Type>) -> String {
+    let element = ty.and_then(Type::element);
+    if element.is_none() || has_no_quotes(element) {
+        format!("CAST({column} AS VARCHAR)")
+    } else {
+        format!("CAST(to_json({column}) AS VARCHAR)")
+    }
+}
+
+/// Whether what a list holds needs no quotes in JSON.
+fn has_no_quotes(element: Option<Type>) -> bool {
+    element.is_some_and(|element| element.is_number() || element == Type::Bool)
 }
 
 /// Text to be read as `ty`: trimmed where it isn't text that is wanted, so that padding, quoted nothing and words for
@@ -102,12 +121,46 @@ pub(crate) fn typed(text: &str, ty: Type) -> String {
         Type::Date => format!(
             "CASE WHEN regexp_full_match({text}, '\\d{{4}}-\\d\\d-\\d\\d([T ]00:00(:00(\\.0*)?)?)?(Z|\\+00(:?00)?)?') AND NOT starts_with({text}, '0000') THEN TRY_CAST(left({text}, 10) AS DATE) END"
         ),
+        // Digits that would have to be rounded are none of it; zeros at the end don't matter.
+        Type::Decimal(digits) => format!(
+            "CASE WHEN regexp_full_match({text}, '[+-]?(\\d+|\\d*\\.\\d{{0,{}}}0*)') THEN TRY_CAST({text} AS {}) END",
+            digits.scale(),
+            ty.duckdb()
+        ),
+        Type::List { of, length } => {
+            let fits = length.map_or_else(|| "true".to_owned(), |length| format!("len(items) = {length}"));
+            format!(
+                "list_transform([{}], lambda items: CASE WHEN len(list_filter(items, lambda item: item IS NULL)) = 0 AND {fits} THEN CAST(items AS {}) END)[1]",
+                items(text, of.into()),
+                ty.duckdb()
+            )
+        }
         Type::Timestamp => format!(
             "list_transform([{}], lambda moment: CASE WHEN {} THEN moment END)[1]",
             timestamp(text),
             in_calendar("moment", ty)
         ),
     }
+}
+
+/// The values of a list in JSON, null where one is none; null where it is no list. Numbers are read by their digits:
+/// JSON would make floats of them.
+fn items(text: &str, element: Type) -> String {
+    const NUMBER: &str = "(\"[^\\[\\],\"\\s]+\"|[^\\[\\],\"\\s]+)";
+    if has_no_quotes(Some(element)) {
+        return format!(
+            "CASE WHEN regexp_full_match({text}, '\\[\\s*({NUMBER}(\\s*,\\s*{NUMBER})*)?\\s*\\]') THEN list_transform(regexp_extract_all({text}, '[^\\[\\],\"\\s]+'), lambda item: {}) END",
+            typed("item", element)
+        );
+    }
+    let of_text = "(item ->> '$')";
+    let value = match element {
+        Type::String => format!("CASE WHEN NOT {} THEN {of_text} END", no_text(of_text)),
+        _ => typed(of_text, element),
+    };
+    format!(
+        "CASE WHEN json_valid({text}) THEN CASE WHEN json_type({text}) = 'ARRAY' THEN list_transform(json_extract({text}, '$[*]'), lambda item: CASE WHEN json_type(item) = 'VARCHAR' THEN {value} END) END END"
+    )
 }
 
 /// What a timestamp is written in; its groups are [`PARTS`].
@@ -168,7 +221,7 @@ mod tests {
             let values: Vec<String> =
                 literals.split(", ").map(|literal| format!("(CAST({literal} AS {stored}))")).collect();
             let direct = stored_as("x", stored, ty).unwrap();
-            let by_text = typed(&text_of(&as_text("x", stored), ty), ty);
+            let by_text = typed(&text_of(&as_text("x", stored, ty), ty), ty);
             let differing = format!(
                 "SELECT count(*) FROM (VALUES (NULL), {}) AS t(x) \
                  WHERE ({direct}) IS DISTINCT FROM ({by_text}) OR CAST(({direct}) AS VARCHAR) IS DISTINCT FROM CAST(({by_text}) AS VARCHAR)",

@@ -8,9 +8,9 @@ use std::{
 use arrow::datatypes::Schema;
 use tidemill_blobs::{BlobOptions, Blobs};
 use tidemill_core::Time;
-use tidemill_offline::{CommitRange, Filter, LakeOptions, PitRequest, Read, Stamp, Table, TileRange};
+use tidemill_offline::{CommitRange, Filter, LakeOptions, PitRequest, Read, Sought, Stamp, Table, TileRange};
 use tidemill_rows::{Row, batch_of, field, rows_of};
-use tidemill_spec::{Aggregate, Objects, Operand, Rule, Source, Type, Value};
+use tidemill_spec::{Aggregate, Decimal, Objects, Operand, Rule, Source, Type, Value};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -78,6 +78,89 @@ async fn a_column_of_another_type_is_read_as_the_declared_one_and_what_cannot_be
     assert_eq!(world.compact(&Table::source("readings")).await, 0);
     let all = world.lake.read(&Read::all(Table::source("readings"), version)).await.unwrap();
     assert_eq!(rows_of(&all).unwrap().last().unwrap()["x"], Value::Int(exact));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_that_became_decimals_or_lists_are_read_as_an_upload_would_read_them() {
+    let world = World::new().await;
+    let price: Type = "decimal(9,2)".parse().unwrap();
+    let two: Type = "float[2]".parse().unwrap();
+    let read_as = async |job: &str, old: Vec<(Type, Value)>, now: Type| {
+        let mut version = 0;
+        let named = |ty| Source { name: format!("readings_{job}"), ..readings(ty) };
+        for (place, (ty, value)) in old.into_iter().enumerate() {
+            let second = i64::try_from(place).unwrap() + 1;
+            version = world.append(&named(ty), &format!("{place}"), &[reading(value, second)]).await;
+        }
+        let last = view(
+            &format!("last_{job}"),
+            &entity("thing", &[("k", Type::String)]),
+            Ok(&named(now)),
+            vec![("x", feature(now, Rule::Last("x".to_owned())))],
+        );
+        let computed = world.lake.compute_rows(&last, CommitRange::upto(version), (0, 1)).await.unwrap();
+        rows_of(&computed.rows).unwrap().into_iter().map(|row| row["x"].clone()).collect::<Vec<_>>()
+    };
+    let cents = |cents| Value::Decimal(Decimal::new(cents, 2));
+    let old = vec![
+        (Type::Float, Value::Float(0.1)),
+        (Type::Float, Value::Float(0.125)),
+        (Type::String, text("-7.5")),
+        ("decimal(20,5)".parse().unwrap(), Value::Decimal(Decimal::new(150_000, 5))),
+        ("decimal(20,5)".parse().unwrap(), Value::Decimal(Decimal::new(150_001, 5))),
+    ];
+    let expected = [cents(10), Value::Null, cents(-750), cents(150), Value::Null];
+    assert_eq!(read_as("decimals", old, price).await, expected);
+
+    let list = |items: &[f64]| Value::List(items.iter().copied().map(Value::Float).collect());
+    let old = vec![
+        (Type::String, text("[0.1, 2]")),
+        ("float[]".parse().unwrap(), list(&[0.1, 1e-300])),
+        ("float[3]".parse().unwrap(), list(&[1.0, 2.0, 3.0])),
+        (two, list(&[5.0, -0.0])),
+    ];
+    let expected = [list(&[0.1, 2.0]), list(&[0.1, 1e-300]), Value::Null, list(&[5.0, -0.0])];
+    assert_eq!(read_as("lists", old, two).await, expected);
+
+    let words: Type = "string[]".parse().unwrap();
+    let said = Value::List(vec![text("a, b"), text("\"")]);
+    assert_eq!(read_as("texts", vec![(words, said.clone())], Type::String).await, [text(r#"["a, b","\""]"#)]);
+    assert_eq!(read_as("words", vec![(Type::String, text(r#"["a, b","\""]"#))], words).await, [said]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_keeps_its_length_when_files_are_merged_or_an_entity_is_erased() {
+    let world = World::new().await;
+    let source = readings("float[2]".parse().unwrap());
+    let list = |first: f64| Value::List(vec![Value::Float(first), Value::Float(-0.0)]);
+    for second in 1..=3 {
+        let mut row = reading(list(second as f64), second);
+        row.insert("k".to_owned(), text(if second == 2 { "gone" } else { "a" }));
+        world.append(&source, &format!("{second}"), &[row]).await;
+    }
+    let table = Table::source("readings");
+    assert_eq!(world.compact(&table).await, 1);
+    let sought = Sought { key: vec![("k".to_owned(), text("gone"))], in_files: vec![Vec::new()] };
+    for file in world.lake.files_ever(&table).await.unwrap() {
+        let Some(holding) = world.lake.holding(&table, file, &sought).await.unwrap() else { continue };
+        let staged = world.lake.without(&table, &holding.file, &sought).await.unwrap();
+        let mut tx = world.database.pool.begin().await.unwrap();
+        assert!(world.lake.swap(&mut tx, &table, &holding.file, staged.as_ref()).await.unwrap());
+        tx.commit().await.unwrap();
+    }
+    let version = world.lake.head().await.unwrap();
+    // Nothing was stored otherwise: every file says the length.
+    assert_eq!(world.lake.stored_otherwise(&source, version).await.unwrap().columns, []);
+    let last = view(
+        "last",
+        &entity("thing", &[("k", Type::String)]),
+        Ok(&source),
+        vec![("x", feature("float[2]".parse().unwrap(), Rule::Last("x".to_owned())))],
+    );
+    let computed = world.lake.compute_rows(&last, CommitRange::upto(version), (0, 1)).await.unwrap();
+    assert_eq!(computed.rows.schema(), last.schema());
+    let x: Vec<Value> = rows_of(&computed.rows).unwrap().into_iter().map(|row| row["x"].clone()).collect();
+    assert_eq!(x, [list(1.0), list(3.0)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

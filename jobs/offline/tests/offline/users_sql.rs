@@ -11,7 +11,7 @@ use std::{
 use tidemill_core::{JobError, Time};
 use tidemill_offline::{CommitRange, Error, LakeOptions, Stamp, TileRange, Version, View};
 use tidemill_rows::{Row, rows_of};
-use tidemill_spec::{Aggregate, Objects, Operand, Rule, Type, Value};
+use tidemill_spec::{Aggregate, Decimal, Objects, Operand, Rule, Type, Value};
 
 use crate::world::{World, at, entity, feature, instant, row, source, text, view};
 
@@ -192,7 +192,7 @@ async fn a_query_is_refused_with_its_line_and_not_repeated() {
         ),
         ("SELECT 1 AS a, 2 AS a", "TM0681", "two columns are named `a`", ""),
         ("SELECT INTERVAL 1 DAY AS i", "TM0681", "none of the types that can be declared", ""),
-        ("SELECT [1] AS l", "TM0681", "none of the types that can be declared", ""),
+        ("SELECT [[1]] AS l", "TM0681", "none of the types that can be declared", ""),
         (
             "SELECT 9223372036854775807::HUGEINT + 1 AS s",
             "TM0681",
@@ -213,13 +213,14 @@ async fn a_query_is_refused_with_its_line_and_not_repeated() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_commonest_results_have_a_declared_type() {
     let world = World::new().await;
-    let query = "SELECT sum(x) AS s, 0.1::DECIMAL(3, 1) AS d, TIME '12:30:00' AS t, CAST(to_json([1, 2]) AS VARCHAR) AS l, \
+    let query = "SELECT sum(x) AS s, 0.1::DECIMAL(3, 1) AS d, [0.5, 2]::DOUBLE[] AS e, TIME '12:30:00' AS t, CAST(to_json([1, 2]) AS VARCHAR) AS l, \
                  5::UBIGINT AS u, NULL AS n FROM (VALUES (1), (2)) v (x)";
     let queried =
         world.lake.sql(query, &Objects::default(), &[], (0, Time::MAX_UTC), |_| Ok(())).await.unwrap();
     let expected = row([
         ("s", Value::Int(3)),
-        ("d", Value::Float(0.1)),
+        ("d", Value::Decimal(Decimal::new(1, 1))),
+        ("e", Value::List(vec![Value::Float(0.5), Value::Float(2.0)])),
         ("t", text("12:30:00")),
         ("l", text("[1,2]")),
         ("u", Value::Int(5)),

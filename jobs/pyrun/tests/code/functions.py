@@ -17,6 +17,19 @@ def double(row):
     return {"y": None if row["x"] is None else row["x"] * 2}
 
 
+def typed(row):
+    if row["p"] is None:
+        raise ValueError("no price")
+    assert isinstance(row["p"], Decimal)
+    return dict(row)
+
+
+def typed_batch(table):
+    if table.column("p").null_count:
+        raise ValueError("no price")
+    return table.to_pandas()
+
+
 def picky(row):
     if row["x"] == 3:
         raise ValueError("no threes")

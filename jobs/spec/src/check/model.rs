@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 
 use super::{World, expression, names, view::mapped_keys};
 use crate::{
-    Input, InputView, KeyOrigin, Model, ObjectKind, ObjectRef, Rule, Type,
+    Element, Input, InputView, KeyOrigin, Model, ObjectKind, ObjectRef, Rule, Type,
     objects::{Unresolved, hydrate, row_of_model},
     yaml::fields::{At, list},
 };
@@ -20,6 +20,11 @@ pub(super) fn label(world: &World<'_>, name: &str, at: &At<'_>) {
     world.keys_in_source(&entity, &label.entity, &label.source);
     let Some(columns) = world.source_columns(&label.source) else { return };
     let row = world.row_of_source(&label.source, &columns);
+    if matches!(label.ty, Type::Decimal(_) | Type::List { .. }) {
+        at.find(&["value", "type"])
+            .error(318, format!("a label cannot be {}", label.ty))
+            .help("a model learns a single value: declare float, and convert it in `sql`");
+    }
     expression::sql(world, &at.find(&["value", "sql"]), &label.sql, &row, label.ty, true);
     expression::sql(world, &at.find(&["asked_at"]), &label.asked_at, &row, Type::Timestamp, true);
 }
@@ -59,7 +64,60 @@ pub(super) fn model(world: &World<'_>, name: &str, at: &At<'_>) {
         once(&at.find(&["request", column]), column.clone());
     }
     on_demand(world, model, at, &mut once);
+    taken(world, model, at);
     hydration(world, model, at);
+}
+
+/// What a vector is made of. A matrix of numbers has no place for a list; and a decimal would become a float without a
+/// word.
+fn taken(world: &World<'_>, model: &Model, at: &At<'_>) {
+    let columns = row_of_model(world.objects, model);
+    let named = |input: (usize, &Input)| {
+        let at = at.find(&["inputs", &input.0.to_string()]);
+        let names: Vec<String> = match input.1 {
+            Input::Keys(keys) => keys.clone(),
+            Input::View { view, features, role, .. } => {
+                let read = InputView { view: view.clone(), role: role.clone(), ..InputView::default() };
+                features.iter().map(|feature| read.column(feature)).collect()
+            }
+        };
+        names.into_iter().map(move |name| (at.clone(), name))
+    };
+    let of_inputs = model.inputs.iter().enumerate().flat_map(named);
+    let given = model.request.keys().map(|name| (at.find(&["request", name]), name.clone()));
+    let computed = model.on_demand.keys().map(|name| (at.find(&["on_demand", name, "type"]), name.clone()));
+    for (at, name) in of_inputs.chain(given).chain(computed) {
+        let computed = model.on_demand.get(&name).map(|feature| feature.ty);
+        let Some(ty) = computed.or_else(|| columns.get(&name).copied()) else { continue };
+        if let Some(help) = refused(&model.runtime, ty) {
+            at.error(
+                318,
+                format!("`{name}` is {ty}, which a model with runtime {} does not take", model.runtime),
+            )
+            .help(help);
+        }
+    }
+}
+
+/// What to do where a runtime does not take a type as an input; none: it takes it.
+fn refused(runtime: &str, ty: Type) -> Option<&'static str> {
+    let numbers = matches!(ty.element(), Some(Type::Int | Type::Float | Type::Bool));
+    match (ty, runtime) {
+        (Type::Decimal(_), _) => Some(
+            "models compute in floats: declare a feature for it, `{ type: float, sql: CAST(amount AS DOUBLE) }`",
+        ),
+        (Type::List { of: Element::Decimal(_), .. }, _) => Some(
+            "models compute in floats: declare a feature of floats for it, `{ type: \"float[]\", sql: … }`",
+        ),
+        (Type::List { length: Some(_), .. }, "onnx") if numbers => None,
+        (Type::List { .. }, "onnx") => {
+            Some("onnx takes lists of numbers with a fixed length, such as `float[64]`")
+        }
+        (Type::List { .. }, "lightgbm" | "xgboost") => Some(
+            "trees take single values: declare features computed of it, such as `{ type: int, sql: len(words) }`, or use runtime sklearn or python",
+        ),
+        _ => None,
+    }
 }
 
 /// Features that are computed from the rest of the row.

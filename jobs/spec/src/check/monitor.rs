@@ -51,6 +51,7 @@ fn one(
                 let at = at.find(&[measure, &index.to_string()]);
                 if let Some(columns) = columns {
                     watch(world, &at, target, columns, column);
+                    distributed(&at, columns, column);
                 }
             }
         }
@@ -100,6 +101,14 @@ fn watch(world: &World<'_>, at: &At<'_>, target: &ObjectRef, columns: &IndexMap<
     if said.is_empty() {
         draft.help(format!("its columns are {}", list(&names)));
     }
+}
+
+/// Says so where a column has no distribution, for it is of lists.
+fn distributed(at: &At<'_>, columns: &IndexMap<String, Type>, column: &str) {
+    let Some(ty) = columns.get(column).filter(|ty| ty.element().is_some()) else { return };
+    at.error(317, format!("`{column}` is {ty}, and a list has no distribution")).help(
+        "watch what a view computes of it, such as `{ type: int, sql: len(words) }`; `null_rate` takes any column",
+    );
 }
 
 /// Says so where a model's output has no distribution: a vector, or `prediction` where nothing is scored.

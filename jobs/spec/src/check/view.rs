@@ -125,7 +125,7 @@ fn over_source(world: &World<'_>, view: &FeatureView, source: &str, at: &At<'_>)
                         }
                     }
                     Some(Operand::Sql(sql)) => {
-                        if aggregate.types().contains(&feature.ty) {
+                        if aggregate.gives(feature.ty) {
                             // Of what is counted it only matters whether it is null; everything can be text.
                             let ty = aggregate.row_type(feature.ty).unwrap_or(Type::String);
                             expression::sql(world, &place, sql, &row, ty, true);
@@ -151,8 +151,9 @@ fn aggregated_column(
     match aggregate.over(found) {
         None => {
             let word = aggregate.as_str();
-            let takes: Vec<&str> =
-                Type::ALL.into_iter().filter(|ty| aggregate.over(*ty).is_some()).map(Type::as_str).collect();
+            let takes = Type::PLAIN.into_iter().filter(|ty| aggregate.over(*ty).is_some());
+            let mut takes: Vec<String> = takes.map(|ty| ty.to_string()).collect();
+            takes.push("decimals".to_owned());
             at.find(&[word])
                 .error(304, format!("`{column}` is {found}, which `{word}` does not take"))
                 .help(format!("`{word}` takes {}; `count` takes any column", takes.join(", ")));
@@ -165,7 +166,11 @@ fn aggregated_column(
 }
 
 fn wrong_aggregate(at: &At<'_>, name: &str, declared: Type, aggregate: Aggregate) {
-    let types: Vec<&str> = aggregate.types().into_iter().map(Type::as_str).collect();
+    let types = Type::PLAIN.into_iter().filter(|ty| aggregate.gives(*ty));
+    let mut types: Vec<String> = types.map(|ty| ty.to_string()).collect();
+    if aggregate == Aggregate::Sum {
+        types.push("a decimal of 38 digits".to_owned());
+    }
     at.find(&["type"])
         .error(304, format!("`{name}` is a {}, which cannot be {declared}", aggregate.as_str()))
         .help(format!("declare {}", types.join(" or ")));

@@ -13,7 +13,7 @@ pub struct Csv {
     /// Ends a row.
     pub line_end: LineEnd,
     /// Stands before the decimals of a number.
-    pub decimal: Decimal,
+    pub decimal: DecimalMark,
     /// How characters are bytes.
     pub encoding: Encoding,
     /// Words for null, of text too; none: the usual ones, which are no words for null in text.
@@ -33,7 +33,7 @@ impl Default for Csv {
             delimiter: ',',
             quote: '"',
             line_end: LineEnd::default(),
-            decimal: Decimal::default(),
+            decimal: DecimalMark::default(),
             encoding: Encoding::default(),
             null: None,
             date_format: None,
@@ -62,7 +62,7 @@ pub enum LineEnd {
 
 /// What stands before the decimals of a number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Decimal {
+pub enum DecimalMark {
     /// As in `1.5`.
     #[default]
     #[serde(rename = ".")]

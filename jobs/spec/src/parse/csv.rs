@@ -1,7 +1,7 @@
 //! The block `csv` of a source.
 
 use crate::{
-    Csv, Decimal, Encoding, LineEnd,
+    Csv, DecimalMark, Encoding, LineEnd,
     yaml::fields::{At, list},
 };
 
@@ -41,7 +41,7 @@ pub(super) fn csv(at: &At<'_>) -> Csv {
 }
 
 const LINE_ENDS: [(&str, LineEnd); 2] = [("lf", LineEnd::Lf), ("cr", LineEnd::Cr)];
-const DECIMALS: [(&str, Decimal); 2] = [(".", Decimal::Point), (",", Decimal::Comma)];
+const DECIMALS: [(&str, DecimalMark); 2] = [(".", DecimalMark::Point), (",", DecimalMark::Comma)];
 /// Nobody who says Latin-1 means the control characters in which it differs.
 const ENCODINGS: [(&str, Encoding); 4] = [
     ("utf-8", Encoding::Utf8),

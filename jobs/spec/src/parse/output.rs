@@ -87,9 +87,10 @@ fn kind(at: &At<'_>) -> Option<Kind> {
         "vector" => return Some(Kind::Vector),
         _ => {}
     }
-    let ty = Type::ALL.iter().copied().find(|ty| ty.as_str() == text);
+    let ty = Type::PLAIN.into_iter().find(|ty| ty.to_string() == text);
     if ty.is_none() {
-        let known = Type::ALL.iter().map(|ty| ty.as_str()).chain(["class", "vector"]);
+        let known = Type::PLAIN.map(|ty| ty.to_string());
+        let known = known.iter().map(String::as_str).chain(["class", "vector"]);
         at.unknown(209, format!("`{text}` is not a type of outputs"), &text, known);
     }
     ty.map(Kind::Scalar)

@@ -49,6 +49,10 @@ pub(super) fn entity(fields: &mut Fields<'_>, name: String, meta: Meta) -> Optio
                 at.error(209, format!("key `{key}` cannot be a float"))
                     .help("floats are not compared for equality");
             }
+            Some(Type::List { .. }) => {
+                at.error(209, format!("key `{key}` cannot be a list"))
+                    .help("an entity is named by single values; give it a key for each");
+            }
             Some(ty) => drop(keys.insert(key, ty)),
             None => {}
         }
@@ -199,11 +203,10 @@ fn column(at: &At<'_>, name: &str) -> Option<Column> {
     let epoch = epoch.and_then(|at| at.meaning(&EPOCHS));
     let [min, max] = bounds.map(|at| {
         let at = at?;
-        if matches!(ty, Type::Int | Type::Float) {
+        if ty.is_number() {
             return at.value(ty);
         }
-        at.key_error(209, format!("a {ty} column has no bounds"), "")
-            .help("`min` and `max` are for int and float");
+        at.key_error(209, format!("a {ty} column has no bounds"), "").help("`min` and `max` are for numbers");
         None
     });
     if let (Some(low), Some(high)) = (&min, &max)

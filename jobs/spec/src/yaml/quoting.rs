@@ -1,4 +1,5 @@
-//! The trap of `${{ }}`: its braces are YAML's own inside a flow map, `: ` and ` #` end a plain scalar anywhere.
+//! The trap of `${{ }}`: its braces are YAML's own inside a flow map, `: ` and ` #` end a plain scalar anywhere. The same
+//! trap of `float[64]` and `decimal(12,2)`: in a flow map, brackets and commas are YAML's own.
 //!
 //! YAML would read such a line as something else, or blame another place; so the text is scanned first. What is
 //! found is reported and blotted out, so that the rest of the file can still be checked.
@@ -9,19 +10,22 @@ use crate::diagnostic::Report;
 /// Stands for an expression that was blotted out; fields that hold it are not checked further.
 pub(crate) const BLOT: char = '\u{E000}';
 
-/// The text with every unquoted `${{ }}` that YAML would misread replaced by [`BLOT`]s of the same length.
+/// The text with every unquoted `${{ }}` or type that YAML would misread replaced by [`BLOT`]s of the same length.
 pub(super) fn repair(file: &str, text: &str, report: &Report) -> String {
     let mut open = Scan::default();
     let mut repaired = String::with_capacity(text.len());
     for (index, line) in text.split_inclusive('\n').enumerate() {
         let mut chars: Vec<char> = line.chars().collect();
         for (start, length) in open.line(&chars) {
-            chars[start..start + length].fill(BLOT);
+            let text: String = chars[start..start + length].iter().collect();
+            let (what, quoted) =
+                if text.starts_with('$') { ("${{ }}", "${{ … }}") } else { (text.as_str(), text.as_str()) };
             let span = Span { line: index + 1, column: start + 1, length };
             report
-                .error(205, "`${{ }}` must be quoted here")
+                .error(205, format!("`{what}` must be quoted here"))
                 .at(file, span, "YAML takes this for something else")
-                .help("quote it or use block style: \"${{ … }}\"");
+                .help(format!("quote it or use block style: \"{quoted}\""));
+            chars[start..start + length].fill(BLOT);
         }
         repaired.extend(chars);
     }
@@ -74,6 +78,13 @@ impl Scan {
             return at + 1;
         }
         let before = chars[..at].iter().rev().find(|c| !c.is_whitespace());
+        if self.depth > 0
+            && before == Some(&':')
+            && let Some(end) = end_of_type(chars, at)
+        {
+            found.push((at, end - at));
+            return end;
+        }
         match c {
             '"' | '\'' if before.is_none_or(|c| matches!(c, ':' | ',' | '[' | '{' | '-' | '?')) => {
                 self.quote = Some(c);
@@ -100,6 +111,23 @@ fn end_of_expression(chars: &[char], start: usize) -> usize {
         || chars.iter().rposition(|c| !c.is_whitespace()).map_or(chars.len(), |last| last + 1),
         |at| at + 2,
     )
+}
+
+/// Where a type ends that begins here and has brackets or a comma: `float[64]`, `string[]`, `decimal(12,2)`.
+fn end_of_type(chars: &[char], start: usize) -> Option<usize> {
+    let run =
+        |from: usize, of: &dyn Fn(char) -> bool| from + chars[from..].iter().take_while(|c| of(**c)).count();
+    let word = run(start, &|c| c.is_ascii_lowercase());
+    let mut end = word;
+    if chars[start..].starts_with(&['d', 'e', 'c', 'i', 'm', 'a', 'l', '(']) {
+        end = run(end + 1, &|c| c.is_ascii_digit() || matches!(c, ',' | ' '));
+        end = (chars.get(end) == Some(&')')).then_some(end + 1)?;
+    }
+    while chars.get(end) == Some(&'[') {
+        end = run(end + 1, &|c| c.is_ascii_digit());
+        end = (chars.get(end) == Some(&']')).then_some(end + 1)?;
+    }
+    (word > start && end > word).then_some(end)
 }
 
 /// Whether the line ends in `key: |` or `- >-` and the like.

@@ -153,4 +153,4 @@ def _table(columns: dict[str, Any]) -> pa.Table:
 
 
 def _nulls(rows: int, out: Columns) -> pa.Table:
-    return _table({name: pa.nulls(rows, types.ARROW[ty]) for name, ty in out.items()})
+    return _table({name: pa.nulls(rows, types.arrow(ty)) for name, ty in out.items()})

@@ -1,8 +1,10 @@
-"""The six column types in Arrow and pandas, so that text, days, instants and nulls keep their meaning."""
+"""The column types in Arrow and pandas, so that text, days, instants, decimals and nulls keep their meaning."""
 
 from __future__ import annotations
 
 import datetime as dt
+import re
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,9 @@ ARROW: dict[str, pa.DataType] = {
     "date": pa.date32(),
     "timestamp": pa.timestamp("us", tz="UTC"),
 }
-"""Arrow's type of each of ours."""
+"""Arrow's type of each of ours that a word alone says."""
+_DECIMAL = re.compile(r"decimal\((\d+),(\d+)\)")
+_LIST = re.compile(r"(.+)\[(\d*)\]")
 
 _TAKEN = {
     "string": ("string",),
@@ -32,6 +36,8 @@ _TAKEN = {
 }
 """Which of our types an Arrow column may be of; that no digit is lost is checked as well."""
 _WANTED = {"date": "a date, or a datetime at midnight without a zone", "timestamp": "a datetime"}
+_DIGITS = "a decimal.Decimal or a whole number, with no more digits"
+_COMPLETE = "a list or an array in which nothing is missing"
 _NO_NUL = "text without a NUL character"
 _YEARS = "a time of the years 1 to 9999 in UTC"
 _RANGES = {
@@ -41,8 +47,35 @@ _RANGES = {
 """The first and the last that are held."""
 
 
+def arrow(name: str) -> pa.DataType:
+    """Arrow's type of one of ours: `float`, `decimal(12,2)`, `float[64]`, `string[]`."""
+    if name in ARROW:
+        return ARROW[name]
+    if digits := _DECIMAL.fullmatch(name):
+        return pa.decimal128(int(digits[1]), int(digits[2]))
+    if (of := element(name)) is not None:
+        return pa.list_(arrow(of), length(name) or -1)
+    raise TypeError(f"`{name}` is no type")
+
+
+def element(name: str) -> str | None:
+    """What a list holds; none of what is no list."""
+    found = _LIST.fullmatch(name)
+    return found[1] if found else None
+
+
+def length(name: str) -> int | None:
+    """How many values a list of a fixed length has."""
+    found = _LIST.fullmatch(name)
+    return int(found[2]) if found and found[2] else None
+
+
 def name_of(data_type: pa.DataType) -> str:
     """Our word for an Arrow type."""
+    if pa.types.is_fixed_size_list(data_type):
+        return f"{name_of(data_type.value_type)}[{data_type.list_size}]"
+    if pa.types.is_list(data_type) or pa.types.is_large_list(data_type):
+        return f"{name_of(data_type.value_type)}[]"
     if pa.types.is_dictionary(data_type):
         return name_of(data_type.value_type)
     if pa.types.is_string(data_type) or pa.types.is_large_string(data_type) or pa.types.is_string_view(data_type):
@@ -61,7 +94,7 @@ def name_of(data_type: pa.DataType) -> str:
 
 
 def to_pandas(table: pa.Table) -> pd.DataFrame:
-    """Rows as pandas: text is `str`, days are `datetime.date`, instants are UTC.
+    """Rows as pandas: text is `str`, days are `datetime.date`, instants are UTC, lists arrays, decimals `Decimal`.
 
     Integers and truths with nulls are pandas' nullable `Int64` and `boolean`, so that a null never turns an
     integer into a float. Floats are plain `float64`, where null and NaN are one: use Arrow to tell them apart.
@@ -91,7 +124,7 @@ def column(values: Any, name: str) -> pa.Array:
     No value is taken for one of another kind: a number is no instant, a truth no number.
     """
     # Checked in Python: Arrow's functions are slow on columns of one value, and each row of a transform is one.
-    return pa.array([_python(value, name) for value in values], type=ARROW[name], from_pandas=False)
+    return pa.array([_python(value, name) for value in values], type=arrow(name), from_pandas=False)
 
 
 def fit(values: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
@@ -100,7 +133,9 @@ def fit(values: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
     Whole floats are ints, and naive midnights dates: pandas has no others where one is missing.
     """
     if values.null_count == len(values):
-        return pa.chunked_array([pa.nulls(len(values), ARROW[name])])
+        return pa.chunked_array([pa.nulls(len(values), arrow(name))])
+    if name not in ARROW:
+        return pa.chunked_array([column(values.to_pylist(), name)])
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
     try:
@@ -119,6 +154,8 @@ def _python(value: Any, name: str) -> Any:
         value = value.astype("datetime64[us]").item()
     if value is None or value is pd.NA or value is pd.NaT:
         return None
+    if name not in ARROW:
+        return _decimal(value, name) if element(name) is None else _list(value, name)
     if name == "timestamp" and type(value) is dt.date:
         return dt.datetime.combine(value, dt.time())
     if not _python_fits(value, name):
@@ -128,6 +165,37 @@ def _python(value: Any, name: str) -> Any:
     if name == "timestamp" and not _in_years(value):
         raise UnfitError(shown(value), name, _YEARS)
     return value
+
+
+def _decimal(value: Any, name: str) -> Any:
+    """What is no finite number is missing, as of floats."""
+    if not isinstance(value, Decimal | int | np.integer) or isinstance(value, bool):
+        raise UnfitError(shown(value), name, _DIGITS)
+    value = value if isinstance(value, Decimal) else Decimal(int(value))
+    if not value.is_finite():
+        return None
+    try:
+        pa.scalar(value, arrow(name))
+    except pa.ArrowInvalid:
+        raise UnfitError(shown(value), name, _DIGITS) from None
+    return value
+
+
+def _list(value: Any, name: str) -> list[Any] | None:
+    """A list with something in it that is no finite number is missing, as such a number alone is."""
+    if isinstance(value, np.ndarray | pd.Series):
+        value = value.tolist()
+    if not isinstance(value, list | tuple):
+        raise UnfitError(shown(value), name, _COMPLETE)
+    of, wanted = str(element(name)), length(name)
+    if any(isinstance(item, float | Decimal) and not np.isfinite(float(item)) for item in value):
+        return None
+    items = [_python(item, of) for item in value]
+    if any(item is None for item in items):
+        raise UnfitError(shown(value), name, _COMPLETE)
+    if wanted is not None and len(items) != wanted:
+        raise UnfitError(f"{len(items)} values", name)
+    return items
 
 
 def _python_fits(value: Any, name: str) -> bool:

@@ -4,16 +4,20 @@ use chrono::NaiveDate;
 use proptest::prelude::*;
 use serde_json::json;
 use tidemill_proto::json::{from_struct, to_struct};
+use tidemill_spec::{Decimal, Digits, Element};
 
 use super::*;
 
-const TYPES: [(&str, Type); 6] = [
+const TYPES: [(&str, Type); 9] = [
     ("s", Type::String),
     ("i", Type::Int),
     ("f", Type::Float),
     ("b", Type::Bool),
     ("d", Type::Date),
     ("t", Type::Timestamp),
+    ("p", Type::Decimal(Digits::new(20, 3).unwrap())),
+    ("e", Type::List { of: Element::Float, length: Some(2) }),
+    ("n", Type::List { of: Element::Int, length: None }),
 ];
 
 fn value(ty: Type) -> BoxedStrategy<Value> {
@@ -41,6 +45,16 @@ fn value(ty: Type) -> BoxedStrategy<Value> {
         Type::Timestamp => (-62_135_596_800_000_000..253_402_300_799_999_999_i64)
             .prop_map(|micros| Value::Timestamp(Time::from_timestamp_micros(micros).unwrap()))
             .boxed(),
+        Type::Decimal(digits) => {
+            let most = 10_i128.pow(u32::from(digits.precision()));
+            (1 - most..most)
+                .prop_map(move |unscaled| Value::Decimal(Decimal::new(unscaled, digits.scale())))
+                .boxed()
+        }
+        Type::List { of, length } => {
+            let lengths = length.map_or(0..=3, |length| length as usize..=length as usize);
+            prop::collection::vec(value(of.into()), lengths).prop_map(Value::List).boxed()
+        }
     }
 }
 
@@ -113,6 +127,15 @@ fn what_no_column_can_hold_is_refused_with_its_place() {
         ("b", json!("true"), "expected bool, got \"true\""),
         ("d", json!("2024-05-02T10:00:00Z"), "expected date, got \"2024-05-02T10:00:00Z\""),
         ("t", json!("noon"), "expected timestamp, got \"noon\""),
+        (
+            "p",
+            json!(1.5),
+            "expected decimal(20,3), got 1.5, which may have lost digits on its way: send decimals as text",
+        ),
+        ("p", json!("1.2345"), "expected decimal(20,3), got \"1.2345\""),
+        ("e", json!([1.5]), "expected float[2], got 1 values"),
+        ("e", json!([1.5, null]), "expected float[2], got [1.5,null]"),
+        ("n", json!([1.5]), "expected int[], got [1.5]"),
     ] {
         let column = TYPES.into_iter().find(|(column, _)| *column == name).unwrap();
         let only = IndexMap::from([(column.0.to_owned(), column.1)]);

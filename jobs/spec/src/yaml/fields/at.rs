@@ -8,6 +8,7 @@ use super::{Fields, list, valid_name, with_article};
 use crate::{
     Type, Value,
     diagnostic::{Draft, Report, closest},
+    ty::NoType,
     units, value,
     yaml::{Data, Entry, Node, Span, parse_float, parse_int, quoting::BLOT},
 };
@@ -261,15 +262,21 @@ impl<'a> At<'a> {
     /// One of the column types.
     pub(crate) fn ty(&self) -> Option<Type> {
         let (text, _) = self.scalar("a type")?;
-        let ty = Type::ALL.iter().copied().find(|ty| ty.as_str() == text);
+        let why = match text.parse() {
+            Ok(ty) => return Some(ty),
+            Err(NoType(why)) => why,
+        };
         if matches!(text, "class" | "vector") {
             self.error(209, format!("`{text}` is not a type here"))
                 .help("only outputs of a model are classes or vectors");
-        } else if ty.is_none() {
-            let known: Vec<&str> = Type::ALL.iter().map(|ty| ty.as_str()).collect();
+        } else if text.starts_with("decimal") || text.contains('[') {
+            self.error(209, format!("`{text}` is not a type: {why}"));
+        } else {
+            let known = Type::PLAIN.map(|ty| ty.to_string());
+            let known = known.iter().map(String::as_str).chain(["decimal(12,2)", "float[64]", "string[]"]);
             self.unknown(209, format!("`{text}` is not a type"), text, known);
         }
-        ty
+        None
     }
 
     /// One of some words.
@@ -296,14 +303,20 @@ impl<'a> At<'a> {
 
     /// A value of a declared type.
     pub(crate) fn value(&self, ty: Type) -> Option<Value> {
-        if self.node.is_null() || self.blotted() {
-            self.scalar(ty.as_str())?;
+        let wanted = ty.to_string();
+        if let Some(element) = ty.element() {
+            let items: Option<Vec<Value>> = self.list()?.iter().map(|item| item.value(element)).collect();
+            let list = Value::list(items?, ty);
+            return list.map_err(|error| self.wrong(&format!("{wanted}, not {}", error.got))).ok();
         }
-        let (text, plain) = self.scalar(ty.as_str())?;
-        let right = plain || !matches!(ty, Type::Int | Type::Float | Type::Bool);
+        if self.node.is_null() || self.blotted() {
+            self.scalar(&wanted)?;
+        }
+        let (text, plain) = self.scalar(&wanted)?;
+        let right = plain || !(ty.is_number() || ty == Type::Bool);
         let value = right.then(|| Value::parse(text, ty).ok()).flatten();
         if value.is_none() {
-            self.wrong(&format!("{} value", with_article(ty.as_str())));
+            self.wrong(&format!("{} value", with_article(&wanted)));
         }
         value
     }

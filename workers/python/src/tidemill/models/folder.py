@@ -83,7 +83,7 @@ class Signature:
             (folder / "MLmodel").write_text(self._mlmodel())
 
     def _mlmodel(self) -> str:
-        inputs = [{"name": c.name, "type": _MLFLOW[c.type], "required": False} for c in self.columns]
+        inputs = [{"name": c.name, **_mlflow(c.type), "required": False} for c in self.columns]
         outputs = [{"name": name, **mlflow_type(output, _MLFLOW)} for name, output in self.outputs.items()]
         lines = ["flavors:"]
         if self.flavor in MLFLOW_FILES:
@@ -150,7 +150,7 @@ def save(
         learnt = categories_of(flavor, model, own, words)
         frame = _plain(frame, words)
         frame = categorical(frame, {name: learnt[name] for name in words if name in learnt})
-    signature = Signature(flavor, file, columns_of(frame), declared)
+    signature = Signature(flavor, file, columns_of(frame, _lists_of(rows)), declared)
     if flavor == "onnx":  # a graph has no object that an author would ask
         return complete(out, signature, None, frame)
     return complete(out, signature, author_of(flavor, model, declared), frame)
@@ -173,8 +173,8 @@ def complete(out: Path, signature: Signature, author: Any, frame: pd.DataFrame) 
     return out
 
 
-def columns_of(rows: pd.DataFrame) -> list[Column]:
-    """Names, types and categories of the rows that a model was trained on."""
+def columns_of(rows: pd.DataFrame, lists: Mapping[str, str]) -> list[Column]:
+    """Names, types and categories of the rows that a model was trained on. `lists`: the types of columns of lists."""
     columns = []
     for name in rows.columns:
         values = rows[name]
@@ -184,15 +184,31 @@ def columns_of(rows: pd.DataFrame) -> list[Column]:
                 raise ModelError(f"categories of `{name}` are not text: train on text, or on the numbers themselves")
             columns.append(Column(str(name), "string", categories))
         else:
-            columns.append(Column(str(name), types.name_of(pa.Array.from_pandas(values).type)))
+            columns.append(Column(str(name), lists.get(name) or types.name_of(pa.Array.from_pandas(values).type)))
     return columns
+
+
+def _lists_of(rows: pd.DataFrame | pa.Table | Dataset) -> dict[str, str]:
+    """The types of columns of lists, where they are known: pandas forgets that lists have a length."""
+    if isinstance(rows, Dataset):
+        return {name: ty for name, ty in rows.inputs.items() if types.element(ty)}
+    if isinstance(rows, pa.Table):
+        nested = [field for field in rows.schema if pa.types.is_nested(field.type)]
+        return {field.name: types.name_of(field.type) for field in nested}
+    return {}
 
 
 def typed(rows: pd.DataFrame | pa.Table, signature: Signature) -> pa.Table:
     """The signature's columns, each of its type."""
     if isinstance(rows, pd.DataFrame):
         rows = pa.Table.from_pandas(rows, preserve_index=False)
-    return pa.table({c.name: _cast(rows.column(c.name), types.ARROW[c.type]) for c in signature.columns})
+    return pa.table({c.name: _cast(rows.column(c.name), types.arrow(c.type)) for c in signature.columns})
+
+
+def _mlflow(name: str) -> dict[str, Any]:
+    """One of our types in MLflow's words."""
+    of = types.element(name)
+    return {"type": _MLFLOW[name]} if of is None else {"type": "array", "items": {"type": _MLFLOW[of]}}
 
 
 def _plain(frame: pd.DataFrame, words: list[str]) -> pd.DataFrame:

@@ -124,13 +124,22 @@ def opened(flavor: str, file: Path) -> Any:
 
 
 def as_matrix(rows: pa.Table, columns: Sequence[Column]) -> Matrix:
-    """`[rows x columns]` of f64, text as the code of its category; null and unseen are NaN."""
-    matrix = np.empty((len(rows), len(columns)))
-    for index, column in enumerate(columns):
+    """`[rows x columns]` of f64, text as the code of its category; null and unseen are NaN.
+
+    A list of n numbers is n columns, in its place.
+    """
+    ends = np.cumsum([types.length(column.type) or 1 for column in columns])
+    matrix = np.empty((len(rows), int(ends[-1]) if columns else 0))
+    for column, end in zip(columns, ends, strict=True):
         values = rows.column(column.name).combine_chunks()
+        if (length := types.length(column.type)) is not None:
+            nothing = [np.nan] * length
+            lists = [nothing if value is None else value for value in values.to_pylist()]
+            matrix[:, end - length : end] = np.array(lists, dtype=np.float64).reshape(len(rows), length)
+            continue
         if column.type == "string":
             values = pc.index_in(values, value_set=pa.array(column.categories or [], pa.string()))
-        matrix[:, index] = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
+        matrix[:, end - 1] = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
     return matrix
 
 
@@ -153,7 +162,13 @@ def check_numbers(signature: Signature) -> None:
                 f"`{column.name}` is text, and the model records no categories for it, so its codes aren't known; "
                 f"train on a frame with the column as `category` (`dataset.to_pandas(categorical=True)`), or {FRAME}"
             )
-        if column.type not in ("int", "float", "bool", "string"):
+        if signature.flavor == "onnx" and types.element(column.type) in ("int", "float", "bool"):
+            if types.length(column.type) is None:
+                raise ModelError(
+                    f"`{column.name}` is a {column.type}: a graph takes lists of one length; declare it, as in "
+                    "`float[64]`, and save the model with the step's dataset, which knows it"
+                )
+        elif column.type not in ("int", "float", "bool", "string"):
             raise ModelError(f"`{column.name}` is a {column.type}: flavor {signature.flavor} takes numbers and text")
 
 
@@ -221,13 +236,15 @@ def _onnx(signature: Signature, file: Path) -> Predictor:
 
     names = onnx_names(taken)
     own = in_own_order(names, [column.name for column in signature.columns])
+    width = {column.name: types.length(column.type) or 1 for column in signature.columns}
 
     def ask(matrix: Matrix) -> Any:
         if names is None:
             feed = {taken[0].name: matrix.astype(_NUMPY.get(taken[0].type, np.float32))}
         else:
-            place = {name: index for index, name in enumerate(own)}
-            feed = {one.name: matrix[:, [place[one.name]]].astype(_NUMPY.get(one.type, np.float32)) for one in taken}
+            ends = np.cumsum([width[name] for name in own])
+            place = {name: slice(end - width[name], end) for name, end in zip(own, ends, strict=True)}
+            feed = {one.name: matrix[:, place[one.name]].astype(_NUMPY.get(one.type, np.float32)) for one in taken}
         results = session.run(asked, feed)
         if asked == wanted:
             return dict(zip(asked, results, strict=True))
