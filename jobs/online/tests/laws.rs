@@ -72,6 +72,7 @@ fn value_of(ty: Type) -> BoxedStrategy<Value> {
 }
 
 const PRICE: Type = Type::Decimal(Digits::new(20, 2).unwrap());
+const INTS: Type = Type::List { of: Element::Int, length: None };
 const TYPES: [Type; 9] = [
     Type::String,
     Type::Int,
@@ -147,6 +148,12 @@ proptest! {
                     prop_assert!((found - wanted).abs() <= error * wanted.abs(), "{} {} {}", name, found, wanted);
                     continue;
                 }
+                "last_three" => Value::List(inside.iter().rev().take(3).map(|n| Value::Int(*n)).collect()),
+                "top_three" => {
+                    let mut values: Vec<i64> = different.iter().copied().collect();
+                    values.sort_by_key(|value| (std::cmp::Reverse(often(&value)), *value));
+                    Value::List(values.into_iter().take(3).map(Value::Int).collect())
+                }
                 "sum" => Value::Int(inside.iter().sum()),
                 "mean" => Value::Float(inside.iter().sum::<i64>() as f64 / inside.len() as f64),
                 "min" => Value::Int(*inside.iter().min().unwrap()),
@@ -188,6 +195,8 @@ fn windows() -> OnlineView {
         ("mode", Type::Int, window(Aggregate::Mode), None),
         ("stddev", Type::Float, window(Aggregate::Stddev), None),
         ("p90", Type::Float, window(Aggregate::Percentile { p: 0.9 }), None),
+        ("last_three", INTS, window(Aggregate::LastN { n: 3 }), None),
+        ("top_three", INTS, window(Aggregate::Top { n: 3 }), None),
     ]))
 }
 

@@ -26,8 +26,8 @@ use tally::Tally;
 pub struct Partial {
     /// Rows counted: all of them for a count of rows, else those whose value is not null.
     pub rows: i64,
-    /// Of type [`Window::partial_type`]: sum (for means too), least, greatest, first or last value; what is more than one
-    /// value as text, each kind in a format of its own that begins with its version. Null for counts, where `rows` is 0, and
+    /// Of type [`Window::partial_type`]: sum (for means too), least, greatest, first or last value, or the last values; what
+    /// is more than that as text, each kind in a format of its own that begins with its version. Null for counts, where `rows` is 0, and
     /// where a sum of ints or decimals leaves their range.
     pub value: Value,
 }
@@ -92,7 +92,12 @@ impl Window {
             (_, State::Distinct(distinct)) => Value::Int(distinct.count()),
             (Aggregate::Mean, State::Value(Value::Float(sum))) => Value::Float(sum / rows as f64),
             (_, State::Moments(moments)) => moments.deviation().map_or(Value::Null, Value::Float),
-            (_, State::Tally(tally)) => tally.mode().unwrap_or(Value::Null),
+            (Aggregate::Top { n }, State::Tally(tally)) => {
+                tally.commonest(n as usize).filter(|_| rows > 0).map_or(Value::Null, Value::List)
+            }
+            (_, State::Tally(tally)) => {
+                tally.commonest(1).and_then(|mut one| one.pop()).unwrap_or(Value::Null)
+            }
             (Aggregate::Percentile { p }, State::Sketch(sketch)) => {
                 sketch.percentile(p).map_or(Value::Null, Value::Float)
             }
@@ -128,7 +133,9 @@ impl Window {
             (State::Value(state), value) => *state = value.clone(),
             (State::Moments(state), Value::String(text)) => *state = Moments::read(text)?,
             (State::Distinct(state), Value::String(text)) => *state = Distinct::read(text)?,
-            (State::Tally(state), Value::String(text)) => *state = Tally::read(text, self.ty)?,
+            (State::Tally(state), Value::String(text)) => {
+                *state = Tally::read(text, self.row_type().unwrap_or(self.ty))?;
+            }
             (State::Sketch(state), Value::String(text)) => *state = Sketch::read(text)?,
             _ => return Err(Damaged("a partial aggregate has the wrong type")),
         }
@@ -139,7 +146,7 @@ impl Window {
         let state = match self.aggregate {
             Aggregate::Stddev => State::Moments(Moments::default()),
             Aggregate::Distinct => State::Distinct(Distinct::default()),
-            Aggregate::Mode => State::Tally(Tally::default()),
+            Aggregate::Mode | Aggregate::Top { .. } => State::Tally(Tally::default()),
             Aggregate::Percentile { .. } => State::Sketch(Sketch::default()),
             _ => State::Value(Value::Null),
         };
@@ -152,7 +159,11 @@ impl Window {
             (State::Distinct(distinct), Value::String(text)) => distinct.add(&text),
             (State::Tally(tally), value) => tally.add(value),
             (State::Sketch(sketch), Value::Float(number)) => sketch.add(number),
-            (State::Value(state), value) => self.join_value(total.rows, state, value),
+            (State::Value(state), value) => {
+                let many = matches!(self.aggregate, Aggregate::LastN { .. });
+                let value = if many { Value::List(vec![value]) } else { value };
+                self.join_value(total.rows, state, value);
+            }
             (_, value) => debug_assert!(false, "{value:?} is not of the type that is aggregated"),
         }
         total.rows += 1;
@@ -190,6 +201,12 @@ impl Window {
             (Aggregate::Min, least, later) if less(&later, least) => *state = later,
             (Aggregate::Max, greatest, later) if less(greatest, &later) => *state = later,
             (Aggregate::Last, _, later) => *state = later,
+            // The newest first.
+            (Aggregate::LastN { n }, Value::List(values), Value::List(mut later)) => {
+                later.append(values);
+                later.truncate(n as usize);
+                *values = later;
+            }
             _ => {}
         }
     }

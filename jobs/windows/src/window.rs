@@ -63,13 +63,16 @@ impl Window {
         self.aggregate.row_type(self.ty)
     }
 
-    /// The type of a partial's value; `None` for counts, which have none besides the number of rows. What is more than one
-    /// value is kept as text.
+    /// The type of a partial's value; `None` for counts, which have none besides the number of rows. What is more than a
+    /// value or a list of values is kept as text.
     pub fn partial_type(&self) -> Option<Type> {
         match self.aggregate {
-            Aggregate::Stddev | Aggregate::Distinct | Aggregate::Mode | Aggregate::Percentile { .. } => {
-                Some(Type::String)
-            }
+            Aggregate::Stddev
+            | Aggregate::Distinct
+            | Aggregate::Mode
+            | Aggregate::Percentile { .. }
+            | Aggregate::Top { .. } => Some(Type::String),
+            Aggregate::LastN { .. } => Some(self.ty),
             _ => self.row_type(),
         }
     }

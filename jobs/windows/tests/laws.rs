@@ -183,6 +183,55 @@ proptest! {
     }
 
     #[test]
+    fn lists_are_the_newest_and_the_commonest_values(
+        rows in rows("[a-c]{0,2}"), at_us in instant(), n in 1_u32..12,
+    ) {
+        let texts = "string[]".parse().unwrap();
+        let listed = |values: Vec<&String>| {
+            let values: Vec<Value> = values.into_iter().map(|text| Value::String(text.clone())).collect();
+            if values.is_empty() { Value::Null } else { Value::List(values) }
+        };
+        let inside = inside(&rows, at_us);
+
+        let [folded, merged] = both(&window(Aggregate::LastN { n }, texts), &rows, at_us, Value::String);
+        prop_assert_eq!(&folded, &merged);
+        prop_assert_eq!(folded, listed(inside.iter().rev().take(n as usize).collect()));
+
+        let [folded, merged] = both(&window(Aggregate::Top { n }, texts), &rows, at_us, Value::String);
+        prop_assert_eq!(&folded, &merged);
+        let different: BTreeSet<&String> = inside.iter().collect();
+        let mut left: Vec<&String> = different.into_iter().collect();
+        let mut commonest = Vec::new();
+        while commonest.len() < n as usize && !left.is_empty() {
+            let often = |value: &String| inside.iter().filter(|other| *other == value).count();
+            let most = left.iter().map(|value| often(value)).max().unwrap();
+            let place = left.iter().position(|value| often(value) == most).unwrap();
+            commonest.push(left.remove(place));
+        }
+        prop_assert_eq!(folded, listed(commonest));
+    }
+
+    /// However the tiles of a window are grouped, they join to the same.
+    #[test]
+    fn joining_tiles_is_associative(rows in rows(-3..3_i64), at_us in instant(), n in 1_u32..5, cut in 0..13_usize) {
+        for aggregate in [Aggregate::LastN { n }, Aggregate::Top { n }] {
+            let window = window(aggregate, "int[]".parse().unwrap());
+            let tiles = tiles(&window, &rows, at_us, Value::Int);
+            let reached: Vec<_> = tiles.into_iter().filter(|(tile, _)| window.tiles(at_us).contains(tile)).collect();
+            let whole = window.merge(reached.iter().map(|(tile, partial)| (*tile, partial)), at_us).unwrap();
+            let (first, second) = reached.split_at(cut.min(reached.len()));
+            let joined = [first, second].map(|part| {
+                let counted = |(tile, _): &(i64, Option<i64>)| part.iter().any(|(of, _)| *of == window.tile(*tile));
+                let rows = rows.iter().filter(|row| row.0 <= at_us && counted(row));
+                window.partial(window.fold(rows.map(|(at, row)| (*at, row.map_or(Value::Null, Value::Int)))))
+            });
+            let place = *window.tiles(at_us).start();
+            let again = window.merge(joined.iter().map(|partial| (place, partial)), at_us).unwrap();
+            prop_assert_eq!(whole, again, "{:?}", aggregate);
+        }
+    }
+
+    #[test]
     fn a_deviation_is_that_of_two_passes(rows in rows(-1e6..1e6_f64), at_us in instant()) {
         let [folded, merged] = both(&window(Aggregate::Stddev, Type::Float), &rows, at_us, Value::Float);
         prop_assert_eq!(&folded, &merged);
@@ -223,6 +272,7 @@ proptest! {
             (Aggregate::Distinct, Type::Int),
             (Aggregate::Mode, Type::Date),
             (Aggregate::Percentile { p: 0.5 }, Type::Float),
+            (Aggregate::Top { n: 3 }, "decimal(5,2)[]".parse().unwrap()),
         ] {
             let partial = Partial { rows: 1, value: Value::String(text.clone()) };
             let _ = window(aggregate, ty).merge([(0, &partial), (1, &partial)], HOP_US);
@@ -255,11 +305,16 @@ fn values_are_told_apart_exactly_up_to_a_bound_and_then_within_a_few_per_cent() 
 
 #[test]
 fn too_many_values_have_no_mode_however_they_are_cut() {
-    let window = window(Aggregate::Mode, Type::String);
-    let mode = |values| both(&window, &many(values), 10 * HOP_US, Value::String);
+    let mode_of = window(Aggregate::Mode, Type::String);
+    let mode = |values| both(&mode_of, &many(values), 10 * HOP_US, Value::String);
     assert_eq!(mode(1_024), [(); 2].map(|()| Value::String("user 0".to_owned())));
     assert_eq!(mode(1_025), [Value::Null, Value::Null]);
     assert_eq!(mode(9_000), [Value::Null, Value::Null]);
+    let top = window(Aggregate::Top { n: 2 }, "string[]".parse().unwrap());
+    let top = |values| both(&top, &many(values), 10 * HOP_US, Value::String);
+    let two = Value::List(["user 0", "user 1"].map(|text| Value::String(text.to_owned())).into());
+    assert_eq!(top(1_024), [two.clone(), two]);
+    assert_eq!(top(1_025), [Value::Null, Value::Null]);
 }
 
 #[test]

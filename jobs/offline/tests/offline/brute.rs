@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tidemill_core::Time;
 use tidemill_offline::KnownAt;
-use tidemill_spec::{Aggregate, Newest, Rule, Value};
+use tidemill_spec::{Aggregate, Decimal, Newest, Rule, Value};
 
 /// A key of two parts; a row or label with a null in it joins nothing.
 pub(crate) type Key = (Option<String>, Option<i64>);
@@ -154,7 +154,13 @@ impl Window<'_> {
             Aggregate::Max => values.iter().max().unwrap().clone(),
             Aggregate::First => first.clone(),
             Aggregate::Last => values[values.len() - 1].clone(),
-            Aggregate::Mode => commonest(&values),
+            Aggregate::Mode => commonest(values)[0].clone(),
+            Aggregate::Top { n } => {
+                let mut commonest = commonest(values);
+                commonest.truncate(n as usize);
+                Value::List(commonest)
+            }
+            Aggregate::LastN { n } => Value::List(values.into_iter().rev().take(n as usize).collect()),
             Aggregate::Stddev if values.len() == 1 => Value::Null,
             Aggregate::Stddev => {
                 let count = values.len() as f64;
@@ -166,17 +172,30 @@ impl Window<'_> {
                 sorted.sort_by(f64::total_cmp);
                 Value::Float(sorted[(p * (sorted.len() - 1) as f64) as usize])
             }
+            _ if matches!(first, Value::Decimal(_)) => {
+                let cents = values.iter().map(|value| match value {
+                    Value::Decimal(number) => number.unscaled(),
+                    other => panic!("{other:?}"),
+                });
+                Value::Decimal(Decimal::new(cents.sum(), 2))
+            }
             _ if matches!(first, Value::Int(_)) => Value::Int(floats().sum::<f64>() as i64),
             _ => Value::Float(floats().sum()),
         }
     }
 }
 
-/// Of equally common ones the least.
-fn commonest(values: &[Value]) -> Value {
-    let often = |value: &Value| values.iter().filter(|other| *other == value).count();
-    let most = values.iter().map(often).max().unwrap();
-    values.iter().filter(|value| often(value) == most).min().unwrap().clone()
+/// The commonest first, of equally common ones the least.
+fn commonest(mut left: Vec<Value>) -> Vec<Value> {
+    let mut commonest = Vec::new();
+    while !left.is_empty() {
+        let often = |value: &Value| left.iter().filter(|other| *other == value).count();
+        let most = left.iter().map(often).max().unwrap();
+        let next = left.iter().filter(|value| often(value) == most).min().unwrap().clone();
+        left.retain(|value| *value != next);
+        commonest.push(next);
+    }
+    commonest
 }
 
 fn number(value: &Value) -> f64 {

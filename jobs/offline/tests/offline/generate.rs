@@ -2,7 +2,7 @@
 
 use tidemill_core::Time;
 use tidemill_rows::Row;
-use tidemill_spec::Value;
+use tidemill_spec::{Decimal, Value};
 
 use crate::{
     brute::{Event, Key},
@@ -70,6 +70,8 @@ pub(crate) fn source_row(event: &Event) -> Row {
         ("id", Value::Int(event.id)),
         ("x", event.x.map_or(Value::Null, Value::Float)),
         ("n", event.n.map_or(Value::Null, Value::Int)),
+        ("cents", cents(event).unwrap_or(Value::Null)),
+        ("spot", spot(event).map_or(Value::Null, floats)),
         ("gone", Value::Bool(event.deleted)),
         ("happened_at", Value::Timestamp(event.valid_at)),
         ("valid_at", Value::Timestamp(event.valid_at)),
@@ -77,6 +79,20 @@ pub(crate) fn source_row(event: &Event) -> Row {
         ("seq", Value::Int(event.seq)),
         ("deleted", Value::Bool(event.deleted)),
     ])
+}
+
+/// What the source has of an event as an exact number.
+pub(crate) fn cents(event: &Event) -> Option<Value> {
+    event.n.map(|n| Value::Decimal(Decimal::new(i128::from(n * 37 + event.id), 2)))
+}
+
+/// What it has as a list.
+pub(crate) fn spot(event: &Event) -> Option<[f64; 2]> {
+    event.x.zip(event.n).map(|(x, n)| [x, n as f64])
+}
+
+pub(crate) fn floats(floats: [f64; 2]) -> Value {
+    Value::List(floats.map(Value::Float).into())
 }
 
 pub(crate) fn key_values(key: &Key) -> [Value; 2] {

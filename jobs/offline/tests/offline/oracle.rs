@@ -12,12 +12,15 @@ use arrow::{
 use tidemill_core::Time;
 use tidemill_offline::{CommitRange, KnownAt, PitRead, PitRequest, Stamp, Table, TileRange, Version, View};
 use tidemill_rows::{Row, batch_of, field, rows_of};
-use tidemill_spec::{Aggregate, Feature, KeyOrigin, Newest, OnDemand, Operand, Rule, Source, Type, Value};
+use tidemill_spec::{
+    Aggregate, Decimal, Digits, Element, Feature, KeyOrigin, Newest, OnDemand, Operand, Rule, Source, Type,
+    Value,
+};
 use tidemill_windows::{Partial, Window};
 
 use crate::{
     brute::{self, Event, Key, agree, complete, newest},
-    generate::{Dice, key_values, source_row},
+    generate::{Dice, cents, floats, key_values, source_row, spot},
     world::{World, entity, feature, input, row, source, view},
 };
 
@@ -120,6 +123,13 @@ const BUT_TWOS: &str = "CAST(CASE WHEN n = 2 THEN 'two' ELSE CAST(n AS VARCHAR) 
 /// Fails on a row whose `n` is 3; true of every other.
 const BUT_THREES: &str = "CAST(CASE WHEN n = 3 THEN 'three' ELSE 'true' END AS BOOLEAN)";
 
+const CENTS: Type = Type::Decimal(Digits::new(9, 2).unwrap());
+const CENTS_SUM: Type = Type::Decimal(Digits::new(38, 2).unwrap());
+const CENTS_LIST: Type = Type::List { of: Element::Decimal(Digits::new(9, 2).unwrap()), length: None };
+const FLOATS: Type = Type::List { of: Element::Float, length: None };
+const INTS: Type = Type::List { of: Element::Int, length: None };
+const SPOT: Type = Type::List { of: Element::Float, length: Some(2) };
+
 pub(crate) fn declare(seed: u64, dice: &mut Dice) -> Declared {
     let pair = entity("pair", &[("a", Type::String), ("b", Type::Int)]);
     let columns = [
@@ -128,6 +138,8 @@ pub(crate) fn declare(seed: u64, dice: &mut Dice) -> Declared {
         ("id", Type::Int),
         ("x", Type::Float),
         ("n", Type::Int),
+        ("cents", CENTS),
+        ("spot", SPOT),
         ("gone", Type::Bool),
     ];
     let unique: &[&str] = if dice.chance(60) { &["id"] } else { &[] };
@@ -150,6 +162,9 @@ pub(crate) fn declare(seed: u64, dice: &mut Dice) -> Declared {
             ("last_n", with_default(feature(Type::Int, last("n")), Value::Int(77))),
             ("double_n", feature(Type::Float, Rule::Sql("n * 2 + coalesce(x, 0)".to_owned()))),
             ("age", feature(Type::Float, Rule::Age)),
+            ("last_cents", feature(CENTS, last("cents"))),
+            ("last_spot", with_default(feature(SPOT, last("spot")), floats([7.0, 7.0]))),
+            ("turned", feature(SPOT, Rule::Sql("[spot[2], spot[1]]".to_owned()))),
         ],
     );
     last_view.definition.ttl = ttl.map(|seconds| Duration::from_secs(seconds as u64));
@@ -186,6 +201,12 @@ pub(crate) fn declare(seed: u64, dice: &mut Dice) -> Declared {
         ("distinct_ids", windowed(Aggregate::Distinct, Some("id"), None, Type::Int)),
         ("mode_n", windowed(Aggregate::Mode, Some("n"), None, Type::Int)),
         ("p75_x", windowed(Aggregate::Percentile { p: 0.75 }, Some("x"), None, Type::Float)),
+        ("sum_cents", windowed(Aggregate::Sum, Some("cents"), None, CENTS_SUM)),
+        ("max_cents", windowed(Aggregate::Max, Some("cents + 1"), None, CENTS)),
+        ("last_three_x", windowed(Aggregate::LastN { n: 3 }, Some("x"), None, FLOATS)),
+        ("last_two_cents", windowed(Aggregate::LastN { n: 2 }, Some("cents"), Some("n > 0"), CENTS_LIST)),
+        ("top_two_n", windowed(Aggregate::Top { n: 2 }, Some("n"), None, INTS)),
+        ("last_pair", windowed(Aggregate::Last, Some("[n, id]"), None, INTS)),
     ];
     let windows = view(&format!("windows_{seed}"), &pair, Ok(&source), windows);
     let numbered = entity("numbered", &[("id", Type::Int)]);
@@ -309,8 +330,10 @@ fn last_values(
     let float = |value: Option<f64>| value.map_or(Value::Null, Value::Float);
     let named = |name: &str, value| (name.to_owned(), value);
     let Some(event) = found else {
-        let absent = ["last_x", "double_n", "age"].map(|name| named(name, Value::Null));
-        return absent.into_iter().chain([named("last_n", Value::Int(77))]).collect();
+        let absent =
+            ["last_x", "double_n", "age", "last_cents", "turned"].map(|name| named(name, Value::Null));
+        let defaults = [named("last_n", Value::Int(77)), named("last_spot", floats([7.0, 7.0]))];
+        return absent.into_iter().chain(defaults).collect();
     };
     let minutes = (t - event.valid_at).num_microseconds().unwrap() as f64 / 60e6;
     vec![
@@ -318,6 +341,9 @@ fn last_values(
         named("last_n", event.n.map_or(Value::Null, Value::Int)),
         named("double_n", float(event.n.map(|n| (n * 2) as f64 + event.x.unwrap_or(0.0)))),
         named("age", Value::Float(minutes)),
+        named("last_cents", cents(event).unwrap_or(Value::Null)),
+        named("last_spot", spot(event).map_or(Value::Null, floats)),
+        named("turned", spot(event).map_or(Value::Null, |[a, b]| floats([b, a]))),
     ]
 }
 
@@ -357,6 +383,15 @@ fn aggregated(feature: &str, event: &Event) -> Option<Value> {
         "sum_product" => x.zip(n).map(|(x, n)| Value::Float(x * (n + 5) as f64)),
         "sum_small" => n.filter(|_| x.is_some_and(|x| x < 1.0)).map(|n| Value::Int(n * 2 - event.id)),
         "newest_n" => n.filter(|_| x.is_some_and(|x| x < 1.0)).map(Value::Int),
+        "sum_cents" => cents(event),
+        "last_two_cents" => cents(event).filter(|_| n.is_some_and(|n| n > 0)),
+        "max_cents" => cents(event).map(|cents| match cents {
+            Value::Decimal(cents) => Value::Decimal(Decimal::new(cents.unscaled() + 100, 2)),
+            other => other,
+        }),
+        "last_pair" => n.map(|n| Value::List(vec![Value::Int(n), Value::Int(event.id)])),
+        "last_three_x" => x.map(Value::Float),
+        "top_two_n" => n.map(Value::Int),
         "latest" => Some(Value::Timestamp(event.valid_at)),
         "min_name" => n.zip(event.key.0.as_ref()).map(|(n, a)| Value::String(format!("{a}{n}"))),
         "distinct_ids" => Some(Value::Int(event.id)),

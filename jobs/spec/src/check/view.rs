@@ -168,8 +168,12 @@ fn aggregated_column(
 fn wrong_aggregate(at: &At<'_>, name: &str, declared: Type, aggregate: Aggregate) {
     let types = Type::PLAIN.into_iter().filter(|ty| aggregate.gives(*ty));
     let mut types: Vec<String> = types.map(|ty| ty.to_string()).collect();
-    if aggregate == Aggregate::Sum {
-        types.push("a decimal of 38 digits".to_owned());
+    match aggregate {
+        Aggregate::Sum => types.push("a decimal of 38 digits".to_owned()),
+        Aggregate::LastN { .. } | Aggregate::Top { .. } => {
+            types.push("a list of any length, such as `string[]`".to_owned());
+        }
+        _ => {}
     }
     at.find(&["type"])
         .error(304, format!("`{name}` is a {}, which cannot be {declared}", aggregate.as_str()))

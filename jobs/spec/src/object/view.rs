@@ -221,12 +221,38 @@ pub enum Aggregate {
         /// The share, between 0 and 1.
         p: f64,
     },
+    /// The values of the newest rows, the newest first.
+    LastN {
+        /// At most so many.
+        n: u32,
+    },
+    /// The commonest values, the commonest first, of equally common ones the least; null where there are more than 1,024
+    /// different ones.
+    Top {
+        /// At most so many.
+        n: u32,
+    },
 }
 
 impl Aggregate {
     /// The words of all aggregates.
-    pub const WORDS: [&str; 11] =
-        ["count", "sum", "mean", "min", "max", "stddev", "first", "last", "distinct", "mode", "percentile"];
+    pub const WORDS: [&str; 12] = [
+        "count",
+        "sum",
+        "mean",
+        "min",
+        "max",
+        "stddev",
+        "first",
+        "last",
+        "distinct",
+        "mode",
+        "percentile",
+        "top",
+    ];
+
+    /// The most values that a list of the newest or commonest ones has.
+    pub const N_MAX: i64 = 1_000;
 
     /// The word that YAML uses.
     pub fn as_str(self) -> &'static str {
@@ -238,10 +264,11 @@ impl Aggregate {
             Self::Max => "max",
             Self::Stddev => "stddev",
             Self::First => "first",
-            Self::Last => "last",
+            Self::Last | Self::LastN { .. } => "last",
             Self::Distinct => "distinct",
             Self::Mode => "mode",
             Self::Percentile { .. } => "percentile",
+            Self::Top { .. } => "top",
         }
     }
 
@@ -264,12 +291,13 @@ impl Aggregate {
             Self::Min | Self::Max => (single && column != Type::Bool).then_some(column),
             Self::Mode => single.then_some(column),
             Self::First | Self::Last => Some(column),
+            Self::LastN { .. } | Self::Top { .. } => Type::list(column, None),
         }
     }
 
     /// Whether it can have a type.
     pub fn gives(self, ty: Type) -> bool {
-        Type::PLAIN.into_iter().chain([ty]).any(|of| self.over(of) == Some(ty))
+        Type::PLAIN.into_iter().chain([ty]).chain(ty.element()).any(|of| self.over(of) == Some(ty))
     }
 
     /// The type in which a row's value is aggregated to a feature of type `ty`; `None` for a count, to which only matters
@@ -281,6 +309,8 @@ impl Aggregate {
             // Values of every type are told apart by their text.
             Self::Distinct => Some(Type::String),
             Self::Sum | Self::Min | Self::Max | Self::First | Self::Last | Self::Mode => Some(ty),
+            // Of the list's own type: of what is declared otherwise, `check` has told.
+            Self::LastN { .. } | Self::Top { .. } => Some(ty.element().unwrap_or(ty)),
         }
     }
 }
@@ -400,9 +430,10 @@ mod tests {
             Aggregate::Distinct,
             Aggregate::Mode,
             Aggregate::Percentile { p: 0.5 },
+            Aggregate::Top { n: 5 },
         ];
         assert_eq!(all.map(Aggregate::as_str), Aggregate::WORDS);
-        for aggregate in all {
+        for aggregate in all.into_iter().chain([Aggregate::LastN { n: 10 }]) {
             assert!(aggregate.over(Type::Int).is_some_and(|ty| aggregate.gives(ty)), "{aggregate:?}");
         }
     }

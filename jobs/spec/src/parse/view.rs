@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// What a feature may be computed by; exactly one.
-const RULES: [&str; 13] = [
+const RULES: [&str; 14] = [
     "last",
     "sql",
     "age",
@@ -25,6 +25,7 @@ const RULES: [&str; 13] = [
     "distinct",
     "mode",
     "percentile",
+    "top",
 ];
 
 /// What the short form of a feature stands for in its view.
@@ -166,7 +167,7 @@ fn feature(at: &At<'_>, name: &str, short: Short) -> Option<Feature> {
         }
     };
     if !matches!(rule, Some(Rule::Window { .. })) {
-        for only in fields.present(&["where", "window", "hop", "p"]) {
+        for only in fields.present(&["where", "window", "hop", "p", "n"]) {
             if let Some(at) = fields.get(only) {
                 at.key_error(212, format!("`{only}` belongs to a windowed aggregate"), "")
                     .help(format!("say what is computed over a window: {}", list(&Aggregate::WORDS)));
@@ -209,7 +210,7 @@ fn rule(fields: &mut Fields<'_>, word: &'static str) -> Option<Rule> {
     let at = fields.get(word)?;
     let aggregate = match word {
         // The newest row's value, whatever its age; with a window the newest that counts in it.
-        "last" if fields.present(&["window"]).is_empty() => return at.name().map(Rule::Last),
+        "last" if fields.present(&["window", "n"]).is_empty() => return at.name().map(Rule::Last),
         "sql" => return at.text().map(Rule::Sql),
         "age" => {
             return if at.bool()? {
@@ -226,7 +227,9 @@ fn rule(fields: &mut Fields<'_>, word: &'static str) -> Option<Rule> {
         "max" => Aggregate::Max,
         "stddev" => Aggregate::Stddev,
         "first" => Aggregate::First,
-        "last" => Aggregate::Last,
+        "last" if fields.present(&["n"]).is_empty() => Aggregate::Last,
+        "last" => Aggregate::LastN { n: values(fields) },
+        "top" => Aggregate::Top { n: values(fields) },
         "distinct" => Aggregate::Distinct,
         "mode" => Aggregate::Mode,
         // One that could not be read was reported.
@@ -236,6 +239,10 @@ fn rule(fields: &mut Fields<'_>, word: &'static str) -> Option<Rule> {
     };
     if let (Some(at), false) = (fields.get("p"), matches!(aggregate, Aggregate::Percentile { .. })) {
         at.key_error(212, "`p` belongs to `percentile`", "").help("leave it out");
+    }
+    let many = matches!(aggregate, Aggregate::LastN { .. } | Aggregate::Top { .. });
+    if let (Some(at), false) = (fields.get("n"), many) {
+        at.key_error(212, "`n` belongs to `last` and `top`", "").help("leave it out");
     }
     let of = at.text()?;
     if of == "*" && aggregate != Aggregate::Count {
@@ -255,6 +262,12 @@ fn rule(fields: &mut Fields<'_>, word: &'static str) -> Option<Rule> {
     }
     let of = (of != "*").then(|| Operand::from(of));
     Some(Rule::Window { aggregate, of, condition, window, hop })
+}
+
+/// How many values a list has at most. A number that could not be read was reported.
+fn values(fields: &mut Fields<'_>) -> u32 {
+    let n = fields.need("n").and_then(|at| at.int(1, Aggregate::N_MAX));
+    n.and_then(|n| u32::try_from(n).ok()).unwrap_or(1)
 }
 
 /// Chronon's steps: 5 minutes under 12 hours, 1 hour under 12 days, else 1 day.

@@ -1,6 +1,6 @@
-//! How often each value occurs, for the commonest. Exact; past [`VALUES_MAX`] different values there is none.
+//! How often each value occurs, for the commonest ones. Exact; past [`VALUES_MAX`] different values there is none.
 
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use tidemill_spec::{Type, Value};
 
@@ -8,7 +8,7 @@ use super::bytes::{Damaged, Reader, Writer};
 
 const VERSION: u8 = 1;
 
-/// Different values of one window, or tile. More of them have no mode worth the name, and would not fit into Redis.
+/// Different values of one window, or tile. More of them have no commonest worth the name, and would not fit into Redis.
 const VALUES_MAX: usize = 1_024;
 
 /// `None`: too many values. What has too many keeps too many, whatever is joined to it.
@@ -48,15 +48,12 @@ impl Tally {
         self.0.take_if(|counts| counts.len() > VALUES_MAX);
     }
 
-    /// The commonest value; of those that are equally common the least.
-    pub(super) fn mode(self) -> Option<Value> {
-        let mut commonest: Option<(Value, u64)> = None;
-        for (value, count) in self.0? {
-            if commonest.as_ref().is_none_or(|(_, most)| count > *most) {
-                commonest = Some((value, count));
-            }
-        }
-        commonest.map(|(value, _)| value)
+    /// So many of the commonest values, the commonest first; of those that are equally common the least.
+    pub(super) fn commonest(self, n: usize) -> Option<Vec<Value>> {
+        let mut counts: Vec<(Value, u64)> = self.0?.into_iter().collect();
+        // A stable sort: the values are in order.
+        counts.sort_by_key(|(_, count)| Reverse(*count));
+        Some(counts.into_iter().take(n).map(|(value, _)| value).collect())
     }
 
     pub(super) fn write(&self) -> String {
