@@ -1,7 +1,10 @@
 //! Which column of its source each name of a file stands for, found at acceptance, before anything is staged.
 
-use tidemill_rows::{CREATED_AT, DELETED, SEQ, VALID_AT, text::json_fields};
-use tidemill_spec::{Extra, Source};
+use tidemill_rows::{
+    CREATED_AT, DELETED, SEQ, VALID_AT,
+    text::{Cell, json_fields},
+};
+use tidemill_spec::{Column, Extra, Source};
 
 use crate::Error;
 
@@ -15,6 +18,8 @@ pub(crate) struct Naming<'s> {
     /// It is an export of the source: columns have their declared names, and Tidemill's own are left out, for the rows are
     /// accepted anew.
     export: bool,
+    /// It is an object, within which a column may be found by a path: `user.id`.
+    nested: bool,
 }
 
 impl<'s> Naming<'s> {
@@ -23,7 +28,12 @@ impl<'s> Naming<'s> {
     pub(crate) fn of(source: &'s Source, has: impl Fn(&str) -> bool) -> Self {
         let mut needed = source.columns.iter().filter(|(_, column)| !column.nullable);
         let export = OWN_COLUMNS.into_iter().all(&has) && needed.all(|(name, _)| has(name));
-        Self { source, export }
+        Self { source, export, nested: false }
+    }
+
+    /// Of a line of JSON.
+    pub(crate) fn of_object(source: &'s Source, has: impl Fn(&str) -> bool) -> Self {
+        Self { nested: true, ..Self::of(source, has) }
     }
 
     /// Of a file with a header.
@@ -52,8 +62,20 @@ impl<'s> Naming<'s> {
         self.export && OWN_COLUMNS.contains(&name)
     }
 
+    /// Whether a column is found within the object of that name.
+    pub(crate) fn holds(self, name: &str) -> bool {
+        let within = |in_file: &str| in_file.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+        self.nested && self.names().flatten().any(within)
+    }
+
     fn is_extra(self, name: &str) -> bool {
-        !self.own(name) && self.names().all(|in_file| in_file != Some(name))
+        !self.own(name) && self.names().all(|in_file| in_file != Some(name)) && !self.holds(name)
+    }
+
+    /// Whether something of these names has a column, or an object that may.
+    fn found(self, names: &[&str], in_file: &str) -> bool {
+        let first = in_file.split_once('.').filter(|_| self.nested).map(|(first, _)| first);
+        names.contains(&in_file) || first.is_some_and(|first| names.contains(&first))
     }
 
     /// Every column must be there unless it may be null; nothing else must be, where the source says so. What differs from
@@ -62,7 +84,7 @@ impl<'s> Naming<'s> {
         let columns = self.source.columns.iter().zip(self.names());
         let missing: Vec<String> = columns
             .filter(|((_, column), in_file)| {
-                !column.nullable && !in_file.is_some_and(|name| names.contains(&name))
+                !column.nullable && !in_file.is_some_and(|name| self.found(names, name))
             })
             .map(|((name, column), _)| format!("column {} is missing", column.told(name)))
             .collect();
@@ -118,8 +140,34 @@ pub(crate) fn check_header(header: &[String], source: &Source) -> Result<(), Err
 pub(crate) fn check_first_object(line: &[u8], source: &Source) -> Result<(), Error> {
     let Ok(object) = json_fields(line) else { return Ok(()) };
     let names: Vec<&str> = object.keys().map(String::as_str).collect();
-    let wrong = Naming::of(source, |name| object.contains_key(name)).differences(&names);
-    if wrong.is_empty() { Ok(()) } else { Err(columns_differ(wrong, source)) }
+    let naming = Naming::of_object(source, |name| object.contains_key(name));
+    let mut wrong = naming.differences(&names);
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let cells = object.iter().filter_map(|(key, cell)| Some((key.as_str(), cell.as_ref()?)));
+    wrong.extend(paths(&cells.collect::<Vec<_>>(), &names, naming));
+    Err(columns_differ(wrong, source))
+}
+
+/// Where objects within a line hold what columns are missing.
+fn paths(cells: &[(&str, &Cell)], names: &[&str], naming: Naming<'_>) -> Vec<String> {
+    let objects = cells.iter().filter(|(_, cell)| !cell.quoted && cell.text.starts_with('{'));
+    let nested: Vec<String> = objects
+        .filter_map(|(key, cell)| Some((key, json_fields(cell.text.as_bytes()).ok()?)))
+        .flat_map(|(key, inner)| inner.into_keys().map(move |name| format!("{key}.{name}")))
+        .collect();
+    let missing = naming.source.columns.iter().zip(naming.names());
+    let missing = missing.filter(|(_, in_file)| in_file.is_some_and(|name| !names.contains(&name)));
+    let path = |((name, column), _): ((&String, &Column), _)| {
+        let ends = |path: &&String| {
+            let (_, last) = path.split_once('.').unwrap_or_default();
+            [last, path.as_str()].into_iter().any(|text| letters(text) == letters(name))
+        };
+        let path = nested.iter().find(ends)?;
+        Some(format!("`{path}` is there: declare `{name}: {{ from: {path}, type: {} }}`", column.ty))
+    };
+    missing.filter_map(path).collect()
 }
 
 /// Differences that are told at most: what is no header at all has as many as it likes.

@@ -14,7 +14,7 @@ use serde_json::Value as Json;
 use tidemill_catalog::{ChunkPlan, Format};
 use tidemill_offline::upload::DeadRow;
 use tidemill_rows::text::{
-    self, Cell, csv_fields,
+    self, Cell, csv_fields, field_at,
     frame::{Dialect, frames},
 };
 use tidemill_spec::{Encoding, Extra, Source};
@@ -139,14 +139,27 @@ fn not_of(encoding: Encoding) -> String {
     }
 }
 
-/// Cells in the source's order. A key that isn't there is null.
+/// Cells in the source's order. A key that isn't there is null, and so is a path that ends early.
 fn json_cells<'a>(row: &[u8], source: &Source, ignored: &mut Ignored) -> Result<Cells<'a>, Unsplit> {
     let unsplit = |reason: String| Unsplit { column: None, reason };
     let mut fields = text::json_fields(row).map_err(|why| unsplit(format!("is not a JSON object: {why}")))?;
-    let naming = Naming::of(source, |name| fields.contains_key(name));
-    let mut cell = |in_file| fields.swap_remove(in_file?)?.map(|cell| Cow::Owned(cell.text));
-    let mut cells: Cells<'_> = naming.names().map(&mut cell).collect();
-    let extra = || fields.iter().filter(|(name, _)| !naming.own(name));
+    let naming = Naming::of_object(source, |name| fields.contains_key(name));
+    // Paths first: what they lead through may be a column itself.
+    let mut cells: Cells<'_> = Vec::with_capacity(source.columns.len());
+    for ((name, column), in_file) in source.columns.iter().zip(naming.names()) {
+        let path = in_file.filter(|name| name.contains('.') && !fields.contains_key(*name));
+        let cell = path.map(|path| field_at(&fields, path)).transpose().map_err(|why| Unsplit {
+            column: Some(name.clone()),
+            reason: format!("{} can't be read: {why}", column.told(name)),
+        })?;
+        cells.push(cell.flatten().map(|cell| Cow::Owned(cell.text)));
+    }
+    for (cell, in_file) in cells.iter_mut().zip(naming.names()) {
+        if let Some(Some(found)) = in_file.and_then(|name| fields.swap_remove(name)) {
+            *cell = Some(Cow::Owned(found.text));
+        }
+    }
+    let extra = || fields.iter().filter(|(name, _)| !naming.own(name) && !naming.holds(name));
     match source.extra {
         Extra::Ignore => extra().for_each(|(name, _)| ignored.add(name, 1)),
         Extra::Keep => keep(&mut cells, source, || extra().map(|(name, cell)| (name.as_str(), cell.clone()))),

@@ -74,6 +74,20 @@ pub fn json_fields(line: &[u8]) -> Result<IndexMap<String, Option<Cell>>, String
     fields.into_iter().map(|(name, raw)| Ok((name, cell(raw.get())?))).collect()
 }
 
+/// What a line of JSON has at a path of names, `user.id`; none where the path ends early, or at a null.
+///
+/// # Errors
+/// Something on the way is no object.
+pub fn field_at(fields: &IndexMap<String, Option<Cell>>, path: &str) -> Result<Option<Cell>, String> {
+    let Some((first, rest)) = path.split_once('.') else { return Ok(fields.get(path).cloned().flatten()) };
+    let Some(Some(cell)) = fields.get(first) else { return Ok(None) };
+    if cell.quoted || !cell.text.starts_with('{') {
+        let what = if cell.text.starts_with('[') && !cell.quoted { "a list" } else { "a single value" };
+        return Err(format!("`{first}` is {what}, and not an object with a key `{rest}`"));
+    }
+    field_at(&json_fields(cell.text.as_bytes())?, rest)
+}
+
 /// An object's fields, each there once: of two nobody says which is meant.
 struct Fields<'l>(IndexMap<String, &'l RawValue>);
 
@@ -152,6 +166,27 @@ mod tests {
             csv_fields("1,5;'it''s; so';\"x\"", other),
             [field("1,5"), field("it's; so"), field("\"x\"")]
         );
+    }
+
+    #[test]
+    fn a_path_is_followed_through_objects_alone() {
+        let line = br#"{"user": {"id": 336432622316028723, "at": {"city": "Oslo"}, "gone": null}, "n": 1, "l": [{"x": 1}], "t": "{}"}"#;
+        let fields = json_fields(line).unwrap();
+        let at = |path| field_at(&fields, path).map(|cell| cell.map(|cell| cell.text));
+        assert_eq!(at("user.id"), Ok(Some("336432622316028723".to_owned())));
+        assert_eq!(at("user.at.city"), Ok(Some("Oslo".to_owned())));
+        assert_eq!(at("user.at"), Ok(Some(r#"{"city":"Oslo"}"#.to_owned())));
+        for nothing in ["user.name", "user.gone", "user.gone.since", "shop.id"] {
+            assert_eq!(at(nothing), Ok(None), "{nothing}");
+        }
+        for (path, why) in [
+            ("l.x", "`l` is a list, and not an object with a key `x`"),
+            ("n.x", "`n` is a single value, and not an object with a key `x`"),
+            ("t.x", "`t` is a single value, and not an object with a key `x`"),
+            ("user.id.x", "`id` is a single value, and not an object with a key `x`"),
+        ] {
+            assert_eq!(at(path), Err(why.to_owned()));
+        }
     }
 
     #[test]

@@ -521,3 +521,76 @@ async fn a_step_ingests_every_file_that_its_glob_names() {
     assert_eq!(nothing.to_string(), "[TM0506] no file matches `/nowhere/*.csv`");
     assert!(run_job(&world.engine.store, job(), &args("s3://b/k.csv".to_owned())).await.is_err());
 }
+
+const NESTED: &str = "apiVersion: tidemill/v1\nkind: Project\nname: test\n---\n\
+    apiVersion: tidemill/v1\nkind: Source\nname: events\ncolumns:\n  \
+    user_id: { type: int, from: user.id }\n  \
+    city: { type: string, nullable: true, from: user.home.city }\n  \
+    user: { type: string, nullable: true }\n  \
+    dotted: { type: int, nullable: true, from: a.b }\n  \
+    tags: { type: \"string[]\", nullable: true, from: page.tags }\n  \
+    at: timestamp\nevent_time: at\nextra: keep\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_column_of_json_is_found_by_its_path() {
+    let world = World::new().await;
+    world.apply(NESTED).await;
+    let at = "\"at\": \"2024-05-02T10:00:00Z\"";
+    let lines = [
+        r#"{"user": {"id": 336432622316028723, "home": {"city": "Oslo"}}, "a.b": 1, "a": {"b": 2}, "page": {"tags": ["x", "y"]}, AT}"#,
+        // A path that ends early is null, and what is read by a path is nothing beyond the columns.
+        r#"{"user": {"id": 2, "home": null, "name": "n"}, "a": {"b": 2}, "page": {}, "other": 5, AT}"#,
+        r#"{"user": {"home": {"city": "Oslo"}}, AT}"#,
+        r#"{"user": [{"id": 4}], AT}"#,
+        r#"{"user": {"id": 5, "home": "Oslo"}, AT}"#,
+        r#"{"user": {"id": 6}, "page": {"tags": ["x", 1]}, AT}"#,
+    ];
+    let text = lines.map(|line| line.replace("AT", at)).join("\n");
+    world.send("events", "events.jsonl", text, false).await.unwrap();
+    world.settle().await;
+    let rows = world.rows(Table::source("events")).await;
+    let told: Vec<_> = rows
+        .iter()
+        .map(|row| ["user_id", "city", "dotted", "tags", "extra"].map(|name| row[name].clone()))
+        .collect();
+    assert_eq!(
+        serde_json::json!(told),
+        serde_json::json!([
+            [336_432_622_316_028_723_i64, "Oslo", 1, ["x", "y"], null],
+            [2, null, 2, null, "{\"other\":5}"],
+        ])
+    );
+    // The object itself may be a column, too.
+    assert_eq!(rows[1]["user"], "{\"id\":2,\"home\":null,\"name\":\"n\"}");
+    let dead = world.ingest.dead_letters("events", 10).await.unwrap();
+    let reasons: Vec<_> = dead.iter().map(|letter| (letter.row, letter.reason.as_str())).collect();
+    assert_eq!(
+        reasons,
+        [
+            (3, "`user_id` (`user.id` in the file) is null"),
+            (
+                4,
+                "`user_id` (`user.id` in the file) can't be read: `user` is a list, and not an object with a key `id`"
+            ),
+            (
+                5,
+                "`city` (`user.home.city` in the file) can't be read: `home` is a single value, and not an object with a key `city`"
+            ),
+            (6, "`tags` (`page.tags` in the file) should be string[], but is `[\"x\",1]`"),
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_column_that_an_object_within_a_line_holds_is_told_with_its_path() {
+    let world = World::new().await;
+    world.apply(&NESTED.replace("user_id: { type: int, from: user.id }", "user_id: int")).await;
+    let line = r#"{"user": {"id": 7}, "at": "2024-05-02T10:00:00Z"}"#;
+    let error = world.send("events", "events.jsonl", line, false).await.unwrap_err();
+    let told = error.fault().unwrap().to_string();
+    assert!(
+        told.contains("column `user_id` is missing")
+            && told.contains("`user.id` is there: declare `user_id: { from: user.id, type: int }`"),
+        "{told}"
+    );
+}
