@@ -34,6 +34,9 @@ pub struct ModelVersion {
     /// Columns that only the caller knows.
     #[serde(default)]
     pub request: IndexMap<String, Type>,
+    /// Those of them that may be null; none in versions of before, in which all or none may, as `fail_on_missing` says.
+    #[serde(default)]
+    pub nullable: Option<Vec<String>>,
     /// Named outputs.
     pub outputs: IndexMap<String, OutputType>,
     /// Whether a null in the vector is an error.

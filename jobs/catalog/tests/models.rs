@@ -27,6 +27,7 @@ fn version(artifact: &str, dataset: Option<DatasetId>) -> ModelVersion {
         keys: IndexMap::from([("carrier".to_owned(), Type::String)]),
         hydration: Hydration { columns, ..Hydration::default() },
         request: IndexMap::new(),
+        nullable: Some(Vec::new()),
         outputs: IndexMap::from([("late_probability".to_owned(), Type::Float.into())]),
         fail_on_missing: false,
         processes: 2,

@@ -66,6 +66,9 @@ pub struct LiveModelVersion {
     pub views: IndexMap<String, LiveView>,
     /// Columns that only the caller knows; they follow the hydrated ones.
     pub request: IndexMap<String, Type>,
+    /// Those of them that may be null; none in versions of before, in which all or none may, as `fail_on_missing` says.
+    #[serde(default)]
+    pub nullable: Option<Vec<String>>,
     /// Named, typed outputs.
     pub outputs: IndexMap<String, OutputType>,
     /// Whether a null in the vector is an error.

@@ -301,6 +301,7 @@ fn live_model(fail_on_missing: bool) -> LiveSet {
         hydration: Hydration::default(),
         views: IndexMap::from([("load".to_owned(), LiveView::new(view(), true, Vec::new()))]),
         request: IndexMap::new(),
+        nullable: Some(Vec::new()),
         outputs: IndexMap::new(),
         fail_on_missing,
         processes: 2,

@@ -127,6 +127,11 @@ impl RegisterJob {
         if !model.fail_on_missing && !columns.is_empty() {
             return Err(Error::FailsOnNulls { model: args.model.clone(), columns });
         }
+        if let Some(column) = model.nullable.iter().find(|name| signature.no_nulls.contains(name)) {
+            let mismatch =
+                format!("it fails on a null in `{column}`, which the model's `request` says is nullable");
+            return Err(Error::Mismatch { model: args.model.clone(), mismatch });
+        }
         let views: Vec<String> = hydration.rounds.iter().flatten().map(|read| read.view.clone()).collect();
         let dataset = training.dataset.as_ref();
         let mut view_versions = dataset.map(|dataset| dataset.view_versions.clone()).unwrap_or_default();
@@ -150,6 +155,7 @@ impl RegisterJob {
             keys: objects.entities.get(&model.entity).map(|entity| entity.keys.clone()).unwrap_or_default(),
             hydration,
             request: model.request.clone(),
+            nullable: Some(model.nullable.clone()),
             outputs: model.outputs.clone(),
             fail_on_missing: model.fail_on_missing,
             processes: model.processes,

@@ -51,6 +51,14 @@ pub enum Error {
         /// What it is for.
         purpose: &'static str,
     },
+    /// A row of labels lacks what only the caller knows.
+    #[error("`{column}` is null in row {row} of the labels")]
+    NullRequest {
+        /// Which column of the request.
+        column: String,
+        /// Which row, from 1.
+        row: usize,
+    },
     /// The range holds no instant, or the holdout takes all of it.
     #[error("{0}")]
     EmptyRange(String),
@@ -137,6 +145,9 @@ impl Error {
             Self::MissingColumn { purpose, .. } => {
                 Fault::coded(814, message).hint(format!("the column is {purpose}"))
             }
+            Self::NullRequest { column, .. } => Fault::coded(609, message).hint(format!(
+                "declare it in `request` of the model: `{column}: {{ type: …, nullable: true }}`, or leave such rows out"
+            )),
             Self::EmptyRange(_) => Fault::coded(815, message).hint("check `from`, `to` and `holdout`"),
             Self::EmptyPart { .. } => {
                 Fault::coded(815, message).hint("choose an earlier `from`, or a shorter `holdout`")

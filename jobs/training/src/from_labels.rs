@@ -62,6 +62,7 @@ pub async fn build_from_labels(
         return Err(Error::MissingColumn { column: column.clone(), purpose });
     }
     let labels = deps.lake.label_file(file, &types).await?;
+    given(&objects, &inputs, &labels.rows)?;
     let lake_version = catch_up(deps, &inputs).await?;
     let assembled = assemble(&deps.lake, labels.rows, &inputs, lake_version, known_at).await?;
     let warnings = told::stored_otherwise(&deps.lake, &objects, &inputs, None, lake_version).await?;
@@ -94,6 +95,19 @@ async fn catch_up(deps: &Deps, inputs: &Inputs) -> Result<Version, Error> {
         }
     }
     Err(Error::Behind(behind))
+}
+
+/// A model never meets a null in serving where its request says there is none; so it doesn't in training.
+fn given(objects: &Objects, inputs: &Inputs, labels: &RecordBatch) -> Result<(), Error> {
+    let model = inputs.model.as_ref().and_then(|name| objects.models.get(name));
+    let nullable = model.map(|model| model.nullable.as_slice()).unwrap_or_default();
+    for column in inputs.request.keys().filter(|name| !nullable.contains(name)) {
+        let nulls = labels.column_by_name(column).filter(|values| values.null_count() > 0);
+        if let Some(row) = nulls.and_then(|values| (0..values.len()).find(|row| values.is_null(*row))) {
+            return Err(Error::NullRequest { column: column.clone(), row: row + 1 });
+        }
+    }
+    Ok(())
 }
 
 /// The columns that the labels must have, and the types that the join needs them in; each row's moment among them.

@@ -130,7 +130,7 @@ impl Predictor {
         request: RequestId,
     ) -> Result<Answer, Error> {
         self.check_size(&ask)?;
-        let keys = rows(&ask.entities, &loaded.live.keys, &ask.model, Absent::Refused)?;
+        let keys = rows(&ask.entities, &loaded.live.keys, &ask.model, |_| Absent::Refused)?;
         let given = requests(&ask, &loaded.live)?;
         let (now, version) = (live.clock.at(self.clock.now()), &loaded.live);
         let limit = (now, deadline.saturating_duration_since(Instant::now()));
@@ -146,7 +146,7 @@ impl Predictor {
         for (entity, (one, vector)) in hydrated.iter_mut().zip(&vectors).enumerate() {
             known.push(match one.unreadable.take() {
                 Some(source) => Err(unreadable(source, entity, loaded, request)),
-                None if loaded.live.fail_on_missing => complete(entity, vector),
+                None if loaded.live.fail_on_missing => complete(entity, vector, &loaded.live),
                 None => Ok(()),
             });
         }
@@ -236,15 +236,23 @@ enum Absent {
     Null,
 }
 
-/// What only the caller knows: where the model takes nulls, it may be left out.
+/// What only the caller knows: what may be null, may be left out.
 fn requests(ask: &Ask, live: &LiveModelVersion) -> Result<Vec<Row>, Error> {
     if ask.request.is_empty() && live.request.is_empty() {
         return Ok(vec![Row::new(); ask.entities.len()]);
     }
     let empty = vec![Map::new(); ask.entities.len()];
     let given = if ask.request.is_empty() { &empty } else { &ask.request };
-    let absent = if live.fail_on_missing { Absent::Refused } else { Absent::Null };
+    let absent = |name: &str| if nullable(live, name) { Absent::Null } else { Absent::Refused };
     rows(given, &live.request, &ask.model, absent)
+}
+
+/// Whether a column of a request may be null.
+fn nullable(live: &LiveModelVersion, name: &str) -> bool {
+    match &live.nullable {
+        Some(nullable) => nullable.iter().any(|column| column == name),
+        None => !live.fail_on_missing,
+    }
 }
 
 /// JSON objects as typed rows: none unknown, none of another type.
@@ -252,9 +260,9 @@ fn rows(
     given: &[Map<String, Json>],
     columns: &IndexMap<String, Type>,
     model: &str,
-    absent: Absent,
+    absent: impl Fn(&str) -> Absent,
 ) -> Result<Vec<Row>, Error> {
-    given.iter().enumerate().map(|(entity, given)| row(entity, given, columns, model, absent)).collect()
+    given.iter().enumerate().map(|(entity, given)| row(entity, given, columns, model, &absent)).collect()
 }
 
 fn row(
@@ -262,7 +270,7 @@ fn row(
     given: &Map<String, Json>,
     columns: &IndexMap<String, Type>,
     model: &str,
-    absent: Absent,
+    absent: impl Fn(&str) -> Absent,
 ) -> Result<Row, Error> {
     let wrong = |problem: String| {
         let takes: Vec<String> = columns.iter().map(|(name, ty)| format!("{name}: {ty}")).collect();
@@ -273,7 +281,7 @@ fn row(
     }
     let typed = |(name, ty): (&String, &Type)| {
         let Some(json) = given.get(name).filter(|json| !json.is_null()) else {
-            return match absent {
+            return match absent(name) {
                 Absent::Null => Ok((name.clone(), Value::Null)),
                 Absent::Refused => Err(wrong(format!("`{name}` is missing"))),
             };
@@ -330,9 +338,10 @@ fn unreadable(source: tidemill_online::Error, entity: usize, loaded: &Loaded, re
     error
 }
 
-/// For `on_missing: fail`.
-fn complete(entity: usize, vector: &Row) -> Result<(), Error> {
-    let nulls = vector.iter().filter(|(_, value)| value.is_null());
+/// For `on_missing: fail`. What the caller may leave out is not missing.
+fn complete(entity: usize, vector: &Row, live: &LiveModelVersion) -> Result<(), Error> {
+    let given = |name: &String| live.request.contains_key(name) && nullable(live, name);
+    let nulls = vector.iter().filter(|(name, value)| value.is_null() && !given(name));
     let columns: Vec<String> = nulls.map(|(name, _)| name.clone()).collect();
     if columns.is_empty() { Ok(()) } else { Err(Error::Missing { entity, columns }) }
 }
@@ -354,7 +363,7 @@ mod tests {
     fn check_with(given: &Json, absent: Absent, expected: &str) {
         let columns = [("carrier".to_owned(), Type::String), ("flight".to_owned(), Type::Int)].into();
         let given = given.as_object().unwrap().clone();
-        let told = match rows(&[given], &columns, "late", absent) {
+        let told = match rows(&[given], &columns, "late", |_| absent) {
             Ok(rows) => format!("{:?}", rows[0]),
             Err(error) => error.fault().to_string(),
         };
@@ -381,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_the_caller_knows_may_be_left_out_where_nulls_are_allowed() {
+    fn what_may_be_null_may_be_left_out() {
         for given in [json!({"carrier": "UA"}), json!({"carrier": "UA", "flight": null})] {
             check_with(&given, Absent::Null, r#"{"carrier": String("UA"), "flight": Null}"#);
         }

@@ -160,6 +160,7 @@ pub(crate) fn model_over(view: &str) -> ModelVersion {
         keys: IndexMap::new(),
         hydration: Hydration::default(),
         request: IndexMap::new(),
+        nullable: Some(Vec::new()),
         outputs: IndexMap::from([("probability".to_owned(), Type::Float.into())]),
         fail_on_missing: false,
         processes: 1,

@@ -261,6 +261,7 @@ impl World {
             keys: self.objects.entities["visit"].keys.clone(),
             hydration: self.objects.hydration(model).unwrap(),
             request: IndexMap::new(),
+            nullable: Some(Vec::new()),
             outputs: declared.outputs.clone(),
             fail_on_missing: false,
             processes: 1,

@@ -42,6 +42,9 @@ pub struct Model {
     /// Columns that only the caller knows; they follow the inputs in the vector.
     #[serde(default)]
     pub request: IndexMap<String, Type>,
+    /// Those of them that may be null.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nullable: Vec<String>,
     /// Features that are computed from keys, inputs and request when a prediction is asked for; they end the vector.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub on_demand: IndexMap<String, Feature>,

@@ -44,7 +44,7 @@ pub(super) fn model(fields: &mut Fields<'_>, name: String, meta: Meta) -> Model 
         }
         Some(items.iter().filter_map(input).collect())
     });
-    let request = fields.get("request").and_then(|at| types(&at)).unwrap_or_default();
+    let (request, nullable) = fields.get("request").and_then(|at| request(&at)).unwrap_or_default();
     let on_demand = fields.get("on_demand").and_then(|at| at.named_entries()).map(|entries| {
         entries.into_iter().filter_map(|(name, at)| Some((name.clone(), computed(&at, &name)?))).collect()
     });
@@ -58,6 +58,7 @@ pub(super) fn model(fields: &mut Fields<'_>, name: String, meta: Meta) -> Model 
         entity: entity.unwrap_or_default(),
         inputs: inputs.unwrap_or_default(),
         request,
+        nullable,
         on_demand: on_demand.unwrap_or_default(),
         outputs: outputs.unwrap_or_default(),
         fail_on_missing: on_missing == Some("fail"),
@@ -120,8 +121,24 @@ fn computed(at: &At<'_>, name: &str) -> Option<Feature> {
     Some(Feature { ty: ty?, rule: Rule::Sql(sql?), default })
 }
 
-fn types(at: &At<'_>) -> Option<IndexMap<String, Type>> {
-    Some(at.named_entries()?.into_iter().filter_map(|(name, at)| Some((name, at.ty()?))).collect())
+/// The columns of a request, and which of them may be null: each a type, or `{ type, nullable }`.
+fn request(at: &At<'_>) -> Option<(IndexMap<String, Type>, Vec<String>)> {
+    let (mut types, mut nullable) = (IndexMap::new(), Vec::new());
+    for (name, at) in at.named_entries()? {
+        let (ty, may_be_null) = match at.node.data {
+            Data::Scalar { .. } => (at.ty(), false),
+            _ => {
+                let Some(mut fields) = at.fields(format!("request column `{name}`")) else { continue };
+                let ty = fields.need("type").and_then(|at| at.ty());
+                let may_be_null = fields.get("nullable").and_then(|at| at.bool()).unwrap_or(false);
+                fields.finish();
+                (ty, may_be_null)
+            }
+        };
+        nullable.extend(may_be_null.then(|| name.clone()));
+        types.extend(ty.map(|ty| (name, ty)));
+    }
+    Some((types, nullable))
 }
 
 fn scale(at: &At<'_>) -> Option<u32> {

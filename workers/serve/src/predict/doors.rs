@@ -70,7 +70,7 @@ fn columns() -> IndexMap<String, Type> {
 }
 
 fn read(given: Map<String, Json>) -> Result<Row, Error> {
-    Ok(rows(&[given], &columns(), "m", Absent::Refused)?.remove(0))
+    Ok(rows(&[given], &columns(), "m", |_| Absent::Refused)?.remove(0))
 }
 
 fn sent(row: &Row) -> Map<String, Json> {
@@ -140,12 +140,12 @@ fn what_no_column_can_hold_is_refused_with_its_place() {
         let column = TYPES.into_iter().find(|(column, _)| *column == name).unwrap();
         let only = IndexMap::from([(column.0.to_owned(), column.1)]);
         let given = Map::from_iter([(name.to_owned(), json)]);
-        let error = rows(&[given], &only, "m", Absent::Refused).unwrap_err();
+        let error = rows(&[given], &only, "m", |_| Absent::Refused).unwrap_err();
         assert_eq!(error.to_string(), format!("entity 0: `{name}`: {problem}"));
     }
     let infinite = prost_types::Value { kind: Some(prost_types::value::Kind::NumberValue(f64::INFINITY)) };
     let wire = prost_types::Struct { fields: [("f".to_owned(), infinite)].into() };
     let only = IndexMap::from([("f".to_owned(), Type::Float)]);
-    let error = rows(&[from_struct(wire)], &only, "m", Absent::Refused).unwrap_err();
+    let error = rows(&[from_struct(wire)], &only, "m", |_| Absent::Refused).unwrap_err();
     assert_eq!(error.to_string(), "entity 0: `f`: expected float, got \"inf\", which is not a finite number");
 }

@@ -241,19 +241,32 @@ async fn a_caller_says_over_http_how_long_it_waits() {
 }
 
 #[tokio::test]
-async fn what_a_model_takes_as_null_may_be_left_out_of_a_request() {
+async fn what_is_nullable_in_a_request_may_be_left_out_and_nothing_else() {
     let mut world = world().await;
-    world.add("late", 1, &["lightgbm"]).await;
-    world.change("late", 1, |version| {
-        version.hydration.rounds.pop();
-        version.request = [("distance".to_owned(), Type::Float)].into();
-    });
-    world.promote("late", 1).await;
+    for (model, nullable, fail_on_missing) in [
+        ("late", Some(vec!["distance".to_owned()]), true),
+        ("strict", Some(Vec::new()), false),
+        // Versions of before say nothing of it.
+        ("before", None, false),
+    ] {
+        world.add(model, 1, &["lightgbm"]).await;
+        world.change(model, 1, |version| {
+            version.hydration.rounds.pop();
+            version.request = [("distance".to_owned(), Type::Float)].into();
+            (version.nullable, version.fail_on_missing) = (nullable, fail_on_missing);
+        });
+        world.promote(model, 1).await;
+    }
     world.ready().await;
     let body = |request: Json| json!({"entities": entities(), "request": request, "want_features": true});
     for given in [json!([]), json!([{}]), json!([{"distance": null}])] {
-        let (status, reply) = world.rest("late", body(given)).await;
-        assert_eq!((status, &reply["predictions"][0]["features"]["distance"]), (200, &Json::Null), "{reply}");
+        for model in ["late", "before"] {
+            let (status, reply) = world.rest(model, body(given.clone())).await;
+            let distance = &reply["predictions"][0]["features"]["distance"];
+            assert_eq!((status, distance), (200, &Json::Null), "{reply}");
+        }
+        let (status, reply) = world.rest("strict", body(given)).await;
+        assert_eq!((status, &reply["error"]["code"]), (400, &json!("TM0832")), "{reply}");
     }
     let (status, reply) = world.rest("late", body(json!([{"distance": 250.0}]))).await;
     assert_eq!((status, &reply["predictions"][0]["features"]["distance"]), (200, &json!(250.0)), "{reply}");

@@ -88,6 +88,7 @@ async fn on_demand_features_are_computed_from_request_keys_and_hydrated_values()
         [("flight", Type::Int), ("hour", Type::Int), ("own_distance", Type::Float), ("detour", Type::Float)];
     world.change("late", 1, |version| {
         version.request = [("detour".to_owned(), Type::Float)].into();
+        version.nullable = Some(vec!["detour".to_owned()]);
         version.views.extend([live_view(plane())]);
         version.hydration = Hydration {
             rounds: reads(&["distance"]).map(|read| vec![read]).to_vec(),

@@ -318,6 +318,7 @@ fn live_version(artifact: String) -> LiveModelVersion {
         },
         views: [schedule(), plane()].map(live_view).into(),
         request: IndexMap::new(),
+        nullable: Some(Vec::new()),
         outputs: IndexMap::from([("late_probability".to_owned(), Type::Float.into())]),
         fail_on_missing: false,
         processes: 2,
