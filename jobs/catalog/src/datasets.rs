@@ -46,6 +46,9 @@ pub struct Dataset {
     /// The rows that training never sees.
     #[serde(default)]
     pub holdout: Option<DatasetPart>,
+    /// What became of the rows that were asked for; none of a dataset that was registered before this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<LabelCoverage>,
     /// Rows of both parts that would change under `known_at: label`; none where a view cannot say.
     #[serde(default)]
     pub changed_under_known_at: Option<u64>,
@@ -60,6 +63,23 @@ pub struct Dataset {
     pub code_hash: Option<String>,
 }
 
+/// What became of the rows of a label that were asked for. Those that matured are in a part, purged, or left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LabelCoverage {
+    /// Of whom it was asked: a version of a view, or a source; none where each row of the label's source is an answer.
+    #[serde(default)]
+    pub population: Option<String>,
+    /// How many were asked by the clock; none where nothing says how many are still to come.
+    #[serde(default)]
+    pub asked: Option<u64>,
+    /// How many have matured by the clock.
+    pub matured: u64,
+    /// Matured ones whose answer, moment or key is null.
+    pub left_out: u64,
+    /// Those before the holdout that mature inside it.
+    pub purged: u64,
+}
+
 /// One Parquet file of a dataset.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DatasetPart {
@@ -69,6 +89,9 @@ pub struct DatasetPart {
     pub rows: u64,
     /// Mean of a bool or numeric label.
     pub label_rate: Option<f64>,
+    /// How many rows have each value of the label; empty where these are too many to be classes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub classes: BTreeMap<String, u64>,
     /// SHA-256 of the file, in hex.
     pub sha256: String,
 }

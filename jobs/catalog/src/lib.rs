@@ -23,7 +23,7 @@ mod views;
 pub use apply::{Change, ChangeKind};
 pub use code::CodeArchive;
 pub use connection::Catalog;
-pub use datasets::{Dataset, DatasetPart, DatasetPartRef, DatasetRow};
+pub use datasets::{Dataset, DatasetPart, DatasetPartRef, DatasetRow, LabelCoverage};
 pub use error::Error;
 pub use lineage::{Edge, EdgeRow, Node};
 pub use models::{AliasMove, ModelAlias, ModelMetric, ModelVersion, ModelVersionRow};

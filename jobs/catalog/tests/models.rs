@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
-use tidemill_catalog::{Catalog, Dataset, DatasetPart, DatasetPartRef, ModelMetric, ModelVersion};
+use tidemill_catalog::{
+    Catalog, Dataset, DatasetPart, DatasetPartRef, LabelCoverage, ModelMetric, ModelVersion,
+};
 use tidemill_core::DatasetId;
 use tidemill_spec::{Hydration, Type};
 use tidemill_testkit::{Engine, engine_with};
@@ -133,8 +135,13 @@ async fn a_figure_measured_again_overwrites_the_first() {
 async fn a_repeated_build_finds_its_dataset() {
     let (_engine, catalog) = catalog().await;
     let time = "2013-06-01T04:00:00Z".parse().unwrap();
-    let part =
-        |path: &str| DatasetPart { path: path.into(), rows: 2, label_rate: Some(0.5), sha256: "00".into() };
+    let part = |path: &str| DatasetPart {
+        path: path.into(),
+        rows: 2,
+        label_rate: Some(0.5),
+        classes: [("false".to_owned(), 1), ("true".to_owned(), 1)].into(),
+        sha256: "00".into(),
+    };
     let dataset = |id| Dataset {
         id,
         label: "late".into(),
@@ -149,6 +156,13 @@ async fn a_repeated_build_finds_its_dataset() {
         leak_allowed: vec![],
         train: part("dataset/1/train.parquet"),
         holdout: None,
+        coverage: Some(LabelCoverage {
+            population: Some("view visit_pages@1".into()),
+            asked: Some(9),
+            matured: 5,
+            left_out: 1,
+            purged: 0,
+        }),
         changed_under_known_at: Some(3),
         warnings: vec![],
         run: None,

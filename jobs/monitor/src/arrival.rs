@@ -11,7 +11,7 @@ use tidemill_core::Time;
 use tidemill_offline::{Filter, Read};
 use tidemill_registry::Deps;
 use tidemill_rows::VALID_AT;
-use tidemill_spec::{Monitor, MonitorTarget, Objects, ViewInput};
+use tidemill_spec::{Label, Monitor, MonitorTarget, Objects, Population, ViewInput};
 
 use crate::{Error, facts::Pin, subject::Champion};
 
@@ -20,6 +20,8 @@ use crate::{Error, facts::Pin, subject::Champion};
 pub(crate) struct Sources {
     pub(crate) label: Option<String>,
     pub(crate) others: BTreeSet<String>,
+    /// The view whose entities the label is asked of, if it is asked of a view's.
+    pub(crate) population: Option<String>,
 }
 
 impl Sources {
@@ -36,12 +38,20 @@ impl Sources {
             MonitorTarget::Source(name) | MonitorTarget::View(name) => views.push(name.clone()),
             MonitorTarget::Model(_) => {}
         }
+        let label = champion.and_then(|champion| objects.labels.get(&champion.dataset.label));
+        match label.and_then(Label::ahead).map(|ahead| &ahead.population) {
+            Some(Population::Entities { view, .. }) => {
+                views.push(view.clone());
+                sources.population = Some(view.clone());
+            }
+            Some(Population::Rows { source, .. }) => drop(sources.others.insert(source.clone())),
+            None => {}
+        }
         for view in objects.views_with_inputs(&views) {
             if let Some(ViewInput::Source(source)) = objects.views.get(&view).map(|view| &view.input) {
                 sources.others.insert(source.clone());
             }
         }
-        let label = champion.and_then(|champion| objects.labels.get(&champion.dataset.label));
         sources.label = label.map(|label| label.source.clone());
         sources
     }

@@ -126,7 +126,7 @@ impl Job for ScanJob {
         let sources = Sources::of(&objects, monitor, champion.as_ref());
         let fixed = self.await_uploads(&sources, fixed, cx).await?;
         let served = fixed.served;
-        let lake = self.pin(monitor, champion.as_ref(), fixed.clone(), cx).await?;
+        let lake = self.pin(monitor, champion.as_ref(), &sources, fixed.clone(), cx).await?;
         let (window, pin) = (args.from..args.to, Pin { clock: fixed.clock, lake });
         let facts = match &champion {
             Some(champion) => {
@@ -206,6 +206,7 @@ impl ScanJob {
         &self,
         monitor: &Monitor,
         champion: Option<&Champion>,
+        sources: &Sources,
         fixed: Fixed,
         cx: &mut Context<Fixed>,
     ) -> Result<Version, JobError> {
@@ -213,7 +214,7 @@ impl ScanJob {
             return Ok(version);
         }
         let catalog = &self.deps.catalog;
-        let read = self.versions_read(monitor, champion).await?;
+        let read = self.versions_read(monitor, champion, sources).await?;
         let behind = wait::behind(catalog, &read, fixed.head).await.map_err(Error::from)?;
         if !behind.is_empty() {
             wait::ask_for_updates(catalog, &behind).await.map_err(Error::from)?;
@@ -225,19 +226,21 @@ impl ScanJob {
         Ok(version)
     }
 
-    /// The versions that the target and the champion read, and all that these are computed from. What nobody keeps up to
-    /// date any more is as it is.
+    /// The versions that the target, the champion and its label's population read, and all that these are computed from.
+    /// What nobody keeps up to date any more is as it is.
     async fn versions_read(
         &self,
         monitor: &Monitor,
         champion: Option<&Champion>,
+        sources: &Sources,
     ) -> Result<Vec<ViewVersion>, JobError> {
         let kept = tidemill_live::maintained_versions(&self.deps.catalog, None).await?;
         let wanted = |version: &&ViewVersion| {
             let current = version.state == ViewState::Current;
             let watched = matches!(&monitor.target, MonitorTarget::View(view) if *view == version.view);
             let trained_on = champion.and_then(|champion| champion.version.view_versions.get(&version.view));
-            watched && current || trained_on == Some(&version.version)
+            let asked_of = sources.population.as_ref() == Some(&version.view);
+            (watched || asked_of) && current || trained_on == Some(&version.version)
         };
         let mut read = Vec::new();
         for version in kept.iter().filter(wanted) {

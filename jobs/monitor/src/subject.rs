@@ -9,9 +9,10 @@ use arrow::{
 use chrono::TimeDelta;
 use tidemill_catalog::{Dataset, DatasetPartRef, ModelVersion};
 use tidemill_core::Time;
-use tidemill_offline::{LabelRequest, PitRequest, View};
+use tidemill_offline::{PitRequest, View};
 use tidemill_registry::{Deps, Warm, auc, evaluate};
 use tidemill_spec::{Check, Hydration, Monitor, Objects, Reference, scored};
+use tidemill_training::LabelRead;
 
 use crate::{
     Error,
@@ -128,17 +129,8 @@ impl Source<'_> {
     /// Labelled rows of a range with the features that serving would have read, and what the version says of them.
     async fn rows(&self, range: Range<Time>) -> Result<Predicted, Error> {
         let name = &self.champion.dataset.label;
-        let label = self.objects.labels.get(name).ok_or_else(|| unknown("label", name))?;
-        let request = LabelRequest {
-            label: label.clone(),
-            entity: self.objects.entities[&label.entity].clone(),
-            source: self.objects.sources[&label.source].clone(),
-            from: range.start,
-            to: range.end,
-            clock: self.pin.clock,
-            version: self.pin.lake,
-        };
-        let labels = self.deps.lake.labels(&request).await?.rows;
+        let label = LabelRead::resolve(&self.deps.catalog, self.objects, name).await?;
+        let labels = self.deps.lake.labels(&label.rows(range, self.pin.clock, self.pin.lake)).await?.rows;
         if labels.num_rows() == 0 {
             return Ok(Predicted { table: labels, outputs: None });
         }

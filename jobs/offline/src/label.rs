@@ -1,17 +1,22 @@
 //! Label rows: what happened, and the moment at which it was asked.
+//!
+//! Either each row of a source is an answer, or the answer is computed from the windows that begin when it is asked
+//! (`ahead`), of a population (`population`). Both have the same columns, and hold only what has matured.
 
+mod ahead;
 mod file;
+mod population;
 
 use arrow::{
     array::RecordBatch,
     datatypes::{Field, Schema, SchemaRef},
 };
-use tidemill_core::{Fault, Time};
+use tidemill_core::{Fault, Schedule, Time};
 use tidemill_rows::{field, source_schema};
-use tidemill_spec::{Entity, Label, Source, Type, expr::sql::compiled};
+use tidemill_spec::{Asked, Entity, Label, Source, Type, expr::sql::compiled};
 
 use crate::{
-    CommitRange, Error, Lake, Version,
+    CommitRange, Error, Lake, Version, View,
     duck::Failure,
     sql::{self, fill, list, quoted},
 };
@@ -28,7 +33,9 @@ pub struct LabelRequest {
     pub entity: Entity,
     /// Its source.
     pub source: Source,
-    /// First event time.
+    /// Of whom it is asked; none where each row of the source is an answer.
+    pub population: Option<Population>,
+    /// First event time; of a label over windows, the first moment at which it is asked.
     pub from: Time,
     /// First event time after them.
     pub to: Time,
@@ -38,19 +45,59 @@ pub struct LabelRequest {
     pub version: Version,
 }
 
+/// Of whom a label over windows is asked: as it is declared, with what is read of it.
+#[derive(Clone, Debug)]
+pub enum Population {
+    /// At each tick every entity that the view has a value for.
+    Entities {
+        /// The version that is read.
+        view: Box<View>,
+        /// Its ticks are the moments.
+        schedule: Schedule,
+    },
+    /// The entity of each row.
+    Rows {
+        /// Whose rows.
+        source: Box<Source>,
+        /// The moment, as a DuckDB expression over a row.
+        asked_at: String,
+    },
+}
+
 /// Label rows, and what was left out.
 #[derive(Clone, Debug)]
 pub struct Labels {
-    /// The entity's keys, `label_ts` (the moment asked at), `event_time`, `matured_at`, and the answer in a column of
-    /// the label's name; sorted by (`label_ts`, keys).
+    /// The entity's keys, `label_ts` (the moment asked at), `event_time` (of a label over windows the same), `matured_at`,
+    /// and the answer in a column of the label's name; sorted by (`label_ts`, keys).
     pub rows: RecordBatch,
-    /// Rows left out because the answer, the moment or a key is null.
+    /// How many were asked by the clock, matured or not; none where each row of the source is an answer, and nothing says
+    /// how many are still to come.
+    pub asked: Option<i64>,
+    /// Matured rows left out because the answer, the moment or a key is null.
     pub left_out: i64,
 }
 
+impl Labels {
+    /// How many have matured, with an answer or without.
+    pub fn matured(&self) -> i64 {
+        i64::try_from(self.rows.num_rows()).unwrap_or(i64::MAX).saturating_add(self.left_out)
+    }
+}
+
 impl Lake {
-    /// Rows with `from <= event time < to` that have matured: the newest of each unique key, unless deleted.
+    /// Rows with `from <= event time < to` that have matured. Where each row of the source is an answer: the newest of
+    /// each unique key, unless deleted.
+    ///
+    /// # Errors
+    /// A label over windows without a population, or one that is asked after its answer is known.
     pub async fn labels(&self, request: &LabelRequest) -> Result<Labels, Error> {
+        match &request.label.asked {
+            Asked::OfRows(asked_at) => self.labels_of_rows(request, asked_at).await,
+            Asked::Ahead(ahead) => ahead::labels(self, request, ahead).await,
+        }
+    }
+
+    async fn labels_of_rows(&self, request: &LabelRequest, asked_at: &str) -> Result<Labels, Error> {
         let LabelRequest { label, entity, source, .. } = request;
         let scan = self.scan_source(source, CommitRange::upto(request.version)).await?;
         let keys: Vec<String> = entity.keys.keys().cloned().collect();
@@ -66,7 +113,7 @@ impl Lake {
                 ("to", &sql::instant(request.to)),
                 ("answer", &quoted(&label.name)),
                 ("type", &label.ty.duckdb()),
-                ("asked_at", &compiled(&label.asked_at)),
+                ("asked_at", &compiled(asked_at)),
                 ("sql", &compiled(&label.sql)),
             ],
         );
@@ -88,7 +135,8 @@ impl Lake {
                 if late > 0 {
                     return Err(asked_too_late(&name, late).into());
                 }
-                Ok(Labels { rows: session.query_as(&rows, &schema)?, left_out: session.count(&left_out)? })
+                let (rows, left_out) = (session.query_as(&rows, &schema)?, session.count(&left_out)?);
+                Ok(Labels { rows, asked: None, left_out })
             })
             .await
     }

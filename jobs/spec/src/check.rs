@@ -3,6 +3,7 @@
 //! An object that was broken when it was read is not blamed for what it lacks, nor are those that refer to it.
 
 mod expression;
+mod label;
 mod leak;
 mod model;
 mod monitor;
@@ -38,7 +39,7 @@ pub(crate) fn all(
     let world = World { objects, documents, files, report, sql: &sql };
     objects_of(&world, ObjectKind::Source, source::source);
     objects_of(&world, ObjectKind::View, view::view);
-    objects_of(&world, ObjectKind::Label, model::label);
+    objects_of(&world, ObjectKind::Label, label::label);
     objects_of(&world, ObjectKind::Model, model::model);
     objects_of(&world, ObjectKind::Monitor, monitor::monitor);
     objects_of(&world, ObjectKind::Pipeline, pipeline::pipeline);

@@ -4,6 +4,7 @@
 //! declaration order wherever order means something (keys, features, a model's inputs).
 
 mod csv;
+mod label;
 mod model;
 mod monitor;
 mod output;
@@ -16,7 +17,8 @@ use serde::{Deserialize, Serialize};
 use tidemill_core::Time;
 
 pub use csv::{Csv, DecimalMark, Encoding, LineEnd};
-pub use model::{Hydration, HydrationRead, Input, KeyOrigin, Label, Model, OnDemand};
+pub use label::{Ahead, Asked, Label, Population};
+pub use model::{Hydration, HydrationRead, Input, KeyOrigin, Model, OnDemand};
 pub use monitor::{Check, Every, Monitor, MonitorTarget, Notifier, Reference};
 pub use output::{OutputType, probability_column, scored};
 pub use pipeline::{Pipeline, PipelineSchedule, Step};

@@ -4,6 +4,7 @@
 //! far as it goes, so that its references can be checked in the same go.
 
 mod csv;
+mod label;
 mod model;
 mod monitor;
 mod output;
@@ -78,7 +79,7 @@ pub(crate) fn document(at: &At<'_>, objects: &mut Objects) -> Option<(ObjectKind
         }
         ObjectKind::View => keep(&mut objects.views, Some(view::view(&mut fields, name, meta)), key.clone()),
         ObjectKind::Label => {
-            keep(&mut objects.labels, Some(model::label(&mut fields, name, meta)), key.clone());
+            keep(&mut objects.labels, label::label(&mut fields, name, meta), key.clone());
         }
         ObjectKind::Model => {
             keep(&mut objects.models, Some(model::model(&mut fields, name, meta)), key.clone());

@@ -8,11 +8,12 @@ use tidemill_spec::{PROJECT_FILE, diagnostic::render, load};
 const REFERENCE: &str = include_str!("../../../docs/reference/yaml.md");
 const COUNT_CLICKS: &str = include_str!("../../../docs/how-to/count-clicks.md");
 const COMPUTE_FEATURES: &str = include_str!("../../../docs/how-to/compute-features.md");
+const PREDICT_CHURN: &str = include_str!("../../../docs/how-to/predict-churn.md");
 const YOUR_OWN_MODEL: &str = include_str!("../../../docs/how-to/your-own-model.md");
 
 #[test]
 fn the_examples_of_the_reference_are_a_right_project() {
-    check(REFERENCE, 9, 13);
+    check(REFERENCE, 10, 15);
 }
 
 #[test]
@@ -23,6 +24,11 @@ fn the_examples_of_your_own_model_are_a_right_project() {
 #[test]
 fn the_examples_of_clicks_in_the_last_hour_are_a_right_project() {
     check(COUNT_CLICKS, 3, 4);
+}
+
+#[test]
+fn the_examples_of_who_does_not_come_back_are_a_right_project() {
+    check(PREDICT_CHURN, 4, 6);
 }
 
 #[test]

@@ -10,9 +10,9 @@ use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tidemill_blobs::BlobRef;
-use tidemill_catalog::{Dataset, DatasetPart, DatasetPartRef, Edge, Node};
+use tidemill_catalog::{Dataset, DatasetPart, DatasetPartRef, Edge, LabelCoverage, Node, ViewVersion};
 use tidemill_core::{DatasetId, JobError, Kind, Time};
-use tidemill_offline::{LabelRequest, Version};
+use tidemill_offline::{Population, Version};
 use tidemill_runtime::{Context, Job, Outcome};
 use tidemill_spec::{
     Label, Objects,
@@ -20,9 +20,10 @@ use tidemill_spec::{
 };
 
 use crate::{
-    Deps, Error,
+    Deps, Error, LabelRead,
     assemble::{assemble, rate},
-    inputs::{Inputs, unknown},
+    coverage,
+    inputs::Inputs,
     split::{Split, split},
     told, wait,
 };
@@ -65,33 +66,21 @@ impl Job for DatasetJob {
     async fn run(&self, args: &DatasetBuild, cx: &mut Context<Fixed>) -> Result<Outcome, JobError> {
         let Deps { catalog, lake, .. } = &self.deps;
         let objects = catalog.objects().await?;
-        let label = label_of(&objects, args)?;
-        let keys: Vec<String> = objects.entities[&label.entity].keys.keys().cloned().collect();
+        let read = LabelRead::resolve(catalog, &objects, &args.label).await?;
+        let (label, keys) = (&read.label, read.entity.keys.keys().cloned().collect::<Vec<_>>());
         let inputs = Inputs::resolve(catalog, &objects, &args.inputs, &keys).await?;
         check(args, &objects, label, &inputs)?;
 
         let fixed = self.fix(cx).await?;
-        let (version, fixed) = self.pin(&inputs, fixed, cx).await?;
+        let views = [inputs.waits_for.as_slice(), &read.waits_for].concat();
+        let (version, fixed) = self.pin(&views, fixed, cx).await?;
 
-        let request = LabelRequest {
-            label: label.clone(),
-            entity: objects.entities[&label.entity].clone(),
-            source: objects.sources[&label.source].clone(),
-            from: args.from,
-            to: args.to,
-            clock: fixed.clock,
-            version,
-        };
-        let labels = lake.labels(&request).await?;
+        let labels = lake.labels(&read.rows(args.from..args.to, fixed.clock, version)).await?;
         if labels.rows.num_rows() == 0 {
-            return Err(Error::NoRows { label: label.name.clone() }.into());
+            return Err(Error::NoRows { label: label.name.clone(), asked: labels.asked }.into());
         }
-        cx.log(format!(
-            "{} labels have matured by {}; {} rows are left out: their label is null, or its SQL fails on them",
-            labels.rows.num_rows(),
-            fixed.clock,
-            labels.left_out
-        ));
+        cx.log(coverage::told(&labels, fixed.clock));
+        let coverage = coverage::of(&labels, read.population.as_ref());
         let assembled = assemble(lake, labels.rows, &inputs, version, args.known_at).await?;
         let Split { train, holdout, holdout_from, purged } = split(&assembled.rows, args.holdout)?;
         if let Some(from) = holdout_from {
@@ -99,7 +88,7 @@ impl Job for DatasetJob {
                 "the holdout begins at {from}, counted from the newest matured label; {purged} labels before it are left out of training, since they mature inside it"
             ));
         }
-        let warnings = told::stored_otherwise(lake, &objects, &inputs, Some(&label.source), version).await?;
+        let warnings = told::stored_otherwise(lake, &views, read.sources(), version).await?;
         for warning in &warnings {
             cx.log(warning);
         }
@@ -120,12 +109,13 @@ impl Job for DatasetJob {
                 None => None,
                 Some(rows) => Some(self.keep(fixed.id, "holdout", &rows, &label.name).await?),
             },
+            coverage: Some(LabelCoverage { purged: purged as u64, ..coverage }),
             changed_under_known_at: assembled.changed,
             warnings,
             run: Some(cx.run()),
             code_hash: catalog.code_hash().await?,
         };
-        self.register(&dataset, label, purged, cx).await
+        self.register(&dataset, &read, cx).await
     }
 }
 
@@ -144,14 +134,14 @@ impl DatasetJob {
     /// what it failed of may be over; if that fails, too, there is nothing to wait for.
     async fn pin(
         &self,
-        inputs: &Inputs,
+        views: &[ViewVersion],
         fixed: Fixed,
         cx: &mut Context<Fixed>,
     ) -> Result<(Version, Fixed), JobError> {
         if let Some(version) = fixed.pinned {
             return Ok((version, fixed));
         }
-        let behind = wait::behind(&self.deps.catalog, &inputs.waits_for, fixed.head).await?;
+        let behind = wait::behind(&self.deps.catalog, views, fixed.head).await?;
         if !behind.is_empty() {
             if fixed.asked {
                 wait::check_failed(&self.deps.catalog, &behind).await?;
@@ -182,6 +172,7 @@ impl DatasetJob {
             path: format!("dataset/{id}/{name}.parquet"),
             rows: rows.num_rows() as u64,
             label_rate: rate(rows, label),
+            classes: coverage::classes(rows, label),
             sha256: BlobRef::of(&bytes).to_string(),
         };
         self.deps.blobs.put_at(&part.path, bytes).await?;
@@ -191,22 +182,25 @@ impl DatasetJob {
     async fn register(
         &self,
         dataset: &Dataset,
-        label: &Label,
-        purged: usize,
+        read: &LabelRead,
         cx: &mut Context<Fixed>,
     ) -> Result<Outcome, JobError> {
         let key = format!("{}/{}", cx.run(), cx.step().unwrap_or(DATASET_BUILD.as_str()));
         let mut tx = cx.begin().await?;
         let id = self.deps.catalog.insert_dataset(&mut tx, &key, dataset).await?;
-        self.deps.catalog.lineage(&mut tx, &edges(dataset, label)).await?;
-        let holdout = dataset.holdout.as_ref();
+        self.deps.catalog.lineage(&mut tx, &edges(dataset, read)).await?;
+        let (holdout, coverage) = (dataset.holdout.as_ref(), dataset.coverage.as_ref());
         let outputs = json!({
             "dataset": id,
             "holdout": holdout.map(|_| DatasetPartRef { id, holdout: true }.to_string()),
             "rows": dataset.train.rows,
             "holdout_rows": holdout.map_or(0, |part| part.rows),
-            "purged": purged,
+            "asked": coverage.and_then(|coverage| coverage.asked),
+            "matured": coverage.map(|coverage| coverage.matured),
+            "left_out": coverage.map(|coverage| coverage.left_out),
+            "purged": coverage.map(|coverage| coverage.purged),
             "label_rate": dataset.train.label_rate,
+            "classes": dataset.train.classes,
             "lake_version": dataset.lake_version,
             "leak_allowed": dataset.leak_allowed,
             "changed_under_known_at": dataset.changed_under_known_at,
@@ -214,10 +208,6 @@ impl DatasetJob {
         });
         cx.commit(tx, outputs).await
     }
-}
-
-fn label_of<'a>(objects: &'a Objects, args: &DatasetBuild) -> Result<&'a Label, Error> {
-    objects.labels.get(&args.label).ok_or_else(|| unknown("label", &args.label, objects.labels.keys()))
 }
 
 /// Refuses what can't be built.
@@ -247,16 +237,22 @@ fn check(args: &DatasetBuild, objects: &Objects, label: &Label, inputs: &Inputs)
     Err(Error::EmptyRange("the holdout is as long as the range and leaves nothing to train on".to_owned()))
 }
 
-fn edges(dataset: &Dataset, label: &Label) -> Vec<Edge> {
+fn edges(dataset: &Dataset, read: &LabelRead) -> Vec<Edge> {
+    let label = &read.label;
     let made = Node::Dataset(dataset.id);
     let views = dataset.view_versions.iter().map(|(view, version)| Node::View(view.clone(), *version));
     let origins = views.chain([Node::Label(label.name.clone())]).map(|from| (from, made.clone()));
-    let asked = (Node::Source(label.source.clone()), Node::Label(label.name.clone()));
+    let answers = (Node::Source(label.source.clone()), Node::Label(label.name.clone()));
+    let population = read.population.as_ref().map(|population| match population {
+        Population::Entities { view, .. } => Node::View(view.name().to_owned(), view.version),
+        Population::Rows { source, .. } => Node::Source(source.name.clone()),
+    });
+    let asked = population.map(|from| (from, Node::Label(label.name.clone())));
     let edge = |(from, to)| Edge {
         run: dataset.run,
         code_hash: dataset.code_hash.clone(),
         lake_version: Some(dataset.lake_version),
         ..Edge::new(from, to)
     };
-    origins.chain([asked]).map(edge).collect()
+    origins.chain([answers]).chain(asked).map(edge).collect()
 }

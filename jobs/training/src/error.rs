@@ -1,6 +1,6 @@
 //! What can go wrong with a training set, by what a caller may do about it.
 
-use tidemill_core::{Fault, JobError, RunId, Time};
+use tidemill_core::{Fault, InvalidSchedule, JobError, RunId, Time};
 
 /// Why a training set was not built.
 #[derive(Debug, thiserror::Error)]
@@ -76,11 +76,16 @@ pub enum Error {
         before: usize,
     },
     /// No label has matured in the range.
-    #[error("label `{label}` has no matured row in the range")]
+    #[error("label `{label}` has no matured row in the range{}", of_asked(*.asked))]
     NoRows {
         /// The label.
         label: String,
+        /// How many were asked by the clock, if that is known.
+        asked: Option<i64>,
     },
+    /// The ticks of a population can't be read.
+    #[error("the moments at which the label is asked")]
+    Schedule(#[from] InvalidSchedule),
     /// The views did not reach the lake's head in time.
     #[error("{} did not catch up with the lake in time", .0.join(", "))]
     Behind(Vec<String>),
@@ -122,6 +127,14 @@ fn before_it(labels: usize) -> String {
     }
 }
 
+fn of_asked(asked: Option<i64>) -> String {
+    match asked {
+        None => String::new(),
+        Some(0) => ": its population is empty".to_owned(),
+        Some(asked) => format!(": {asked} were asked"),
+    }
+}
+
 impl Error {
     /// What a person is told.
     pub fn fault(&self) -> Fault {
@@ -152,6 +165,9 @@ impl Error {
             Self::EmptyPart { .. } => {
                 Fault::coded(815, message).hint("choose an earlier `from`, or a shorter `holdout`")
             }
+            Self::NoRows { asked: Some(0), .. } => Fault::coded(816, message).hint(
+                "check `from` and `to`, and that the view or the source of the population has rows by then",
+            ),
             Self::NoRows { .. } => Fault::coded(816, message)
                 .hint("labels mature on the data clock; see what it shows: tidemill clock show"),
             Self::Behind(_) => Fault::coded(817, message).hint("tidemill features list"),

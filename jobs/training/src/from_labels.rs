@@ -65,7 +65,8 @@ pub async fn build_from_labels(
     given(&objects, &inputs, &labels.rows)?;
     let lake_version = catch_up(deps, &inputs).await?;
     let assembled = assemble(&deps.lake, labels.rows, &inputs, lake_version, known_at).await?;
-    let warnings = told::stored_otherwise(&deps.lake, &objects, &inputs, None, lake_version).await?;
+    let warnings =
+        told::stored_otherwise(&deps.lake, &inputs.waits_for, std::iter::empty(), lake_version).await?;
     Ok(FromLabels {
         rows: assembled.rows,
         lake_version,

@@ -61,8 +61,7 @@ impl Inputs {
         let versions = catalog.view_versions(None).await?;
         let (mut views, mut waits_for) = (BTreeMap::new(), Vec::new());
         for name in &names {
-            let current = versions.iter().find(|it| it.view == *name && it.state == ViewState::Current);
-            let current = current.ok_or_else(|| unknown("view", name, objects.views.keys()))?;
+            let current = current(&versions, objects, name)?;
             views.insert(name.clone(), View::of(&current.plan, current.version));
             current.with_inputs(&versions, &mut waits_for);
         }
@@ -153,6 +152,16 @@ fn keys_of(
         Ok(KeyOrigin::Feature { view: (*origin).to_owned(), feature: key.clone() })
     })
     .collect()
+}
+
+/// The version of a view that is read.
+pub(crate) fn current<'v>(
+    versions: &'v [ViewVersion],
+    objects: &Objects,
+    view: &str,
+) -> Result<&'v ViewVersion, Error> {
+    let current = versions.iter().find(|it| it.view == *view && it.state == ViewState::Current);
+    current.ok_or_else(|| unknown("view", view, objects.views.keys()))
 }
 
 pub(crate) fn unknown<'a>(kind: &'static str, name: &str, known: impl Iterator<Item = &'a String>) -> Error {

@@ -1,15 +1,18 @@
 //! Training sets: labels with the features that were known at each label's moment.
 //!
-//! Reading order: [`inputs`] (which views are read, and how their keys are found), `assemble` (the point-in-time join
+//! Reading order: [`inputs`] (which views are read, and how their keys are found), [`LabelRead`] (what a label's rows are
+//! read from), `coverage` (what became of those that were asked), `assemble` (the point-in-time join
 //! and its report), `split` (what is held out), [`DatasetJob`] (step `dataset.build`: pins, waits, builds, registers), [`build_from_labels`] (the
 //! same for anyone's file of label rows). Training itself is the user's Python, run by `pipeline`; versions are scored
 //! by `registry`.
 
 mod assemble;
+mod coverage;
 mod dataset;
 mod error;
 mod from_labels;
 pub mod inputs;
+mod label;
 mod split;
 mod told;
 pub mod wait;
@@ -17,6 +20,7 @@ pub mod wait;
 pub use dataset::DatasetJob;
 pub use error::Error;
 pub use from_labels::{FromLabels, build_from_labels};
+pub use label::LabelRead;
 
 use tidemill_blobs::Blobs;
 use tidemill_catalog::Catalog;

@@ -2,23 +2,22 @@
 
 use std::collections::BTreeMap;
 
+use tidemill_catalog::ViewVersion;
 use tidemill_offline::{Lake, Version};
-use tidemill_spec::{Objects, Source};
+use tidemill_spec::Source;
 
-use crate::{Error, inputs::Inputs};
+use crate::Error;
 
-/// A sentence for each way in which rows are stored otherwise than their source is declared: of the label's source, and
-/// of those that the views read.
-pub(crate) async fn stored_otherwise(
+/// A sentence for each way in which rows are stored otherwise than their source is declared: of those that the views read,
+/// and of the label's.
+pub(crate) async fn stored_otherwise<'a>(
     lake: &Lake,
-    objects: &Objects,
-    inputs: &Inputs,
-    label_source: Option<&String>,
+    views: &'a [ViewVersion],
+    of_label: impl Iterator<Item = &'a Source>,
     version: Version,
 ) -> Result<Vec<String>, Error> {
     // Of the views' sources what their versions say of them, which the project may have changed since.
-    let read = inputs.waits_for.iter().filter_map(|version| version.plan.source.as_ref());
-    let of_label = label_source.and_then(|name| objects.sources.get(name));
+    let read = views.iter().filter_map(|version| version.plan.source.as_ref());
     let sources: BTreeMap<&String, &Source> =
         read.chain(of_label).map(|source| (&source.name, source)).collect();
     let mut told = Vec::new();

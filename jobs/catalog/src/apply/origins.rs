@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use tidemill_spec::{InputView, Objects, ViewInput};
+use tidemill_spec::{Ahead, Asked, InputView, Label, Objects, Population, ViewInput};
 
 use crate::{Edge, Node};
 
@@ -45,16 +45,43 @@ pub(super) fn declared_edges(
     for label in objects.labels.values() {
         let to = || Node::Label(label.name.clone());
         draw(Node::Source(label.source.clone()), to());
-        for column in sql_columns(&label.sql).chain(sql_columns(&label.asked_at)) {
-            draw(Node::Column(label.source.clone(), column), to());
+        for (source, column) in columns_of(label) {
+            draw(Node::Column(source.clone(), column), to());
+        }
+        match label.ahead().map(|ahead| &ahead.population) {
+            Some(Population::Entities { view, .. }) => {
+                draw(Node::View(view.clone(), versions.get(view).copied().unwrap_or(1)), to());
+            }
+            Some(Population::Rows { source, .. }) => draw(Node::Source(source.clone()), to()),
+            None => {}
         }
     }
     edges
 }
 
+/// The columns of sources that a label is computed from.
+fn columns_of(label: &Label) -> Vec<(&String, String)> {
+    let of_source = |columns: Vec<String>| columns.into_iter().map(|column| (&label.source, column));
+    match &label.asked {
+        Asked::OfRows(asked_at) => {
+            of_source(sql_columns(&label.sql)).chain(of_source(sql_columns(asked_at))).collect()
+        }
+        Asked::Ahead(Ahead { population, aggregates }) => {
+            let aggregated = aggregates.values().flat_map(|aggregate| of_source(aggregate.rule.columns()));
+            let asked = match population {
+                Population::Rows { source, asked_at } => {
+                    sql_columns(asked_at).into_iter().map(|column| (source, column)).collect()
+                }
+                Population::Entities { .. } => Vec::new(),
+            };
+            aggregated.chain(asked).collect()
+        }
+    }
+}
+
 /// Nothing where it can't be read: `check` has said so before.
-fn sql_columns(sql: &str) -> impl Iterator<Item = String> {
-    tidemill_spec::expr::sql::columns(sql).unwrap_or_default().into_iter()
+fn sql_columns(sql: &str) -> Vec<String> {
+    tidemill_spec::expr::sql::columns(sql).unwrap_or_default()
 }
 
 /// Where a view finds a column: in its source, or among the features of its inputs; a key is no one's.

@@ -29,7 +29,7 @@ impl Event {
     }
 
     /// Among the rows of its id, the greatest counts.
-    fn rank(&self, newest: &Newest) -> (Option<i64>, Time, Time, i64) {
+    pub(crate) fn rank(&self, newest: &Newest) -> (Option<i64>, Time, Time, i64) {
         match newest {
             Newest::ValidAt => (None, self.valid_at, self.created_at, self.seq),
             Newest::Accepted => (None, self.created_at, self.created_at, self.seq),

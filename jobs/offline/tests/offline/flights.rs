@@ -85,6 +85,7 @@ fn label(objects: &Objects, version: i64) -> LabelRequest {
         entity: objects.entities[&label.entity].clone(),
         source: objects.sources[&label.source].clone(),
         label,
+        population: None,
         from: time("2013-01-01"),
         to: time("2014-02-01"),
         clock: time("2014-02-01"),

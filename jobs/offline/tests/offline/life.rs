@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use tidemill_core::Time;
 use tidemill_offline::{CommitRange, Filter, LabelRequest, Read, SeenEarly, Table};
 use tidemill_rows::{Row, batch_of, rows_of, source_schema};
-use tidemill_spec::{Label, Meta, Objects, Source, Type, Value};
+use tidemill_spec::{Asked, Label, Meta, Objects, Source, Type, Value};
 
 use crate::world::{World, at, entity, instant, row, source, text};
 
@@ -243,12 +243,13 @@ async fn labels_are_the_newest_matured_rows_of_each_key() {
         source: "events".to_owned(),
         ty: Type::Bool,
         sql: "n > 5".to_owned(),
-        asked_at: "happened_at - INTERVAL 2 SECOND".to_owned(),
+        asked: Asked::OfRows("happened_at - INTERVAL 2 SECOND".to_owned()),
     };
     let request = LabelRequest {
         label,
         entity: entity("key", &[("k", Type::String)]),
         source: events(),
+        population: None,
         from: at(5),
         to: at(30),
         clock: at(39),
@@ -267,7 +268,8 @@ async fn labels_are_the_newest_matured_rows_of_each_key() {
     assert_eq!(rows_of(&labels.rows).unwrap(), [expected("b", 11, false), expected("a", 12, true)]);
     assert_eq!(labels.left_out, 1, "the unknown answer");
 
-    let late = Label { asked_at: "happened_at + INTERVAL 2 SECOND".to_owned(), ..request.label.clone() };
+    let late =
+        Label { asked: Asked::OfRows("happened_at + INTERVAL 2 SECOND".to_owned()), ..request.label.clone() };
     let error = world.lake.labels(&LabelRequest { label: late, ..request.clone() }).await.unwrap_err();
     assert_eq!(
         error.to_string(),

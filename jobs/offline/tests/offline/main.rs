@@ -10,6 +10,7 @@
     reason = "the numbers are small and chosen"
 )]
 
+mod ahead;
 mod brute;
 mod changes;
 mod commits;

@@ -31,15 +31,15 @@ pub(crate) struct Declared {
     pub(crate) ttl: Option<i64>,
     pub(crate) windows: View,
     /// The last row of an id, whatever its key.
-    of_id: View,
+    pub(crate) of_id: View,
     /// Over the last row, the windows, and the last rows of two ids: one that a feature names, and one that a key does.
     derived: View,
     /// Over that.
-    above: View,
+    pub(crate) above: View,
 }
 
 impl Declared {
-    fn unique(&self) -> Option<&Newest> {
+    pub(crate) fn unique(&self) -> Option<&Newest> {
         (!self.source.unique.is_empty()).then_some(&self.source.newest)
     }
 }

@@ -2,7 +2,7 @@
 
 use tidemill_offline::{CommitRange, LabelRequest};
 use tidemill_rows::rows_of;
-use tidemill_spec::{Label, Meta, Rule, Type, Value, expr::sql::columns};
+use tidemill_spec::{Asked, Label, Meta, Rule, Type, Value, expr::sql::columns};
 
 use crate::world::{World, at, entity, feature, instant, row, source, view};
 
@@ -129,12 +129,13 @@ async fn every_name_that_check_takes_works_in_expressions() {
             source: "visits".to_owned(),
             ty: Type::Int,
             sql: format!("{word} * 2"),
-            asked_at,
+            asked: Asked::OfRows(asked_at),
         };
         let request = LabelRequest {
             label,
             entity: user.clone(),
             source: visits.clone(),
+            population: None,
             from: at(-1),
             to: at(1),
             clock: at(1),

@@ -14,7 +14,7 @@ use tidemill_pipeline::{Day, StartRun, Steps, start_run};
 use tidemill_pyrun::PyOptions;
 use tidemill_rows::{Row, batch_of, source_schema};
 use tidemill_runtime::JobEntry;
-use tidemill_spec::{Plan, Value};
+use tidemill_spec::{Objects, Plan, Value};
 use tidemill_store::{RunPage, Store, Trigger};
 use tidemill_testkit::{Driver, Engine, engine_with, redis, run_job};
 
@@ -35,6 +35,14 @@ pub(crate) struct World {
 impl World {
     /// The project in force and its rows in the lake; the clock stands at 1 March 2024.
     pub(crate) async fn new() -> Self {
+        let world = Self::empty().await;
+        world.apply().await;
+        world.fill().await;
+        world
+    }
+
+    /// Without a project.
+    pub(crate) async fn empty() -> Self {
         let home = tempfile::tempdir().unwrap();
         let blobs = Blobs::open(&BlobOptions::folder(home.path().join("blobs"))).unwrap();
         let engine = engine_with("training", async |store| {
@@ -48,10 +56,7 @@ impl World {
         let lake = Lake::open(&LakeOptions::default(), engine.store.pool().clone(), blobs.clone()).unwrap();
         let prefix = redis::prefix().await.unwrap();
         let online = Online::connect(&OnlineOptions { url: prefix.url, prefix: prefix.prefix }).unwrap();
-        let world = Self { engine, catalog, lake, blobs, online, home };
-        world.apply().await;
-        world.fill().await;
-        world
+        Self { engine, catalog, lake, blobs, online, home }
     }
 
     pub(crate) fn store(&self) -> &Store {
@@ -69,9 +74,13 @@ impl World {
         assert!(!loaded.failed(), "{:?}", loaded.diagnostics);
         let mut code = CodeArchive::of(&loaded.files);
         code.files.extend(files.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())));
+        self.put_in_force(&loaded.objects, &code).await;
+    }
+
+    pub(crate) async fn put_in_force(&self, objects: &Objects, code: &CodeArchive) {
         code.store(&self.blobs).await.unwrap();
         let mut tx = self.store().begin().await.unwrap();
-        self.catalog.apply(&mut tx, &loaded.objects, &code, time(0)).await.unwrap();
+        self.catalog.apply(&mut tx, objects, code, time(0)).await.unwrap();
         let clock = DataClock::Replay {
             start: "2024-03-01T00:00:00Z".parse().unwrap(),
             speed: 0.0,
@@ -97,8 +106,12 @@ impl World {
 
     /// The view has consumed the lake up to a version.
     pub(crate) async fn reach(&self, version: i64) {
+        self.reach_with("visit_pages", version).await;
+    }
+
+    pub(crate) async fn reach_with(&self, view: &str, version: i64) {
         let mut tx = self.store().begin().await.unwrap();
-        self.catalog.move_position(&mut tx, "visit_pages", 1, (version, version), time(0)).await.unwrap();
+        self.catalog.move_position(&mut tx, view, 1, (version, version), time(0)).await.unwrap();
         tx.commit().await.unwrap();
     }
 
@@ -188,7 +201,7 @@ pub(crate) fn time(visit: i64) -> Time {
     "2024-01-01T00:00:00Z".parse::<Time>().unwrap() + TimeDelta::hours(2 * visit)
 }
 
-fn visit(number: i64) -> Row {
+pub(crate) fn visit(number: i64) -> Row {
     let pages = number * 7 % 10;
     row(
         number,

@@ -1,7 +1,7 @@
 //! Point-in-time leaks: a column that is used at a moment at which the world did not know it yet.
 //!
-//! A row of a view counts from its source's available time on. A column with `known_at: K` may be read there only
-//! if that time *is* K: that another column is never earlier cannot be proven from declarations. A column that
+//! A row of a view counts from its source's available time on, and so it does in the windows of a label. A column with
+//! `known_at: K` may be read there only if that time *is* K: that another column is never earlier cannot be proven from declarations. A column that
 //! serves as another's `known_at` is itself known only then.
 
 use super::World;
@@ -9,6 +9,7 @@ use crate::{FeatureView, ObjectKind, Source, ViewInput, diagnostic::Leak, yaml::
 
 /// Reports every leak, as a warning where it is allowed; returns the views that leak.
 pub(super) fn leaks(world: &World<'_>, allow: bool) -> Vec<String> {
+    in_labels(world, allow);
     let mut leaking = Vec::new();
     for (name, view) in &world.objects.views {
         let ViewInput::Source(source) = &view.input else { continue };
@@ -21,7 +22,7 @@ pub(super) fn leaks(world: &World<'_>, allow: bool) -> Vec<String> {
             continue;
         };
         let at = At::root(&document.root, &document.file, world.report).find(&["source"]);
-        for (column, known_at) in leaked(view, source) {
+        for (column, known_at) in leaked(columns_read(view, source), source) {
             report(&at, source, &column, known_at, allow || view.leak_allowed);
             if !leaking.contains(name) {
                 leaking.push(name.clone());
@@ -29,6 +30,26 @@ pub(super) fn leaks(world: &World<'_>, allow: bool) -> Vec<String> {
         }
     }
     leaking
+}
+
+/// A label that is said to have matured before its columns were known would be learnt from too early.
+fn in_labels(world: &World<'_>, allow: bool) {
+    for (name, label) in &world.objects.labels {
+        let Some(ahead) = label.ahead() else { continue };
+        if world.broken(ObjectKind::Source, &label.source) {
+            continue;
+        }
+        let (Some(source), Some(document)) =
+            (world.objects.sources.get(&label.source), world.document(ObjectKind::Label, name))
+        else {
+            continue;
+        };
+        let at = At::root(&document.root, &document.file, world.report).find(&["source"]);
+        let read = ahead.aggregates.values().flat_map(|aggregate| aggregate.rule.columns()).collect();
+        for (column, known_at) in leaked(read, source) {
+            report(&at, source, &column, known_at, allow);
+        }
+    }
 }
 
 fn report(at: &At<'_>, source: &Source, column: &str, known_at: &str, allowed: bool) {
@@ -52,10 +73,10 @@ fn report(at: &At<'_>, source: &Source, column: &str, known_at: &str, allowed: b
     }
 }
 
-/// Columns that a view reads too early, with the time at which each is known.
-fn leaked<'s>(view: &FeatureView, source: &'s Source) -> Vec<(String, &'s str)> {
+/// Columns that are read too early, with the time at which each is known.
+fn leaked(read: Vec<String>, source: &Source) -> Vec<(String, &str)> {
     let mut found: Vec<(String, &str)> = Vec::new();
-    for column in columns_read(view, source) {
+    for column in read {
         if let Some(known_at) = known_at(source, &column)
             && known_at != source.available_time
             && !found.iter().any(|(other, _)| *other == column)

@@ -1,33 +1,13 @@
-//! Labels and models: what is asked, and whether the vector can be read by the entity's key alone.
+//! Models: whether the vector can be read by the entity's key alone.
 
 use indexmap::IndexMap;
 
-use super::{World, expression, names, view::mapped_keys};
+use super::{World, expression, view::mapped_keys};
 use crate::{
     Element, Input, InputView, KeyOrigin, Model, ObjectKind, ObjectRef, Rule, Type,
     objects::{Unresolved, hydrate, row_of_model},
     yaml::fields::{At, list},
 };
-
-pub(super) fn label(world: &World<'_>, name: &str, at: &At<'_>) {
-    let Some(label) = world.objects.labels.get(name) else { return };
-    let entity = at.find(&["entity"]);
-    world.refer(&entity, ObjectKind::Entity, &label.entity);
-    names::label(world, &at.find(&["name"]), label);
-    if !world.refer(&at.find(&["source"]), ObjectKind::Source, &label.source) {
-        return;
-    }
-    world.keys_in_source(&entity, &label.entity, &label.source);
-    let Some(columns) = world.source_columns(&label.source) else { return };
-    let row = world.row_of_source(&label.source, &columns);
-    if matches!(label.ty, Type::Decimal(_) | Type::List { .. }) {
-        at.find(&["value", "type"])
-            .error(318, format!("a label cannot be {}", label.ty))
-            .help("a model learns a single value: declare float, and convert it in `sql`");
-    }
-    expression::sql(world, &at.find(&["value", "sql"]), &label.sql, &row, label.ty, true);
-    expression::sql(world, &at.find(&["asked_at"]), &label.asked_at, &row, Type::Timestamp, true);
-}
 
 pub(super) fn model(world: &World<'_>, name: &str, at: &At<'_>) {
     let Some(model) = world.objects.models.get(name) else { return };

@@ -78,11 +78,16 @@ fn over_source(world: &World<'_>, view: &FeatureView, source: &str, at: &At<'_>)
         return;
     }
     world.keys_in_source(&at.find(&["entity"]), &view.entity, source);
+    rules(world, &view.features, source, &at.find(&["features"]));
+}
+
+/// What is computed of rows of a source. `at`: where the features stand, by name.
+pub(super) fn rules(world: &World<'_>, features: &IndexMap<String, Feature>, source: &str, at: &At<'_>) {
     let Some(columns) = world.source_columns(source) else { return };
     let of = ObjectRef::new(ObjectKind::Source, source);
     let row = world.row_of_source(source, &columns);
-    for (name, feature) in &view.features {
-        let at = at.find(&["features", name]);
+    for (name, feature) in features {
+        let at = at.find(&[name]);
         match &feature.rule {
             Rule::Last(column) => {
                 // The short form's column is its own name: the key is to blame, not the type.

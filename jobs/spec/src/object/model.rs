@@ -1,30 +1,10 @@
-//! Labels and models: what is asked, what the vector is made of, and how a key becomes one.
+//! Models: what the vector is made of, and how a key becomes one.
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::{Feature, Meta, OutputType, column_of};
 use crate::Type;
-
-/// What a model learns to predict.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Label {
-    /// Its name.
-    pub name: String,
-    /// Description, owner, tags.
-    pub meta: Meta,
-    /// The entity it is asked of.
-    pub entity: String,
-    /// The source whose rows hold the answer. A label matures at its row's available time.
-    pub source: String,
-    /// Type of the answer.
-    #[serde(rename = "type")]
-    pub ty: Type,
-    /// The answer, as a DuckDB expression over one row.
-    pub sql: String,
-    /// The moment at which it is asked, as a DuckDB expression over one row.
-    pub asked_at: String,
-}
 
 /// A declared model; its versions are registered by runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use super::{ObjectKind, ObjectRef, Objects, hydrate};
 use crate::{
     Check, FeatureView, Hydration, Input, InputView, Label, Model, Monitor, MonitorTarget, OnlineFeatures,
-    Operand, Pipeline, Rule, Type, ViewInput, ViewKind, expr::sql,
+    Operand, Pipeline, Population, Rule, Type, ViewInput, ViewKind, expr::sql,
 };
 
 impl Rule {
@@ -217,7 +217,12 @@ fn of_view(view: &FeatureView) -> Vec<ObjectRef> {
 }
 
 fn of_label(label: &Label) -> Vec<ObjectRef> {
-    vec![ObjectRef::new(ObjectKind::Entity, &label.entity), ObjectRef::new(ObjectKind::Source, &label.source)]
+    let population = label.ahead().map(|ahead| match &ahead.population {
+        Population::Entities { view, .. } => ObjectRef::new(ObjectKind::View, view),
+        Population::Rows { source, .. } => ObjectRef::new(ObjectKind::Source, source),
+    });
+    let own = [(ObjectKind::Entity, &label.entity), (ObjectKind::Source, &label.source)];
+    own.map(|(kind, name)| ObjectRef::new(kind, name)).into_iter().chain(population).collect()
 }
 
 fn of_model(model: &Model) -> Vec<ObjectRef> {

@@ -1,10 +1,10 @@
-//! Label and Model.
+//! Model.
 
 use indexmap::IndexMap;
 
 use super::{output::outputs, view::read_as};
 use crate::{
-    Feature, Input, InputView, Label, Meta, Model, Rule, Type,
+    Feature, Input, InputView, Meta, Model, Rule, Type,
     yaml::{
         Data,
         fields::{At, Fields},
@@ -13,23 +13,6 @@ use crate::{
 
 const RUNTIMES: [&str; 5] = ["lightgbm", "xgboost", "onnx", "sklearn", "python"];
 const LATER_RUNTIMES: [&str; 3] = ["torch", "transformers", "remote"];
-
-pub(super) fn label(fields: &mut Fields<'_>, name: String, meta: Meta) -> Label {
-    let entity = fields.need("entity").and_then(|at| at.name());
-    let source = fields.need("source").and_then(|at| at.name());
-    let value = fields.need("value").and_then(|at| {
-        let mut fields = at.fields("the label's value")?;
-        let ty = fields.need("type").and_then(|at| at.ty());
-        let sql = fields.need("sql").and_then(|at| at.text());
-        fields.finish();
-        Some((ty?, sql?))
-    });
-    let asked_at = fields.need("asked_at").and_then(|at| at.text());
-    let (ty, sql) = value.unwrap_or((Type::Bool, String::new()));
-    let (entity, source, asked_at) =
-        (entity.unwrap_or_default(), source.unwrap_or_default(), asked_at.unwrap_or_default());
-    Label { name, meta, entity, source, ty, sql, asked_at }
-}
 
 pub(super) fn model(fields: &mut Fields<'_>, name: String, meta: Meta) -> Model {
     for later in ["canary", "shadow", "rollback", "staleness"] {

@@ -52,8 +52,7 @@ fn schedule(at: &At<'_>) -> Option<PipelineSchedule> {
         return None;
     }
     let mut fields = at.fields("the schedule")?;
-    let cron_at = fields.need("cron");
-    let cron = cron_at.as_ref().and_then(At::text);
+    let cron = fields.need("cron").and_then(|at| cron(&at));
     let zone = fields.get("timezone").map_or(Some("UTC".to_owned()), |at| timezone(&at));
     let catchup = fields.get("catchup").and_then(|at| at.choice(&["all", "last", "none"])).unwrap_or("last");
     let overlap = fields
@@ -61,14 +60,19 @@ fn schedule(at: &At<'_>) -> Option<PipelineSchedule> {
         .and_then(|at| at.choice(&["skip", "queue_one", "queue_all", "cancel_other", "allow"]))
         .unwrap_or("skip");
     fields.finish();
-    let cron = cron?;
-    if let (Err(InvalidSchedule::Cron { reason, .. }), Some(at)) = (Schedule::new(&cron, "UTC"), cron_at) {
+    let (catchup, overlap) = (catchup.to_owned(), overlap.to_owned());
+    Some(PipelineSchedule { cron: cron?, timezone: zone?, catchup, overlap })
+}
+
+/// A cron line; one that can't be read is reported, and is one all the same.
+pub(super) fn cron(at: &At<'_>) -> Option<String> {
+    let cron = at.text()?;
+    if let Err(InvalidSchedule::Cron { reason, .. }) = Schedule::new(&cron, "UTC") {
         let reason = reason.lines().last().unwrap_or_default();
         at.error(315, format!("`{cron}` is not a cron line of five fields: {reason}"))
             .help("minute, hour, day of month, month, day of week: \"30 3 * * *\"");
     }
-    let (catchup, overlap) = (catchup.to_owned(), overlap.to_owned());
-    Some(PipelineSchedule { cron, timezone: zone?, catchup, overlap })
+    Some(cron)
 }
 
 fn step(at: &At<'_>, name: &str) -> Option<Step> {

@@ -207,19 +207,31 @@ fn implied(at: &At<'_>, name: &str, short: Short) -> Option<Rule> {
 }
 
 fn rule(fields: &mut Fields<'_>, word: &'static str) -> Option<Rule> {
-    let at = fields.get(word)?;
-    let aggregate = match word {
+    match word {
         // The newest row's value, whatever its age; with a window the newest that counts in it.
-        "last" if fields.present(&["window", "n"]).is_empty() => return at.name().map(Rule::Last),
-        "sql" => return at.text().map(Rule::Sql),
+        "last" if fields.present(&["window", "n"]).is_empty() => fields.get(word)?.name().map(Rule::Last),
+        "sql" => fields.get(word)?.text().map(Rule::Sql),
         "age" => {
-            return if at.bool()? {
+            let at = fields.get(word)?;
+            if at.bool()? {
                 Some(Rule::Age)
             } else {
                 at.error(209, "`age` is `true`, or left out");
                 None
-            };
+            }
         }
+        _ => windowed(fields, word, window),
+    }
+}
+
+/// An aggregate over a window. `window`: reads its length and hop.
+pub(super) fn windowed(
+    fields: &mut Fields<'_>,
+    word: &'static str,
+    window: impl FnOnce(&mut Fields<'_>) -> Option<(Duration, Duration)>,
+) -> Option<Rule> {
+    let at = fields.get(word)?;
+    let aggregate = match word {
         "count" => Aggregate::Count,
         "sum" => Aggregate::Sum,
         "mean" => Aggregate::Mean,
@@ -249,6 +261,13 @@ fn rule(fields: &mut Fields<'_>, word: &'static str) -> Option<Rule> {
         at.error(209, format!("`{word}` needs a column or an expression")).help("only `count` takes \"*\"");
     }
     let condition = fields.get("where").and_then(|at| at.text());
+    let of = (of != "*").then(|| Operand::from(of));
+    let (window, hop) = window(fields)?;
+    Some(Rule::Window { aggregate, of, condition, window, hop })
+}
+
+/// A window that ends at the moment of asking.
+fn window(fields: &mut Fields<'_>) -> Option<(Duration, Duration)> {
     let window_at = fields.need("window");
     let window = window_at.as_ref().and_then(At::duration);
     let hop_at = fields.get("hop");
@@ -260,8 +279,7 @@ fn rule(fields: &mut Fields<'_>, word: &'static str) -> Option<Rule> {
         at.error(401, "the window is shorter than its hop")
             .help("the tail of a window is floored to the hop: 5 minutes under 12 hours, 1 hour under 12 days, else 1 day");
     }
-    let of = (of != "*").then(|| Operand::from(of));
-    Some(Rule::Window { aggregate, of, condition, window, hop })
+    Some((window, hop))
 }
 
 /// How many values a list has at most. A number that could not be read was reported.

@@ -47,6 +47,7 @@ fn row(shown: impl Serialize, dataset: &Dataset) -> Result<Value, ApiError> {
     shown["rows"] = json!(dataset.train.rows);
     shown["holdout_rows"] = json!(dataset.holdout.as_ref().map(|part| part.rows));
     shown["label_rate"] = json!(dataset.train.label_rate);
+    shown["classes"] = json!(dataset.train.classes);
     Ok(shown)
 }
 

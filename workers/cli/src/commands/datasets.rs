@@ -85,6 +85,31 @@ fn built(report: &Value) -> String {
     ])
 }
 
+/// How many labels were asked, and what became of them.
+fn labels(coverage: &Value) -> String {
+    if coverage.is_null() {
+        return String::new();
+    }
+    let counted = |name: &str, said: &str| format!("{} {said}", count(&coverage[name]));
+    let asked = (!coverage["asked"].is_null()).then(|| counted("asked", "asked"));
+    let others = [
+        counted("matured", "matured"),
+        counted("left_out", "of them without an answer"),
+        counted("purged", "that mature inside the holdout"),
+    ];
+    asked.into_iter().chain(others).collect::<Vec<_>>().join(", ")
+}
+
+/// The share of each value of the label in the rows to train on.
+fn classes(classes: &Value) -> String {
+    let classes = || classes.as_object().into_iter().flatten();
+    let rows = |count: &Value| count.as_f64().unwrap_or_default();
+    let all: f64 = classes().map(|(_, count)| rows(count)).sum();
+    let share =
+        |(name, of): (&String, &Value)| format!("{name} {} ({:.1} %)", count(of), 100.0 * rows(of) / all);
+    classes().map(share).collect::<Vec<_>>().join(", ")
+}
+
 fn corrections(changed: &Value) -> String {
     match changed {
         Value::Null => "not known: a view can't say".to_owned(),
@@ -112,7 +137,10 @@ fn page(set: &Value) -> String {
         ("holdout from", instant(&set["holdout_from"])),
         ("rows", count(&set["rows"])),
         ("holdout rows", count(&set["holdout_rows"])),
+        ("labels", labels(&set["coverage"])),
+        ("asked of", plain(&set["coverage"]["population"])),
         ("label rate", figure(&set["label_rate"])),
+        ("classes", classes(&set["classes"])),
         ("data clock", instant(&set["clock"])),
         ("lake version", plain(&set["lake_version"])),
         ("views", versions(&set["view_versions"])),
