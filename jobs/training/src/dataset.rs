@@ -2,8 +2,11 @@
 //!
 //! The first attempt fixes the id, the data clock and the lake's head; the step then waits until its views hold what
 //! was in the lake by then, and pins the head once more, since the rows they computed meanwhile lie behind it. What
-//! follows is a function of what is fixed: a repeat writes the same files and finds the same row. What the holdout is:
+//! follows is a function of what is fixed: a repeat writes the same files and finds the same row. Where another version of
+//! a view took over before a repeat, that begins with the pin, whose rows are none of the new version's. What the holdout is:
 //! [`split`].
+
+use std::collections::BTreeMap;
 
 use arrow::array::RecordBatch;
 use chrono::TimeDelta;
@@ -40,6 +43,9 @@ pub struct Fixed {
     /// The version that is read, once the views have reached `head`.
     #[serde(default)]
     pinned: Option<Version>,
+    /// The versions of the views that had reached it. Where others are in force by now, it has not their rows.
+    #[serde(default)]
+    views: BTreeMap<String, i32>,
     /// Updates of the views that were behind have been asked for.
     #[serde(default)]
     asked: bool,
@@ -125,7 +131,14 @@ impl DatasetJob {
             return Ok(fixed.clone());
         }
         let (clock, head) = (cx.now_data().await?, self.deps.lake.head().await?);
-        let fixed = Fixed { id: DatasetId::generate(), clock, head, pinned: None, asked: false };
+        let fixed = Fixed {
+            id: DatasetId::generate(),
+            clock,
+            head,
+            pinned: None,
+            views: BTreeMap::new(),
+            asked: false,
+        };
         cx.save_checkpoint(fixed.clone()).await?;
         Ok(fixed)
     }
@@ -138,7 +151,8 @@ impl DatasetJob {
         fixed: Fixed,
         cx: &mut Context<Fixed>,
     ) -> Result<(Version, Fixed), JobError> {
-        if let Some(version) = fixed.pinned {
+        let in_force = views.iter().map(|version| (version.view.clone(), version.version)).collect();
+        if let Some(version) = fixed.pinned.filter(|_| fixed.views == in_force) {
             return Ok((version, fixed));
         }
         let behind = wait::behind(&self.deps.catalog, views, fixed.head).await?;
@@ -154,7 +168,7 @@ impl DatasetJob {
             return Err(JobError::Snooze { until: cx.clock().now() + SNOOZE, reason });
         }
         let version = self.deps.lake.head().await?;
-        let fixed = Fixed { pinned: Some(version), ..fixed };
+        let fixed = Fixed { pinned: Some(version), views: in_force, ..fixed };
         cx.save_checkpoint(fixed.clone()).await?;
         Ok((version, fixed))
     }

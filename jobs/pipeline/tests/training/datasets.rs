@@ -4,7 +4,7 @@ use arrow::{array::AsArray as _, datatypes::TimestampMicrosecondType};
 use serde_json::{Value as Json, json};
 use tidemill_catalog::{Dataset, DatasetPart};
 use tidemill_core::{DataClock, Fault, JobError, Kind, StepState};
-use tidemill_offline::Table;
+use tidemill_offline::{Table, View};
 use tidemill_pipeline::Steps;
 use tidemill_rows::{Row, source_schema};
 use tidemill_runtime::{Context, Job, JobEntry, Outcome};
@@ -14,7 +14,7 @@ use tidemill_spec::{
 };
 use tidemill_testkit::Driver;
 
-use crate::world::{HOLDOUT_FROM, VISITS, World, outputs, time};
+use crate::world::{HOLDOUT_FROM, VISITS, World, outputs, time, visit};
 
 fn args() -> Json {
     let (from, to) = (time(0), time(34 * 12));
@@ -124,6 +124,38 @@ async fn a_dataset_waits_for_its_views_and_asks_for_their_update() {
     .unwrap();
     let page = world.store().run(run).await.unwrap();
     assert_eq!(outputs(&page, "data")["lake_version"], head);
+}
+
+#[tokio::test]
+async fn a_version_of_a_view_that_takes_over_before_a_repeat_is_read_with_its_rows() {
+    let world = World::new().await;
+    // The first attempt has pinned the lake when it finds no place for its files.
+    let obstacle = world.home.path().join("blobs/dataset");
+    std::fs::write(&obstacle, "").unwrap();
+    let run = world.start("score", &[]).await;
+    assert!(world.driver().one().await.unwrap());
+    let data = world.store().run(run).await.unwrap().step_list.remove(0);
+    assert_eq!((data.name.as_str(), data.state), ("data", StepState::Retryable), "{:?}", data.fault);
+
+    let plan = world.catalog.current_view("visit_pages").await.unwrap().unwrap().plan;
+    let mut tx = world.store().begin().await.unwrap();
+    let version = world.catalog.begin_view(&mut tx, "visit_pages").await.unwrap();
+    tx.commit().await.unwrap();
+    let view = View::of(&plan, version);
+    let rows: Vec<Row> = (0..VISITS).map(visit).collect();
+    let head = world.put(&view.table(), &view.schema(), &rows).await;
+    let mut tx = world.store().begin().await.unwrap();
+    world.catalog.switch_view(&mut tx, "visit_pages", version).await.unwrap();
+    world.catalog.move_position(&mut tx, "visit_pages", version, (head, head), time(0)).await.unwrap();
+    tx.commit().await.unwrap();
+
+    std::fs::remove_file(&obstacle).unwrap();
+    world.driver().until_idle().await.unwrap();
+    let page = world.store().run(run).await.unwrap();
+    let id = outputs(&page, "data")["dataset"].as_str().unwrap().parse().unwrap();
+    let dataset = world.catalog.dataset(id).await.unwrap().unwrap();
+    assert_eq!((dataset.view_versions["visit_pages"], dataset.lake_version), (version, head));
+    assert_eq!(self::rows(&world, &dataset.train).await["pages"].null_count(), 0);
 }
 
 /// The view is behind then.
