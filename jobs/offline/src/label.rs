@@ -8,7 +8,7 @@ mod file;
 mod population;
 
 use arrow::{
-    array::RecordBatch,
+    array::{ArrayRef, RecordBatch},
     datatypes::{Field, Schema, SchemaRef},
 };
 use tidemill_core::{Fault, Schedule, Time};
@@ -84,7 +84,34 @@ impl Labels {
     }
 }
 
+/// The answers of a label for rows that someone asks, each in its place.
+#[derive(Clone, Debug)]
+pub struct Answers {
+    /// Null where a window has not passed, a key is null, or there is none.
+    pub answer: ArrayRef,
+    /// When each matures.
+    pub matured_at: ArrayRef,
+    /// How many have matured.
+    pub matured: usize,
+}
+
 impl Lake {
+    /// The answers of a label over windows for rows with the entity's keys and `label_ts`, whoever they are: neither the
+    /// population of the request nor its range is looked at.
+    ///
+    /// # Errors
+    /// The rows lack a column, or the label is not over windows.
+    pub async fn answers(&self, request: &LabelRequest, rows: &RecordBatch) -> Result<Answers, Error> {
+        match &request.label.asked {
+            Asked::Ahead(ahead) => ahead::answers_of(self, request, ahead, rows).await,
+            Asked::OfRows(_) => {
+                let message =
+                    format!("label `{}` is not over windows that begin when it is asked", request.label.name);
+                Err(Error::invalid(602, message))
+            }
+        }
+    }
+
     /// Rows with `from <= event time < to` that have matured. Where each row of the source is an answer: the newest of
     /// each unique key, unless deleted.
     ///

@@ -39,7 +39,7 @@ pub use check::load_project;
 pub use compute::{Computed, Moments, Refused, Stamp};
 pub use erase::{Holding, Sought};
 pub use error::Error;
-pub use label::{LabelFile, LabelRequest, Labels, Population};
+pub use label::{Answers, LabelFile, LabelRequest, Labels, Population};
 pub use lake::{Lake, LakeOptions};
 pub use leak::SeenEarly;
 pub use otherwise::{StoredColumn, StoredOtherwise};

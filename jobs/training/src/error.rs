@@ -43,6 +43,16 @@ pub enum Error {
     /// The same view or feature is asked for twice.
     #[error("`{0}` is named twice")]
     NamedTwice(String),
+    /// A label whose answers are rows of its source is asked of other rows.
+    #[error(
+        "label `{label}` cannot be computed for rows of a file: each row of source `{source_name}` is an answer"
+    )]
+    NotAhead {
+        /// The label.
+        label: String,
+        /// Its source.
+        source_name: String,
+    },
     /// The label rows lack a column.
     #[error("the labels have no column `{column}`")]
     MissingColumn {
@@ -155,6 +165,8 @@ impl Error {
                 Fault::coded(813, message).hint("name a model whose inputs choose the features")
             }
             Self::NamedTwice(_) => Fault::coded(813, message).hint("name each view or feature once"),
+            Self::NotAhead { .. } => Fault::coded(819, message)
+                .hint("name a label with `aggregates` over windows; for this one use a step `dataset.build`"),
             Self::MissingColumn { purpose, .. } => {
                 Fault::coded(814, message).hint(format!("the column is {purpose}"))
             }

@@ -2,18 +2,21 @@
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array as _, RecordBatch};
 use indexmap::IndexMap;
-use tidemill_offline::Version;
+use tidemill_core::Time;
+use tidemill_offline::{Answers, Version};
 use tidemill_spec::{
     KeyOrigin, Objects, Type,
     steps::{DatasetInputs, KnownAt},
 };
 
 use crate::{
-    Deps, Error,
+    Deps, Error, LabelRead,
     assemble::{LABEL_TS, assemble},
+    coverage,
     inputs::Inputs,
+    split::MATURED_AT,
     told, wait,
 };
 
@@ -38,11 +41,33 @@ pub struct FromLabels {
     pub warnings: Vec<String>,
     /// Some moment came without a zone and was read as UTC.
     pub naive_timestamps: bool,
+    /// What became of the label that was asked for with the features, if one was.
+    pub answers: Option<FileAnswers>,
+}
+
+/// A label that is computed for each row of a file.
+#[derive(Clone, Copy, Debug)]
+pub struct FileLabel<'a> {
+    /// A label over windows.
+    pub name: &'a str,
+    /// The data clock: what matures later has no answer.
+    pub clock: Time,
+}
+
+/// What became of the label of a file's rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileAnswers {
+    /// How many have matured.
+    pub matured: usize,
+    /// Matured ones without an answer.
+    pub left_out: usize,
+    /// How many rows have each value; empty where these are too many to be classes.
+    pub classes: BTreeMap<String, u64>,
 }
 
 /// Joins the rows of a file (Parquet, CSV or JSON lines) with features as of each row's `label_ts`. The file has the
-/// key columns and anything else, kept as it is; naive instants are UTC. Waits until the views hold what is in the
-/// lake now.
+/// key columns and anything else, kept as it is; naive instants are UTC. `label`: one whose answer, and `matured_at`, come
+/// after the file's columns. Waits until the views hold what is in the lake now.
 ///
 /// # Errors
 /// A column is missing, a name isn't declared, a view's update has failed, or the views don't catch up within two
@@ -52,11 +77,20 @@ pub async fn build_from_labels(
     file: &Path,
     inputs: &DatasetInputs,
     known_at: Option<KnownAt>,
+    label: Option<FileLabel<'_>>,
 ) -> Result<FromLabels, Error> {
     let objects = deps.catalog.objects().await?;
     let columns = deps.lake.file_columns(file).await?;
     let inputs = Inputs::resolve(&deps.catalog, &objects, inputs, &columns).await?;
-    let types = typed_columns(&objects, &inputs);
+    let read = match label {
+        Some(label) => Some(LabelRead::resolve(&deps.catalog, &objects, label.name).await?),
+        None => None,
+    };
+    let mut types = typed_columns(&objects, &inputs);
+    if let Some(read) = &read {
+        fits(read, &columns)?;
+        types.extend(read.entity.keys.iter().map(|(key, ty)| (key.clone(), *ty)));
+    }
     if let Some(column) = types.keys().find(|name| !columns.contains(name)) {
         let purpose = if column == LABEL_TS { "each row's moment" } else { "needed to find the features" };
         return Err(Error::MissingColumn { column: column.clone(), purpose });
@@ -64,9 +98,16 @@ pub async fn build_from_labels(
     let labels = deps.lake.label_file(file, &types).await?;
     given(&objects, &inputs, &labels.rows)?;
     let lake_version = catch_up(deps, &inputs).await?;
-    let assembled = assemble(&deps.lake, labels.rows, &inputs, lake_version, known_at).await?;
-    let warnings =
-        told::stored_otherwise(&deps.lake, &inputs.waits_for, std::iter::empty(), lake_version).await?;
+    let (rows, answers) = match label.zip(read.as_ref()) {
+        None => (labels.rows, None),
+        Some((label, read)) => {
+            let (rows, answers) = answered(deps, read, labels.rows, label.clock, lake_version).await?;
+            (rows, Some(answers))
+        }
+    };
+    let assembled = assemble(&deps.lake, rows, &inputs, lake_version, known_at).await?;
+    let sources = read.iter().map(|read| &read.source);
+    let warnings = told::stored_otherwise(&deps.lake, &inputs.waits_for, sources, lake_version).await?;
     Ok(FromLabels {
         rows: assembled.rows,
         lake_version,
@@ -75,7 +116,39 @@ pub async fn build_from_labels(
         changed_under_known_at: assembled.changed,
         warnings,
         naive_timestamps: labels.naive_timestamps,
+        answers,
     })
+}
+
+/// Whether a label can be computed for rows of a file.
+fn fits(read: &LabelRead, columns: &[String]) -> Result<(), Error> {
+    let name = &read.label.name;
+    if read.label.ahead().is_none() {
+        return Err(Error::NotAhead { label: name.clone(), source_name: read.source.name.clone() });
+    }
+    let taken = columns.iter().find(|column| *column == name || *column == MATURED_AT);
+    taken.map_or(Ok(()), |column| Err(Error::DoubleColumn(column.clone())))
+}
+
+/// The rows with the label's answer and when it matures.
+async fn answered(
+    deps: &Deps,
+    read: &LabelRead,
+    rows: RecordBatch,
+    clock: Time,
+    version: Version,
+) -> Result<(RecordBatch, FileAnswers), Error> {
+    let request = read.rows(Time::MIN_UTC..Time::MAX_UTC, clock, version);
+    let Answers { answer, matured_at, matured } = deps.lake.answers(&request, &rows).await?;
+    let known = answer.len() - answer.null_count();
+    let name = &read.label.name;
+    let schema = rows.schema();
+    let own = schema.fields().iter().map(|field| field.name().as_str()).zip(rows.columns().iter().cloned());
+    let more = [(name.as_str(), answer), (MATURED_AT, matured_at)];
+    let columns = own.chain(more).map(|(name, array)| (name, array, true));
+    let rows = RecordBatch::try_from_iter_with_nullable(columns)?;
+    let classes = coverage::classes(&rows, name);
+    Ok((rows, FileAnswers { matured, left_out: matured - known, classes }))
 }
 
 /// The version to read: the head once every view has reached what is in the lake now.

@@ -19,7 +19,7 @@ pub mod wait;
 
 pub use dataset::DatasetJob;
 pub use error::Error;
-pub use from_labels::{FromLabels, build_from_labels};
+pub use from_labels::{FileAnswers, FileLabel, FromLabels, build_from_labels};
 pub use label::LabelRead;
 
 use tidemill_blobs::Blobs;

@@ -18,7 +18,7 @@ use crate::Error;
 
 /// Columns of label rows: when it happened, and when the answer was known.
 const EVENT_TIME: &str = "event_time";
-const MATURED_AT: &str = "matured_at";
+pub(crate) const MATURED_AT: &str = "matured_at";
 
 /// The two parts of a set.
 #[derive(Clone, Debug)]

@@ -56,7 +56,8 @@ async fn historical(api: &Api, request: GetHistoricalFeaturesRequest) -> Result<
         lake: api.stores.lake.clone(),
         blobs: api.stores.blobs.clone(),
     };
-    let built = build_from_labels(&deps, &file, &DatasetInputs::Views(request.features), known_at).await?;
+    let built =
+        build_from_labels(&deps, &file, &DatasetInputs::Views(request.features), known_at, None).await?;
     Ok(tidemill_rows::ipc::encode(&built.rows.schema(), &[built.rows])
         .map_err(tidemill_offline::Error::from)?)
 }

@@ -14,17 +14,19 @@
 use std::{sync::Arc, time::Duration};
 
 use arrow::{
-    array::{ArrayRef, AsArray as _, BooleanArray, RecordBatch, TimestampMicrosecondArray},
-    compute::{filter_record_batch, is_not_null},
+    array::{
+        Array as _, ArrayRef, AsArray as _, BooleanArray, RecordBatch, TimestampMicrosecondArray, UInt64Array,
+    },
+    compute::{filter_record_batch, is_not_null, take},
     datatypes::TimestampMicrosecondType,
 };
 use indexmap::IndexMap;
-use tidemill_rows::{self as rows, row::column};
+use tidemill_rows::{self as rows, row::column, value::normal};
 use tidemill_spec::{
-    Ahead, Feature, FeatureView, KeyOrigin, Meta, OnDemand, OnlineFeatures, Rule, ViewInput,
+    Ahead, Feature, FeatureView, KeyOrigin, Meta, OnDemand, OnlineFeatures, Rule, Type, ViewInput,
 };
 
-use super::{LabelRequest, Labels, labels_schema, population};
+use super::{Answers, LabelRequest, Labels, labels_schema, population};
 use crate::{Error, KnownAt, Lake, PitRead, PitRequest, View, sql};
 
 /// Column of the end of a window, and of the answer before it has its name. No key begins with `_`.
@@ -55,6 +57,37 @@ pub(super) async fn labels(lake: &Lake, request: &LabelRequest, ahead: &Ahead) -
         asked: Some(count(asked.rows.num_rows()) + asked.incomplete),
         left_out: count(all.num_rows() - rows.num_rows()) + asked.incomplete,
         rows,
+    })
+}
+
+/// The same for rows that someone else asks, in their order.
+pub(super) async fn answers_of(
+    lake: &Lake,
+    request: &LabelRequest,
+    ahead: &Ahead,
+    asked: &RecordBatch,
+) -> Result<Answers, Error> {
+    let keys = request.entity.keys.iter().map(|(name, ty)| (name.as_str(), *ty));
+    let typed = keys.chain([(population::ASKED_AT, Type::Timestamp)]);
+    let typed = typed.map(|(name, ty)| Ok((name, normal(column(asked, name)?, ty)?, true)));
+    let typed = typed.collect::<Result<Vec<_>, Error>>()?;
+    let asked = RecordBatch::try_from_iter_with_nullable(typed).map_err(rows::Error::from)?;
+    let (clock_us, after_us) = (request.clock.timestamp_micros(), sql::micros(ahead.matures_after()));
+    let at = moments(&asked)?;
+    let passed = |row: usize| {
+        let complete = asked.columns().iter().all(|column| column.is_valid(row));
+        complete && at.value(row).saturating_add(after_us) <= clock_us
+    };
+    let passed: Vec<bool> = (0..asked.num_rows()).map(passed).collect();
+    let matured =
+        filter_record_batch(&asked, &BooleanArray::from(passed.clone())).map_err(rows::Error::from)?;
+    let answer = answers(lake, request, ahead, &matured).await?;
+    let mut next = 0..;
+    let places: UInt64Array = passed.iter().map(|passed| if *passed { next.next() } else { None }).collect();
+    Ok(Answers {
+        answer: take(&answer, &places, None).map_err(rows::Error::from)?,
+        matured_at: moments_after(&asked, ahead.matures_after())?,
+        matured: matured.num_rows(),
     })
 }
 

@@ -11,7 +11,8 @@ use tidemill_catalog::{CodeArchive, Dataset, LabelCoverage};
 use tidemill_core::Time;
 use tidemill_offline::Table;
 use tidemill_rows::{Row, batch_of, source_schema};
-use tidemill_spec::{LoadOptions, Value, diagnostic::SourceFile, load_files};
+use tidemill_spec::{LoadOptions, Value, diagnostic::SourceFile, load_files, steps::DatasetInputs};
+use tidemill_training::{Deps, Error, FileAnswers, FileLabel, FromLabels, build_from_labels};
 
 use crate::world::{World, time};
 
@@ -233,4 +234,50 @@ async fn a_population_of_rows_is_asked_at_each_rows_moment() {
     assert_eq!(coverage.population.as_deref(), Some("source events"));
     // Six visits of `ghost`; logins are asked at no moment. On day 60 those of days 5 to 45 have matured.
     assert_eq!(counts(&outputs)[..3], [6 + 81, 5 + 81, 81]);
+}
+
+async fn of_file(world: &World, name: &str, inputs: &str, asked: &str) -> Result<FromLabels, Error> {
+    let file = world.home.path().join("asked.csv");
+    std::fs::write(&file, asked).unwrap();
+    let (catalog, lake, blobs) = (world.catalog.clone(), world.lake.clone(), world.blobs.clone());
+    let inputs = DatasetInputs::Views(vec![inputs.to_owned()]);
+    let label = Some(FileLabel { name, clock: day(60, 0) });
+    build_from_labels(&Deps { catalog, lake, blobs }, &file, &inputs, None, label).await
+}
+
+#[tokio::test]
+async fn a_file_is_a_population_too_and_keeps_its_rows_and_their_order() {
+    let world = web().await;
+    let asked = "note,user_id,label_ts
+b,gone,2024-01-25T00:00:00Z
+a,daily,2024-01-25T00:00:00Z
+open,gone,2024-02-28T00:00:00Z
+nobody,who,2024-01-25T00:00:00Z
+keyless,,2024-01-25T00:00:00Z
+";
+    let built = of_file(&world, "churned", "activity", asked).await.unwrap();
+    let rows: Vec<Json> =
+        tidemill_rows::json_rows(&built.rows).unwrap().into_iter().map(Json::Object).collect();
+    let told: Vec<String> =
+        rows.iter().map(|row| format!("{} {} {}", row["note"], row["churned"], row["logins_7d"])).collect();
+    assert_eq!(told[..4], ["\"b\" true 4", "\"a\" false 7", "\"open\" null 0", "\"nobody\" true 0"]);
+    // A null names nobody, so nobody stayed away.
+    assert_eq!((&rows[4]["churned"], &rows[4]["matured_at"]), (&Json::Null, &json!("2024-02-08T00:00:00Z")));
+    let classes = [("false".to_owned(), 1), ("true".to_owned(), 2)].into();
+    assert_eq!(built.answers, Some(FileAnswers { matured: 3, left_out: 0, classes }));
+
+    let taken = of_file(&world, "churned", "activity", "user_id,label_ts,churned\n").await.unwrap_err();
+    assert_eq!(taken.fault().to_string(), "[TM0813] two columns of the dataset would be named `churned`");
+    let unknown = of_file(&world, "churn", "activity", asked).await.unwrap_err();
+    assert_eq!(unknown.fault().to_string(), "[TM0810] there is no label `churn`");
+}
+
+#[tokio::test]
+async fn a_label_whose_answers_are_rows_cannot_be_asked_of_a_file() {
+    let world = World::new().await;
+    let refused = of_file(&world, "bought", "visit_pages", "visit,label_ts\n1,2024-01-01T02:00:00Z\n").await;
+    assert_eq!(
+        refused.unwrap_err().fault().to_string(),
+        "[TM0819] label `bought` cannot be computed for rows of a file: each row of source `outcomes` is an answer"
+    );
 }

@@ -223,7 +223,7 @@ async fn a_dataset_does_not_wait_for_an_update_that_failed() {
     std::fs::write(&file, "visit,label_ts\n2,2024-01-01 04:00:00\n").unwrap();
     let inputs = DatasetInputs::Model("buyer".to_owned());
     let deps = training(&world);
-    let refused = tidemill_training::build_from_labels(&deps, &file, &inputs, None).await.unwrap_err();
+    let refused = tidemill_training::build_from_labels(&deps, &file, &inputs, None, None).await.unwrap_err();
     assert_eq!(refused.fault().to_string(), fault.to_string());
     assert_eq!(failed_updates(&world).await, [failed]);
 
@@ -276,8 +276,9 @@ async fn a_file_of_labels_keeps_its_columns_and_order() {
     .unwrap();
     let deps = training(&world);
     let inputs = DatasetInputs::Model("buyer".to_owned());
-    let built =
-        tidemill_training::build_from_labels(&deps, &file, &inputs, Some(KnownAt::Label)).await.unwrap();
+    let built = tidemill_training::build_from_labels(&deps, &file, &inputs, Some(KnownAt::Label), None)
+        .await
+        .unwrap();
     let rows: Vec<Json> =
         tidemill_rows::json_rows(&built.rows).unwrap().into_iter().map(Json::Object).collect();
     let expected = [
@@ -289,7 +290,7 @@ async fn a_file_of_labels_keeps_its_columns_and_order() {
     assert_eq!(rows, expected);
     let views = DatasetInputs::Views(vec!["visit_pages".to_owned()]);
     let by_view =
-        tidemill_training::build_from_labels(&deps, &file, &views, Some(KnownAt::Label)).await.unwrap();
+        tidemill_training::build_from_labels(&deps, &file, &views, Some(KnownAt::Label), None).await.unwrap();
     assert_eq!(by_view.rows, built.rows);
 }
 
@@ -299,7 +300,7 @@ async fn a_column_of_a_file_that_is_called_as_a_feature_is_named_with_what_to_do
     let file = world.home.path().join("labels.csv");
     std::fs::write(&file, "visit,pages,label_ts\n1,2,2024-01-01T02:00:00Z\n").unwrap();
     let views = DatasetInputs::Views(vec!["visit_pages".to_owned()]);
-    let refused = tidemill_training::build_from_labels(&training(&world), &file, &views, None)
+    let refused = tidemill_training::build_from_labels(&training(&world), &file, &views, None, None)
         .await
         .unwrap_err()
         .fault();

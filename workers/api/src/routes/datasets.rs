@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tidemill_catalog::Dataset;
 use tidemill_core::{DatasetId, Fault};
 use tidemill_spec::steps::DatasetInputs;
-use tidemill_training::{FromLabels, build_from_labels};
+use tidemill_training::{FileLabel, FromLabels, build_from_labels};
 use tokio::io::AsyncWriteExt as _;
 
 use super::{Answer, items, one};
@@ -60,6 +60,8 @@ pub(super) struct Build {
     inputs: String,
     /// `label`, or an instant.
     known_at: Option<String>,
+    /// A label over windows to compute for each row.
+    label: Option<String>,
     /// Of the answer: the same three; default: `parquet`.
     out: Option<String>,
 }
@@ -81,7 +83,9 @@ pub(super) async fn build(
         lake: api.stores.lake.clone(),
         blobs: api.stores.blobs.clone(),
     };
-    let built = build_from_labels(&deps, &file, &inputs, known_at).await?;
+    let clock = api.stores.store.data_clock().await?.at(api.wall());
+    let label = query.label.as_deref().map(|name| FileLabel { name, clock });
+    let built = build_from_labels(&deps, &file, &inputs, known_at, label).await?;
     let answer = match out {
         Some("jsonl") => jsonl(&built)?.into_response(),
         Some("csv") => {
@@ -91,10 +95,15 @@ pub(super) async fn build(
             tidemill_rows::parquet::write(&built.rows).map_err(tidemill_offline::Error::from)?.into_response()
         }
     };
+    let coverage = built.answers.as_ref().map(|answers| {
+        json!({ "asked": built.rows.num_rows(), "matured": answers.matured, "left_out": answers.left_out })
+    });
+    let classes = built.answers.as_ref().map(|answers| &answers.classes);
     let report = json!({
         "rows": built.rows.num_rows(), "lake_version": built.lake_version, "view_versions": built.view_versions,
         "leak_allowed": built.leak_allowed, "changed_under_known_at": built.changed_under_known_at,
         "warnings": built.warnings, "naive_timestamps": built.naive_timestamps,
+        "coverage": coverage, "classes": classes,
     });
     Ok(reported(answer, &report))
 }

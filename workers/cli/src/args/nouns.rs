@@ -261,6 +261,9 @@ pub(crate) enum Datasets {
         /// A model, or views: VIEW or VIEW:FEATURE, separated by commas
         #[arg(long, required = true, value_delimiter = ',')]
         inputs: Vec<String>,
+        /// A label over windows to compute for each row, as a column of its name
+        #[arg(long)]
+        label: Option<String>,
         /// Use only rows that were accepted by this moment: an instant, or `label` for each row's own moment
         #[arg(long)]
         known_at: Option<String>,

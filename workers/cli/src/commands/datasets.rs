@@ -40,7 +40,7 @@ pub(crate) async fn datasets(session: &Session, command: Datasets) -> Done {
             let found = session.client.get(&format!("/v1/datasets/{}", segment(&dataset))).await?;
             Ok(output::object(session.format, &found, "/id", page)?)
         }
-        Datasets::Build { labels, inputs, known_at, out, force } => {
+        Datasets::Build { labels, inputs, label, known_at, out, force } => {
             let (from, to) = (files::ending(&labels, FORMATS)?, files::ending(&out, FORMATS)?);
             let same = |path: &Path| path.canonicalize().ok();
             if same(&out).is_some_and(|out| same(&labels) == Some(out)) {
@@ -54,6 +54,7 @@ pub(crate) async fn datasets(session: &Session, command: Datasets) -> Done {
             let query = [
                 ("format", Some(from.to_owned())),
                 ("inputs", Some(inputs.join(","))),
+                ("label", label),
                 ("known_at", known_at),
                 ("out", Some(to.to_owned())),
             ];
@@ -75,6 +76,8 @@ fn built(report: &Value) -> String {
         ("rows", count(&report["rows"])),
         ("lake version", plain(&report["lake_version"])),
         ("views", views.join(", ")),
+        ("labels", self::labels(&report["coverage"])),
+        ("classes", classes(&report["classes"])),
         ("leaks allowed", plain(&report["leak_allowed"])),
         ("warnings", lines(&report["warnings"])),
         ("corrections", corrections(&report["changed_under_known_at"])),
@@ -90,14 +93,15 @@ fn labels(coverage: &Value) -> String {
     if coverage.is_null() {
         return String::new();
     }
-    let counted = |name: &str, said: &str| format!("{} {said}", count(&coverage[name]));
-    let asked = (!coverage["asked"].is_null()).then(|| counted("asked", "asked"));
-    let others = [
-        counted("matured", "matured"),
-        counted("left_out", "of them without an answer"),
-        counted("purged", "that mature inside the holdout"),
+    let counted = [
+        ("asked", "asked"),
+        ("matured", "matured"),
+        ("left_out", "of them without an answer"),
+        ("purged", "that mature inside the holdout"),
     ];
-    asked.into_iter().chain(others).collect::<Vec<_>>().join(", ")
+    let known = counted.into_iter().filter(|(name, _)| !coverage[*name].is_null());
+    let told = known.map(|(name, said)| format!("{} {said}", count(&coverage[name])));
+    told.collect::<Vec<_>>().join(", ")
 }
 
 /// The share of each value of the label in the rows to train on.
