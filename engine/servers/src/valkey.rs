@@ -27,11 +27,19 @@ impl Valkey {
     /// # Errors
     /// When it can't be started.
     pub fn start(wheels: &Wheels, dir: &Path, port: u16) -> Result<Self, Error> {
+        Self::start_with(wheels, dir, port, &[])
+    }
+
+    /// The same with more settings, as lines of its configuration. A folder keeps the password that it has.
+    ///
+    /// # Errors
+    /// When it can't be started.
+    pub fn start_with(wheels: &Wheels, dir: &Path, port: u16, settings: &[String]) -> Result<Self, Error> {
         fs::create_dir_all(dir).map_err(io(format!("make {}", dir.display())))?;
         let dir = &dir.canonicalize().map_err(io(format!("open {}", dir.display())))?;
-        let (password, settings) = password(dir).map_err(io("make a password"))?;
+        let (password, file) = configured(dir, settings).map_err(io("write the settings"))?;
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "TERM", "--"]).arg(&wheels.valkey_server).arg(settings);
+        command.args(["--pdeathsig", "TERM", "--"]).arg(&wheels.valkey_server).arg(file);
         command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--dir"]).arg(dir);
         command.args(["--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--daemonize", "no"]);
         let server = Server::start(command, dir.join("valkey.log"), Signal::TERM)?;
@@ -62,13 +70,14 @@ impl Valkey {
 
 /// The folder's password, made when it has none, and the file of settings that tells the server: a command line can be
 /// read by everybody.
-fn password(dir: &Path) -> std::io::Result<(String, PathBuf)> {
-    let (kept, settings) = (dir.join("password"), dir.join("valkey.conf"));
+fn configured(dir: &Path, settings: &[String]) -> std::io::Result<(String, PathBuf)> {
+    let (kept, file) = (dir.join("password"), dir.join("valkey.conf"));
     let password = match read(&kept) {
         Some(password) => password,
         None => random()?,
     };
-    write_private(&settings, &format!("requirepass {password}\n"))?;
+    let lines: String = settings.iter().map(|line| format!("{line}\n")).collect();
+    write_private(&file, &format!("requirepass {password}\n{lines}"))?;
     write_private(&kept, &password)?;
-    Ok((password, settings))
+    Ok((password, file))
 }

@@ -1,10 +1,17 @@
-//! A key prefix of its own for each test, on one Valkey server.
+//! A key prefix of its own for each test, on one Valkey server; servers, Clusters and TLS for tests that are about these.
+
+mod cluster;
+mod tls;
 
 use std::{fmt::Write as _, path::PathBuf, sync::OnceLock};
 
 use ::redis::{AsyncCommands as _, aio::MultiplexedConnection};
+use anyhow::Context as _;
 use tidemill_servers::{Port, Valkey};
 use uuid::Uuid;
+
+pub use cluster::Cluster;
+pub use tls::Tls;
 
 use crate::servers;
 
@@ -116,6 +123,22 @@ impl Server {
     /// Its address.
     pub fn url(&self) -> String {
         self.url.clone()
+    }
+
+    /// Bytes that it uses, once it has freed what it was told to.
+    pub async fn used_memory(&self) -> anyhow::Result<u64> {
+        let client = ::redis::Client::open(self.url.as_str())?;
+        let mut connection = client.get_multiplexed_async_connection().await?;
+        loop {
+            let told: String = ::redis::cmd("INFO").arg("memory").query_async(&mut connection).await?;
+            let figure = |name: &str| -> anyhow::Result<u64> {
+                let figure = told.lines().find_map(|line| line.strip_prefix(name));
+                Ok(figure.with_context(|| format!("{name} is told"))?.trim().parse()?)
+            };
+            if figure("lazyfree_pending_objects:")? == 0 {
+                return figure("used_memory:");
+            }
+        }
     }
 
     /// Stops it; what it holds comes back with [`resume`](Self::resume).

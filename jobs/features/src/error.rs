@@ -61,6 +61,10 @@ impl Error {
                 Fault { code: Some(tidemill_core::Code(612)), ..Fault::from_error(self) }
                     .hint("start Redis again; jobs go on by themselves")
             }
+            Self::Online(tidemill_online::Error::Mismatch { .. }) => {
+                Fault { code: Some(tidemill_core::Code(612)), ..Fault::from_error(self) }
+                    .hint("set it right and start this role again; jobs go on by themselves")
+            }
             Self::Online(tidemill_online::Error::Unreadable { view, version, .. }) => {
                 let message =
                     format!("the values of view `{view}` v{version} in Redis can't be read by this release");

@@ -48,8 +48,7 @@ impl Job for RebuildJob {
 /// back older than Redis.
 pub(crate) async fn lost(deps: &Deps, subject: &Subject, target: &Target) -> Result<bool, Error> {
     let Some(online) = &subject.online else { return Ok(false) };
-    let held = deps.online.markers().await?.held(online);
-    Ok(held < target.after || held > deps.lake.head().await?)
+    Ok(deps.online.markers().await?.lost(online, target.after, deps.lake.head().await?))
 }
 
 /// Writes what the version's position stands for: rows as of it, known at its clock.

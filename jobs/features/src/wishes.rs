@@ -156,8 +156,7 @@ pub async fn behind(deps: &Deps) -> Result<Vec<NewJob>, Error> {
         let own = |position: &&Position| position.view == version.view && position.version == version.version;
         let Some(position) = positions.iter().find(own) else { continue };
         let Some(online) = online_view(&View::of(&version.plan, version.version)) else { continue };
-        let held = markers.held(&online);
-        if held < position.lake_version || held > head {
+        if markers.lost(&online, position.lake_version, head) {
             wishes.insert(version.view.clone(), rebuild_new(&version.view));
         }
     }

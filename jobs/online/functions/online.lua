@@ -1,4 +1,4 @@
-#!lua name=tidemill_online_3
+#!lua name=tidemill_online_4
 -- Every change of a stored value goes through these functions, so that late writers never win.
 -- The number in the names is the version of this file's behaviour: processes of two releases
 -- may share one Redis, each with its own library.
@@ -12,24 +12,17 @@ local function older(new, old)
   return false
 end
 
--- Adds what is new to how many values a version has, if that has been counted from its first value on; below 0: what is gone.
-local function count(counts, version, new)
-  if new ~= 0 and redis.call('HEXISTS', counts, version) == 1 then redis.call('HINCRBY', counts, version, new) end
-end
-
--- keys: the counts' hash, then values' keys; args: field of the version, then one value for each, beginning with its
--- 24-byte order. Writes those that are not older than what is stored; equal ones overwrite. Returns how many.
+-- keys: the hash of a shard's values; args: field and value in turn, each value beginning with its 24-byte order. Writes
+-- those that are not older than what is stored; equal ones overwrite. Returns how many.
 local function put(keys, args)
-  local written, new = 0, 0
-  for i = 2, #keys do
-    local old = redis.call('GETRANGE', keys[i], 0, 23)
-    if #old < 24 or not older(string.sub(args[i], 1, 24), old) then
-      redis.call('SET', keys[i], args[i])
+  local written = 0
+  for i = 1, #args, 2 do
+    local old = redis.call('HGET', keys[1], args[i])
+    if not old or #old < 24 or not older(string.sub(args[i + 1], 1, 24), old) then
+      redis.call('HSET', keys[1], args[i], args[i + 1])
       written = written + 1
-      if #old == 0 then new = new + 1 end
     end
   end
-  count(keys[1], args[1], new)
   return written
 end
 
@@ -67,23 +60,21 @@ local function merged(old, new, first)
   return fresh and table.concat(out) or nil
 end
 
--- keys: as of `put`; args: field of the version, then for each a value of tiles, and for each of its series the first tile
--- (8 bytes) that is still of use. Writes each tile that is not older than the one that is stored; equal ones overwrite;
--- what is of no use any more goes. A value of another layout is nothing. Returns how many values have changed.
+-- keys: as of `put`; args: field, a value of tiles, and for each of its series the first tile (8 bytes) that is still of
+-- use, in turn. Writes each tile that is not older than the one that is stored; equal ones overwrite; what is of no use any
+-- more goes. A value of another layout is nothing. Returns how many values have changed.
 local function merge(keys, args)
-  local written, new = 0, 0
-  for i = 2, #keys do
-    local coming, first = args[2 * i - 2], args[2 * i - 1]
-    local old = redis.call('GET', keys[i]) or ''
-    if #old == 0 then new = new + 1 end
+  local written = 0
+  for i = 1, #args, 3 do
+    local coming = args[i + 1]
+    local old = redis.call('HGET', keys[1], args[i]) or ''
     if string.sub(old, 25, HEAD) ~= string.sub(coming, 25, HEAD) then old = '' end
-    local value = merged(old, coming, first)
+    local value = merged(old, coming, args[i + 2])
     if value then
-      redis.call('SET', keys[i], value)
+      redis.call('HSET', keys[1], args[i], value)
       written = written + 1
     end
   end
-  count(keys[1], args[1], new)
   return written
 end
 
@@ -98,13 +89,6 @@ local function publish(keys, args)
   return 1
 end
 
--- keys: the markers' and the counts' hash; args: field of the marker, and of the version. Begins a marker that holds
--- nothing, and counting, unless there is one. Returns 1.
-local function begin(keys, args)
-  if redis.call('HSETNX', keys[1], args[1], 0) == 1 then redis.call('HSET', keys[2], args[2], 0) end
-  return 1
-end
-
 -- keys: the markers' hash; args: field, from and to (lake versions, decimal). Moves a marker forward that holds at
 -- least `from`. One that is gone or holds less stays: what was there before was lost meanwhile. Returns 1 if it holds `to`.
 local function mark(keys, args)
@@ -114,17 +98,7 @@ local function mark(keys, args)
   return 1
 end
 
--- keys: the counts' hash, then values' keys; args: field of the version. Removes them. Returns how many there were.
-local function remove(keys, args)
-  local removed = 0
-  for i = 2, #keys do removed = removed + redis.call('UNLINK', keys[i]) end
-  count(keys[1], args[1], -removed)
-  return removed
-end
-
-redis.register_function('tidemill_put_3', put)
-redis.register_function('tidemill_remove_3', remove)
-redis.register_function('tidemill_merge_3', merge)
-redis.register_function('tidemill_publish_3', publish)
-redis.register_function('tidemill_begin_3', begin)
-redis.register_function('tidemill_mark_3', mark)
+redis.register_function('tidemill_put_4', put)
+redis.register_function('tidemill_merge_4', merge)
+redis.register_function('tidemill_publish_4', publish)
+redis.register_function('tidemill_mark_4', mark)

@@ -1,22 +1,19 @@
-//! The connection to Redis: puts, reads and markers.
+//! Puts, reads and markers.
 //!
-//! One multiplexed connection is shared by every caller of a process, so concurrent reads travel together. It
-//! connects when first used and again whenever it was lost; until then calls fail with
-//! [`Error::Unavailable`]. Functions are loaded when Redis says that it doesn't know them, which also covers
-//! a Redis that came back empty.
+//! Functions are loaded when Redis says that it doesn't know them, which also covers a Redis that came back empty, and a
+//! server that was added to a Cluster.
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::{BTreeMap, HashMap};
 
-use redis::{
-    AsyncCommands as _, Cmd, Pipeline, RedisError,
-    aio::{ConnectionManager, ConnectionManagerConfig},
-};
-use serde::Deserialize;
+use indexmap::IndexMap;
+use redis::{Cmd, RedisError};
 use tidemill_spec::Value;
 
 use crate::{
+    connection::{Connection, OnlineOptions},
     error::Error,
-    key::{is_named, value_key, view_prefix},
+    key::{Name, is_named, pattern},
+    shard::{SHARDS, Shard},
     stored::Stored,
     view::{Layout, OnlineView},
 };
@@ -24,30 +21,15 @@ use crate::{
 const FUNCTIONS: &str = include_str!("../functions/online.lua");
 /// Values one function call writes at most: batching gains nothing beyond, and each call blocks Redis.
 const PUT_CALL_MAX: usize = 50;
-/// Calls one round trip carries at most, so that a large backfill holds little memory.
-const PUT_PIPELINE_MAX: usize = 20;
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
+/// Values one round trip carries at most, so that a large backfill holds little memory.
+const PUT_MAX: usize = 1_000;
+/// Entities that one step of a walk looks at: it blocks Redis.
+const SCAN_COUNT: usize = 1_000;
 
-/// Where Redis is.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct OnlineOptions {
-    /// `redis://HOST:PORT[/DB]` or `unix:///PATH`.
-    pub url: String,
-    /// What every key begins with; one for each installation.
-    #[serde(default = "default_prefix")]
-    pub prefix: String,
-}
-
-fn default_prefix() -> String {
-    "tidemill".to_owned()
-}
-
-/// The online store. Clones share one connection.
+/// The online store. Clones share its connections.
 #[derive(Clone)]
 pub struct Online {
-    pub(crate) connection: ConnectionManager,
+    pub(crate) connection: Connection,
     pub(crate) prefix: String,
 }
 
@@ -76,26 +58,54 @@ pub struct Read<'a> {
 }
 
 /// How far Redis holds each view version: written after its values and before the lake's commit, so a marker
-/// behind the view's position means that Redis lost something. Markers name the layout of what was written, so that
-/// values of another layout count as lost too.
+/// behind the view's position means that Redis lost something. Each [shard](crate::shard) has its own, for each is lost by
+/// itself. Markers name the layout of what was written, so that values of another layout count as lost too.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Markers(HashMap<String, i64>);
+pub struct Markers(HashMap<String, Marked>);
+
+/// What the shards' markers of a view version in a layout say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Marked {
+    shards: usize,
+    least: i64,
+    greatest: i64,
+}
 
 impl Markers {
-    /// Lake version whose rows have been written in the view's layout; 0 if none have.
-    pub fn held(&self, view: &OnlineView) -> i64 {
-        self.0.get(&marker(view)).copied().unwrap_or(0)
+    fn of(shards: Vec<HashMap<String, i64>>) -> Self {
+        let mut marked: HashMap<String, Marked> = HashMap::new();
+        for (field, lake_version) in shards.into_iter().flatten() {
+            let known = Marked { shards: 0, least: lake_version, greatest: lake_version };
+            let Marked { shards, least, greatest } = marked.entry(field).or_insert(known);
+            *shards += 1;
+            *least = lake_version.min(*least);
+            *greatest = lake_version.max(*greatest);
+        }
+        Self(marked)
     }
 
-    /// Whether writing it has begun.
-    pub fn begun(&self, view: &OnlineView) -> bool {
-        self.0.contains_key(&marker(view))
+    /// Lake version whose rows have been written in the view's layout and are there in every shard; 0 if none are.
+    pub fn held(&self, view: &OnlineView) -> i64 {
+        self.0.get(&marker(view)).filter(|marked| marked.shards == SHARDS).map_or(0, |marked| marked.least)
+    }
+
+    /// Whether Redis holds less of the view version than was `written`, or more than there is up to the lake's `head`: one
+    /// of the two came back older. Lake versions.
+    pub fn lost(&self, view: &OnlineView, written: i64, head: i64) -> bool {
+        let beyond = self.0.get(&marker(view)).is_some_and(|marked| marked.greatest > head);
+        self.held(view) < written || beyond
     }
 
     /// Whether Redis has values of the view version that were written in another layout.
     pub fn outdated(&self, view: &OnlineView) -> bool {
         let (version, this) = (version_marker(view.name(), view.version()), marker(view));
         self.0.keys().any(|field| is_of(field, &version) && *field != this)
+    }
+
+    /// The markers of what has been written and not been lost.
+    pub(crate) fn written(self) -> impl Iterator<Item = String> {
+        let whole = |marked: &Marked| marked.shards == SHARDS && marked.least > 0;
+        self.0.into_iter().filter_map(move |(field, marked)| whole(&marked).then_some(field))
     }
 }
 
@@ -104,6 +114,7 @@ fn version_marker(view: &str, version: u32) -> String {
     format!("{view}:{version}")
 }
 
+/// The marker of a view version in its layout.
 pub(crate) fn marker(view: &OnlineView) -> String {
     format!("{}:{:08x}", version_marker(view.name(), view.version()), view.layout_id())
 }
@@ -113,124 +124,134 @@ fn is_of(field: &str, version: &str) -> bool {
 }
 
 impl Online {
-    /// Prepares a connection; it is made when first used.
+    /// Prepares a connection; it is made when first used. To be called in a tokio runtime.
     ///
     /// # Errors
-    /// [`Error::InvalidUrl`].
+    /// The URL is none, or a file of certificates can't be read.
     pub fn connect(options: &OnlineOptions) -> Result<Self, Error> {
-        let invalid = |source| Error::InvalidUrl { url: options.url.clone(), source };
-        let client = redis::Client::open(options.url.as_str()).map_err(invalid)?;
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(CONNECTION_TIMEOUT))
-            .set_response_timeout(Some(RESPONSE_TIMEOUT))
-            .set_number_of_retries(1);
-        let connection = ConnectionManager::new_lazy_with_config(client, config).map_err(invalid)?;
-        Ok(Self { connection, prefix: options.prefix.clone() })
+        Ok(Self { connection: Connection::open(options)?, prefix: options.prefix.clone() })
     }
 
-    /// Whether Redis answers.
+    /// Whether Redis answers; of a Cluster every primary.
     pub async fn ping(&self) -> Result<(), Error> {
-        Ok(self.connection.clone().ping::<()>().await?)
+        Ok(self.connection.ask(&redis::cmd("PING")).await?)
     }
 
     /// Writes every entry that is not older than what is stored, of tiles each that isn't; safe to repeat, in any order.
     /// Entries whose key has a null are left out. Returns how many values changed.
     pub async fn put(&self, view: &OnlineView, entries: &[Entry]) -> Result<u64, Error> {
         let mut written = 0;
-        for batch in entries.chunks(PUT_CALL_MAX * PUT_PIPELINE_MAX) {
-            let calls = batch.chunks(PUT_CALL_MAX).map(|entries| self.put_call(view, entries));
-            let calls = calls.filter_map(Result::transpose).collect::<Result<Vec<Cmd>, Error>>()?;
-            written += self.call(&calls).await?.into_iter().sum::<u64>();
+        for batch in entries.chunks(PUT_MAX) {
+            written += self.call(&self.put_calls(view, batch)?).await?.into_iter().sum::<u64>();
         }
         Ok(written)
     }
 
-    fn put_call(&self, view: &OnlineView, entries: &[Entry]) -> Result<Option<Cmd>, Error> {
-        let mut keys = vec![self.counts_key()];
-        let mut values = vec![version_marker(view.name(), view.version()).into_bytes()];
+    /// A function call touches one key, so each is about one shard.
+    fn put_calls(&self, view: &OnlineView, entries: &[Entry]) -> Result<Vec<Cmd>, Error> {
+        let mut shards: BTreeMap<Shard, Vec<(Name, &Stored)>> = BTreeMap::new();
         for entry in entries {
-            if let Some(key) = value_key(&self.prefix, view.name(), view.version(), &entry.key) {
-                keys.push(key);
-                values.push(entry.stored.encode(view)?);
-                values.extend(entry.stored.first_tiles(view));
+            if let Some(name) = Name::of(&entry.key) {
+                shards.entry(Shard::of(&name)).or_default().push((name, &entry.stored));
             }
         }
-        if keys.len() == 1 {
-            return Ok(None);
-        }
         let function = match view.layout() {
-            Layout::Row(_) => "tidemill_put_3",
-            Layout::Tiles(_) => "tidemill_merge_3",
+            Layout::Row(_) => "tidemill_put_4",
+            Layout::Tiles(_) => "tidemill_merge_4",
         };
-        let mut call = redis::cmd("FCALL");
-        call.arg(function).arg(keys.len()).arg(keys).arg(values);
-        Ok(Some(call))
+        let mut calls = Vec::new();
+        for (shard, values) in shards {
+            for values in values.chunks(PUT_CALL_MAX) {
+                let mut call = redis::cmd("FCALL");
+                call.arg(function).arg(1).arg(shard.values(&self.prefix, view.name(), view.version()));
+                for (name, stored) in values {
+                    call.arg(name.as_str()).arg(stored.encode(view)?).arg(stored.first_tiles(view));
+                }
+                calls.push(call);
+            }
+        }
+        Ok(calls)
     }
 
-    /// The stored bytes of each read, in order, in one round trip; give them to [`crate::values()`].
+    /// The stored bytes of each read, in order, in one round trip to each server; give them to [`crate::values()`].
     pub async fn read(&self, reads: &[Read<'_>]) -> Result<Vec<Option<Vec<u8>>>, Error> {
-        let names: Vec<Option<String>> = reads
-            .iter()
-            .map(|read| value_key(&self.prefix, read.view.name(), read.view.version(), read.key))
-            .collect();
-        let asked: Vec<&String> = names.iter().flatten().collect();
-        if asked.is_empty() {
-            return Ok(vec![None; reads.len()]);
+        let mut asked: IndexMap<String, Vec<(usize, Name)>> = IndexMap::new();
+        for (place, read) in reads.iter().enumerate() {
+            if let Some(name) = Name::of(read.key) {
+                let hash = Shard::of(&name).values(&self.prefix, read.view.name(), read.view.version());
+                asked.entry(hash).or_default().push((place, name));
+            }
         }
-        let found: Vec<Option<Vec<u8>>> =
-            redis::cmd("MGET").arg(&asked).query_async(&mut self.connection.clone()).await?;
-        let mut found = found.into_iter();
-        Ok(names.iter().map(|name| name.as_ref().and_then(|_| found.next().flatten())).collect())
+        let get = |(hash, names): (&String, &Vec<(usize, Name)>)| {
+            let names: Vec<&str> = names.iter().map(|(_, name)| name.as_str()).collect();
+            Cmd::hmget(hash, names)
+        };
+        let commands: Vec<Cmd> = asked.iter().map(get).collect();
+        let answers: Vec<Vec<Option<Vec<u8>>>> = self.connection.ask_each(&commands).await?;
+        let mut found = vec![None; reads.len()];
+        for (names, values) in asked.into_values().zip(answers) {
+            for ((place, _), value) in names.into_iter().zip(values) {
+                found[place] = value;
+            }
+        }
+        Ok(found)
     }
 
     /// Notes that a view version is about to be written from its beginning: a marker that holds nothing, unless one
-    /// is there. Its values are counted from now on.
+    /// is there.
     pub async fn begin_marker(&self, view: &OnlineView) -> Result<(), Error> {
-        let mut call = redis::cmd("FCALL");
-        call.arg("tidemill_begin_3").arg(2).arg(self.markers_key()).arg(self.counts_key());
-        call.arg(marker(view)).arg(version_marker(view.name(), view.version()));
-        self.call(&[call]).await.map(drop)
+        let begin = |shard: Shard| Cmd::hset_nx(shard.markers(&self.prefix), marker(view), 0);
+        Ok(self.connection.ask_each::<bool>(&Shard::all().map(begin).collect::<Vec<_>>()).await.map(drop)?)
     }
 
     /// Notes how far a view version has been written, where what was written `from` (a lake version) is still there:
-    /// a marker that was lost with its values must not come back without them. False if it was.
+    /// a marker that was lost with its values must not come back without them. False if one was.
     pub async fn mark(&self, view: &OnlineView, from: i64, lake_version: i64) -> Result<bool, Error> {
-        let mut call = redis::cmd("FCALL");
-        call.arg("tidemill_mark_3")
-            .arg(1)
-            .arg(self.markers_key())
-            .arg(marker(view))
-            .arg(from)
-            .arg(lake_version);
-        Ok(self.call(&[call]).await? == [1])
+        let mark = |shard: Shard| {
+            let mut call = redis::cmd("FCALL");
+            call.arg("tidemill_mark_4").arg(1).arg(shard.markers(&self.prefix));
+            call.arg(marker(view)).arg(from).arg(lake_version).take()
+        };
+        let marked = self.call(&Shard::all().map(mark).collect::<Vec<_>>()).await?;
+        Ok(marked.iter().all(|marked| *marked == 1))
     }
 
     /// How far each view version has been written.
     pub async fn markers(&self) -> Result<Markers, Error> {
-        Ok(Markers(self.connection.clone().hgetall(self.markers_key()).await?))
+        let get = |shard: Shard| Cmd::hgetall(shard.markers(&self.prefix));
+        Ok(Markers::of(self.connection.ask_each(&Shard::all().map(get).collect::<Vec<_>>()).await?))
     }
 
-    /// Removes every value of a view version that nobody reads any more. Returns how many.
+    /// The first of these whose value would be gone: Redis has lost what it had of the view version where that would be; of a
+    /// key with a null, which names nothing, in some place.
+    pub(crate) async fn first_lost<'v>(&self, reads: &[Read<'v>]) -> Result<Option<&'v OnlineView>, Error> {
+        let shard = |read: &Read<'v>| Name::of(read.key).map_or(Shard::ANY, |name| Shard::of(&name));
+        let place = |read: &Read<'v>| ((shard(read), marker(read.view)), read.view);
+        let places: IndexMap<(Shard, String), &OnlineView> = reads.iter().map(place).collect();
+        let get = |(shard, marker): &(Shard, String)| Cmd::hget(shard.markers(&self.prefix), marker);
+        let commands: Vec<Cmd> = places.keys().map(get).collect();
+        let held: Vec<Option<i64>> = self.connection.ask_each(&commands).await?;
+        // A marker of nothing: the first values are being written.
+        let mut lost = places.values().zip(held).filter(|(_, held)| held.is_none_or(|held| held == 0));
+        Ok(lost.next().map(|(view, _)| *view))
+    }
+
+    /// Removes every value of a view version that nobody reads any more. Returns how many. Its markers go first: whoever dies
+    /// in between leaves what counts as lost.
     pub async fn drop_version(&self, view: &str, version: u32) -> Result<u64, Error> {
-        let mut connection = self.connection.clone();
-        let (mut cursor, mut dropped) = (0, 0);
-        loop {
-            let (next, keys) = self.scan(view, version, cursor).await?;
-            if !keys.is_empty() {
-                dropped += redis::cmd("UNLINK").arg(keys).query_async::<u64>(&mut connection).await?;
-            }
-            if next == 0 {
-                break;
-            }
-            cursor = next;
-        }
-        let version = version_marker(view, version);
-        connection.hdel::<_, _, ()>(self.counts_key(), &version).await?;
-        let fields: Vec<String> = connection.hkeys(self.markers_key()).await?;
-        let fields: Vec<String> = fields.into_iter().filter(|field| is_of(field, &version)).collect();
-        if !fields.is_empty() {
-            connection.hdel::<_, _, ()>(self.markers_key(), fields).await?;
-        }
+        let fields = |shard: Shard| Cmd::hkeys(shard.markers(&self.prefix));
+        let fields: Vec<Vec<String>> =
+            self.connection.ask_each(&Shard::all().map(fields).collect::<Vec<_>>()).await?;
+        let marker = version_marker(view, version);
+        let unmark = |(shard, mut fields): (Shard, Vec<String>)| {
+            fields.retain(|field| is_of(field, &marker));
+            (!fields.is_empty()).then(|| Cmd::hdel(shard.markers(&self.prefix), fields))
+        };
+        let unmark: Vec<Cmd> = Shard::all().zip(fields).filter_map(unmark).collect();
+        self.connection.ask_each::<u64>(&unmark).await?;
+        let dropped = self.count(view, version).await?;
+        let unlink = |shard: Shard| Cmd::unlink(shard.values(&self.prefix, view, version));
+        self.connection.ask_each::<u64>(&Shard::all().map(unlink).collect::<Vec<_>>()).await?;
         Ok(dropped)
     }
 
@@ -238,92 +259,48 @@ impl Online {
     /// Safe to repeat.
     pub async fn forget(&self, view: &str, version: u32, key: &[Option<Value>]) -> Result<u64, Error> {
         let whole: Option<Vec<Value>> = key.iter().cloned().collect();
-        if let Some(name) = whole.and_then(|key| value_key(&self.prefix, view, version, &key)) {
-            return self.remove(view, version, vec![name.into_bytes()]).await;
+        if let Some(name) = whole.and_then(|key| Name::of(&key)) {
+            let hash = Shard::of(&name).values(&self.prefix, view, version);
+            return Ok(self.connection.ask(&Cmd::hdel(hash, name.as_str())).await?);
         }
-        let prefix = view_prefix(&self.prefix, view, version);
-        let (mut cursor, mut forgotten) = (0, 0);
-        loop {
-            let (next, mut names) = self.scan(view, version, cursor).await?;
-            names.retain(|name| {
-                let name = std::str::from_utf8(name).ok().and_then(|name| name.strip_prefix(&prefix));
-                name.is_some_and(|name| is_named(name, key))
-            });
-            if !names.is_empty() {
-                forgotten += self.remove(view, version, names).await?;
+        let mut forgotten = 0;
+        for shard in Shard::all() {
+            let hash = shard.values(&self.prefix, view, version);
+            let mut cursor = 0;
+            loop {
+                let mut scan = redis::cmd("HSCAN");
+                scan.arg(&hash).arg(cursor).arg("MATCH").arg(pattern(key)).arg("COUNT").arg(SCAN_COUNT);
+                let (next, found): (u64, Vec<(String, Vec<u8>)>) = self.connection.ask(&scan).await?;
+                let named = found.into_iter().map(|(name, _)| name).filter(|name| is_named(name, key));
+                let named: Vec<String> = named.collect();
+                if !named.is_empty() {
+                    forgotten += self.connection.ask::<u64>(&Cmd::hdel(&hash, named)).await?;
+                }
+                if next == 0 {
+                    break;
+                }
+                cursor = next;
             }
-            if next == 0 {
-                return Ok(forgotten);
-            }
-            cursor = next;
         }
-    }
-
-    /// Removes values by their names, and counts them no more.
-    async fn remove(&self, view: &str, version: u32, names: Vec<Vec<u8>>) -> Result<u64, Error> {
-        let mut call = redis::cmd("FCALL");
-        call.arg("tidemill_remove_3").arg(names.len() + 1).arg(self.counts_key()).arg(names);
-        call.arg(version_marker(view, version));
-        Ok(self.call(&[call]).await?.first().copied().unwrap_or_default())
+        Ok(forgotten)
     }
 
     /// How many entities have a value in a view version, tombstones included.
     pub async fn count(&self, view: &str, version: u32) -> Result<u64, Error> {
-        let counted: Option<u64> =
-            self.connection.clone().hget(self.counts_key(), version_marker(view, version)).await?;
-        match counted {
-            Some(count) => Ok(count),
-            None => self.walk(view, version).await,
-        }
+        let length = |shard: Shard| Cmd::hlen(shard.values(&self.prefix, view, version));
+        let lengths: Vec<u64> =
+            self.connection.ask_each(&Shard::all().map(length).collect::<Vec<_>>()).await?;
+        Ok(lengths.into_iter().sum())
     }
 
-    /// The same of a version that an earlier release began, which did not count. Walks all keys, and may meet one twice
-    /// when Redis resizes its table meanwhile.
-    async fn walk(&self, view: &str, version: u32) -> Result<u64, Error> {
-        let (mut cursor, mut count) = (0, 0);
-        loop {
-            let (next, keys) = self.scan(view, version, cursor).await?;
-            count += keys.len() as u64;
-            if next == 0 {
-                return Ok(count);
-            }
-            cursor = next;
-        }
-    }
-
-    /// The next keys of a view version, and where the walk goes on; 0: it has ended.
-    async fn scan(&self, view: &str, version: u32, cursor: u64) -> Result<(u64, Vec<Vec<u8>>), Error> {
-        let pattern = format!("{}*", view_prefix(&self.prefix, view, version));
-        let mut scan = redis::cmd("SCAN");
-        scan.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(1000);
-        Ok(scan.query_async(&mut self.connection.clone()).await?)
-    }
-
-    fn counts_key(&self) -> String {
-        format!("{}:counts", self.prefix)
-    }
-
-    pub(crate) fn markers_key(&self) -> String {
-        format!("{}:markers", self.prefix)
-    }
-
-    /// Runs function calls in one round trip; loads the functions if Redis doesn't have them. Every function
-    /// is safe to repeat, so a pipeline that ran half way is simply sent again.
+    /// Runs function calls in one round trip to each server; loads the functions if one doesn't have them. Every function
+    /// is safe to repeat, so what ran half way is simply sent again.
     pub(crate) async fn call(&self, calls: &[Cmd]) -> Result<Vec<u64>, Error> {
-        if calls.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut pipeline = Pipeline::new();
-        for call in calls {
-            pipeline.add_command(call.clone());
-        }
-        let mut connection = self.connection.clone();
-        match pipeline.query_async(&mut connection).await {
+        match self.connection.ask_each(calls).await {
             Err(error) if functions_missing(&error) => {
-                let mut load = redis::cmd("FUNCTION");
-                load.arg("LOAD").arg("REPLACE").arg(FUNCTIONS);
-                load.query_async::<()>(&mut connection).await?;
-                Ok(pipeline.query_async(&mut connection).await?)
+                let load = redis::cmd("FUNCTION").arg("LOAD").arg("REPLACE").arg(FUNCTIONS).take();
+                self.connection.ask::<()>(&load).await?;
+                Ok(self.connection.ask_each(calls).await?)
             }
             other => Ok(other?),
         }

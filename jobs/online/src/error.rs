@@ -1,5 +1,7 @@
 //! What can go wrong between this crate and its callers.
 
+use std::{io, path::PathBuf};
+
 use redis::{ErrorKind, RedisError};
 use tidemill_core::{Cause, Fault, JobError};
 
@@ -8,14 +10,36 @@ use tidemill_core::{Cause, Fault, JobError};
 pub enum Error {
     /// Redis is down, too slow, or refused a command. Trying again may help.
     #[error("redis did not answer")]
-    Unavailable(#[from] RedisError),
+    Unavailable(#[source] RedisError),
+    /// It can't be talked to in the way that its URL says.
+    #[error("redis can't be reached as its URL says: {mismatch}")]
+    Mismatch {
+        /// What doesn't fit, and what would.
+        mismatch: &'static str,
+        /// What was met.
+        source: RedisError,
+    },
     /// The URL of Redis can't be read.
     #[error("`{url}` is not a redis url")]
     InvalidUrl {
-        /// As given.
+        /// As given, without its password.
         url: String,
         /// Why.
         source: RedisError,
+    },
+    /// In what keys begin with, braces would put all of them on one server of a Cluster.
+    #[error("the prefix `{prefix}` of keys in redis has braces: choose one without")]
+    InvalidPrefix {
+        /// As given.
+        prefix: String,
+    },
+    /// A file of certificates can't be used.
+    #[error("can't use {}", .file.display())]
+    Certificate {
+        /// Which.
+        file: PathBuf,
+        /// Why.
+        source: io::Error,
     },
     /// A stored value doesn't have the bytes that its view version writes.
     #[error("stored value of view `{view}` v{version} is unreadable: {reason}")]
@@ -74,24 +98,71 @@ impl Error {
     pub fn cause(&self) -> Cause {
         match self {
             Self::Unavailable(error) => cause(error),
+            // Whoever sets it right has to be waited for.
+            Self::Mismatch { .. } => Cause::Outage,
             Self::Unreadable { .. }
             | Self::InvalidLiveSet { .. }
             | Self::ValuesLost { .. }
             | Self::Expressions { .. } => Cause::Unknown,
-            Self::InvalidUrl { .. } | Self::WrongColumn { .. } | Self::NotOnline { .. } => Cause::Refusal,
+            Self::InvalidUrl { .. }
+            | Self::InvalidPrefix { .. }
+            | Self::Certificate { .. }
+            | Self::WrongColumn { .. }
+            | Self::NotOnline { .. } => Cause::Refusal,
         }
     }
 }
 
+impl From<RedisError> for Error {
+    fn from(source: RedisError) -> Self {
+        match mismatch(&source) {
+            Some(mismatch) => Self::Mismatch { mismatch, source },
+            None => Self::Unavailable(source),
+        }
+    }
+}
+
+/// What doesn't fit between the URL and the server, by what the libraries say of the first bytes that come.
+fn mismatch(error: &RedisError) -> Option<&'static str> {
+    let said = error.to_string();
+    let known = [
+        (
+            "invalid peer certificate: certificate not valid for name",
+            "its certificate is of another host; the URL must name the host as the certificate does",
+        ),
+        (
+            "invalid peer certificate",
+            "its certificate is not trusted; TIDEMILL_REDIS__CA_FILE names whom to trust",
+        ),
+        (
+            "CertificateRequired",
+            "it asks for a certificate; name ours in TIDEMILL_REDIS__CERT_FILE and TIDEMILL_REDIS__KEY_FILE",
+        ),
+        ("InvalidContentType", "it speaks no TLS; the URL must begin with `redis`, not `rediss`"),
+        // The first byte of an alert, where a reply was expected.
+        ("Unexpected `21`", "it speaks TLS; the URL must begin with `rediss`, not `redis`"),
+        ("cluster support disabled", "it is no Cluster; the URL must begin without `+cluster`"),
+    ];
+    if error.code() == Some("MOVED") {
+        return Some(
+            "it is one server of a Cluster; the URL must begin with `redis+cluster` or `rediss+cluster`",
+        );
+    }
+    known.into_iter().find_map(|(sign, mismatch)| said.contains(sign).then_some(mismatch))
+}
+
 /// Whose doing a failed command was: the one judgement of Redis.
 fn cause(error: &RedisError) -> Cause {
-    // It loads, is a replica or looks for its master, is full in memory or on disk, or runs a long script.
-    const AWAY: [&str; 9] = [
+    // It loads, is a replica or looks for its master, has given its keys away, is full in memory or on disk, or runs a
+    // long script.
+    const AWAY: [&str; 11] = [
         "LOADING",
         "READONLY",
         "MASTERDOWN",
         "CLUSTERDOWN",
         "TRYAGAIN",
+        "MOVED",
+        "ASK",
         "OOM",
         "MISCONF",
         "NOREPLICAS",

@@ -159,8 +159,8 @@ impl Hydration<'_> {
         let reads: Vec<Read<'_>> =
             of_entities.zip(&keys).map(|((_, step), key)| Read { view: &step.view.view, key }).collect();
         let bytes = online.read(&reads).await?;
-        let views: Vec<&LiveView> = steps.iter().map(|(_, step)| step.view).collect();
-        check_not_lost(online, &views, &bytes).await?;
+        let filled = steps.iter().map(|(_, step)| step.view.filled).cycle();
+        check_not_lost(online, reads.iter().zip(filled), &bytes).await?;
         let mut bytes = bytes.into_iter();
         for entity in 0..self.given.len() {
             for (place, step) in steps {
@@ -261,23 +261,17 @@ fn of_inputs(view: &OnlineView, inputs: &[&ViewFeatures], now: Time) -> ViewFeat
     }
 }
 
-/// An entity without a value is unknown, unless Redis has lost the values of the whole view: then nothing is known of any.
-/// `bytes` are those of all entities, `views` in turn for each. Costs a round trip only where a value is absent.
-async fn check_not_lost(
+/// An entity without a value is unknown, unless Redis has lost the values of the view there: then nothing is known of it.
+/// `reads`: with whether the view has been filled. Costs a round trip only where a value is absent.
+async fn check_not_lost<'v>(
     online: &Online,
-    views: &[&LiveView],
+    reads: impl Iterator<Item = (&'v Read<'v>, bool)>,
     bytes: &[Option<Vec<u8>>],
 ) -> Result<(), Error> {
-    let absent = |place: usize| bytes.iter().skip(place).step_by(views.len()).any(Option::is_none);
-    let suspects: Vec<&OnlineView> = views
-        .iter()
-        .enumerate()
-        .filter(|(place, view)| view.filled && absent(*place))
-        .map(|(_, view)| &view.view)
-        .collect();
-    let held = online.holds(&suspects).await?;
-    match suspects.iter().zip(held).find(|(_, held)| !held) {
-        Some((view, _)) => Err(Error::ValuesLost { view: view.name().to_owned(), version: view.version() }),
+    let absent = reads.zip(bytes).filter(|((_, filled), bytes)| *filled && bytes.is_none());
+    let suspects: Vec<Read<'v>> = absent.map(|((read, _), _)| *read).collect();
+    match online.first_lost(&suspects).await? {
+        Some(view) => Err(Error::ValuesLost { view: view.name().to_owned(), version: view.version() }),
         None => Ok(()),
     }
 }

@@ -1,8 +1,8 @@
 //! Latest feature values in Redis, and the live set that serving tiers watch.
 //!
 //! Reading order: [`view`] (a view version as readers need it, and what it stores), [`stored`] (the bytes of
-//! one value), [`values()`] (the one pure function that turns bytes into features at a moment), [`client`]
-//! (puts and reads), [`Online::hydrate`] (what several views say, those among them that are computed when they are asked), [`live`] (data clock, and models with the views they read), [`serving`] (what a serving process
+//! one value), [`values()`] (the one pure function that turns bytes into features at a moment), [`connection`] (one server or
+//! a Cluster), [`shard`] (where values lie), [`client`] (puts and reads), [`Online::hydrate`] (what several views say, those among them that are computed when they are asked), [`live`] (data clock, and models with the views they read), [`serving`] (what a serving process
 //! sees of it, and says of itself).
 //!
 //! Writers: `features`, `live`. Readers: `serve`, `features get`. Nothing here opens Postgres or files: the serving
@@ -10,17 +10,20 @@
 
 pub mod client;
 mod codec;
+pub mod connection;
 pub mod error;
 mod hydrate;
-pub mod key;
+mod key;
 pub mod live;
 mod order;
 pub mod serving;
+mod shard;
 pub mod stored;
 pub mod values;
 pub mod view;
 
-pub use client::{Entry, Markers, Online, OnlineOptions, Read};
+pub use client::{Entry, Markers, Online, Read};
+pub use connection::OnlineOptions;
 pub use error::Error;
 pub use hydrate::Hydrated;
 pub use live::{

@@ -8,7 +8,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use indexmap::IndexMap;
-use redis::AsyncCommands as _;
+use redis::Cmd;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tidemill_core::DataClock;
 use tidemill_expressions::Expressions;
@@ -160,7 +160,7 @@ impl Online {
     /// [`Error::Unavailable`].
     pub async fn publish(&self, order: i64, live: &LiveSet) -> Result<bool, Error> {
         let mut call = redis::cmd("FCALL");
-        call.arg("tidemill_publish_3").arg(1).arg(self.live_key()).arg(order);
+        call.arg("tidemill_publish_4").arg(1).arg(self.live_key()).arg(order);
         for (field, content) in fields(live)? {
             call.arg(field).arg(content);
         }
@@ -172,7 +172,8 @@ impl Online {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn publishes(&self, live: &LiveSet) -> Result<bool, Error> {
-        let mut published: HashMap<String, String> = self.connection.clone().hgetall(self.live_key()).await?;
+        let mut published: HashMap<String, String> =
+            self.connection.ask(&Cmd::hgetall(self.live_key())).await?;
         Ok(published.remove(ORDER).is_some() && published == fields(live)?)
     }
 
@@ -190,12 +191,12 @@ impl Online {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn live_order(&self) -> Result<Option<i64>, Error> {
-        Ok(self.connection.clone().hget(self.live_key(), ORDER).await?)
+        Ok(self.connection.ask(&Cmd::hget(self.live_key(), ORDER)).await?)
     }
 
     /// The live set and the order of its publication, from one moment.
     pub(crate) async fn live_and_order(&self) -> Result<Option<(i64, LiveSet)>, Error> {
-        let fields: HashMap<String, String> = self.connection.clone().hgetall(self.live_key()).await?;
+        let fields: HashMap<String, String> = self.connection.ask(&Cmd::hgetall(self.live_key())).await?;
         let Some(order) = fields.get(ORDER).and_then(|order| order.parse().ok()) else { return Ok(None) };
         let aliases: IndexMap<String, IndexMap<String, u32>> = part(ALIASES, &fields)?;
         let mut models: LiveModels = aliases

@@ -5,12 +5,12 @@
 //! that ends by itself, so that a promotion can wait for every process.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Duration,
 };
 
-use redis::AsyncCommands as _;
+use redis::Cmd;
 use serde::{Deserialize, Serialize};
 use tidemill_core::Fault;
 use tokio::{
@@ -124,14 +124,8 @@ impl Online {
 
     /// Small reads at each look; the whole set only when it is another one.
     async fn look(&self, before: &Seen) -> Result<Seen, Error> {
-        let (order, markers): (Option<i64>, HashMap<String, i64>) = redis::pipe()
-            .hget(self.live_key(), "order")
-            .hgetall(self.markers_key())
-            .query_async(&mut self.connection.clone())
-            .await?;
-        // A marker of nothing: the first values are being written.
-        let written = markers.into_iter().filter(|(_, lake_version)| *lake_version > 0);
-        let held = Held { live: order.is_some(), markers: written.map(|(field, _)| field).collect() };
+        let (order, markers) = tokio::try_join!(self.live_order(), self.markers())?;
+        let held = Held { live: order.is_some(), markers: markers.written().collect() };
         let known = before.live.as_ref().map(|(order, _)| *order);
         let live = match order {
             Some(order) if known != Some(order) => {
@@ -142,23 +136,6 @@ impl Online {
         Ok(Seen { live: live.or_else(|| before.live.clone()), redis: Some(Ok(held)) })
     }
 
-    /// Which of these view versions Redis holds the values of, in order.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`].
-    pub async fn holds(&self, views: &[&OnlineView]) -> Result<Vec<bool>, Error> {
-        if views.is_empty() {
-            return Ok(Vec::new());
-        }
-        let fields: Vec<String> = views.iter().copied().map(marker).collect();
-        let markers: Vec<Option<i64>> = redis::cmd("HMGET")
-            .arg(self.markers_key())
-            .arg(fields)
-            .query_async(&mut self.connection.clone())
-            .await?;
-        Ok(markers.iter().map(|marker| marker.is_some_and(|lake_version| lake_version > 0)).collect())
-    }
-
     /// Says what the serving process `id` serves; to be said again at least every second.
     ///
     /// # Errors
@@ -166,14 +143,9 @@ impl Online {
     pub async fn say(&self, id: &str, replica: &Replica) -> Result<(), Error> {
         let said = serde_json::to_string(replica)
             .map_err(|source| Error::InvalidLiveSet { part: "replica", source })?;
-        redis::pipe()
-            .set_ex(self.replica_key(id), said, SAID_FOR.as_secs())
-            .ignore()
-            .sadd(self.replicas_key(), id)
-            .ignore()
-            .query_async::<()>(&mut self.connection.clone())
-            .await?;
-        Ok(())
+        // In this order: who is listed and says nothing counts as gone.
+        self.connection.ask::<()>(&Cmd::set_ex(self.replica_key(id), said, SAID_FOR.as_secs())).await?;
+        Ok(self.connection.ask(&Cmd::sadd(self.replicas_key(), id)).await?)
     }
 
     /// The serving process `id` ends.
@@ -181,14 +153,8 @@ impl Online {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn leave(&self, id: &str) -> Result<(), Error> {
-        redis::pipe()
-            .del(self.replica_key(id))
-            .ignore()
-            .srem(self.replicas_key(), id)
-            .ignore()
-            .query_async::<()>(&mut self.connection.clone())
-            .await?;
-        Ok(())
+        self.connection.ask::<()>(&Cmd::del(self.replica_key(id))).await?;
+        Ok(self.connection.ask(&Cmd::srem(self.replicas_key(), id)).await?)
     }
 
     /// What every serving process said within the last seconds, by address.
@@ -196,18 +162,14 @@ impl Online {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn replicas(&self) -> Result<Vec<Replica>, Error> {
-        let mut connection = self.connection.clone();
-        let ids: Vec<String> = connection.smembers(self.replicas_key()).await?;
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        let keys: Vec<String> = ids.iter().map(|id| self.replica_key(id)).collect();
-        let said: Vec<Option<String>> = redis::cmd("MGET").arg(keys).query_async(&mut connection).await?;
+        let ids: Vec<String> = self.connection.ask(&Cmd::smembers(self.replicas_key())).await?;
+        let asked: Vec<Cmd> = ids.iter().map(|id| Cmd::get(self.replica_key(id))).collect();
+        let said: Vec<Option<String>> = self.connection.ask_each(&asked).await?;
         let gone: Vec<&String> =
             ids.iter().zip(&said).filter(|(_, said)| said.is_none()).map(|(id, _)| id).collect();
         if !gone.is_empty() {
             // Whoever speaks again is added again.
-            connection.srem::<_, _, ()>(self.replicas_key(), gone).await?;
+            self.connection.ask::<()>(&Cmd::srem(self.replicas_key(), gone)).await?;
         }
         let mut replicas: Vec<Replica> =
             said.iter().flatten().filter_map(|said| serde_json::from_str(said).ok()).collect();

@@ -58,9 +58,12 @@ const HOMES: &[(&str, &[&str])] = &[
     ("object_store", &["tidemill-blobs"]),
     ("parquet", &["tidemill-rows", "tidemill-offline"]),
     ("prost", &["tidemill-proto"]),
+    ("rcgen", &["tidemill-testkit"]),
     ("redis", &["tidemill-online"]),
+    ("rustls", &["tidemill-online"]),
     ("sqlparser", &["tidemill-spec"]),
     ("sqlx", &["tidemill-store", "tidemill-catalog", "tidemill-offline"]),
+    ("tokio-rustls", &["tidemill-testkit"]),
     ("tracing-subscriber", &["tidemill-telemetry"]),
     ("zstd", &["tidemill-ingest"]),
 ];

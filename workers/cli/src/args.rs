@@ -25,7 +25,8 @@ Exit codes: 0 done · 1 the work failed, or `check` found errors · 64 the comma
 const STORES_HELP: &str = "\
 Options are read from the environment:
   TIDEMILL_DATABASE__URL    Postgres, e.g. postgres://user@127.0.0.1:5432/tidemill
-  TIDEMILL_REDIS__URL       Redis or Valkey, e.g. redis://127.0.0.1:6379
+  TIDEMILL_REDIS__URL       Redis or Valkey, e.g. redis://127.0.0.1:6379; rediss://… with TLS, redis+cluster://… a Cluster
+  TIDEMILL_REDIS__CA_FILE   whom to trust for its certificate, PEM; CERT_FILE and KEY_FILE: what to show it
   TIDEMILL_BLOBS__URL       the object store: file:///var/lib/tidemill or s3://bucket/prefix
   TIDEMILL_SERVER__LISTEN   the control plane's host:port (default 127.0.0.1:7433)
   TIDEMILL_SERVER__HOSTS    host names it accepts besides localhost, e.g. tidemill.internal
@@ -37,7 +38,8 @@ Options are read from the environment:
 /// What the serving role reads.
 const SERVE_HELP: &str = "\
 Options are read from the environment:
-  TIDEMILL_REDIS__URL       Redis or Valkey, e.g. redis://127.0.0.1:6379
+  TIDEMILL_REDIS__URL       Redis or Valkey, e.g. redis://127.0.0.1:6379; rediss://… with TLS, redis+cluster://… a Cluster
+  TIDEMILL_REDIS__CA_FILE   whom to trust for its certificate, PEM; CERT_FILE and KEY_FILE: what to show it
   TIDEMILL_BLOBS__URL       the object store: file:///var/lib/tidemill or s3://bucket/prefix
   TIDEMILL_SERVE__LISTEN    gRPC, host:port (default 127.0.0.1:7435)
   TIDEMILL_SERVE__HTTP      REST and metrics, host:port (default 127.0.0.1:7436)

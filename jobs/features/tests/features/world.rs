@@ -386,7 +386,7 @@ impl World {
 
 fn connect(redis: &Prefix) -> Online {
     let (url, prefix) = (redis.url.clone(), redis.prefix.clone());
-    Online::connect(&OnlineOptions { url, prefix }).unwrap()
+    Online::connect(&OnlineOptions::new(url, prefix)).unwrap()
 }
 
 fn python_options() -> PyOptions {

@@ -84,7 +84,7 @@ impl World {
         let engine = engine.await.unwrap();
         let lake = Lake::open(&LakeOptions::default(), engine.store.pool().clone(), blobs.clone()).unwrap();
         let prefix = redis::prefix().await.unwrap();
-        let online = Online::connect(&OnlineOptions { url: prefix.url, prefix: prefix.prefix }).unwrap();
+        let online = Online::connect(&OnlineOptions::new(prefix.url, prefix.prefix)).unwrap();
         let catalog = Catalog::new(engine.store.clone());
         let cache = folder.path().join("cache");
         std::fs::create_dir_all(&cache).unwrap();

@@ -55,7 +55,7 @@ impl World {
         let catalog = Catalog::new(engine.store.clone());
         let lake = Lake::open(&LakeOptions::default(), engine.store.pool().clone(), blobs.clone()).unwrap();
         let prefix = redis::prefix().await.unwrap();
-        let online = Online::connect(&OnlineOptions { url: prefix.url, prefix: prefix.prefix }).unwrap();
+        let online = Online::connect(&OnlineOptions::new(prefix.url, prefix.prefix)).unwrap();
         Self { engine, catalog, lake, blobs, online, home }
     }
 

@@ -199,7 +199,7 @@ fn open(url: &str, redis: &Prefix, folder: &Path) -> anyhow::Result<Stores> {
         // One connection: a job that needs a second while it has a transaction open would wait for ever here, and under
         // load anywhere.
         database: DatabaseOptions { url: url.to_owned(), max_connections: 1 },
-        redis: OnlineOptions { url: redis.url.clone(), prefix: redis.prefix.clone() },
+        redis: OnlineOptions::new(&redis.url, &redis.prefix),
         blobs: BlobOptions::folder(folder.join("blobs")),
         lake: LakeOptions::default(),
         python: tidemill_testkit::python()?,

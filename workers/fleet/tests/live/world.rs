@@ -55,7 +55,7 @@ impl World {
         server["server"] = json!({ "listen": api });
         tokio::spawn(tidemill_api::run(serde_json::from_value(server).unwrap(), stop.clone()));
         tokio::spawn(tidemill_fleet::run(serde_json::from_value(stores).unwrap(), stop.clone()));
-        let online = OnlineOptions { url: redis.url(), prefix: "live".to_owned() };
+        let online = OnlineOptions::new(redis.url(), "live");
         let mut serving = tidemill_serve::Options::new(
             online,
             BlobOptions::folder(folder.path().join("blobs")),

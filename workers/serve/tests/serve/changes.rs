@@ -58,16 +58,26 @@ async fn a_value_that_cant_be_read_costs_its_own_entity_only() {
     world.ready().await;
     let client = ::redis::Client::open(server.url()).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-    let mut keys = async || {
-        let mut keys = ::redis::cmd("KEYS");
-        keys.arg("spoilt*schedule*").query_async::<Vec<String>>(&mut connection).await.unwrap()
+    let mut fields = async || {
+        let keys: Vec<String> = ::redis::cmd("KEYS")
+            .arg("spoilt:values:*:schedule:*")
+            .query_async(&mut connection)
+            .await
+            .unwrap();
+        let mut fields = Vec::new();
+        for key in keys {
+            let names: Vec<String> =
+                ::redis::cmd("HKEYS").arg(&key).query_async(&mut connection).await.unwrap();
+            fields.extend(names.into_iter().map(|name| (key.clone(), name)));
+        }
+        fields
     };
-    let before = keys().await;
+    let before = fields().await;
     let two = vec![string("UA"), Value::Int(2)];
     world.put(&schedule(), two, vec![Value::Int(9), string("N1")], world::NOW).await;
-    let added: Vec<String> = keys().await.into_iter().filter(|key| !before.contains(key)).collect();
-    let [key] = &added[..] else { panic!("{added:?}") };
-    ::redis::cmd("SET").arg(key).arg("not ours").query_async::<()>(&mut connection).await.unwrap();
+    let added: Vec<_> = fields().await.into_iter().filter(|field| !before.contains(field)).collect();
+    let [(key, name)] = &added[..] else { panic!("{added:?}") };
+    ::redis::cmd("HSET").arg(key).arg(name).arg("not ours").query_async::<()>(&mut connection).await.unwrap();
 
     let spoilt = json!({"carrier": "UA", "flight": 2});
     let (status, reply) = world

@@ -203,7 +203,7 @@ pub(crate) async fn soon(mut asked: impl AsyncFnMut() -> bool) {
 
 /// Everything at home in `folder`, on free ports.
 pub(crate) fn options(redis_url: &str, prefix: &str, folder: &Path) -> Options {
-    let online = OnlineOptions { url: redis_url.to_owned(), prefix: prefix.to_owned() };
+    let online = OnlineOptions::new(redis_url, prefix);
     let mut options = Options::new(online, BlobOptions::folder(folder), python());
     options.listen = ([127, 0, 0, 1], 0).into();
     options.http = ([127, 0, 0, 1], 0).into();
