@@ -106,7 +106,7 @@ impl Lake {
             let (reach, mut kept) = (Reach::of(&entities, &asked, &windowed), Vec::new());
             let mut read = || match &files {
                 Some(files) => files.each(threads, &entities, &reach, |rows| {
-                    kept.push(valued(session, rows, &windowed, &schema)?);
+                    kept.push(valued(session, &rows, &windowed, &schema)?);
                     Ok(())
                 }),
                 None => {
@@ -130,11 +130,11 @@ impl Lake {
 /// What the windows aggregate of some rows that nothing ends, beside [`PLACED`] and the columns that the windows read.
 fn valued(
     session: &Session,
-    rows: RecordBatch,
+    rows: &RecordBatch,
     windows: &[Windowed],
     schema: &SchemaRef,
 ) -> Result<RecordBatch, Failure> {
-    let rows = Rows::of(rows);
+    let rows = Rows::of(rows).map_err(tidemill_rows::Error::from)?;
     let never = ENDS.map(|name| format!("NULL::BIGINT AS {name}"));
     let placed = PLACED.into_iter().map(str::to_owned).chain(never).collect::<Vec<_>>().join(", ");
     let (values, sound) = (values(windows), sound(windows));
