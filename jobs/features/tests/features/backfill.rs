@@ -5,12 +5,15 @@ use tidemill_catalog::ViewState;
 use tidemill_core::{AttemptPolicy, Clock as _, SystemClock};
 use tidemill_features::{dispensable, wishes_of_changes};
 use tidemill_offline::{CommitRange, Table};
+use tidemill_rows::Row;
 use tidemill_runtime::job_new;
 use tidemill_spec::{
     Value,
     steps::{FEATURES_BACKFILL, FeaturesBackfill},
 };
 use tidemill_store::NewJob;
+
+use tidemill_testkit::redis::{Prefix, Server};
 
 use crate::{
     changes::model_over,
@@ -89,6 +92,56 @@ async fn versions_that_nothing_needs_are_dropped_with_their_values_and_rows() {
     assert_eq!(files(3, 6).await, 0);
     assert!(lake.files(&Table::view("load", 4), head).await.unwrap().len() == 1, "it may be wanted again");
     world.check_parity().await;
+}
+
+#[tokio::test]
+async fn fifty_backfills_take_what_one_takes_in_redis_and_a_dropped_view_nothing() {
+    let server = Server::start().unwrap();
+    let mut world = World::new().await;
+    world.move_redis(Prefix { url: server.url(), prefix: "filled".to_owned() });
+    let empty = server.used_memory().await.unwrap();
+    let departed = |flight: i64| {
+        Row::from_iter([
+            ("origin".to_owned(), Value::String(format!("airport {flight}"))),
+            ("flight".to_owned(), Value::Int(flight)),
+            ("departed_at".to_owned(), Value::Timestamp(at(590))),
+            ("delay".to_owned(), Value::Float(10.0)),
+            ("gone".to_owned(), Value::Bool(false)),
+        ])
+    };
+    world.ingest("departures", (0..3_000).map(|flight| (590, false, departed(flight))).collect()).await;
+    world.drain().await;
+    let backfill = async || {
+        world.enqueue(vec![backfill_new("newest")]).await;
+        world.drain().await;
+        server.used_memory().await.unwrap()
+    };
+    let after_one = backfill().await;
+    assert!(after_one > empty + 1_000_000, "{empty} {after_one}: a copy more would be seen");
+    let mut after_fifty = after_one;
+    for _ in 1..50 {
+        after_fifty = backfill().await;
+    }
+    assert!(after_fifty.abs_diff(after_one) * 20 <= after_one, "{after_one} {after_fifty}");
+    let current = world.deps.catalog.current_view("newest").await.unwrap().unwrap();
+    assert_eq!(current.version, 51);
+
+    // Its declaration goes; the versions of before have been dropped, and the last one is when its time has come.
+    let (before, view) =
+        PROJECT.split_once("apiVersion: tidemill/v1\nkind: FeatureView\nname: newest").unwrap();
+    let after = view.split_once("---\n").unwrap().1;
+    world.apply(&format!("{before}{after}"), &[]).await;
+    tidemill_live::publish(&world.deps.catalog, &world.deps.online).await.unwrap();
+    world.retired_long_ago().await;
+    let wishes = dispensable(&world.deps, SystemClock.now()).await.unwrap();
+    assert_eq!(wishes.len(), 1);
+    world.enqueue(wishes).await;
+    world.drain().await;
+    // As values and markers are named, and as the live set names it.
+    let of_view =
+        |line: &String| [":newest:", " newest:", "\"newest\""].iter().any(|name| line.contains(name));
+    let left: Vec<String> = world.redis.dump().await.unwrap().into_iter().filter(of_view).collect();
+    assert_eq!(left, [""; 0]);
 }
 
 #[tokio::test]

@@ -238,6 +238,19 @@ impl World {
         std::mem::replace(&mut self.redis, now)
     }
 
+    /// Values go elsewhere from now on.
+    pub(crate) fn move_redis(&mut self, redis: Prefix) {
+        self.deps.online = connect(&redis);
+        self.redis = redis;
+    }
+
+    /// Every version that is retired has been so for long.
+    pub(crate) async fn retired_long_ago(&self) {
+        let earlier =
+            "UPDATE catalog.view_version SET retired_at = now() - interval '1 day' WHERE state = 'retired'";
+        sqlx::query(earlier).execute(self.deps.catalog.store().pool()).await.unwrap();
+    }
+
     /// How many times rows were ingested.
     pub(crate) fn commits_so_far(&self) -> i64 {
         self.commits.load(Ordering::Relaxed)
