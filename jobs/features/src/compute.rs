@@ -4,17 +4,18 @@ use std::sync::Arc;
 
 use arrow::{
     array::{ArrayRef, AsArray as _, BooleanArray, RecordBatch},
-    compute::{concat_batches, filter_record_batch, not},
+    compute::{concat_batches, filter, filter_record_batch, not},
 };
 use tidemill_catalog::{ViewVersion, code};
 use tidemill_core::Fault;
-use tidemill_offline::{Moments, Stamp, View};
+use tidemill_offline::{Moments, Refused, Stamp, View};
 use tidemill_pyrun::{Mode, Printed, PyError, PyPool, Transform};
 use tidemill_rows::{CREATED_AT, DELETED, Row, SEQ, VALID_AT, array, json_rows, row::column, rows_of};
 use tidemill_spec::{Type, Value, ViewKind};
 
 use crate::{
     Deps, Error,
+    selection::Selection,
     target::{Target, Unit},
 };
 
@@ -59,20 +60,44 @@ pub(crate) async fn compute(
             let rows = tiles(deps, view, target, unit.part.0).await?;
             Computed::in_sql(tidemill_offline::Computed { rows, keyless: 0, refused })
         }
-        (ViewKind::Rows, None) => Computed::in_sql(lake.compute_rows(view, unit.commits, unit.part).await?),
+        (ViewKind::Rows, None) => {
+            let mut computed = lake.compute_rows(view, unit.commits, unit.part).await?;
+            computed.rows = unit.selection.filter(computed.rows)?;
+            if let Some(refused) = computed.refused.take() {
+                computed.refused = Some(chosen(refused, &unit.selection)?);
+            }
+            Computed::in_sql(computed)
+        }
         (ViewKind::Rows, Some(entry)) => {
             let rows = lake.source_rows(view, unit.commits, unit.part).await?.rows;
+            let rows = unit.selection.filter(rows)?;
             let mut python = Python { pool: pool(deps, version).await?, view, entry, printed };
             python.row_view(&rows).await
         }
         (ViewKind::Snapshots, entry) => {
-            let moments = lake.snapshots(view, unit.commits, unit.part).await?;
+            let mut moments = lake.snapshots(view, unit.commits, unit.part).await?;
+            if unit.selection != Selection::All {
+                let chosen = unit.selection.of(&moments.inputs)?;
+                moments.inputs = filter_record_batch(&moments.inputs, &chosen)?;
+                moments.gone = filter(&moments.gone, &chosen)?.as_boolean().clone();
+            }
             let entry = entry.as_deref().unwrap_or_default();
             let mut python = Python { pool: pool(deps, version).await?, view, entry, printed };
             python.over_views(&moments, stamp).await
         }
         (ViewKind::Derived, _) => Ok(Computed::whole(RecordBatch::new_empty(view.schema()))),
     }
+}
+
+/// What SQL failed on among the rows that are wanted.
+fn chosen(refused: Refused, selection: &Selection) -> Result<Refused, Error> {
+    if *selection == Selection::All {
+        return Ok(refused);
+    }
+    let wanted = selection.of(&refused.rows)?;
+    let reasons = refused.reasons.into_iter().zip(wanted.values()).filter(|(_, wanted)| *wanted);
+    let reasons = reasons.map(|(reason, _)| reason).collect();
+    Ok(Refused { rows: filter_record_batch(&refused.rows, &wanted)?, reasons })
 }
 
 /// The tiles within reach of the clock that the target touches, of a part of the entities.

@@ -1,5 +1,7 @@
 //! Rows that a view could not be computed from: kept in the lake beside its values, and told to whoever asks.
 
+use std::collections::BTreeSet;
+
 use arrow::{
     array::RecordBatch,
     datatypes::{Schema, SchemaRef},
@@ -47,6 +49,20 @@ pub async fn dead_letters(deps: &Deps, view: &str, last: u32) -> Result<DeadLett
     let mut newest: Vec<DeadLetter> = rows.into_iter().map(letter).collect();
     newest.sort_by_key(|letter| std::cmp::Reverse(letter.valid_at));
     Ok(DeadLetters { count, newest })
+}
+
+/// The moments of a version's dead letters.
+pub(crate) async fn moments(deps: &Deps, subject: &Subject) -> Result<BTreeSet<Time>, Error> {
+    let columns = Some(vec!["version".to_owned(), VALID_AT.to_owned()]);
+    let read = Read { columns, ..Read::all(table(subject.name()), deps.lake.head().await?) };
+    let own = Value::Int(subject.version.version.into());
+    let letters = rows_of(&deps.lake.read(&read).await?)?;
+    let moments = letters.iter().filter(|letter| letter.get("version") == Some(&own));
+    let moments = moments.filter_map(|letter| match letter.get(VALID_AT) {
+        Some(Value::Timestamp(time)) => Some(*time),
+        _ => None,
+    });
+    Ok(moments.collect())
 }
 
 /// Where a view's dead letters are.

@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`target`] (how far a job shall bring a view, and in which units; pure), [`compute`] (the rows of
 //! a unit, user Python included), [`entries`] (which of them go to Redis; pure), [`advance`] (a unit from computing to
-//! commit), then the jobs: `update`, `backfill`, `rebuild`,
+//! commit), then the jobs: `update`, `backfill`, `recompute`, `rebuild`,
 //! `drop`, `forget`, and [`reset()`] for a version that begins anew; then what people ask: [`get`], [`history`],
 //! [`parity`], [`freshness`], [`dead_letters()`], [`consequences()`].
 //!
@@ -24,7 +24,9 @@ mod freshness;
 mod parity;
 mod read;
 mod rebuild;
+mod recompute;
 mod reset;
+mod selection;
 mod subject;
 mod target;
 mod update;
@@ -47,6 +49,7 @@ pub use forget::forget_new;
 pub use freshness::{ViewFreshness, freshness};
 pub use parity::{Difference, Parity, parity};
 pub use read::{GetRequest, GotFeatures, get, history};
+pub use recompute::{RecomputeScope, Recomputed, RecomputedVersion, recompute_new, recompute_scope};
 pub use reset::{computed_from, reset, tables_of};
 pub use wishes::{
     backfill_new, behind, clock_moved, dispensable, drop_new, rebuild_new, update_new, updates_of_source,
@@ -76,6 +79,7 @@ pub fn jobs(deps: &Deps) -> Vec<JobEntry> {
         JobEntry::new(update::UpdateJob::new(deps.clone())),
         JobEntry::new(backfill::BackfillJob::new(deps.clone())),
         JobEntry::new(rebuild::RebuildJob::new(deps.clone())),
+        JobEntry::new(recompute::RecomputeJob::new(deps.clone())),
         JobEntry::new(drop::DropJob::new(deps.clone())),
         JobEntry::new(forget::ForgetJob::new(deps.clone())),
     ]

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use tidemill_core::Time;
 use tidemill_offline::{Commit, CommitRange, TileRange};
 
+use crate::selection::Selection;
+
 /// What one unit computes at most, if it can be split: bounds what a worker holds in memory. Bytes are those of files.
 const UNIT_MAX: Size = Size { rows: 500_000, bytes: 32 << 20 };
 
@@ -96,6 +98,8 @@ pub(crate) struct Unit {
     pub(crate) commits: CommitRange,
     /// Of how many parts by entity which one, from 0.
     pub(crate) part: (u32, u32),
+    /// Which of its rows are computed.
+    pub(crate) selection: Selection,
     /// Names what it covers: unique within the view version's table.
     pub(crate) key: String,
 }
@@ -176,12 +180,13 @@ fn unit_of_commits(commits: &[&Commit]) -> Option<Unit> {
         return Some(part_of_commit(first, (0, 1)));
     }
     let commits = CommitRange { after: first - 1, upto: last };
-    Some(Unit { commits, part: (0, 1), key: format!("commits {first} to {last}") })
+    let key = format!("commits {first} to {last}");
+    Some(Unit { commits, part: (0, 1), selection: Selection::All, key })
 }
 
 fn part_of_commit(version: i64, part: (u32, u32)) -> Unit {
     let key = format!("commit {version} part {} of {}", part.0, part.1);
-    Unit { commits: CommitRange::one(version), part, key }
+    Unit { commits: CommitRange::one(version), part, selection: Selection::All, key }
 }
 
 /// The units of a target of tiles or derived rows, in order. They depend on all that came before, so theirs cover the whole
@@ -195,7 +200,7 @@ fn unit_of_range(target: &Target, part: (u32, u32)) -> Unit {
     // The clock is part of the name: with no new commit a window view has new tiles when it moves.
     let key =
         format!("{after} to {upto} at {} part {} of {}", target.clock.timestamp_micros(), part.0, part.1);
-    Unit { commits: target.commits(), part, key }
+    Unit { commits: target.commits(), part, selection: Selection::All, key }
 }
 
 #[cfg(test)]

@@ -71,6 +71,7 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/v1/features/{view}/history", post(features::history))
         .route("/v1/features/{view}/parity", post(features::parity))
         .route("/v1/features/{view}/backfill", post(features::backfill))
+        .route("/v1/features/{view}/recompute", post(features::recompute))
         .route("/v1/features/{view}/rebuild-online", post(features::rebuild_online))
         .route("/v1/sql", post(sql::ask))
         .route("/v1/sql/file", post(sql::file))

@@ -170,6 +170,8 @@ async fn no_write_needs_a_second_connection() {
         ("/v1/schedules/tidy/resume", json!({})),
         ("/v1/sources/orders/replay", json!({})),
         ("/v1/features/last_order/backfill", json!({})),
+        ("/v1/features/last_order/recompute", json!({ "from": "2024-01-01T00:00:00Z" })),
+        ("/v1/features/last_order/recompute", json!({ "dead_letters": true })),
         ("/v1/features/last_order/rebuild-online", json!({})),
         ("/v1/monitors/sane/run", json!({ "window": "2024-05" })),
     ] {

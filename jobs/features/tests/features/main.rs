@@ -7,6 +7,7 @@ mod changes;
 mod histories;
 mod parity;
 mod python;
+mod recompute;
 mod update;
 mod upserts;
 mod world;

@@ -19,6 +19,7 @@ mod generate;
 mod life;
 mod memory;
 mod oracle;
+mod parting;
 mod scenarios;
 mod users_sql;
 mod words;

@@ -4,15 +4,18 @@ use axum::extract::{Path, State};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tidemill_core::Fault;
-use tidemill_features::GetRequest;
+use tidemill_features::{GetRequest, Recomputed, recompute_new, recompute_scope};
 use tidemill_offline::{KnownAt, Table};
 use tidemill_spec::{Entity, FeatureView, Objects};
 
-use super::{Answer, items, one};
+use super::{
+    Answer, items, one,
+    removal::{Removal, answer},
+};
 use crate::{
     Api, entity,
     error::ApiError,
-    extract::{Body, instant, limit},
+    extract::{Asked, Body, instant, limit},
 };
 
 /// Dead letters on a view's page.
@@ -135,6 +138,44 @@ pub(super) async fn backfill(State(api): State<Api>, Path(name): Path<String>) -
     tx.commit().await?;
     store.wake().await;
     one(json!({ "run_id": enqueued.run }))
+}
+
+/// Which rows: of a range of moments, `to` being now unless it is given, or those of which dead letters are kept.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Recompute {
+    from: Option<String>,
+    to: Option<String>,
+    #[serde(default)]
+    dead_letters: bool,
+}
+
+/// `POST /v1/features/{view}/recompute`: computes rows again where they are. With `?dry_run=true` it only says which.
+pub(super) async fn recompute(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    Asked(asked): Asked<Removal>,
+    Body(Recompute { from, to, dead_letters }): Body<Recompute>,
+) -> Answer {
+    stored(&api.stores.catalog.objects().await?, &name)?;
+    let rows = match (from, dead_letters) {
+        (Some(from), false) => {
+            let to = match to {
+                Some(to) => instant(&to)?,
+                None => api.now().await?,
+            };
+            Recomputed::Between(instant(&from)?, to)
+        }
+        (None, true) if to.is_none() => Recomputed::DeadLetters,
+        _ => {
+            let fault = Fault::coded(116, "the request can't be read: it does not say which rows");
+            return Err(ApiError::malformed(
+                fault.hint("give `from`, with or without `to`, or `dead_letters: true`"),
+            ));
+        }
+    };
+    let scope = serde_json::to_value(recompute_scope(&api.features, &name, rows).await?)?;
+    answer(&api, scope, &asked, recompute_new(&name, rows)).await
 }
 
 /// `POST /v1/features/{view}/rebuild-online`

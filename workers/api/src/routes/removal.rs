@@ -18,7 +18,7 @@ use crate::{
 pub(super) struct Removal {
     /// Only say what it would touch.
     #[serde(default)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
 }
 
 /// `POST /v1/sources/{source}/truncate`
@@ -80,7 +80,7 @@ fn deps(api: &Api) -> tidemill_removal::Deps {
 }
 
 /// What will be touched, and the run that does it unless nothing shall be done.
-async fn answer(api: &Api, mut scope: Value, asked: &Removal, job: NewJob) -> Answer {
+pub(super) async fn answer(api: &Api, mut scope: Value, asked: &Removal, job: NewJob) -> Answer {
     scope["dry_run"] = asked.dry_run.into();
     if !asked.dry_run {
         let store = &api.stores.store;

@@ -10,7 +10,7 @@ use crate::world::{PROJECT, World};
 const REQUESTS: usize = 2_500;
 
 /// Every route but those of projects and labels, which have tests of their own; `*` is something in a path.
-const ROUTES: [&str; 43] = [
+const ROUTES: [&str; 44] = [
     "/readyz",
     "/v1/status",
     "/v1/places",
@@ -41,6 +41,7 @@ const ROUTES: [&str; 43] = [
     "/v1/features/*/history",
     "/v1/features/*/parity",
     "/v1/features/*/backfill",
+    "/v1/features/*/recompute",
     "/v1/datasets",
     "/v1/datasets/*",
     "/v1/models",

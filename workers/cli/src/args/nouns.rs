@@ -222,13 +222,35 @@ pub(crate) enum Features {
         /// The name of the view
         view: String,
     },
-    /// Recompute a view into a new version, then switch to it
+    /// Recompute a view into a new version, then switch to it; with --from, rows of a range where they are
     Backfill {
         /// The name of the view
         view: String,
+        /// Compute only those rows again that became known at this moment or later
+        #[arg(long, value_name = "TIME")]
+        from: Option<String>,
+        /// And before this moment; default: now
+        #[arg(long, value_name = "TIME", requires = "from")]
+        to: Option<String>,
+        /// Only show what would be touched
+        #[arg(long, requires = "from")]
+        dry_run: bool,
         /// Wait until the backfill ends
         #[arg(long)]
         wait: bool,
+        #[command(flatten)]
+        write: Write,
+    },
+    /// Compute the rows again that are dead letters of a view, once the cause is mended
+    Replay {
+        /// The name of the view
+        view: String,
+        /// Only show what would be touched
+        #[arg(long)]
+        dry_run: bool,
+        /// Return as soon as the replay is accepted
+        #[arg(long)]
+        no_wait: bool,
         #[command(flatten)]
         write: Write,
     },

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use super::{Session, entity, watch::wait_for};
 use crate::{
-    args::Features,
+    args::{Features, Write},
     client::segment,
     failure::{Done, FAILED, Failure},
-    output::{self, count, instant, plain, seconds, text},
+    output::{self, count, fields, instant, plain, seconds, text},
 };
 
 const COLUMNS: &[output::Column] = &[
@@ -70,7 +70,15 @@ pub(crate) async fn features(session: &Session, command: Features) -> Done {
                 Err(Failure::new(FAILED, tidemill_core::Fault::new("online and offline differ")))
             }
         }
-        Features::Backfill { view, wait, write } => {
+        Features::Backfill { view, from: Some(from), to, dry_run, wait, write } => {
+            let rows = json!({ "from": from, "to": to });
+            recompute(session, &view, &rows, (dry_run, wait), &write).await
+        }
+        Features::Replay { view, dry_run, no_wait, write } => {
+            let rows = json!({ "dead_letters": true });
+            recompute(session, &view, &rows, (dry_run, !no_wait), &write).await
+        }
+        Features::Backfill { view, from: None, wait, write, .. } => {
             let path = format!("/v1/features/{}/backfill", segment(&view));
             start(&session.writing(&write), &path, wait).await
         }
@@ -96,6 +104,48 @@ async fn start(session: &Session, path: &str, wait: bool) -> Done {
         wait_for(session, &run).await?;
     }
     Ok(output::object(session.format, &started, "/run_id", |_| run)?)
+}
+
+/// Computes rows of a view again, or says which.
+async fn recompute(
+    session: &Session,
+    view: &str,
+    rows: &Value,
+    (dry_run, wait): (bool, bool),
+    write: &Write,
+) -> Done {
+    let path = format!("/v1/features/{}/recompute", segment(view));
+    if dry_run {
+        let scope = session.client.post(&format!("{path}?dry_run=true"), rows).await?;
+        return Ok(output::object(session.format, &scope, "/view", touched)?);
+    }
+    let started = session.writing(write).client.post(&path, rows).await?;
+    session.say(touched(&started).trim_end());
+    let run = plain(&started["run_id"]);
+    if !wait {
+        return Ok(output::object(session.format, &started, "/run_id", |_| run)?);
+    }
+    let page = wait_for(session, &run).await?;
+    Ok(output::object(session.format, &page, "/id", |page| fields(&page["step_list"][0]["outputs"]))?)
+}
+
+/// What computing rows again touches.
+fn touched(scope: &Value) -> String {
+    let view = plain(&scope["view"]);
+    let version = |version: &Value| {
+        format!(
+            "view {view} v{} ({}): {} rows are computed again, {} dead letters give way to what comes out\n",
+            plain(&version["version"]),
+            plain(&version["state"]),
+            count(&version["rows"]),
+            count(&version["dead_letters"])
+        )
+    };
+    let list = |name: &str| scope[name].as_array().cloned().unwrap_or_default();
+    let versions: String = list("versions").iter().map(version).collect();
+    let readers =
+        list("readers").iter().map(|reader| format!("  {} follows\n", plain(reader))).collect::<String>();
+    versions + &readers
 }
 
 fn show_values(values: &Value) -> String {
@@ -133,4 +183,25 @@ fn show_parity(report: &Value) -> String {
         count(&report["entities"])
     );
     std::iter::once(head).chain(differing.iter().map(|row| format!("  {row}"))).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_computing_rows_again_touches_is_told_version_by_version() {
+        let scope = json!({
+            "view": "judged", "readers": ["view/strain@2"],
+            "versions": [
+                { "version": 3, "state": "current", "rows": 1_200, "dead_letters": 4 },
+                { "version": 1, "state": "retired", "rows": 1_150, "dead_letters": 0 },
+            ],
+        });
+        insta::assert_snapshot!(touched(&scope), @r"
+        view judged v3 (current): 1,200 rows are computed again, 4 dead letters give way to what comes out
+        view judged v1 (retired): 1,150 rows are computed again, 0 dead letters give way to what comes out
+          view/strain@2 follows
+        ");
+    }
 }

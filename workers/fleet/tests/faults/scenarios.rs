@@ -4,7 +4,9 @@ use futures::future::{BoxFuture, FutureExt as _};
 use serde_json::{Value as Json, json};
 use tidemill_catalog::ModelVersion;
 use tidemill_core::{Kind, RunId};
-use tidemill_features::{backfill_new, drop_new, forget_new, rebuild_new, update_new};
+use tidemill_features::{
+    Recomputed, backfill_new, drop_new, forget_new, rebuild_new, recompute_new, update_new,
+};
 use tidemill_ingest::jobs::ReplayJob;
 use tidemill_monitor::start_scan;
 use tidemill_removal::{erasure, truncation};
@@ -81,6 +83,12 @@ scenarios! {
     "features.rebuild" => async |world: &World| {
         world.stores.online.drop_version("last_visit", 1).await?;
         world.enqueue(rebuild_new("last_visit")).await
+    };
+    "features.recompute" => async |world: &World| {
+        update_of(world, "last_visit").await?;
+        world.drive(&["features.update"]).await?;
+        let (from, to) = ("2024-01-01T00:00:00Z".parse()?, "2025-01-01T00:00:00Z".parse()?);
+        world.enqueue(recompute_new("last_visit", Recomputed::Between(from, to))).await
     };
     "features.forget" => async |world: &World| world.enqueue(forget_new("last_visit", &shopper_a())).await;
     "source.truncate" => async |world: &World| world.enqueue(truncation("visits")).await;
