@@ -155,7 +155,9 @@ impl Entities {
         for (entity, number) in order.iter().enumerate() {
             place[*number] = entity;
         }
-        by_key.values_mut().for_each(|number| *number = place[*number]);
+        for number in by_key.values_mut() {
+            *number = place[*number];
+        }
         let first = UInt64Array::from_iter_values(order.iter().map(|number| first[*number] as u64));
         let keys = arrays.iter().map(|array| take(array, &first, None)).collect::<Result<_, _>>();
         Ok(Self {

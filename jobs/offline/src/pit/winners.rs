@@ -162,13 +162,12 @@ impl Search {
         places.sort_unstable();
         places.dedup();
         let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-        // The places of each row group that holds some.
-        let groups: Vec<(usize, usize, &[(usize, usize)])> = self.groups_of(&places);
-        let rows = on_threads(&groups, self.threads, |(file, number, places)| {
-            let (opened, group) = (&self.files[*file], &self.files[*file].groups[*number]);
-            let rows = places.iter().map(|(_, row)| row - group.first_row..row - group.first_row + 1);
+        let rows = on_threads(&self.wins(&places), self.threads, |wins| {
+            let opened = &self.files[wins.file];
+            let group = &opened.groups[wins.group];
+            let rows = wins.places.iter().map(|(_, row)| row - group.first_row..row - group.first_row + 1);
             let selection = RowSelection::from_consecutive_ranges(rows, group.rows);
-            Ok(in_columns(&opened.read(*number, Some(selection), &names)?, schema)?)
+            Ok(in_columns(&opened.read(wins.group, Some(selection), &names)?, schema)?)
         })?;
         let rows = concat_batches(schema, &rows).map_err(rows::Error::from)?;
         let mut chosen: Vec<Option<u64>> = vec![None; self.asked.count];
@@ -184,9 +183,9 @@ impl Search {
             .map_err(rows::Error::from)?)
     }
 
-    /// File and number of each row group with some of these places, sorted, and which.
-    fn groups_of<'a>(&self, places: &'a [(usize, usize)]) -> Vec<(usize, usize, &'a [(usize, usize)])> {
-        let mut groups = Vec::new();
+    /// The row groups that hold some of these places, which are sorted.
+    fn wins<'a>(&self, places: &'a [(usize, usize)]) -> Vec<Wins<'a>> {
+        let mut wins = Vec::new();
         for of_file in places.chunk_by(|a, b| a.0 == b.0) {
             let (file, mut left) = (of_file[0].0, of_file);
             for (number, group) in self.files[file].groups.iter().enumerate() {
@@ -194,12 +193,20 @@ impl Search {
                     left.split_at(left.partition_point(|place| place.1 < group.first_row + group.rows));
                 left = later;
                 if !here.is_empty() {
-                    groups.push((file, number, here));
+                    wins.push(Wins { file, group: number, places: here });
                 }
             }
         }
-        groups
+        wins
     }
+}
+
+/// Rows of a row group that were found.
+struct Wins<'a> {
+    file: usize,
+    group: usize,
+    /// File and row of each.
+    places: &'a [(usize, usize)],
 }
 
 /// The asked rows whose keys are there, sorted by entity and moment.

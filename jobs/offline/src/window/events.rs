@@ -174,9 +174,8 @@ fn span(source: &Source, windows: &[Windowed], asked: &Asked) -> Span {
 fn statement(source: &Source, windows: &[Windowed], rows: &str, keys: &[String], asked: &Asked) -> String {
     let kinds: Vec<bool> = asked.kinds().collect();
     // What nobody sees has no end, and keeps no row.
-    let until = |strict: bool| match kinds.contains(&strict) {
-        true => until(source, keys, strict),
-        false => "NULL::BIGINT".to_owned(),
+    let until = |strict: bool| {
+        if kinds.contains(&strict) { until(source, keys, strict) } else { "NULL::BIGINT".to_owned() }
     };
     let counts = |strict: &bool| {
         let ends = format!("life.{}", ENDS[usize::from(*strict)]);

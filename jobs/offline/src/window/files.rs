@@ -37,7 +37,7 @@ const FEW: usize = 16;
 
 /// Files whose rows nothing ends, with their columns as they are declared.
 pub(super) struct Files {
-    files: Vec<ScannedFile>,
+    scanned: Vec<ScannedFile>,
     /// What gives a row its `valid_at`.
     available_time: String,
     /// What gives a row its `created_at`, where it is there.
@@ -61,7 +61,7 @@ impl Files {
     ) -> Option<Self> {
         let (files, stamps) = scan.files_with(columns, keys)?;
         Some(Self {
-            files,
+            scanned: files,
             available_time: stamps.available_time.clone(),
             created_time: stamps.created_time.clone(),
             fields: columns.fields().iter().filter(|field| read.contains(field.name())).cloned().collect(),
@@ -79,7 +79,8 @@ impl Files {
         take: impl FnMut(RecordBatch) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let key = &entities.names[0];
-        let opened = on_threads(&self.files, threads, |file| Opened::open(file, key, &self.available_time))?;
+        let opened =
+            on_threads(&self.scanned, threads, |file| Opened::open(file, key, &self.available_time))?;
         let (from, upto) = self.span.bounds_us();
         let within =
             |valid_us: &Range<i64>| valid_us.start <= upto && from <= valid_us.end && reach.meets(valid_us);
@@ -147,12 +148,12 @@ impl Files {
             let counts = valid.is_valid(row) && counted.as_ref().is_none_or(|counted| counted.value(row));
             let holds = counts && reach.holds(of, valid.value(row));
             if holds {
-                entity.push(of as i64);
+                entity.push(i64::try_from(of).unwrap_or(i64::MAX));
                 valid_us.push(valid.value(row));
             }
             holds
         };
-        let rows = BooleanBuffer::from_iter((0..rows.num_rows()).map(within));
+        let rows: BooleanBuffer = (0..rows.num_rows()).map(within).collect();
         Ok(Found { rows: BooleanArray::new(rows, None), entity: entity.into(), valid_us: valid_us.into() })
     }
 

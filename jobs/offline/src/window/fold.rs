@@ -40,10 +40,10 @@ pub(super) fn evaluate(
     let newest: TimestampMicrosecondArray = newest.collect();
     let column = |place: usize| {
         let parts: Vec<&dyn Array> = computed.iter().map(|share| share.values[place].as_ref()).collect();
-        match parts.is_empty() {
-            true => Ok(new_empty_array(&arrow_type(windows[place].ty))),
-            false => Ok(concat(&parts).map_err(tidemill_rows::Error::from)?),
+        if parts.is_empty() {
+            return Ok(new_empty_array(&arrow_type(windows[place].ty)));
         }
+        Ok(concat(&parts).map_err(tidemill_rows::Error::from)?)
     };
     let columns = (0..windows.len()).map(column).collect::<Result<_, Error>>();
     Ok((columns?, Arc::new(newest.with_timezone("UTC"))))
