@@ -75,7 +75,7 @@ async fn nothing_of_an_erased_entity_is_left_in_any_object_or_in_redis() {
         before.push(others(rows(&world, table).await));
     }
     let held = holding(&world, SHOPPER).await;
-    for place in ["lake/source/visits/", "lake/dead/visits/", "lake/view/week/1/", "uploads/", "mood:1:"] {
+    for place in ["lake/source/visits/", "lake/dead/visits/", "lake/view/week/1/", "uploads/", "mood:1 "] {
         assert!(held.iter().any(|found| found.contains(place)), "{place} is not among {held:#?}");
     }
 
