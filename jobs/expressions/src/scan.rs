@@ -12,8 +12,8 @@ use std::{
 };
 
 use arrow::{
-    array::{RecordBatch, RecordBatchOptions},
-    compute::cast,
+    array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt64Array},
+    compute::{cast, take},
     datatypes::{DataType, FieldRef, Schema, SchemaRef},
     error::ArrowError,
 };
@@ -123,6 +123,18 @@ pub struct Scanned {
 #[derive(Debug)]
 pub struct Bound(Place);
 
+/// Some rows with the values of their own lists alone: the binding copies all that a list column holds, for each call.
+fn compact(rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    if !rows.columns().iter().any(|column| column.data_type().is_nested()) {
+        return Ok(rows.clone());
+    }
+    let own = UInt64Array::from_iter_values(0..rows.num_rows() as u64);
+    let column = |column: &ArrayRef| {
+        if column.data_type().is_nested() { take(column, &own, None) } else { Ok(Arc::clone(column)) }
+    };
+    RecordBatch::try_new(rows.schema(), rows.columns().iter().map(column).collect::<Result<_, _>>()?)
+}
+
 impl VTab for Scan {
     type InitData = Scanned;
     type BindData = Bound;
@@ -152,7 +164,7 @@ impl VTab for Scan {
             output.set_len(0);
             return Ok(());
         }
-        record_batch_to_duckdb_data_chunk(&some, output)
+        record_batch_to_duckdb_data_chunk(&compact(&some)?, output)
     }
 
     fn parameters() -> Option<Vec<LogicalTypeHandle>> {

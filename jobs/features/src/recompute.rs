@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tidemill_catalog::{ViewState, ViewVersion};
 use tidemill_core::{Fault, JobError, Kind, Time};
-use tidemill_offline::{Filter, LakeFile, Partings, Read, Staged, Table, Version};
+use tidemill_offline::{CommitRange, Filter, LakeFile, Partings, Read, Staged, Table, Version};
 use tidemill_pyrun::Printed;
 use tidemill_rows::VALID_AT;
 use tidemill_runtime::{Context, Job, Outcome, job_new};
@@ -37,16 +37,19 @@ use tidemill_store::NewJob;
 use crate::{
     Deps, Error,
     advance::{put, put_last_rows},
-    compute::compute,
+    compute::{DeadRow, compute},
     dead_letters,
     selection::Selection,
     subject::Subject,
-    target::{Arrival, Target, Unit},
-    wishes::readers_follow,
+    target::{Arrival, Target, Unit, covers_beyond},
+    wishes::{readers_follow, update_new},
 };
 
 /// Kind of [`RecomputeJob`].
 const FEATURES_RECOMPUTE: Kind = Kind::new("features.recompute");
+
+/// Before it is looked again whether an update has come to its end.
+const SNOOZE: TimeDelta = TimeDelta::seconds(1);
 
 /// Which rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,6 +126,7 @@ impl Job for RecomputeJob {
             recomputable(&subject)?;
             // What it has not consumed yet, an update computes.
             let Some(target) = consumed(deps, &subject).await? else { continue };
+            self.await_update(&subject, &target, cx).await?;
             let published = cx.checkpoint().is_some_and(|it| it.published.contains(&target.version));
             if !published {
                 self.publish(&subject, &target, args.rows, cx).await?;
@@ -135,6 +139,26 @@ impl Job for RecomputeJob {
 }
 
 impl RecomputeJob {
+    /// Waits for an update that has published units and not come to its end: it takes these for computed, so nobody would
+    /// compute again what is taken out of them.
+    async fn await_update(
+        &self,
+        subject: &Subject,
+        target: &Target,
+        cx: &mut Context<Progress>,
+    ) -> Result<(), JobError> {
+        let since = CommitRange { after: target.lake_version, upto: Version::MAX };
+        let commits = self.deps.lake.commits(&subject.view.table(), since).await.map_err(Error::from)?;
+        if !covers_beyond(commits.iter().map(|commit| commit.job_key.as_str()), target.lake_version) {
+            return Ok(());
+        }
+        let mut tx = cx.begin().await?;
+        cx.enqueue(&mut tx, &[update_new(subject.name())]).await?;
+        tx.commit().await?;
+        let reason = format!("waits for an update of {} to come to its end", subject.name());
+        Err(JobError::Snooze { until: cx.clock().now() + SNOOZE, reason })
+    }
+
     async fn publish(
         &self,
         subject: &Subject,
@@ -192,7 +216,7 @@ impl RecomputeJob {
         key: &str,
         cx: &mut Context<Progress>,
     ) -> Result<(Vec<Staged>, Vec<Staged>), JobError> {
-        let (mut staged, mut dead, mut printed) = (Vec::new(), Vec::new(), Printed::default());
+        let (mut staged, mut letters, mut printed) = (Vec::new(), Vec::new(), Printed::default());
         // Of no moments there is nothing to read.
         let parts = if selection.span().is_some() { target.parts } else { 0 };
         for part in 0..parts {
@@ -202,18 +226,25 @@ impl RecomputeJob {
             let computed = compute(&self.deps, view, version, target, &unit, &mut printed).await;
             printed.take().iter().for_each(|line| cx.log(line));
             let computed = computed?;
-            dead.extend(computed.dead);
+            letters.extend(self.stage_letters(subject, target, &unit, &computed.dead).await?);
             staged.extend(self.put_and_stage(subject, target, &unit, computed.rows).await?);
         }
-        let mut letters = Vec::new();
-        if !dead.is_empty() {
-            let (schema, batch) = dead_letters::batch(subject, target, &dead)?;
-            let table = dead_letters::table(subject.name());
-            let batches = vec![batch];
-            let of_all = self.deps.lake.stage(&table, key, 0, &[], &schema, batches).await;
-            letters.extend(of_all.map_err(Error::from)?);
-        }
         Ok((staged, letters))
+    }
+
+    async fn stage_letters(
+        &self,
+        subject: &Subject,
+        target: &Target,
+        unit: &Unit,
+        dead: &[DeadRow],
+    ) -> Result<Option<Staged>, Error> {
+        if dead.is_empty() {
+            return Ok(None);
+        }
+        let (schema, batch) = dead_letters::batch(subject, target, dead)?;
+        let (table, part) = (dead_letters::table(subject.name()), unit.part.0);
+        Ok(self.deps.lake.stage(&table, &unit.key, part, &[], &schema, vec![batch]).await?)
     }
 
     async fn put_and_stage(

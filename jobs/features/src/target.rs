@@ -134,6 +134,12 @@ pub(crate) fn units_of_rows<'a>(
     units
 }
 
+/// Whether what some keys cover goes beyond a version.
+pub(crate) fn covers_beyond<'a>(covered: impl IntoIterator<Item = &'a str>, version: i64) -> bool {
+    let covered = Covered::of(covered);
+    covered.ranges.iter().any(|(_, last)| *last > version) || covered.parts.keys().any(|of| *of > version)
+}
+
 /// What of commits is covered.
 #[derive(Debug, Default)]
 struct Covered {

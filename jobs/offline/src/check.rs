@@ -142,14 +142,14 @@ impl Judge {
             .execute_batch(&format!("CREATE OR REPLACE TEMP TABLE _row ({columns})"))
             .and_then(|()| self.connection.prepare(&statement(&typed)).map(drop))
             .map_err(|error| refused(Refusal::of(&error)))?;
-        match ty {
-            Type::Int => self.exact(&expression, ty, 0),
-            Type::Decimal(digits) => self.exact(&expression, ty, digits.scale()),
+        match ty.element().unwrap_or(ty) {
+            exact @ Type::Int => self.exact(&expression, exact, 0),
+            exact @ Type::Decimal(digits) => self.exact(&expression, exact, digits.scale()),
             _ => Ok(()),
         }
     }
 
-    /// Refuses what a number with so many digits after the point would be rounded from. The table `_row` has the columns.
+    /// Refuses what a number, or one in a list, with so many digits after the point would be rounded from. The table `_row` has the columns.
     fn exact(&self, expression: &Expression, exact: Type, scale: u8) -> Result<(), Mistake> {
         let describe =
             format!("SELECT column_type FROM (DESCRIBE SELECT {} AS value FROM _row)", expression.compiled());
@@ -157,6 +157,8 @@ impl Judge {
             Ok(ty) => ty,
             Err(_) => return Ok(()),
         };
+        // Of a list what it holds.
+        let ty = ty.split('[').next().unwrap_or_default();
         let digits = ty.strip_prefix("DECIMAL(").and_then(|digits| digits.strip_suffix(')'));
         let after_point = digits.and_then(|digits| digits.rsplit_once(',')?.1.trim().parse::<u8>().ok());
         if !(after_point.is_some_and(|given| given > scale) || ty == "DOUBLE" || ty == "FLOAT") {

@@ -16,6 +16,7 @@ use sqlx::PgConnection;
 use crate::{
     CommitKind, Error, Lake, LakeFile, Staged, Table,
     manifest::{self, Publication},
+    scan::as_stored,
     sql::text,
 };
 
@@ -58,6 +59,7 @@ impl Lake {
             let statement = format!("SELECT * FROM read_parquet([{}])", text(&path.to_string_lossy()));
             let doing = format!("reading a file of {table}");
             let rows = self.duck.run(doing, move |session| session.query(&statement)).await?;
+            let rows = as_stored(&rows, &*self.types(&file.path).await?)?;
             let rest = gone(&rows).and_then(|gone| filter_record_batch(&rows, &not(&gone)?));
             let rest = rest.map_err(tidemill_rows::Error::from)?;
             if rest.num_rows() == rows.num_rows() {

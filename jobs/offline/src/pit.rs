@@ -17,8 +17,8 @@ mod winners;
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array as _, ArrayRef, RecordBatch, RecordBatchOptions},
-    compute::{concat_batches, kernels::cmp::distinct},
+    array::{Array as _, ArrayRef, RecordBatch, RecordBatchOptions, make_comparator},
+    compute::{SortOptions, concat_batches, kernels::cmp::distinct},
     datatypes::{Field, FieldRef, Schema},
 };
 use tidemill_core::{Fault, Time};
@@ -188,8 +188,15 @@ impl Lake {
 fn rows_that_differ(a: &RecordBatch, b: &RecordBatch, first: usize) -> Result<u64, Error> {
     let mut differs = vec![false; a.num_rows()];
     for (left, right) in a.columns().iter().zip(b.columns()).skip(first) {
-        for (row, unlike) in distinct(left, right).map_err(rows::Error::from)?.iter().enumerate() {
-            differs[row] |= unlike.unwrap_or(false);
+        if left.data_type().is_nested() {
+            let order = make_comparator(left, right, SortOptions::default()).map_err(rows::Error::from)?;
+            for (row, differs) in differs.iter_mut().enumerate() {
+                *differs |= order(row, row).is_ne();
+            }
+        } else {
+            for (row, unlike) in distinct(left, right).map_err(rows::Error::from)?.iter().enumerate() {
+                differs[row] |= unlike.unwrap_or(false);
+            }
         }
     }
     Ok(differs.into_iter().filter(|differs| *differs).count() as u64)
@@ -312,7 +319,10 @@ fn assemble(request: &PitRequest, found: &[Found]) -> Result<RecordBatch, Error>
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::Float64Array;
+    use arrow::{
+        array::{Float64Array, ListArray},
+        datatypes::Int64Type,
+    };
 
     use super::*;
 
@@ -327,5 +337,14 @@ mod tests {
         let other = batch([Some(1.0), Some(2.0), Some(3.0)], [Some(0.0), Some(2.0), Some(f64::NAN)]);
         assert_eq!(rows_that_differ(&one, &other, 0).unwrap(), 2);
         assert_eq!(rows_that_differ(&one, &other, 2).unwrap(), 0);
+
+        let list = |values: [Option<Vec<Option<i64>>>; 3]| {
+            let values = ListArray::from_iter_primitive::<Int64Type, _, _>(values);
+            RecordBatch::try_from_iter([("a", Arc::new(values) as ArrayRef)]).unwrap()
+        };
+        let one = list([Some(vec![Some(1), Some(2)]), None, Some(vec![])]);
+        let other = list([Some(vec![Some(1), Some(3)]), None, None]);
+        assert_eq!(rows_that_differ(&one, &one, 0).unwrap(), 0);
+        assert_eq!(rows_that_differ(&one, &other, 0).unwrap(), 2);
     }
 }

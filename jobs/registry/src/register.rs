@@ -155,7 +155,7 @@ impl RegisterJob {
             keys: objects.entities.get(&model.entity).map(|entity| entity.keys.clone()).unwrap_or_default(),
             hydration,
             request: model.request.clone(),
-            nullable: Some(model.nullable.clone()),
+            nullable: Some(model.nullable_in_request()),
             outputs: model.outputs.clone(),
             fail_on_missing: model.fail_on_missing,
             processes: model.processes,

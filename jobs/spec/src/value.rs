@@ -97,9 +97,13 @@ impl Value {
                 return Err(wrong(if infinite { ", which is not a finite number" } else { "" }));
             }
             (Type::Bool, Json::Bool(truth)) => Self::Bool(*truth),
-            (Type::Decimal(_), Json::Number(number)) if number.is_f64() => {
-                return Err(wrong(", which may have lost digits on its way: send decimals as text"));
-            }
+            (Type::Decimal(_), Json::Number(number)) if number.is_f64() => match number.as_f64() {
+                // Protobuf has whole numbers as floats, too.
+                Some(float) if float.fract() == 0.0 && float.abs() < EXACT_MAX => {
+                    Self::parse(&format!("{float:.0}"), ty).map_err(|_| wrong(""))?
+                }
+                _ => return Err(wrong(", which may have lost digits on its way: send decimals as text")),
+            },
             (Type::Decimal(_), Json::Number(number)) => {
                 Self::parse(&number.to_string(), ty).map_err(|_| wrong(""))?
             }

@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use tidemill_core::Time;
 use tidemill_offline::{Answers, Version};
 use tidemill_spec::{
-    KeyOrigin, Objects, Type,
+    KeyOrigin, Model, Objects, Type,
     steps::{DatasetInputs, KnownAt},
 };
 
@@ -174,7 +174,7 @@ async fn catch_up(deps: &Deps, inputs: &Inputs) -> Result<Version, Error> {
 /// A model never meets a null in serving where its request says there is none; so it doesn't in training.
 fn given(objects: &Objects, inputs: &Inputs, labels: &RecordBatch) -> Result<(), Error> {
     let model = inputs.model.as_ref().and_then(|name| objects.models.get(name));
-    let nullable = model.map(|model| model.nullable.as_slice()).unwrap_or_default();
+    let nullable = model.map(Model::nullable_in_request).unwrap_or_default();
     for column in inputs.request.keys().filter(|name| !nullable.contains(name)) {
         let nulls = labels.column_by_name(column).filter(|values| values.null_count() > 0);
         if let Some(row) = nulls.and_then(|values| (0..values.len()).find(|row| values.is_null(*row))) {

@@ -180,3 +180,26 @@ async fn a_view_without_rows_of_its_own_or_that_counts_has_nothing_to_compute_ag
         assert!(refused.fault().message.contains(why), "{}", refused.fault());
     }
 }
+
+#[tokio::test]
+async fn what_an_update_has_published_is_not_lost_where_rows_are_computed_again_before_it_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let answer = folder.path().join("answer");
+    fs::write(&answer, "1").unwrap();
+    let world = world(&answer).await;
+    let catalog = &world.deps.catalog;
+    let position = catalog.position("felt", 1).await.unwrap().unwrap();
+    world.observe(&[("JFK", 584, 5.0), ("EWR", 585, 6.0)]).await;
+    world.drain().await;
+    // As an update leaves it that dies between its units and its end.
+    let mut tx = catalog.store().begin().await.unwrap();
+    catalog.forget_position(&mut tx, "felt", 1).await.unwrap();
+    let so_far = (position.lake_version, position.reached);
+    catalog.move_position(&mut tx, "felt", 1, so_far, position.data_clock).await.unwrap();
+    tx.commit().await.unwrap();
+
+    fs::write(&answer, "10").unwrap();
+    again(&world, "felt", Recomputed::Between(at(583), at(600))).await;
+    let all = [Some(2.0), Some(4.0), Some(3.0), Some(14.0), Some(15.0), Some(16.0)];
+    assert_eq!(values(&world, "felt", "cold").await, floats(all));
+}

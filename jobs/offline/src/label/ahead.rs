@@ -18,16 +18,16 @@ use arrow::{
         Array as _, ArrayRef, AsArray as _, BooleanArray, RecordBatch, TimestampMicrosecondArray, UInt64Array,
     },
     compute::{filter_record_batch, is_not_null, take},
-    datatypes::TimestampMicrosecondType,
+    datatypes::{Schema, SchemaRef, TimestampMicrosecondType},
 };
 use indexmap::IndexMap;
-use tidemill_rows::{self as rows, row::column, value::normal};
+use tidemill_rows::{self as rows, VALID_AT, field, row::column, value::normal};
 use tidemill_spec::{
     Ahead, Feature, FeatureView, KeyOrigin, Meta, OnDemand, OnlineFeatures, Rule, Type, ViewInput,
 };
 
 use super::{Answers, LabelRequest, Labels, labels_schema, population};
-use crate::{Error, KnownAt, Lake, PitRead, PitRequest, View, sql};
+use crate::{CommitRange, Error, KnownAt, Lake, PitRead, PitRequest, View, sql};
 
 /// Column of the end of a window, and of the answer before it has its name. No key begins with `_`.
 const UNTIL: &str = "_until";
@@ -38,7 +38,7 @@ pub(super) async fn labels(lake: &Lake, request: &LabelRequest, ahead: &Ahead) -
         Error::invalid(602, format!("label `{}` is asked without its population", request.label.name))
     })?;
     let asked = population::asked(lake, request, population).await?;
-    let matured = matured(&asked.rows, ahead, request.clock.timestamp_micros())?;
+    let matured = matured(&asked.rows, ahead, arrived_us(lake, request).await?)?;
     let answer = answers(lake, request, ahead, &matured).await?;
     let (asked_at, matured_at) = (moments(&matured)?, moments_after(&matured, ahead.matures_after())?);
     let keys = request.entity.keys.len();
@@ -72,11 +72,11 @@ pub(super) async fn answers_of(
     let typed = typed.map(|(name, ty)| Ok((name, normal(column(asked, name)?, ty)?, true)));
     let typed = typed.collect::<Result<Vec<_>, Error>>()?;
     let asked = RecordBatch::try_from_iter_with_nullable(typed).map_err(rows::Error::from)?;
-    let (clock_us, after_us) = (request.clock.timestamp_micros(), sql::micros(ahead.matures_after()));
+    let (arrived_us, after_us) = (arrived_us(lake, request).await?, sql::micros(ahead.matures_after()));
     let at = moments(&asked)?;
     let passed = |row: usize| {
         let complete = asked.columns().iter().all(|column| column.is_valid(row));
-        complete && at.value(row).saturating_add(after_us) <= clock_us
+        complete && at.value(row).saturating_add(after_us) <= arrived_us
     };
     let passed: Vec<bool> = (0..asked.num_rows()).map(passed).collect();
     let matured =
@@ -91,7 +91,18 @@ pub(super) async fn answers_of(
     })
 }
 
-/// Those of asked rows whose longest window has passed.
+/// Up to when the rows of the label's source have come: the newest that the clock has reached. Where none is there yet, no
+/// row is no answer.
+async fn arrived_us(lake: &Lake, request: &LabelRequest) -> Result<i64, Error> {
+    let scan = lake.scan_source(&request.source, CommitRange::upto(request.version)).await?;
+    let times: SchemaRef = Schema::new(vec![field(VALID_AT, Type::Timestamp)]).into();
+    let rows = scan.rows(&times, &format!("{VALID_AT} <= {}", sql::instant(request.clock)));
+    let newest = format!("SELECT coalesce(max(epoch_us({VALID_AT})), {}) FROM {rows}", i64::MIN);
+    let doing = format!("finding how far source `{}` has come", request.source.name);
+    lake.duck.run(doing, move |session| session.count(&newest)).await
+}
+
+/// Those of asked rows whose longest window has passed by an instant.
 fn matured(asked: &RecordBatch, ahead: &Ahead, clock_us: i64) -> Result<RecordBatch, Error> {
     let after_us = sql::micros(ahead.matures_after());
     let passed =
@@ -187,7 +198,7 @@ fn pit(request: &LabelRequest, labels: RecordBatch) -> PitRequest {
 
 /// The column of an aggregate, whatever the entity's keys are called.
 fn named(aggregate: &str) -> String {
-    format!("_{aggregate}")
+    format!("_of_{aggregate}")
 }
 
 /// Aggregates over the label's source as a view of windows.

@@ -29,7 +29,7 @@ const BLOCK: usize = 1 << 18;
 pub(super) struct Questions {
     /// The entity's keys and [`ASKED_AT`], sorted by (moment, keys).
     pub(super) rows: RecordBatch,
-    /// Rows whose moment or key is null.
+    /// Rows with a moment whose key is null.
     pub(super) incomplete: i64,
 }
 
@@ -59,16 +59,17 @@ async fn of_rows(
         &[
             ("rows", &scan.rows(&source_schema(source), "true")),
             ("clock", &clock),
-            ("newest", &sql::newest_of(source)),
+            ("superseded", &superseded(source)),
+            ("rank", &rank(source)),
             ("known", &known_since(source)),
             ("keys", &list(&keys)),
             ("asked_at", &compiled(asked_at)),
         ],
     );
     let sound = sql::sound([(ASKED_AT, Type::Timestamp)]);
-    let complete = sql::present(keys.iter().chain([&ASKED_AT.to_owned()]));
+    let complete = sql::present(&keys);
     let range = format!(
-        "({ASKED_AT} IS NULL OR {ASKED_AT} >= {} AND {ASKED_AT} < {} AND {ASKED_AT} <= {clock})",
+        "{ASKED_AT} >= {} AND {ASKED_AT} < {} AND {ASKED_AT} <= {clock}",
         sql::instant(request.from),
         sql::instant(request.to)
     );
@@ -94,6 +95,26 @@ async fn of_rows(
             })
         })
         .await
+}
+
+/// Among the rows of a key, the one that counts last has the greatest.
+fn rank(source: &Source) -> String {
+    if source.unique.is_empty() {
+        return "0".to_owned();
+    }
+    let order = sql::order_of(source).map(|column| format!("{column} NULLS FIRST"));
+    let order = order.collect::<Vec<_>>().join(", ");
+    format!("row_number() OVER (PARTITION BY {} ORDER BY {order})", list(&source.unique))
+}
+
+/// Leaves out what was no longer so at its moment.
+fn superseded(source: &Source) -> String {
+    let same = sql::same("later", "one", &source.unique);
+    same.map_or_else(String::new, |same| {
+        format!(
+            "ANTI JOIN moment AS later ON {same} AND later._rank > one._rank AND later.{VALID_AT} <= one._label_ts"
+        )
+    })
 }
 
 /// Since when there is such a row: a correction is of one that was known before.

@@ -12,9 +12,10 @@ const NULL_WORDS: &str = "['', 'null', 'none', 'na', 'n/a', '\\n']";
 const NO_TEXT: &str = "chr(0)";
 
 /// A column of a Parquet file as text that is to be read as `wanted`, by its type in DuckDB. A narrow float keeps its
-/// value, which its shortest text would not; lists and structs are JSON, as in a file of JSON lines.
+/// value, which its shortest text would not, but where it is its digits that are wanted; lists and structs are JSON, as in a file of JSON lines.
 pub(crate) fn as_text(column: &str, ty: &str, wanted: Type) -> String {
     match ty {
+        "FLOAT" if matches!(wanted, Type::Decimal(_)) => format!("CAST({column} AS VARCHAR)"),
         "FLOAT" => format!("CAST(CAST({column} AS DOUBLE) AS VARCHAR)"),
         // Some writers leave out that their bytes are text.
         "BLOB" => {

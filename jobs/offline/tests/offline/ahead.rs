@@ -154,14 +154,15 @@ impl Of {
         let within = |t: Time| t >= request.from && t < request.to && t <= request.clock;
         let mut asked: Vec<(Time, Key)> = Vec::new();
         if self == Self::SourceRows {
-            let known = || events.iter().filter(|event| event.valid_at <= request.clock);
+            let asked_at = |event: &Event| event.valid_at + TimeDelta::seconds(30);
             let replaced = |event: &Event| {
+                let mut by_then = events.iter().filter(|other| other.valid_at <= asked_at(event));
                 declared.unique().is_some_and(|by| {
-                    known().any(|other| other.id == event.id && other.rank(by) > event.rank(by))
+                    by_then.any(|other| other.id == event.id && other.rank(by) > event.rank(by))
                 })
             };
-            let rows = known().filter(|event| !event.deleted && !replaced(event));
-            let rows = rows.map(|event| (event.valid_at + TimeDelta::seconds(30), event.key.clone()));
+            let rows = events.iter().filter(|event| !event.deleted && !replaced(event));
+            let rows = rows.map(|event| (asked_at(event), event.key.clone()));
             let (whole, incomplete): (Vec<_>, Vec<_>) =
                 rows.filter(|(t, _)| within(*t)).partition(|(_, key)| complete(key));
             asked.extend(whole);
@@ -186,7 +187,9 @@ fn expected(
 ) -> (Vec<Row>, i64, i64) {
     let (asked, incomplete) = of.asked(declared, events, request, minutes);
     let longest = TimeDelta::seconds(SUM_WITHIN);
-    let matured = asked.iter().filter(|(t, _)| *t + longest <= request.clock);
+    // Where no row is there yet, none is no answer.
+    let arrived = events.iter().map(|event| event.valid_at).filter(|at| *at <= request.clock).max();
+    let matured = asked.iter().filter(|(t, _)| arrived.is_some_and(|arrived| *t + longest <= arrived));
     let answered = matured.map(|(t, key)| (t, key, answer(events, key, *t, declared.unique())));
     let (known, unknown): (Vec<_>, Vec<_>) = answered.partition(|(.., answer)| answer.is_some());
     let rows = known.into_iter().map(|(t, key, answer)| {
@@ -335,7 +338,8 @@ async fn the_window_begins_after_the_moment_and_holds_its_end() {
 async fn a_late_row_changes_the_label_from_the_version_on_that_has_it() {
     let world = World::new().await;
     let (seen, request) = churn("UTC", "*/5 * * * *");
-    let first = world.append(&request.source, "first", &[event("ada", "visit", 10, 10, 1)]).await;
+    let first = [event("ada", "visit", 10, 10, 1), event("eve", "visit", 900, 900, 3)];
+    let first = world.append(&request.source, "first", &first).await;
     world.cover(&seen, CommitRange::upto(first)).await;
     let before = world.lake.head().await.unwrap();
     // Half an hour later it comes to light that she had logged in.
@@ -355,7 +359,9 @@ async fn each_day_is_one_of_the_time_zone_also_where_the_clocks_change() {
     // Six days around 10 March 2013, when New York's clocks went forward.
     let time = |text: &str| text.parse::<Time>().unwrap();
     let early = (time("2013-03-08T12:00:00Z") - at(0)).num_seconds();
-    let version = world.append(&request.source, "rows", &[event("ada", "visit", early, early, 1)]).await;
+    let late = (time("2013-03-13T12:00:00Z") - at(0)).num_seconds();
+    let rows = [event("ada", "visit", early, early, 1), event("eve", "visit", late, late, 2)];
+    let version = world.append(&request.source, "rows", &rows).await;
     world.cover(&seen, CommitRange::upto(version)).await;
     let request = LabelRequest {
         from: time("2013-03-01T00:00:00Z"),
@@ -380,6 +386,7 @@ async fn a_label_whose_sql_fails_on_an_entity_leaves_it_out_and_an_empty_populat
         event("ada", "visit", 10, 10, 1),
         event("bob", "login", 10, 10, 2),
         event("bob", "login", 301, 301, 3),
+        event("eve", "visit", 900, 900, 4),
     ];
     let version = world.append(&request.source, "rows", &rows).await;
     world.cover(&seen, CommitRange::upto(version)).await;
@@ -414,10 +421,11 @@ async fn nobody_is_asked_because_of_what_came_later() {
         let population = Some(Population::Rows { source: Box::new(source.clone()), asked_at });
         world.lake.labels(&LabelRequest { population, version, ..request.clone() }).await
     };
-    // A correction is of a row that was known when it was asked.
+    world.append(&request.source, "rows", &[event("eve", "visit", 900, 900, 9)]).await;
+    // What was so at its moment is asked, whatever a correction makes of it later; the correction asks nobody.
     let upserts = source("signups", &columns, &["user"]);
     let version = world.append(&upserts, "rows", &[signup(10, 10, 1), signup(20, 500, 2)]).await;
-    assert_eq!(told(&labels(&upserts, version).await.unwrap()), ["ada@20: true"]);
+    assert_eq!(told(&labels(&upserts, version).await.unwrap()), ["ada@10: true"]);
     // Without unique columns each row is one of its own.
     let rows = source("visits", &columns, &[]);
     let version = world.append(&rows, "rows", &[signup(10, 10, 1), signup(20, 500, 2)]).await;

@@ -38,6 +38,14 @@ pub struct Model {
     pub processes: u32,
 }
 
+impl Model {
+    /// The columns of the request that may be null: those that are declared so, and all where what is missing is null.
+    pub fn nullable_in_request(&self) -> Vec<String> {
+        let nullable = |name: &&String| !self.fail_on_missing || self.nullable.contains(name);
+        self.request.keys().filter(nullable).cloned().collect()
+    }
+}
+
 fn default_processes() -> u32 {
     2
 }

@@ -98,7 +98,7 @@ fn aggregate(at: &At<'_>, name: &str) -> Option<Feature> {
     };
     if rule.is_none() {
         // That one of them is wrong was said; the others are known all the same.
-        for known in Aggregate::WORDS.into_iter().chain(["where", "within", "p"]) {
+        for known in Aggregate::WORDS.into_iter().chain(["where", "within", "p", "n"]) {
             drop(fields.get(known));
         }
     }
