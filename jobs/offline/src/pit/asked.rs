@@ -70,9 +70,9 @@ impl Asked {
         self.known.strict_from < self.moments.len()
     }
 
-    /// Which kinds of rows there are: those that are not strict, and those that are.
+    /// Which kinds of rows there are: those that are not strict, and those that are; of no rows the first.
     pub(crate) fn kinds(&self) -> impl Iterator<Item = bool> + use<> {
-        let there = [self.known.strict_from > 0, self.any_is_strict()];
+        let there = [self.known.strict_from > 0 || self.moments.is_empty(), self.any_is_strict()];
         [false, true].into_iter().zip(there).filter_map(|(strict, there)| there.then_some(strict))
     }
 
