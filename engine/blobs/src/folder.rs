@@ -13,6 +13,13 @@ impl Blobs {
     pub async fn put_folder(&self, prefix: &str, folder: &Path) -> Result<String, Error> {
         let files = listed(folder).await?;
         let place = format!("{prefix}/{}", content(&files));
+        // Who reads a stored folder meanwhile would see files that are being written.
+        if let Home::Folder(home) = &self.home
+            && home.join(&place).is_dir()
+            && holds(&home.join(&place), &place).await?
+        {
+            return Ok(place);
+        }
         for (path, _) in &files {
             self.put_file_at(&format!("{place}/{path}"), &folder.join(path)).await?;
         }
