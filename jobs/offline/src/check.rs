@@ -149,7 +149,8 @@ impl Judge {
         }
     }
 
-    /// Refuses what a number, or one in a list, with so many digits after the point would be rounded from. The table `_row` has the columns.
+    /// Refuses what a number, or one in a list, with so many digits after the point would be rounded from. The table `_row`
+    /// has the columns.
     fn exact(&self, expression: &Expression, exact: Type, scale: u8) -> Result<(), Mistake> {
         let describe =
             format!("SELECT column_type FROM (DESCRIBE SELECT {} AS value FROM _row)", expression.compiled());

@@ -17,7 +17,6 @@ use tidemill_spec::{Asked, Entity, Label, Source, Type, expr::sql::compiled};
 
 use crate::{
     CommitRange, Error, Lake, Version, View,
-    duck::Failure,
     sql::{self, fill, list, quoted},
 };
 
@@ -154,10 +153,7 @@ impl Lake {
         self.duck
             .run_declared(doing.clone(), move |session| {
                 let table = format!("CREATE TEMP TABLE answer AS SELECT {sound} FROM ({statement})");
-                session.within(limit, || session.execute(&table)).map_err(|failure| match failure {
-                    Failure::Duck(error) if session.overdue(&error) => Error::TooLong { doing, limit }.into(),
-                    other => other,
-                })?;
+                session.in_time(&doing, limit, || session.execute(&table))?;
                 let late = session.count("SELECT count(*) FROM answer WHERE label_ts > matured_at")?;
                 if late > 0 {
                     return Err(asked_too_late(&name, late).into());

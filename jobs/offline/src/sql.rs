@@ -119,8 +119,19 @@ pub(crate) fn newest_of(source: &Source) -> String {
     format!("QUALIFY row_number() OVER (PARTITION BY {} ORDER BY {order}) = 1", list(&source.unique))
 }
 
+/// The rows of each unique key in their order, for a window over a source's rows; the one that counts is last.
+pub(crate) fn key_order(source: &Source) -> String {
+    let order = order_of(source).map(|column| format!("{column} NULLS FIRST"));
+    format!("PARTITION BY {} ORDER BY {}", list(&source.unique), order.collect::<Vec<_>>().join(", "))
+}
+
+/// Whether a column decides which row of a unique key counts, and of which key a row is.
+pub(crate) fn decides(source: &Source, name: &String) -> bool {
+    source.unique.contains(name) || matches!(&source.newest, Newest::Column(column) if column == name)
+}
+
 /// By what the rows with the same unique columns are ordered, the one that counts last; nulls are first.
-pub(crate) fn order_of(source: &Source) -> impl Iterator<Item = String> {
+fn order_of(source: &Source) -> impl Iterator<Item = String> {
     let first = match &source.newest {
         Newest::ValidAt => VALID_AT.to_owned(),
         Newest::Accepted => CREATED_AT.to_owned(),

@@ -7,12 +7,12 @@
 SELECT
     min(life.seq) OVER same AS _key,
     asked._entity AS _entity,
-    row_number() OVER (PARTITION BY {unique} ORDER BY {order}) AS _rank,
+    life._rank AS _rank,
     epoch_us(life.valid_at) AS _valid_us,
     epoch_us(life.created_at) AS _created_us,
     life.seq AS seq,
     life.deleted AS deleted
-FROM (SELECT * FROM {rows} AS stored WHERE NOT ({present}) OR seq IN (FROM {covered})) AS life
+FROM (SELECT *, row_number() OVER ({order}) AS _rank FROM {rows} AS stored WHERE NOT ({present}) OR seq IN (FROM {covered})) AS life
 LEFT JOIN asked ON {keys}
 WINDOW same AS (PARTITION BY {unique})
 QUALIFY bool_or(asked._entity IS NOT NULL) OVER same

@@ -38,7 +38,8 @@ pub(super) async fn labels(lake: &Lake, request: &LabelRequest, ahead: &Ahead) -
         Error::invalid(602, format!("label `{}` is asked without its population", request.label.name))
     })?;
     let asked = population::asked(lake, request, population).await?;
-    let matured = matured(&asked.rows, ahead, arrived_us(lake, request).await?)?;
+    let passed = passed(&asked.rows, ahead, arrived_us(lake, request).await?)?;
+    let matured = filter_record_batch(&asked.rows, &passed).map_err(rows::Error::from)?;
     let answer = answers(lake, request, ahead, &matured).await?;
     let (asked_at, matured_at) = (moments(&matured)?, moments_after(&matured, ahead.matures_after())?);
     let keys = request.entity.keys.len();
@@ -72,18 +73,12 @@ pub(super) async fn answers_of(
     let typed = typed.map(|(name, ty)| Ok((name, normal(column(asked, name)?, ty)?, true)));
     let typed = typed.collect::<Result<Vec<_>, Error>>()?;
     let asked = RecordBatch::try_from_iter_with_nullable(typed).map_err(rows::Error::from)?;
-    let (arrived_us, after_us) = (arrived_us(lake, request).await?, sql::micros(ahead.matures_after()));
-    let at = moments(&asked)?;
-    let passed = |row: usize| {
-        let complete = asked.columns().iter().all(|column| column.is_valid(row));
-        complete && at.value(row).saturating_add(after_us) <= arrived_us
-    };
-    let passed: Vec<bool> = (0..asked.num_rows()).map(passed).collect();
-    let matured =
-        filter_record_batch(&asked, &BooleanArray::from(passed.clone())).map_err(rows::Error::from)?;
+    let passed = passed(&asked, ahead, arrived_us(lake, request).await?)?;
+    let matured = filter_record_batch(&asked, &passed).map_err(rows::Error::from)?;
     let answer = answers(lake, request, ahead, &matured).await?;
     let mut next = 0..;
-    let places: UInt64Array = passed.iter().map(|passed| if *passed { next.next() } else { None }).collect();
+    let places = passed.values().iter().map(|passed| if passed { next.next() } else { None });
+    let places: UInt64Array = places.collect();
     Ok(Answers {
         answer: take(&answer, &places, None).map_err(rows::Error::from)?,
         matured_at: moments_after(&asked, ahead.matures_after())?,
@@ -102,13 +97,14 @@ async fn arrived_us(lake: &Lake, request: &LabelRequest) -> Result<i64, Error> {
     lake.duck.run(doing, move |session| session.count(&newest)).await
 }
 
-/// Those of asked rows whose longest window has passed by an instant.
-fn matured(asked: &RecordBatch, ahead: &Ahead, clock_us: i64) -> Result<RecordBatch, Error> {
-    let after_us = sql::micros(ahead.matures_after());
-    let passed =
-        moments(asked)?.iter().map(|at| at.map(|at| at.saturating_add(after_us) <= clock_us)).collect();
-    let passed: BooleanArray = passed;
-    Ok(filter_record_batch(asked, &passed).map_err(rows::Error::from)?)
+/// Whether a row is asked of somebody, and its longest window has passed by an instant.
+fn passed(asked: &RecordBatch, ahead: &Ahead, arrived_us: i64) -> Result<BooleanArray, Error> {
+    let (at, after_us) = (moments(asked)?, sql::micros(ahead.matures_after()));
+    let passed = |row: usize| {
+        let complete = asked.columns().iter().all(|column| column.is_valid(row));
+        complete && at.value(row).saturating_add(after_us) <= arrived_us
+    };
+    Ok(BooleanArray::from((0..asked.num_rows()).map(passed).collect::<Vec<bool>>()))
 }
 
 /// The answer of each asked row, whose windows have passed.

@@ -102,9 +102,7 @@ fn rank(source: &Source) -> String {
     if source.unique.is_empty() {
         return "0".to_owned();
     }
-    let order = sql::order_of(source).map(|column| format!("{column} NULLS FIRST"));
-    let order = order.collect::<Vec<_>>().join(", ");
-    format!("row_number() OVER (PARTITION BY {} ORDER BY {order})", list(&source.unique))
+    format!("row_number() OVER ({})", sql::key_order(source))
 }
 
 /// Leaves out what was no longer so at its moment.

@@ -14,7 +14,7 @@ use arrow::{
 };
 use tidemill_core::Time;
 use tidemill_rows::{CREATED_AT, DELETED, SEQ, VALID_AT, field, source_schema};
-use tidemill_spec::{Newest, Type};
+use tidemill_spec::Type;
 
 use super::{Asked, Entities};
 use crate::{
@@ -120,23 +120,19 @@ fn statement(view: &View, rows: &Scan, covered: &Scan, condition: &str) -> Resul
     let keys = view.keys();
     let needed = |field: &&Arc<Field>| {
         let name = field.name();
-        keys.contains(name)
-            || source.unique.contains(name)
-            || matches!(&source.newest, Newest::Column(column) if column == name)
-            || !source.columns.contains_key(name)
+        keys.contains(name) || sql::decides(source, name) || !source.columns.contains_key(name)
     };
     let columns: Vec<_> = source_schema(source).fields().iter().filter(needed).cloned().collect();
     let columns: SchemaRef = Schema::new(columns).into();
     let seq: SchemaRef = Schema::new(vec![field(SEQ, Type::Int)]).into();
     let unique = source.unique.iter().map(|name| format!("life.{}", quoted(name)));
-    let order = sql::order_of(source).map(|column| format!("life.{column} NULLS FIRST"));
     Ok(fill(
         include_str!("../../queries/join/upserts.sql"),
         &[
             ("present", &sql::present(&keys)),
             ("keys", &sql::equal_keys("life", "asked", &keys)),
             ("unique", &unique.collect::<Vec<_>>().join(", ")),
-            ("order", &order.collect::<Vec<_>>().join(", ")),
+            ("order", &sql::key_order(source)),
             ("rows", &rows.rows(&columns, condition)),
             ("covered", &covered.rows(&seq, "true")),
         ],

@@ -9,7 +9,7 @@ use arrow::{
 };
 use tidemill_expressions::Rows;
 use tidemill_rows::{arrow_type, source_schema};
-use tidemill_spec::{Newest, Source, Type};
+use tidemill_spec::{Source, Type};
 
 use super::{Windowed, files::Files, reach::Reach};
 use crate::{
@@ -153,8 +153,7 @@ pub(super) fn columns_of(view: &View, source: &Source, windows: &[Windowed]) -> 
     let read = columns_read(view, windows);
     let needed = |name: &String| {
         view.entity.keys.contains_key(name)
-            || matches!(&source.newest, Newest::Column(column) if column == name)
-            || source.unique.contains(name)
+            || sql::decides(source, name)
             || read.contains(name)
             || !source.columns.contains_key(name)
     };
@@ -205,11 +204,11 @@ pub(super) fn until(source: &Source, keys: &[String], strict: bool) -> String {
     match (source.unique.is_empty(), &source.deleted) {
         // Rows that are known as soon as they are valid become so in their order: the next one is the first.
         (false, _) if !strict && !source.corrects_times() => {
-            format!("lead({}) OVER {})", known(strict), order(&source.unique, source))
+            format!("lead({}) OVER ({})", known(strict), sql::key_order(source))
         }
-        (false, _) => ended_by("true", order(&source.unique, source), strict),
+        (false, _) => ended_by("true", &sql::key_order(source), strict),
         // Without unique columns nothing is replaced, and a tombstone ends all that its entity had before it.
-        (true, Some(_)) => ended_by("deleted", total_order(keys), strict),
+        (true, Some(_)) => ended_by("deleted", &total_order(keys), strict),
         (true, None) => "NULL::BIGINT".to_owned(),
     }
 }
@@ -231,22 +230,16 @@ pub(super) fn sound(windows: &[Windowed]) -> String {
 }
 
 /// When the first of the rows known that come after a row in an order, and of which `which` holds, ends it.
-fn ended_by(which: &str, order: String, strict: bool) -> String {
+fn ended_by(which: &str, order: &str, strict: bool) -> String {
     let known = known(strict);
     format!(
-        "min({known}) FILTER (WHERE {which}) OVER {order} ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING)"
+        "min({known}) FILTER (WHERE {which}) OVER ({order} ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING)"
     )
 }
 
-/// Rows of one group in the total order; the parenthesis is left open.
+/// The rows of each group in the total order.
 fn total_order(group: &[String]) -> String {
-    format!("(PARTITION BY {} ORDER BY valid_at, created_at, seq", list(group))
-}
-
-/// The same in the order of a source's unique keys.
-fn order(group: &[String], source: &Source) -> String {
-    let order = sql::order_of(source).map(|column| format!("{column} NULLS FIRST"));
-    format!("(PARTITION BY {} ORDER BY {}", list(group), order.collect::<Vec<_>>().join(", "))
+    format!("PARTITION BY {} ORDER BY valid_at, created_at, seq", list(group))
 }
 
 fn slot(index: usize) -> String {

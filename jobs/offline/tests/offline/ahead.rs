@@ -15,8 +15,8 @@ use tidemill_spec::{
 
 use crate::{
     brute::{self, Event, Key, complete, newest},
-    generate::{Dice, SPAN, key_values, source_row},
-    oracle::{Declared, declare},
+    generate::{Dice, SPAN, key_values},
+    oracle::{Declared, arrive, declare},
     world::{World, at, entity, feature, instant, row, source, text, view},
 };
 
@@ -224,13 +224,7 @@ async fn check_world(world: &World, seed: u64) -> usize {
     let (mut events, mut labels): (Vec<Event>, usize) = (Vec::new(), 0);
     let mut pinned: Vec<(LabelRequest, Labels)> = Vec::new();
     for batch in 0..3 {
-        let fresh: Vec<Event> =
-            (0..10 + dice.roll(30)).map(|row| dice.event((batch << 40) + row as i64)).collect();
-        let rows: Vec<Row> = fresh.iter().map(source_row).collect();
-        let version = world.append(&declared.source, &format!("batch/{batch}"), &rows).await;
-        events.extend(fresh);
-        world.cover(&declared.last, CommitRange::one(version)).await;
-        world.cover(&declared.of_id, CommitRange::one(version)).await;
+        events.extend(arrive(world, &declared, &mut dice, batch).await);
         for of in Of::ALL {
             let minutes = dice.pick(&[1, 2, 3]);
             let (one, other) = (dice.moment(), dice.moment());

@@ -65,6 +65,17 @@ async fn every_value_is_what_looking_at_every_row_gives() {
     assert!(checks >= 10_000, "only {checks} checks");
 }
 
+/// Some events, which are in the source and in the views' rows.
+pub(crate) async fn arrive(world: &World, declared: &Declared, dice: &mut Dice, batch: i64) -> Vec<Event> {
+    let fresh: Vec<Event> =
+        (0..10 + dice.roll(30)).map(|row| dice.event((batch << 40) + row as i64)).collect();
+    let rows: Vec<Row> = fresh.iter().map(source_row).collect();
+    let version = world.append(&declared.source, &format!("batch/{batch}"), &rows).await;
+    world.cover(&declared.last, CommitRange::one(version)).await;
+    world.cover(&declared.of_id, CommitRange::one(version)).await;
+    fresh
+}
+
 async fn check_world(world: &World, seed: u64) -> usize {
     let mut dice = Dice(seed);
     let declared = declare(seed, &mut dice);
@@ -72,13 +83,7 @@ async fn check_world(world: &World, seed: u64) -> usize {
     let (mut events, mut checks): (Vec<Event>, usize) = (Vec::new(), 0);
     let mut pinned: Option<(PitRequest, RecordBatch)> = None;
     for batch in 0..3 {
-        let fresh: Vec<Event> =
-            (0..10 + dice.roll(30)).map(|row| dice.event((batch << 40) + row as i64)).collect();
-        let rows: Vec<Row> = fresh.iter().map(source_row).collect();
-        let version = world.append(&declared.source, &format!("batch/{batch}"), &rows).await;
-        events.extend(fresh);
-        world.cover(&declared.last, CommitRange::one(version)).await;
-        world.cover(&declared.of_id, CommitRange::one(version)).await;
+        events.extend(arrive(world, &declared, &mut dice, batch).await);
         let head = world.lake.head().await.unwrap();
         // DuckDB joins few rows (up to 64) and many rows by operators that have nothing in common.
         let count = dice.pick(&[40, 150]);
