@@ -5,7 +5,7 @@ mod tls;
 
 use std::{fmt::Write as _, path::PathBuf, sync::OnceLock};
 
-use ::redis::{AsyncCommands as _, aio::MultiplexedConnection};
+use ::redis::{AsyncCommands as _, AsyncConnectionConfig, Client, aio::MultiplexedConnection};
 use anyhow::Context as _;
 use tidemill_servers::{Port, Valkey};
 use uuid::Uuid;
@@ -14,6 +14,13 @@ pub use cluster::Cluster;
 pub use tls::Tls;
 
 use crate::servers;
+
+/// A test's own connection. It waits for replies as long as the test does: the half second after which the library would give
+/// up is less than a busy machine may take.
+pub async fn connection(url: &str) -> anyhow::Result<MultiplexedConnection> {
+    let patient = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+    Ok(Client::open(url)?.get_multiplexed_async_connection_with_config(&patient).await?)
+}
 
 /// Where a test keeps its keys.
 #[derive(Clone, Debug)]
@@ -28,7 +35,7 @@ impl Prefix {
     /// A fresh prefix that holds what this one holds.
     pub async fn copy(&self) -> anyhow::Result<Self> {
         let copy = Self { url: self.url.clone(), prefix: fresh() };
-        let mut connection = self.connect().await?;
+        let mut connection = connection(&self.url).await?;
         for key in self.keys(&mut connection).await? {
             let to = key.replacen(&self.prefix, &copy.prefix, 1);
             ::redis::cmd("COPY").arg(&key).arg(to).query_async::<()>(&mut connection).await?;
@@ -38,7 +45,7 @@ impl Prefix {
 
     /// What it holds, a line for each value: names without the prefix, bytes that aren't text as hex.
     pub async fn dump(&self) -> anyhow::Result<Vec<String>> {
-        let mut connection = self.connect().await?;
+        let mut connection = connection(&self.url).await?;
         let mut lines = Vec::new();
         for key in self.keys(&mut connection).await? {
             let name = &key[self.prefix.len()..];
@@ -53,10 +60,6 @@ impl Prefix {
         }
         lines.sort();
         Ok(lines)
-    }
-
-    async fn connect(&self) -> anyhow::Result<MultiplexedConnection> {
-        Ok(::redis::Client::open(self.url.as_str())?.get_multiplexed_async_connection().await?)
     }
 
     async fn keys(&self, connection: &mut MultiplexedConnection) -> anyhow::Result<Vec<String>> {
@@ -127,8 +130,7 @@ impl Server {
 
     /// Bytes that it uses, once it has freed what it was told to.
     pub async fn used_memory(&self) -> anyhow::Result<u64> {
-        let client = ::redis::Client::open(self.url.as_str())?;
-        let mut connection = client.get_multiplexed_async_connection().await?;
+        let mut connection = connection(&self.url).await?;
         loop {
             let told: String = ::redis::cmd("INFO").arg("memory").query_async(&mut connection).await?;
             let figure = |name: &str| -> anyhow::Result<u64> {
@@ -163,8 +165,7 @@ mod tests {
     async fn a_prefix_is_fresh_and_the_server_answers() {
         let (first, second) = (prefix().await.unwrap(), prefix().await.unwrap());
         assert_ne!(first.prefix, second.prefix);
-        let client = ::redis::Client::open(first.url.as_str()).unwrap();
-        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let mut connection = connection(&first.url).await.unwrap();
         let key = format!("{}:key", first.prefix);
         connection.set::<_, _, ()>(&key, 7).await.unwrap();
         assert_eq!(connection.get::<_, i32>(&key).await.unwrap(), 7);

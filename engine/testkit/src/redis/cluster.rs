@@ -3,10 +3,11 @@
 use std::{future::Future, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, ensure};
-use redis::{Client, Cmd, FromRedisValue};
+use redis::{Cmd, FromRedisValue};
 use tidemill_servers::{Port, Valkey, write_private};
 use uuid::Uuid;
 
+use super::connection;
 use crate::servers;
 
 const PRIMARIES: usize = 3;
@@ -166,7 +167,7 @@ impl Cluster {
 
     async fn ask<T: FromRedisValue>(&self, place: usize, command: &mut Cmd) -> anyhow::Result<T> {
         let node = self.nodes[place].running.as_ref().context("the server runs")?;
-        let mut connection = Client::open(node.url())?.get_multiplexed_async_connection().await?;
+        let mut connection = connection(&node.url()).await?;
         Ok(command.query_async(&mut connection).await?)
     }
 }

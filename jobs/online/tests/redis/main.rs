@@ -16,7 +16,7 @@ use tidemill_online::{
 use tidemill_spec::{
     Aggregate, Feature, FeatureView, Hydration, Meta, OnlineFeatures, Rule, Type, Value, ViewInput,
 };
-use tidemill_testkit::redis::{Cluster, Server, prefix};
+use tidemill_testkit::redis::{Cluster, Server, connection, prefix};
 use tidemill_windows::Partial;
 use tokio::sync::OnceCell;
 
@@ -366,8 +366,7 @@ async fn a_version_that_can_t_be_read_costs_no_other() {
     let world = prefix().await.unwrap();
     let online = Online::connect(&OnlineOptions::new(&world.url, &world.prefix)).unwrap();
     online.publish(1, &live_model(true)).await.unwrap();
-    let client = redis::Client::open(world.url.as_str()).unwrap();
-    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut connection = connection(&world.url).await.unwrap();
     let key = format!("{}:live:2", world.prefix);
     let spoil =
         redis::cmd("HSET").arg(key).arg("version/late/2").arg(r#"{"Ok": {"of": "tomorrow"}}"#).to_owned();
@@ -395,8 +394,7 @@ async fn a_watcher_keeps_the_live_set_that_redis_lost_and_says_what_redis_holds(
     let seen = watched.wait_for(|seen| seen.live.is_some() && holds(seen)).await.unwrap().clone();
     assert!(!holds_other(&seen));
 
-    let client = redis::Client::open(server.url()).unwrap();
-    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut connection = connection(&server.url()).await.unwrap();
     redis::cmd("FLUSHALL").query_async::<()>(&mut connection).await.unwrap();
     let kept = watched.wait_for(|seen| seen.redis == Some(Ok(Held::default()))).await.unwrap().clone();
     assert_eq!(kept.live, seen.live);

@@ -178,8 +178,7 @@ impl World {
 
     /// Redis loses everything.
     pub(crate) async fn flush(&self) {
-        let client = ::redis::Client::open(self.redis.url()).unwrap();
-        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let mut connection = redis::connection(&self.redis.url()).await.unwrap();
         ::redis::cmd("FLUSHALL").query_async::<()>(&mut connection).await.unwrap();
     }
 }

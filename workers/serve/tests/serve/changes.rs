@@ -28,8 +28,7 @@ async fn values_that_redis_lost_are_never_taken_for_unknown_entities() {
     let (status, reply) = world.rest("late", json!({"entities": [{"carrier": "ZZ", "flight": 7}]})).await;
     assert_eq!(status, 200, "{reply}");
 
-    let client = ::redis::Client::open(server.url()).unwrap();
-    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut connection = redis::connection(&server.url()).await.unwrap();
     ::redis::cmd("FLUSHALL").query_async::<()>(&mut connection).await.unwrap();
     let (status, reply) = ask(&world, "late").await;
     assert_eq!((status, &reply["error"]["code"]), (503, &json!("TM0838")), "{reply}");
@@ -56,8 +55,7 @@ async fn a_value_that_cant_be_read_costs_its_own_entity_only() {
     world.add("late", 1, &["constant", "0.5"]).await;
     world.promote("late", 1).await;
     world.ready().await;
-    let client = ::redis::Client::open(server.url()).unwrap();
-    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut connection = redis::connection(&server.url()).await.unwrap();
     let mut fields = async || {
         let keys: Vec<String> = ::redis::cmd("KEYS")
             .arg("spoilt:values:*:schedule:*")
