@@ -33,6 +33,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Crates that hold jobs: these few call one another, the others enqueue.
     ("tidemill-features", &["catalog", "live", "offline", "online", "pyrun", "rows", "spec", "windows"]),
     ("tidemill-ingest", &["catalog", "features", "offline", "online", "rows", "spec"]),
+    ("tidemill-streams", &["catalog", "ingest", "offline", "spec"]),
     ("tidemill-removal", &["catalog", "features", "ingest", "live", "offline", "spec"]),
     ("tidemill-training", &["catalog", "offline", "rows", "spec"]),
     ("tidemill-registry", &["catalog", "inference", "live", "offline", "online", "pyrun", "rows", "spec"]),
@@ -59,6 +60,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("parquet", &["tidemill-rows", "tidemill-offline"]),
     ("prost", &["tidemill-proto"]),
     ("rcgen", &["tidemill-testkit"]),
+    ("rdkafka", &["tidemill-generate", "tidemill-streams", "tidemill-testkit"]),
     ("redis", &["tidemill-online"]),
     ("rustls", &["tidemill-online"]),
     ("sqlparser", &["tidemill-spec"]),

@@ -1,0 +1,1 @@
+//! Records of Kafka to validated rows of the lake.
