@@ -17,6 +17,7 @@ mod objects;
 mod positions;
 mod replies;
 mod sources;
+mod streams;
 mod uploads;
 mod views;
 
@@ -32,5 +33,9 @@ pub use objects::ObjectVersion;
 pub use positions::Position;
 pub use replies::Claim;
 pub use sources::SourceSummary;
+pub use streams::{
+    GapReason, HeldPartition, OffsetRange, PartitionDone, PendingBatch, Reader, StreamGap, StreamPartition,
+    StreamReader, StreamRef,
+};
 pub use uploads::{Chunk, ChunkPlan, Format, NewUpload, Publication, Unpublished, Upload};
 pub use views::{ViewState, ViewVersion};

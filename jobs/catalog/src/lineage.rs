@@ -16,6 +16,8 @@ use crate::{Catalog, Error};
 pub enum Node {
     /// An accepted file.
     Upload(UploadId),
+    /// A topic of Kafka.
+    Topic(String),
     /// A source.
     Source(String),
     /// A column of a source.
@@ -38,6 +40,7 @@ impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Upload(id) => write!(f, "upload/{id}"),
+            Self::Topic(name) => write!(f, "topic/{name}"),
             Self::Source(name) => write!(f, "source/{name}"),
             Self::Column(source, column) => write!(f, "column/{source}.{column}"),
             Self::View(name, version) => write!(f, "view/{name}@{version}"),

@@ -1,4 +1,4 @@
-//! What came into each source, summed over its uploads.
+//! What came into each source, summed over its uploads and the partitions of its stream.
 
 use std::collections::HashMap;
 
@@ -23,6 +23,8 @@ pub struct SourceSummary {
     pub newest_event_at: Option<Time>,
     /// When the last file was accepted, real time.
     pub uploaded_at: Option<Time>,
+    /// When the last batch of its stream was committed, real time.
+    pub streamed_at: Option<Time>,
 }
 
 impl Catalog {

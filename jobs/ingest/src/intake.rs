@@ -19,10 +19,10 @@ use tidemill_offline::{
     Lake, Staged, Table,
     upload::{ChunkInput, DeadRow, Digest, Stamp, dead_batch},
 };
-use tidemill_spec::Extra;
+use tidemill_spec::{Extra, Source};
 use tidemill_store::Tx;
 
-use crate::{Error, Limits, columns::Naming, extra::Ignored, plain::place, split};
+use crate::{Error, Limits, Origin, columns::Naming, extra::Ignored, plain::place, split};
 
 /// What ingest needs. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -55,21 +55,25 @@ pub struct ChunkDigest {
     pub(crate) ignored: Ignored,
 }
 
-/// A row that could not be taken, as people read it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeadLetter {
-    /// The upload.
-    pub upload: UploadId,
-    /// Data row in the file, from 1.
-    pub row: i64,
-    /// Line in a text file, from 1.
-    pub line: Option<i64>,
-    /// The first column that is bad.
-    pub column: Option<String>,
-    /// What is wrong, all of it.
-    pub reason: String,
-    /// The row.
-    pub raw: serde_json::Value,
+/// As what rows are taken.
+#[derive(Clone, Debug)]
+pub(crate) struct Intake {
+    /// The source as it counts for them.
+    pub(crate) source: Source,
+    /// What they came with.
+    pub(crate) origin: Origin,
+    /// What is written into each.
+    pub(crate) stamp: Stamp,
+}
+
+impl From<&Upload> for Intake {
+    fn from(upload: &Upload) -> Self {
+        Self {
+            source: upload.definition.clone(),
+            origin: Origin::Upload(upload.id),
+            stamp: Stamp::of_upload(upload.created_at, upload.ordinal),
+        }
+    }
 }
 
 impl Ingest {
@@ -127,7 +131,8 @@ impl Ingest {
                 .map_err(std::io::Error::other)??;
             (text_rows(format, split.rows), split.dead, split.ignored)
         };
-        let digest = self.digest(input, upload).await?;
+        let intake = Intake::from(upload);
+        let digest = self.digest(input, &intake).await?;
         dead.extend(digest.dead);
         dead.sort_by_key(|letter| letter.row);
         let key = upload.id.to_string();
@@ -136,8 +141,8 @@ impl Ingest {
             dead_letters: dead.len() as u64,
             newest_event_at: digest.newest_event_at,
             naive_timestamps: digest.naive_timestamps,
-            staged: self.stage(upload, &key, number, digest.rows).await?,
-            staged_dead: self.stage_dead(upload, &key, number, &dead, upload.accepted_at, false).await?,
+            staged: self.stage(&intake, &key, number, digest.rows).await?,
+            staged_dead: self.stage_dead(&intake, &key, number, &dead, upload.accepted_at, false).await?,
             ignored,
         })
     }
@@ -162,20 +167,20 @@ impl Ingest {
         Ok(digests)
     }
 
-    pub(crate) async fn digest(&self, input: ChunkInput, upload: &Upload) -> Result<Digest, Error> {
-        let stamp = Stamp { created_at: upload.created_at, ordinal: upload.ordinal };
-        Ok(self.lake.digest(input, upload.definition.clone(), stamp).await?)
+    pub(crate) async fn digest(&self, input: ChunkInput, intake: &Intake) -> Result<Digest, Error> {
+        Ok(self.lake.digest(input, intake.source.clone(), intake.stamp).await?)
     }
 
-    /// Stages rows of an upload's source.
+    /// Stages rows of a source.
     pub(crate) async fn stage(
         &self,
-        upload: &Upload,
+        intake: &Intake,
         key: &str,
         number: u32,
         rows: RecordBatch,
     ) -> Result<Vec<Staged>, Error> {
-        let (table, source) = (Table::source(&upload.source), &upload.definition);
+        let source = &intake.source;
+        let table = Table::source(&source.name);
         let schema = tidemill_rows::source_schema(source);
         let staged = self.lake.stage(&table, key, number, &source.unique, &schema, vec![rows]).await?;
         let timed_by = Some(source.available_time.clone());
@@ -186,16 +191,15 @@ impl Ingest {
     /// would not tell a letter from the one that replaces it.
     pub(crate) async fn stage_dead(
         &self,
-        upload: &Upload,
+        intake: &Intake,
         key: &str,
         number: u32,
         dead: &[DeadRow],
         told_at: Time,
         deleted: bool,
     ) -> Result<Vec<Staged>, Error> {
-        let stamp = Stamp { created_at: upload.created_at, ordinal: upload.ordinal };
-        let rows = dead_batch(&upload.id.to_string(), stamp, dead, told_at, deleted)?;
-        let (table, schema) = (Table::dead(&upload.source), rows.schema());
+        let rows = dead_batch(&intake.origin.to_string(), intake.stamp, dead, told_at, deleted)?;
+        let (table, schema) = (Table::dead(&intake.source.name), rows.schema());
         let staged = self.lake.stage(&table, key, number, &[], &schema, vec![rows]).await?;
         Ok(staged.into_iter().collect())
     }
@@ -263,32 +267,6 @@ impl Ingest {
         let updates = updates_of_source(&self.catalog, tx, source).await?;
         self.catalog.store().enqueue_all(tx, &updates).await?;
         Ok(())
-    }
-
-    /// Dead letters of a source that are left, newest upload first, in the file's order; at most `limit`.
-    pub async fn dead_letters(&self, source: &str, limit: u32) -> Result<Vec<DeadLetter>, Error> {
-        let letter = |(upload, letter): (UploadId, DeadRow)| DeadLetter {
-            upload,
-            row: letter.row + 1,
-            line: letter.line,
-            column: letter.column,
-            reason: letter.reason,
-            raw: serde_json::from_str(&letter.raw).unwrap_or(serde_json::Value::String(letter.raw)),
-        };
-        Ok(self.dead_rows(source, limit).await?.into_iter().map(letter).collect())
-    }
-
-    pub(crate) async fn dead_rows(
-        &self,
-        source: &str,
-        limit: u32,
-    ) -> Result<Vec<(UploadId, DeadRow)>, Error> {
-        let rows = self.lake.dead_letters(source, limit).await?;
-        let of_upload = |(upload, letter): (String, DeadRow)| match upload.parse() {
-            Ok(upload) => Ok((upload, letter)),
-            Err(_) => Err(Error::Mismatch(format!("`{upload}` in the dead letters is not an upload"))),
-        };
-        rows.into_iter().map(of_upload).collect()
     }
 }
 

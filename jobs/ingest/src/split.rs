@@ -10,6 +10,8 @@ use arrow::{
     datatypes::{DataType, Field, Schema},
     error::ArrowError,
 };
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use chrono::SecondsFormat;
 use serde_json::Value as Json;
 use tidemill_catalog::{ChunkPlan, Format};
 use tidemill_offline::upload::DeadRow;
@@ -17,9 +19,10 @@ use tidemill_rows::text::{
     self, Cell, csv_fields, field_at,
     frame::{Dialect, frames},
 };
-use tidemill_spec::{Encoding, Extra, Source};
+use tidemill_spec::{Encoding, Extra, Source, Stream, StreamFormat};
 
 use crate::{
+    Record,
     columns::Naming,
     extra::{Ignored, kept},
     plan::framing,
@@ -57,7 +60,7 @@ pub(crate) fn split(
                 (None, _) => json_cells(content, source, &mut ignored),
             };
             match cells {
-                Ok(cells) => columns.push(row, line, &cells),
+                Ok(cells) => columns.push(row, Some(line), &cells),
                 Err(Unsplit { column, reason }) => dead.push(DeadRow {
                     row,
                     line: Some(line),
@@ -75,6 +78,80 @@ pub(crate) fn split(
         header.extra.iter().for_each(|(_, name)| ignored.add(name, rows.num_rows() as u64));
     }
     Ok(Split { rows, dead, ignored })
+}
+
+/// How the values of a stream's records are written, as files have it.
+pub(crate) fn format_of(stream: &Stream) -> Format {
+    match stream.format {
+        StreamFormat::Json => Format::Jsonl,
+        StreamFormat::Csv => Format::Csv,
+    }
+}
+
+/// Splits records, each of which is a row.
+pub(crate) fn records(records: &[Record], stream: &Stream, source: &Source) -> Result<Split, ArrowError> {
+    let mut columns = Columns::new(source);
+    let (mut dead, mut ignored) = (Vec::new(), Ignored::default());
+    let header: Vec<String> =
+        source.columns.iter().map(|(name, column)| column.in_files(name).to_owned()).collect();
+    let header = Header::new(source, &header);
+    for record in records {
+        let mut cells = match (&record.value, format_of(stream)) {
+            (None, _) => tombstone(record, stream, source),
+            (Some(value), Format::Csv) => csv_cells(value, &header, source),
+            (Some(value), _) => json_cells(value, source, &mut ignored),
+        };
+        if let Ok(cells) = &mut cells {
+            fill_key(cells, record, stream, source);
+        }
+        match cells {
+            Ok(cells) => columns.push(record.row(), None, &cells),
+            Err(Unsplit { column, reason }) => {
+                dead.push(DeadRow { row: record.row(), line: None, column, reason, raw: raw(record) });
+            }
+        }
+    }
+    Ok(Split { rows: columns.finish(source)?, dead, ignored })
+}
+
+/// A record without a value says that what its key names is gone.
+fn tombstone<'a>(record: &Record, stream: &Stream, source: &Source) -> Result<Cells<'a>, Unsplit> {
+    let unsplit = |reason: &str| Err(Unsplit { column: None, reason: reason.to_owned() });
+    let Some(deleted) = &source.deleted else {
+        return unsplit(
+            "has no value, and the source declares no `deleted` column that would say what that means",
+        );
+    };
+    if stream.key.is_none() || record.key.is_none() {
+        return unsplit("has no value, and no key that would say what is gone");
+    }
+    let at = record.at.map(|at| at.to_rfc3339_opts(SecondsFormat::Micros, true));
+    let cell = |name: &String| match name {
+        name if name == deleted => Some(Cow::Borrowed("true")),
+        name if source.is_time(name) => at.clone().map(Cow::Owned),
+        _ => None,
+    };
+    Ok(source.columns.keys().map(cell).collect())
+}
+
+/// The column that a record's key is, where the value doesn't say it.
+fn fill_key(cells: &mut Cells<'_>, record: &Record, stream: &Stream, source: &Source) {
+    let place = stream.key.as_ref().and_then(|key| source.columns.get_index_of(key));
+    let Some(cell) = place.and_then(|place| cells.get_mut(place)).filter(|cell| cell.is_none()) else {
+        return;
+    };
+    let key = record.key.as_ref().and_then(|key| std::str::from_utf8(key).ok());
+    *cell = key.map(|key| Cow::Owned(key.to_owned()));
+}
+
+/// A record as its dead letter keeps it: the value as text, or what its bytes are where they are none.
+fn raw(record: &Record) -> String {
+    let Some(value) = &record.value else { return Json::Null.to_string() };
+    let raw = match std::str::from_utf8(value) {
+        Ok(text) => Json::from(text),
+        Err(_) => Json::from(vec!["base64".to_owned(), BASE64_STANDARD.encode(value)]),
+    };
+    raw.to_string()
 }
 
 /// Where things stand in the rows of a CSV.
@@ -210,7 +287,7 @@ pub(crate) fn revive<'a>(
             _ => Err(Unsplit { column: letter.column.clone(), reason: letter.reason.clone() }),
         };
         match cells {
-            Ok(cells) => columns.push(letter.row, letter.line.unwrap_or(0), &cells),
+            Ok(cells) => columns.push(letter.row, letter.line, &cells),
             Err(Unsplit { column, reason }) => still.push(DeadRow { column, reason, ..letter.clone() }),
         }
     }
@@ -229,9 +306,9 @@ impl Columns {
         Self { rows: Int64Builder::new(), lines: Int64Builder::new(), texts }
     }
 
-    fn push(&mut self, row: i64, line: i64, cells: &Cells<'_>) {
+    fn push(&mut self, row: i64, line: Option<i64>, cells: &Cells<'_>) {
         self.rows.append_value(row);
-        self.lines.append_value(line);
+        self.lines.append_option(line);
         for (column, cell) in self.texts.iter_mut().zip(cells) {
             column.append_option(cell.as_deref());
         }
@@ -239,7 +316,7 @@ impl Columns {
 
     fn finish(mut self, source: &Source) -> Result<RecordBatch, ArrowError> {
         let mut fields =
-            vec![Field::new("_row", DataType::Int64, false), Field::new("_line", DataType::Int64, false)];
+            vec![Field::new("_row", DataType::Int64, false), Field::new("_line", DataType::Int64, true)];
         fields.extend(source.columns.keys().map(|name| Field::new(name, DataType::Utf8, true)));
         let mut arrays: Vec<ArrayRef> = vec![Arc::new(self.rows.finish()), Arc::new(self.lines.finish())];
         arrays.extend(self.texts.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef));

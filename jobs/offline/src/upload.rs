@@ -57,14 +57,45 @@ pub enum ChunkInput {
     },
 }
 
-/// What is written into every row of an upload.
+/// What is written into every row of an upload, or of a batch of a stream.
 #[derive(Clone, Copy, Debug)]
 pub struct Stamp {
     /// The data clock at acceptance.
     pub created_at: Time,
-    /// The upload's ordinal; `seq` is ordinal · 2^40 + row.
-    pub ordinal: i64,
+    /// The `seq` of row 0; row n has n more.
+    pub first_seq: i64,
 }
+
+impl Stamp {
+    /// Of an upload: `seq` is ordinal · 2^40 + row.
+    pub fn of_upload(created_at: Time, ordinal: i64) -> Self {
+        Self { created_at, first_seq: ordinal << 40 }
+    }
+
+    /// Of a batch of a stream, whose rows are numbered by [`stream_row`]: `seq` is 2^62 + partition · 2^48 + offset, where no
+    /// upload's is.
+    pub fn of_stream(created_at: Time) -> Self {
+        Self { created_at, first_seq: 1 << 62 }
+    }
+
+    /// The `seq` of a row.
+    pub fn seq(&self, row: i64) -> i64 {
+        self.first_seq + row
+    }
+}
+
+/// The number of a record among all of its topic: partition · 2^48 + offset.
+pub fn stream_row(partition: i32, offset: i64) -> i64 {
+    (i64::from(partition) << OFFSET_BITS) + offset
+}
+
+/// Partition and offset of a record that has this number.
+pub fn stream_place(row: i64) -> (i32, i64) {
+    (i32::try_from(row >> OFFSET_BITS).unwrap_or(i32::MAX), row & ((1 << OFFSET_BITS) - 1))
+}
+
+/// Bits of a record's number that are its offset.
+const OFFSET_BITS: u32 = 48;
 
 /// A digested chunk.
 #[derive(Clone, Debug)]
@@ -82,7 +113,7 @@ pub struct Digest {
 /// A row that could not be taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadRow {
-    /// Data row in the file, from 0.
+    /// Data row in the file, from 0; of a stream, the record's [number](stream_row).
     pub row: i64,
     /// Line in a text file, from 1.
     pub line: Option<i64>,
@@ -92,11 +123,6 @@ pub struct DeadRow {
     pub reason: String,
     /// The row as JSON: an object, or text where it can't be split into columns.
     pub raw: String,
-}
-
-/// The `seq` of a data row (from 0) of an upload.
-pub fn seq(ordinal: i64, row: i64) -> i64 {
-    (ordinal << 40) + row
 }
 
 /// Types and judges the rows of a chunk.
@@ -134,6 +160,17 @@ fn collect(prepared: &mut Statement<'_>, parameters: impl Params) -> Result<Reco
     compute::concat_batches(&schema, &batches).map_err(arrow_failed)
 }
 
+/// A dead letter as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Letter {
+    /// What it came with: the upload, or the topic.
+    pub origin: String,
+    /// The data clock when that was accepted.
+    pub created_at: Time,
+    /// The row.
+    pub row: DeadRow,
+}
+
 impl Lake {
     /// [`digest`] on a connection of the lake's.
     pub async fn digest(&self, input: ChunkInput, source: Source, stamp: Stamp) -> Result<Digest, Error> {
@@ -143,8 +180,9 @@ impl Lake {
             .await
     }
 
-    /// Dead letters of a source that are left, with their uploads: newest upload first, then in the file's order.
-    pub async fn dead_letters(&self, source: &str, limit: u32) -> Result<Vec<(String, DeadRow)>, Error> {
+    /// Dead letters of a source that are left, with what they came from and when they were accepted: newest first, then in
+    /// the order of their rows.
+    pub async fn dead_letters(&self, source: &str, limit: u32) -> Result<Vec<Letter>, Error> {
         let files = self.files(&Table::dead(source), self.head().await?).await?;
         if files.is_empty() {
             return Ok(Vec::new());
@@ -165,7 +203,8 @@ impl Lake {
                     reason: row.get(4)?,
                     raw: row.get(5)?,
                 };
-                Ok((row.get(0)?, dead))
+                let created_at = Time::from_timestamp_micros(row.get(6)?).unwrap_or_default();
+                Ok(Letter { origin: row.get(0)?, created_at, row: dead })
             };
             Ok(statement.query_map([], letter)?.collect::<Result<Vec<_>, duckdb::Error>>()?)
         });
@@ -214,10 +253,10 @@ pub fn files_of(pattern: &str) -> Result<Vec<String>, duckdb::Error> {
         .collect()
 }
 
-/// Dead letters as rows of their lake table. `told_at` (real time) orders what is said of one row;
+/// Dead letters as rows of their lake table; `origin` is the upload, or the topic. `told_at` (real time) orders what is said of one row;
 /// `deleted` takes it back.
 pub fn dead_batch(
-    upload: &str,
+    origin: &str,
     stamp: Stamp,
     dead: &[DeadRow],
     told_at: Time,
@@ -235,7 +274,7 @@ pub fn dead_batch(
         )
     };
     let columns = vec![
-        texts(&|_| Some(upload.to_owned())),
+        texts(&|_| Some(origin.to_owned())),
         numbers(&|letter| Some(letter.row)),
         numbers(&|letter| letter.line),
         texts(&|letter| letter.column.clone()),
@@ -243,7 +282,7 @@ pub fn dead_batch(
         texts(&|letter| Some(letter.raw.clone())),
         instants(stamp.created_at),
         instants(told_at),
-        numbers(&|letter| Some(seq(stamp.ordinal, letter.row))),
+        numbers(&|letter| Some(stamp.seq(letter.row))),
         Arc::new(BooleanArray::from(vec![deleted; dead.len()])),
     ];
     RecordBatch::try_new(dead_schema(), columns)
@@ -416,9 +455,12 @@ fn judged(name: &str, reading: Reading<'_>, source: &Source) -> String {
         };
         cases.push(format!("WHEN {text} IS NOT NULL AND {value} IS NULL THEN {reason}"));
     }
-    let times = [Some(&source.event_time), Some(&source.available_time), source.created_time.as_ref()];
-    if !column.nullable || times.into_iter().flatten().any(|time| time == name) {
-        cases.push(format!("WHEN {value} IS NULL THEN {}", words("is null")));
+    if !column.nullable || source.is_time(name) {
+        // A deletion says which row is gone, and when: that must be there, the rest need not.
+        let gone = source.deleted.as_deref().filter(|_| !source.names_a_row(name));
+        let unless =
+            gone.map_or_else(String::new, |gone| format!(" AND NOT coalesce({}, false)", quoted(gone)));
+        cases.push(format!("WHEN {value} IS NULL{unless} THEN {}", words("is null")));
     }
     for (bound, operator, side) in
         [(&column.min, '<', "below the minimum"), (&column.max, '>', "above the maximum")]
@@ -467,7 +509,7 @@ fn split(batch: &RecordBatch, source: &Source, stamp: Stamp) -> Result<Digest, A
     }
     let rows = kept("_row", &DataType::Int64)?;
     let seqs = Int64Array::from_iter_values(
-        rows.as_primitive::<Int64Type>().values().iter().map(|row| seq(stamp.ordinal, *row)),
+        rows.as_primitive::<Int64Type>().values().iter().map(|row| stamp.seq(*row)),
     );
     // What a row's own column says of it, where one is declared, is read from there (`scan.rs`).
     let created = vec![stamp.created_at.timestamp_micros(); rows.len()];

@@ -11,6 +11,7 @@ mod output;
 mod pipeline;
 mod plan;
 mod source;
+mod stream;
 mod view;
 
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,7 @@ pub use output::{OutputType, probability_column, scored};
 pub use pipeline::{Pipeline, PipelineSchedule, Step};
 pub use plan::Plan;
 pub use source::{Column, Entity, Epoch, Extra, Newest, Source};
+pub use stream::{Batch, Start, Stream, StreamFormat};
 pub(crate) use view::column_of;
 pub use view::{
     Aggregate, Feature, FeatureView, Freshness, InputView, OnlineFeatures, Operand, Rule, ViewInput, ViewKind,

@@ -10,6 +10,7 @@ mod monitor;
 mod output;
 pub(crate) mod pipeline;
 mod source;
+mod stream;
 pub(crate) mod view;
 
 use crate::{

@@ -32,6 +32,16 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     (last != u64::MAX && seconds <= SECONDS_MAX).then(|| Duration::from_secs(seconds))
 }
 
+/// Reads a duration as [`parse_duration`] does, or as milliseconds alone: `100ms`.
+pub fn parse_short_duration(text: &str) -> Option<Duration> {
+    match text.trim().strip_suffix("ms") {
+        Some(number) if number.bytes().all(|byte| byte.is_ascii_digit()) => {
+            number.parse().ok().map(Duration::from_millis)
+        }
+        _ => parse_duration(text),
+    }
+}
+
 /// The shortest text that [`parse_duration`] reads back; parts of a second are dropped.
 pub fn format_duration(duration: Duration) -> String {
     let mut seconds = duration.as_secs();
@@ -104,6 +114,11 @@ mod tests {
             [("30s", 30), ("15m", 900), ("2h", 7_200), ("7d", 604_800), ("1h30m", 5_400), ("2w", 1_209_600)]
         {
             assert_eq!(parse_duration(text), Some(Duration::from_secs(seconds)), "{text}");
+        }
+        assert_eq!(parse_short_duration("100ms"), Some(Duration::from_millis(100)));
+        assert_eq!(parse_short_duration("1m"), Some(Duration::from_mins(1)));
+        for text in ["ms", "-1ms", "1 ms", "0x1ms"] {
+            assert_eq!(parse_short_duration(text), None, "{text}");
         }
         for text in ["", "5", "m", "1m1h", "5 minutes", "-1s", "1.5h", "99999999999999999999d", "99999999d"] {
             assert_eq!(parse_duration(text), None, "{text}");

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use tidemill_core::SystemClock;
 use tidemill_ingest::{Ingest, Limits};
 use tidemill_stores::{Stores, StoresOptions};
+use tidemill_streams::{KafkaOptions, Streams};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -22,13 +23,15 @@ pub(crate) async fn server(role: RoleArgs) -> Done {
     Ok(())
 }
 
-/// Options of the gateway: `TIDEMILL_GATEWAY__LISTEN` beside where everything is.
+/// Options of the gateway: `TIDEMILL_GATEWAY__LISTEN` and `TIDEMILL_KAFKA__BROKERS` beside where everything is.
 #[derive(Deserialize)]
 struct GatewayOptions {
     #[serde(flatten)]
     stores: StoresOptions,
     #[serde(default = "gateway_listen")]
     gateway: Listen,
+    #[serde(default)]
+    kafka: KafkaOptions,
 }
 
 /// `host:port`
@@ -45,12 +48,20 @@ fn gateway_listen() -> Listen {
 /// `tidemill gateway`
 pub(crate) async fn gateway(role: RoleArgs) -> Done {
     let shutdown = starting("gateway")?;
-    let GatewayOptions { stores, gateway } = options()?;
-    let stores = Stores::open(&stores)?;
+    let GatewayOptions { stores, gateway, kafka } = options()?;
+    let Stores { store, catalog, lake, blobs, .. } = Stores::open(&stores)?;
     let clock = Arc::new(SystemClock);
-    let ingest = Ingest::new(stores.catalog, stores.lake, stores.blobs, clock, Limits::default());
+    let ingest = Ingest::new(catalog.clone(), lake, blobs, clock, Limits::default());
     let listen = tidemill_gateway::Options { listen: gateway.listen, insecure: role.insecure };
-    tidemill_gateway::Server::bind(&listen, ingest).await?.run(shutdown).await?;
+    let files = tidemill_gateway::Server::bind(&listen, ingest.clone()).await?.run(shutdown.clone());
+    if !kafka.given() {
+        tracing::info!("no Kafka is named (TIDEMILL_KAFKA__BROKERS): streams are not read here");
+        return Ok(files.await?);
+    }
+    let name = format!("gateway-{}", std::process::id());
+    let streams = Streams::new(ingest, catalog, kafka, name.clone());
+    let streams = tidemill_gateway::streams::read(streams, store, name, shutdown);
+    tokio::try_join!(files, streams)?;
     Ok(())
 }
 

@@ -7,14 +7,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
-use tidemill_catalog::Upload;
-use tidemill_core::{Fault, JobError, Kind, Time, UploadId};
-use tidemill_offline::{Staged, Table, upload::DeadRow};
+use tidemill_catalog::{Format, StreamRef};
+use tidemill_core::{Fault, JobError, Kind, Time};
+use tidemill_offline::{
+    Staged, Table,
+    upload::{DeadRow, Stamp, stream_place},
+};
 use tidemill_runtime::{Context, Job, Outcome, job_new};
-use tidemill_spec::args::{INGEST_REPLAY, IngestReplay};
-use tidemill_store::NewJob;
+use tidemill_spec::{
+    Source,
+    args::{INGEST_REPLAY, IngestReplay},
+};
+use tidemill_store::{NewJob, Tx};
 
-use crate::{Error, Ingest, intake::text_rows, split::revive};
+use crate::{
+    Error, Ingest, Origin,
+    intake::{Intake, text_rows},
+    split::{format_of, revive},
+};
 
 /// Letters that one run takes at most; the next run takes the next ones.
 const LETTERS_MAX: u32 = 200_000;
@@ -25,11 +35,12 @@ pub struct ReplayJob {
     ingest: Ingest,
 }
 
-/// What came of the letters of one upload.
+/// What came of letters that were accepted together.
 #[derive(Debug)]
 struct Revived {
-    upload: UploadId,
-    rows: i64,
+    origin: Origin,
+    /// Numbers of the rows that are valid now.
+    rows: Vec<i64>,
     newest_event_at: Option<Time>,
     staged: Vec<Staged>,
     staged_dead: Vec<Staged>,
@@ -54,13 +65,13 @@ impl ReplayJob {
     async fn revive(
         &self,
         number: u32,
-        upload: &Upload,
+        (format, intake): &(Format, Intake),
         dead: &[DeadRow],
         key: &str,
         told_at: Time,
     ) -> Result<Revived, Error> {
-        let split = revive(upload.format, dead.iter(), &upload.definition)?;
-        let digest = self.ingest.digest(text_rows(upload.format, split.rows), upload).await?;
+        let split = revive(*format, dead.iter(), &intake.source)?;
+        let digest = self.ingest.digest(text_rows(*format, split.rows), intake).await?;
         let still: BTreeMap<i64, DeadRow> =
             split.dead.into_iter().chain(digest.dead).map(|letter| (letter.row, letter)).collect();
         let gone: Vec<_> = dead.iter().filter(|letter| !still.contains_key(&letter.row)).cloned().collect();
@@ -73,29 +84,73 @@ impl ReplayJob {
             .collect();
 
         let ingest = &self.ingest;
-        let mut staged_dead = ingest.stage_dead(upload, key, 2 * number, &gone, told_at, true).await?;
-        staged_dead.extend(ingest.stage_dead(upload, key, 2 * number + 1, &retold, told_at, false).await?);
+        let mut staged_dead = ingest.stage_dead(intake, key, 2 * number, &gone, told_at, true).await?;
+        staged_dead.extend(ingest.stage_dead(intake, key, 2 * number + 1, &retold, told_at, false).await?);
         Ok(Revived {
-            upload: upload.id,
-            rows: i64::try_from(gone.len()).unwrap_or(i64::MAX),
+            origin: intake.origin.clone(),
+            rows: gone.iter().map(|letter| letter.row).collect(),
             newest_event_at: digest.newest_event_at,
-            staged: ingest.stage(upload, key, number, digest.rows).await?,
+            staged: ingest.stage(intake, key, number, digest.rows).await?,
             staged_dead,
         })
     }
 
-    /// Dead letters by upload.
-    async fn letters(&self, source: &str) -> Result<Vec<(Upload, Vec<DeadRow>)>, Error> {
-        let mut by_upload: BTreeMap<UploadId, Vec<DeadRow>> = BTreeMap::new();
-        for (upload, letter) in self.ingest.dead_rows(source, LETTERS_MAX).await? {
-            by_upload.entry(upload).or_default().push(letter);
+    /// Dead letters of a source, those that were accepted together side by side, with how they are taken now.
+    async fn letters(&self, declared: &Source) -> Result<Vec<((Format, Intake), Vec<DeadRow>)>, Error> {
+        let mut together: BTreeMap<(Origin, Time), Vec<DeadRow>> = BTreeMap::new();
+        for (origin, letter) in self.ingest.letters(&declared.name, LETTERS_MAX).await? {
+            together.entry((origin, letter.created_at)).or_default().push(letter.row);
         }
         let mut letters = Vec::new();
-        for (upload, dead) in by_upload {
-            letters.push((self.ingest.upload(upload).await?, dead));
+        for ((origin, created_at), dead) in together {
+            letters.push((self.taken(declared, origin, created_at).await?, dead));
         }
         Ok(letters)
     }
+
+    /// As what rows of an origin are taken, now that their source is declared so.
+    async fn taken(
+        &self,
+        declared: &Source,
+        origin: Origin,
+        created_at: Time,
+    ) -> Result<(Format, Intake), Error> {
+        let source = declared.clone();
+        match &origin {
+            Origin::Upload(id) => {
+                let upload = self.ingest.upload(*id).await?;
+                Ok((upload.format, Intake { source, ..Intake::from(&upload) }))
+            }
+            Origin::Topic { .. } => {
+                let format = source.stream.as_ref().map_or(Format::Jsonl, format_of);
+                Ok((format, Intake { source, origin, stamp: Stamp::of_stream(created_at) }))
+            }
+        }
+    }
+
+    /// Notes where the rows that are valid now came from.
+    async fn note(&self, tx: &mut Tx, source: &str, revived: &Revived) -> Result<(), Error> {
+        let catalog = self.ingest.catalog();
+        match &revived.origin {
+            Origin::Upload(id) => {
+                let rows = count(revived.rows.len());
+                Ok(catalog.replay_upload(tx, *id, rows, revived.newest_event_at).await?)
+            }
+            Origin::Topic { cluster, topic } => {
+                let (cluster, topic) = (cluster.clone(), topic.clone());
+                let stream = StreamRef { source: source.to_owned(), cluster, topic };
+                let mut of: BTreeMap<i32, i64> = BTreeMap::new();
+                for row in &revived.rows {
+                    *of.entry(stream_place(*row).0).or_default() += 1;
+                }
+                Ok(catalog.replay_stream(tx, &stream, &of.into_iter().collect::<Vec<_>>()).await?)
+            }
+        }
+    }
+}
+
+fn count(rows: usize) -> i64 {
+    i64::try_from(rows).unwrap_or(i64::MAX)
 }
 
 impl Job for ReplayJob {
@@ -121,17 +176,15 @@ impl Job for ReplayJob {
         // Before the letters are read: whose rows are taken away meanwhile may not come back.
         let tables = [Table::dead(&args.source), Table::source(&args.source)];
         let removals = self.ingest.lake().removals(&tables).await.map_err(Error::from)?;
-        let letters = self.letters(&args.source).await?;
+        let letters = self.letters(declared).await?;
         let key = cx.job().to_string();
         let mut revived = Vec::new();
-        for (number, (upload, dead)) in (0_u32..).zip(&letters) {
-            let upload = Upload { definition: declared.clone(), ..upload.clone() };
-            revived.push(self.revive(number, &upload, dead, &key, told_at).await?);
+        for (number, (taken, dead)) in (0_u32..).zip(&letters) {
+            revived.push(self.revive(number, taken, dead, &key, told_at).await?);
         }
 
-        let rows: i64 = revived.iter().map(|of| of.rows).sum();
-        let all = letters.iter().map(|(_, dead)| dead.len()).sum::<usize>();
-        let left = i64::try_from(all).unwrap_or(i64::MAX) - rows;
+        let rows = count(revived.iter().map(|of| of.rows.len()).sum());
+        let left = count(letters.iter().map(|(_, dead)| dead.len()).sum()) - rows;
         let staged: Vec<Staged> = revived.iter().flat_map(|of| &of.staged).cloned().collect();
         let staged_dead: Vec<Staged> = revived.iter().flat_map(|of| &of.staged_dead).cloned().collect();
         let mut tx = cx.begin().await?;
@@ -142,9 +195,8 @@ impl Job for ReplayJob {
             let fault = Fault::new(format!("rows of source `{}` were taken away meanwhile", args.source));
             return Err(JobError::Conflict(fault));
         }
-        for of in revived.iter().filter(|of| of.rows > 0) {
-            let newest = of.newest_event_at;
-            catalog.replay_upload(&mut tx, of.upload, of.rows, newest).await.map_err(Error::from)?;
+        for of in revived.iter().filter(|of| !of.rows.is_empty()) {
+            self.note(&mut tx, &args.source, of).await?;
         }
         if rows > 0 {
             self.ingest.update_features(&mut tx, &args.source).await?;

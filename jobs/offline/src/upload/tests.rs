@@ -38,7 +38,7 @@ fn read_csv(column: Json, csv: Json, values: &[&str]) -> (RecordBatch, Vec<DeadR
     }));
     let values: Vec<_> = values.iter().map(|value| Some(*value)).collect();
     let at = vec![Some("0"); values.len()];
-    let stamp = Stamp { created_at: Time::UNIX_EPOCH, ordinal: 1 };
+    let stamp = Stamp::of_upload(Time::UNIX_EPOCH, 1);
     let input = ChunkInput::Csv(text(&[("value", &values), ("at", &at)]));
     let digest = digest(&connection(), input, &source, stamp).unwrap();
     (digest.rows, digest.dead, digest.naive_timestamps)
@@ -63,7 +63,7 @@ fn check(ty: &str, values: &[&str]) -> (Vec<String>, Vec<String>, bool) {
     let values: Vec<_> = values.iter().map(|value| Some(*value)).collect();
     let at = vec![Some("2013-06-01T00:00:00Z"); values.len()];
     let batch = text(&[("value", &values), ("at", &at)]);
-    let stamp = Stamp { created_at: Time::UNIX_EPOCH, ordinal: 1 };
+    let stamp = Stamp::of_upload(Time::UNIX_EPOCH, 1);
     let digest = digest(&connection(), ChunkInput::Csv(batch), &source, stamp).unwrap();
     let format = arrow::util::display::FormatOptions::default();
     let shown = arrow::util::display::ArrayFormatter::try_new(digest.rows.column(0), &format).unwrap();
@@ -117,7 +117,7 @@ fn what_is_no_finite_number_is_missing_or_refused() {
         "columns": { "fare": { "type": "float", "min": 0, "max": 1000 }, "at": { "type": "timestamp" } },
     }));
     let batch = text(&[("fare", &[Some("NaN"), Some("NULL")]), ("at", &[Some("2013-06-01"); 2])]);
-    let stamp = Stamp { created_at: Time::UNIX_EPOCH, ordinal: 1 };
+    let stamp = Stamp::of_upload(Time::UNIX_EPOCH, 1);
     let digest = digest(&connection(), ChunkInput::Csv(batch), &source, stamp).unwrap();
     let reasons: Vec<_> = digest.dead.iter().map(|letter| letter.reason.as_str()).collect();
     assert_eq!(reasons, ["`fare` is not a finite number: NaN", "`fare` is null"]);
@@ -198,7 +198,7 @@ fn a_file_of_three_hundred_columns_is_read() {
     let mut cells: Vec<(&str, &[Option<&str>])> =
         names.iter().map(|name| (name.as_str(), &[Some("1"), None, Some("1.5 m")][..])).collect();
     cells.push(("at", &at));
-    let stamp = Stamp { created_at: Time::UNIX_EPOCH, ordinal: 1 };
+    let stamp = Stamp::of_upload(Time::UNIX_EPOCH, 1);
     let digest = digest(&connection(), ChunkInput::Csv(text(&cells)), &source, stamp).unwrap();
     // The date `1` and the number `1.5 m` are none.
     assert_eq!((digest.rows.num_rows(), digest.dead.len()), (1, 2));
@@ -237,7 +237,7 @@ fn every_fault_of_a_row_is_told_with_its_place_and_the_row_itself() {
         ("delay", &[Some("2000"), Some("-5"), None]),
         ("at", &[Some("2013-06-01"), Some("2013-06-01"), Some("2013-06-01")]),
     ]);
-    let stamp = Stamp { created_at: Time::UNIX_EPOCH, ordinal: 3 };
+    let stamp = Stamp::of_upload(Time::UNIX_EPOCH, 3);
     let digest = digest(&connection(), ChunkInput::Csv(batch), &source, stamp).unwrap();
     assert_eq!(digest.rows.num_rows(), 1);
     assert_eq!(digest.rows["seq"].as_primitive::<Int64Type>().value(0), (3 << 40) + 2);

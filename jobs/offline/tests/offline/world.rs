@@ -149,6 +149,7 @@ pub(crate) fn source(name: &str, columns: &[(&str, Type)], unique: &[&str]) -> S
         newest: Newest::default(),
         extra: Extra::Ignore,
         csv: Csv::default(),
+        stream: None,
     }
 }
 

@@ -42,6 +42,9 @@ pub(super) fn source(world: &World<'_>, name: &str, at: &At<'_>) {
             Some(other) => drop(at.error(304, format!("`{column}` is {other}, but a tombstone is a bool"))),
         }
     }
+    if let Some(key) = source.stream.as_ref().and_then(|stream| stream.key.as_ref()) {
+        world.column(&at.find(&["stream", "key"]), &this, &columns, key);
+    }
     let unique = at.find(&["unique"]);
     let keys = if matches!(unique.node.data, Data::Map(_)) { unique.find(&["keys"]) } else { unique };
     for (index, column) in source.unique.iter().enumerate() {

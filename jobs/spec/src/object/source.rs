@@ -5,7 +5,7 @@ use std::fmt;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use super::{Csv, Meta};
+use super::{Csv, Meta, Stream};
 use crate::{Type, Value};
 
 /// A thing that features describe, and the columns that name one.
@@ -173,12 +173,27 @@ pub struct Source {
     /// How its CSV files are written.
     #[serde(default, skip_serializing_if = "Csv::is_default")]
     pub csv: Csv,
+    /// The topic whose records are rows too; none: files alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<Stream>,
 }
 
 impl Source {
     /// Whether a row may give way to one that is valid before it.
     pub fn corrects_times(&self) -> bool {
         !self.unique.is_empty() && !self.newest.is_default()
+    }
+
+    /// Whether a column is one of the row's own times.
+    pub fn is_time(&self, column: &str) -> bool {
+        let times = [Some(&self.event_time), Some(&self.available_time), self.created_time.as_ref()];
+        times.into_iter().flatten().any(|time| time == column)
+    }
+
+    /// Whether a column says which row it is, or when it counts: there in a deletion too.
+    pub fn names_a_row(&self, column: &str) -> bool {
+        let key = self.stream.as_ref().and_then(|stream| stream.key.as_deref());
+        self.is_time(column) || key == Some(column) || self.unique.iter().any(|name| name == column)
     }
 
     /// The column of what isn't declared, where that is kept.

@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use tidemill_core::DataClock;
 
-use super::csv;
+use super::{csv, stream};
 use crate::{
     Clock, Column, Entity, Epoch, Extra, Meta, Newest, Project, Source, Type,
     reserved::{OF_TABLES, taken},
@@ -64,11 +64,11 @@ pub(super) fn entity(fields: &mut Fields<'_>, name: String, meta: Meta) -> Optio
 }
 
 pub(super) fn source(fields: &mut Fields<'_>, name: String, meta: Meta) -> Source {
-    fields.later("stream");
     fields.later("retention");
     let columns = fields.need("columns");
     let extra = fields.get("extra").and_then(|at| at.meaning(&EXTRA)).unwrap_or_default();
     let csv = fields.get("csv").map(|at| csv::csv(&at)).unwrap_or_default();
+    let stream = fields.get("stream").and_then(|at| stream::stream(&at));
     let columns = columns.map(|at| declared(&at, &name, extra)).unwrap_or_default();
     let event_time = fields.need("event_time").and_then(|at| at.name());
     let available_time = fields.get("available_time").map_or(event_time.clone(), |at| at.name());
@@ -87,6 +87,7 @@ pub(super) fn source(fields: &mut Fields<'_>, name: String, meta: Meta) -> Sourc
         newest,
         extra,
         csv,
+        stream,
     }
 }
 

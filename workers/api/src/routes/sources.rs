@@ -7,10 +7,11 @@ use axum::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tidemill_core::{Fault, UploadId};
+use tidemill_catalog::StreamPartition;
+use tidemill_core::{Clock as _, Fault, SystemClock, UploadId};
 use tidemill_ingest::{Push, jobs::ReplayJob};
 use tidemill_offline::Table;
-use tidemill_spec::{Objects, Source, Type};
+use tidemill_spec::{Objects, Source, Stream, Type};
 
 use super::{Answer, items, one};
 use crate::{
@@ -19,6 +20,9 @@ use crate::{
     extract::{Asked, Body, limit},
     idempotency,
 };
+
+/// Gaps of a stream that its page shows.
+const GAPS: u32 = 10;
 
 /// A row for each declared source.
 pub(super) async fn rows(api: &Api) -> Result<Vec<Value>, ApiError> {
@@ -32,7 +36,7 @@ fn row(objects: &Objects, summary: &tidemill_catalog::SourceSummary) -> Value {
     json!({
         "name": summary.source, "rows": summary.rows, "dead_letters": summary.dead_letters,
         "uploads": summary.uploads, "newest_event": summary.newest_event_at,
-        "last_upload_at": summary.uploaded_at,
+        "last_upload_at": summary.uploaded_at, "last_batch_at": summary.streamed_at,
         "owner": meta.map(|meta| &meta.owner), "description": meta.map(|meta| &meta.description),
         "tags": meta.map(|meta| &meta.tags),
     })
@@ -56,8 +60,39 @@ pub(super) async fn show(State(api): State<Api>, Path(name): Path<String>) -> An
     page["newest"] = (!source.unique.is_empty()).then(|| source.newest.to_string()).into();
     page["extra"] = serde_json::to_value(source.extra)?;
     page["csv"] = serde_json::to_value(&source.csv)?;
+    page["stream"] = match &source.stream {
+        Some(stream) => stream_page(&api, &name, stream).await?,
+        None => Value::Null,
+    };
     page["upload_list"] = serde_json::to_value(api.stores.catalog.uploads(Some(&name), 10).await?)?;
     one(page)
+}
+
+/// How far a source's stream is, who reads it, and what is missing of it.
+async fn stream_page(api: &Api, source: &str, stream: &Stream) -> Result<Value, ApiError> {
+    let catalog = &api.stores.catalog;
+    let partitions = catalog.stream_partitions(source).await?;
+    let lag =
+        |of: &StreamPartition| of.high_offset.zip(of.next_offset).map(|(high, next)| (high - next).max(0));
+    let now = SystemClock.now();
+    let behind = |of: &StreamPartition| {
+        let since = of.reached_at.filter(|_| lag(of).is_some_and(|lag| lag > 0))?;
+        Some((now - since).num_milliseconds().max(0))
+    };
+    let rows = partitions.iter().map(|of| {
+        let mut row = serde_json::to_value(of)?;
+        row["lag"] = lag(of).into();
+        row["behind_ms"] = behind(of).into();
+        Ok(row)
+    });
+    let rows = rows.collect::<Result<Vec<_>, serde_json::Error>>()?;
+    let mut page = serde_json::to_value(stream)?;
+    page["lag"] = partitions.iter().filter_map(lag).sum::<i64>().into();
+    page["behind_ms"] = partitions.iter().filter_map(behind).max().into();
+    page["partitions"] = rows.into();
+    page["readers"] = serde_json::to_value(catalog.stream_readers(source).await?)?;
+    page["gaps"] = serde_json::to_value(catalog.stream_gaps(source, GAPS).await?)?;
+    Ok(page)
 }
 
 #[derive(Deserialize)]

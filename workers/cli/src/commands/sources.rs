@@ -33,6 +33,7 @@ const COLUMNS: &[output::Column] = &[
     text("DEAD LETTERS", "/dead_letters").by(count),
     text("NEWEST EVENT", "/newest_event").by(instant),
     text("LAST UPLOAD", "/last_upload_at").by(instant),
+    text("LAST BATCH", "/last_batch_at").by(instant).wide(),
     text("OWNER", "/owner").wide(),
 ];
 
@@ -84,15 +85,16 @@ pub(crate) async fn sources(session: &Session, command: Sources) -> Done {
                 .client
                 .list(&format!("/v1/sources/{}/dead-letters", segment(&source)), &query)
                 .await?;
+            let rows: Vec<Value> = rows.into_iter().map(page::placed).collect();
             let columns = [
-                text("UPLOAD", "/upload"),
-                text("ROW", "/row"),
+                text("FROM", "/from"),
+                text("ROW", "/place"),
                 text("LINE", "/line"),
                 text("COLUMN", "/column"),
                 text("REASON", "/reason"),
                 text("RAW", "/raw").wide(),
             ];
-            output::list(session.format, &rows, "/row", &columns)?;
+            output::list(session.format, &rows, "/place", &columns)?;
             if rows.len() == limit as usize {
                 let page = session.client.get(&format!("/v1/sources/{}", segment(&source))).await?;
                 let (shown, all) = (count(&rows.len().into()), count(&page["dead_letters"]));

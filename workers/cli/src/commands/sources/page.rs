@@ -57,7 +57,66 @@ pub(super) fn source(page: &Value) -> String {
         text("VISIBLE", "/published_at").by(instant),
     ];
     head + &output::section("columns", &columns.into(), &shown)
+        + &stream(&page["stream"])
         + &output::section("last files", &page["upload_list"], &files)
+}
+
+/// A source's stream: how far each partition is, who reads it, what keeps it, what is missing.
+fn stream(stream: &Value) -> String {
+    if stream.is_null() {
+        return String::new();
+    }
+    let readers = stream["readers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let faults: Vec<String> = readers
+        .iter()
+        .filter(|reader| !reader["fault"].is_null())
+        .map(|reader| format!("{}: {}", plain(&reader["name"]), plain(&reader["fault"])))
+        .collect();
+    let read_by = match readers {
+        [] => "nobody: no gateway with TIDEMILL_KAFKA__BROKERS runs".to_owned(),
+        _ => readers.iter().map(|reader| plain(&reader["name"])).collect::<Vec<_>>().join(", "),
+    };
+    let behind = stream["behind_ms"].as_i64().filter(|ms| *ms > 0);
+    let behind = behind.map(|ms| format!("   oldest {} s", ms / 1_000)).unwrap_or_default();
+    let head = facts(&[
+        ("stream", format!("topic {}   {}", plain(&stream["topic"]), plain(&stream["format"]))),
+        ("lag", format!("{} records{behind}", count(&stream["lag"]))),
+        ("read by", read_by),
+        ("kept by", if faults.is_empty() { "-".to_owned() } else { faults.join("; ") }),
+    ]);
+    let partitions = [
+        text("PARTITION", "/partition"),
+        text("NEXT OFFSET", "/next_offset").by(count),
+        text("LAG", "/lag").by(count),
+        text("ROWS", "/rows").by(count),
+        text("DEAD LETTERS", "/dead_letters").by(count),
+        text("LAST BATCH", "/moved_at").by(instant),
+        text("READER", "/reader"),
+        text("CLUSTER", "/cluster"),
+    ];
+    let gaps = [
+        text("PARTITION", "/partition"),
+        text("FROM OFFSET", "/from_offset").by(count),
+        text("TO", "/to_offset").by(count),
+        text("REASON", "/reason"),
+        text("FOUND", "/found_at").by(instant),
+    ];
+    let missing = match stream["gaps"].as_array() {
+        Some(found) if !found.is_empty() => output::section("missing in Kafka", &stream["gaps"], &gaps),
+        _ => String::new(),
+    };
+    format!("\n{head}") + &output::section("partitions", &stream["partitions"], &partitions) + &missing
+}
+
+/// A dead letter with its place in two columns, whether it is a row of a file or a record.
+pub(super) fn placed(mut letter: Value) -> Value {
+    let (from, place) = match letter["topic"].as_str() {
+        Some(topic) => (topic.into(), format!("{}:{}", letter["partition"], letter["offset"]).into()),
+        None => (letter["upload"].clone(), letter["row"].clone()),
+    };
+    letter["from"] = from;
+    letter["place"] = place;
+    letter
 }
 
 #[cfg(test)]

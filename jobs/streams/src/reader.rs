@@ -1,0 +1,395 @@
+//! One source's stream, read by one gateway: holds its share of the partitions, follows them, cuts batches.
+//!
+//! Batches of a reader follow one another; what comes meanwhile waits in memory, up to a bound, then in Kafka. A session
+//! begins with what the database says and ends with the first thing that goes wrong; the next one begins anew.
+
+use std::{
+    collections::BTreeMap,
+    pin::pin,
+    time::{Duration, Instant},
+};
+
+use tidemill_catalog::{Catalog, GapReason, HeldPartition, OffsetRange, PendingBatch, StreamRef};
+use tidemill_core::{Clock, SystemClock};
+use tidemill_spec::Stream;
+use tokio::{sync::oneshot, time::MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    Error, KafkaOptions,
+    batch::IngestBatch,
+    buffer::{Buffer, Cut},
+    client::{Client, Next},
+    held::Held,
+};
+
+/// How often a reader says that it is there, and looks at what it holds.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Silence after which others take what a reader holds.
+pub(crate) const LEASE: Duration = Duration::from_secs(4);
+/// How often a topic is asked for new partitions.
+const TOPIC_EVERY: Duration = Duration::from_secs(5);
+/// A batch that takes longer may have failed for good.
+const SUSPECT_AFTER: Duration = Duration::from_secs(2);
+/// The pause after a session that failed.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// Reads one source's stream.
+#[derive(Clone, Debug)]
+pub(crate) struct Reader {
+    pub(crate) catalog: Catalog,
+    pub(crate) options: KafkaOptions,
+    pub(crate) held: Held,
+    pub(crate) source: String,
+    pub(crate) stream: Stream,
+    pub(crate) identity: tidemill_catalog::Reader,
+}
+
+impl Reader {
+    /// Reads until `shutdown`, then lets go of what it holds.
+    pub(crate) async fn run(self, shutdown: CancellationToken) {
+        while !shutdown.is_cancelled() {
+            let Err(error) = self.session(&shutdown).await else { break };
+            let fault = tidemill_core::Fault::from_error(&error).message;
+            tracing::warn!(
+                source = self.source,
+                topic = self.stream.topic,
+                fault,
+                "a stream is not read for now"
+            );
+            let told = self.catalog.share_partitions(&self.identity, &self.of(""), &[], Some(&fault)).await;
+            if let Err(error) = told {
+                tracing::debug!(%error, "and nobody could be told");
+            }
+            shutdown.run_until_cancelled(tokio::time::sleep(AGAIN_AFTER)).await;
+        }
+        if let Err(error) = self.catalog.leave_stream(self.identity.id, &self.source).await {
+            // What it holds is anybody's after a while.
+            tracing::debug!(source = self.source, %error, "a reader left without a word");
+        }
+    }
+
+    async fn session(&self, shutdown: &CancellationToken) -> Result<(), Error> {
+        let client = Client::open(&self.options, &format!("tidemill.{}", self.source), &self.stream.topic)?;
+        let of = self.of(&client.cluster().await?);
+        let mut partitions = client.partitions().await?;
+        self.catalog.discover_partitions(&of, partitions).await?;
+        let mut asks = pin!(topic_size(client.clone(), TOPIC_EVERY));
+        let mut session = Session {
+            reader: self,
+            buffer: Buffer::new(self.stream.batch),
+            client: client.clone(),
+            of,
+            followed: BTreeMap::new(),
+            under_way: None,
+            gap: false,
+            fault: None,
+        };
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let due = session.due_in().unwrap_or(LOOK_EVERY);
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return Ok(()),
+                finished = session.finished() => session.finish(finished)?,
+                counted = &mut asks => {
+                    let counted = counted?;
+                    if counted != partitions {
+                        partitions = counted;
+                        self.catalog.discover_partitions(&session.of, partitions).await?;
+                        looks.reset_immediately();
+                    }
+                    asks.set(topic_size(session.client.clone(), TOPIC_EVERY));
+                }
+                _ = looks.tick() => session.look().await?,
+                () = tokio::time::sleep(due), if session.due_in().is_some() => session.cut().await?,
+                next = client.next(), if session.buffer.has_room() => session.take(next),
+            }
+        }
+    }
+
+    fn of(&self, cluster: &str) -> StreamRef {
+        let (source, topic) = (self.source.clone(), self.stream.topic.clone());
+        StreamRef { source, cluster: cluster.to_owned(), topic }
+    }
+}
+
+/// How many partitions a topic has, a while from now. What is read goes on meanwhile, and while Kafka is away.
+async fn topic_size(client: Client, after: Duration) -> Result<i32, Error> {
+    loop {
+        tokio::time::sleep(after).await;
+        match client.partitions().await {
+            Err(Error::NoTopic(topic)) => return Err(Error::NoTopic(topic)),
+            Err(error) => tracing::debug!(%error, "a topic was not looked at"),
+            Ok(count) => return Ok(count),
+        }
+    }
+}
+
+/// From one look at the database to the first thing that goes wrong.
+struct Session<'r> {
+    reader: &'r Reader,
+    client: Client,
+    of: StreamRef,
+    /// The partitions that are read, and of each the first offset that is not in the lake.
+    followed: BTreeMap<i32, i64>,
+    buffer: Buffer,
+    under_way: Option<UnderWay>,
+    /// Some partition doesn't have what is to be read next.
+    gap: bool,
+    /// What keeps Kafka.
+    fault: Option<String>,
+}
+
+/// A batch that is being brought into the lake.
+struct UnderWay {
+    batch: Uuid,
+    ranges: Vec<OffsetRange>,
+    since: Instant,
+    finished: oneshot::Receiver<()>,
+}
+
+impl Session<'_> {
+    fn due_in(&self) -> Option<Duration> {
+        if self.under_way.is_some() { None } else { self.buffer.due_in(Instant::now()) }
+    }
+
+    /// Waits until the batch under way is in the lake, as far as that is known here; for ever if none is.
+    async fn finished(&mut self) -> Result<(), oneshot::error::RecvError> {
+        match &mut self.under_way {
+            Some(under_way) => (&mut under_way.finished).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn finish(&mut self, finished: Result<(), oneshot::error::RecvError>) -> Result<(), Error> {
+        let Some(under_way) = self.under_way.take() else { return Ok(()) };
+        if finished.is_err() {
+            return Err(self.lost_sight("its records were dropped"));
+        }
+        self.passed(&under_way.ranges);
+        Ok(())
+    }
+
+    /// Records of ranges are in the lake.
+    fn passed(&mut self, ranges: &[OffsetRange]) {
+        for range in ranges {
+            if let Some(next) = self.followed.get_mut(&range.partition) {
+                *next = range.to;
+            }
+        }
+        let ends: Vec<_> = ranges.iter().map(|range| (range.partition, range.to)).collect();
+        self.client.tell(&ends);
+    }
+
+    fn take(&mut self, next: Next) {
+        match next {
+            Next::Record(record) => {
+                self.fault = None;
+                self.buffer.push(record, Instant::now());
+            }
+            Next::Gap => self.gap = true,
+            Next::End(_) => {}
+            Next::Fault(error) => self.fault = Some(error.to_string()),
+        }
+    }
+
+    /// Fixes the next batch and has it brought into the lake.
+    async fn cut(&mut self) -> Result<(), Error> {
+        let Some(Cut { ranges, records }) = self.buffer.cut() else { return Ok(()) };
+        let Reader { catalog, held, identity, .. } = self.reader;
+        let (batch, store) = (Uuid::now_v7(), catalog.store());
+        let cut_at = SystemClock.now();
+        let now = store.data_clock().await?.at(cut_at);
+        let mut tx = store.begin().await?;
+        let cut = catalog.cut_batch(&mut tx, identity.id, &self.of, (batch, &ranges), now).await?;
+        let Some(created_at) = cut else { return Err(self.lost_sight("another reader holds a partition")) };
+        let args = self.args(batch, ranges.clone(), created_at, cut_at);
+        let run = store.enqueue(&mut tx, args.job()).await?.run;
+        catalog.set_batch_run(&mut tx, batch, run).await?;
+        // It may be run before this returns from the commit.
+        let finished = held.keep(batch, records);
+        if let Err(error) = tx.commit().await {
+            held.forget(batch);
+            return Err(error.into());
+        }
+        store.wake().await;
+        self.under_way = Some(UnderWay { batch, ranges, since: Instant::now(), finished });
+        Ok(())
+    }
+
+    fn args(
+        &self,
+        batch: Uuid,
+        ranges: Vec<OffsetRange>,
+        created_at: tidemill_core::Time,
+        cut_at: tidemill_core::Time,
+    ) -> IngestBatch {
+        let StreamRef { source, cluster, topic } = self.of.clone();
+        IngestBatch { batch, source, cluster, topic, ranges, created_at, cut_at }
+    }
+
+    /// Says that the reader is there, and brings what it follows in line with what it holds.
+    async fn look(&mut self) -> Result<(), Error> {
+        self.close_gaps().await?;
+        let Reader { catalog, identity, .. } = self.reader;
+        let share = async |session: &Self| {
+            let (ends, fault) = (session.client.ends(), session.fault.as_deref());
+            catalog.share_partitions(identity, &session.of, &ends, fault).await
+        };
+        let mut held = share(self).await?;
+        let unknown: Vec<i32> =
+            held.iter().filter(|held| held.next_offset.is_none()).map(|held| held.partition).collect();
+        if !unknown.is_empty() {
+            let begins = self.client.begins(self.reader.stream.start, &unknown).await?;
+            catalog.start_partitions(&self.of, &begins).await?;
+            held = share(self).await?;
+        }
+        let lost: Vec<i32> = self
+            .followed
+            .keys()
+            .copied()
+            .filter(|it| held.iter().all(|held| held.partition != *it))
+            .collect();
+        for partition in lost {
+            self.leave(partition)?;
+        }
+        for partition in held {
+            self.align(partition).await?;
+        }
+        Ok(())
+    }
+
+    async fn align(&mut self, held: HeldPartition) -> Result<(), Error> {
+        let Some(next) = held.next_offset else { return Ok(()) };
+        let ours = self
+            .under_way
+            .as_ref()
+            .filter(|it| it.ranges.iter().any(|range| range.partition == held.partition));
+        match (ours, held.batch) {
+            (Some(ours), Some(pending)) if pending.id == ours.batch => self.judge(pending).await,
+            // It was brought in by another gateway, or this one has yet to hear of it.
+            (Some(_), None) => self.finish_by(held.partition, next),
+            (Some(_), Some(_)) => Err(self.lost_sight("another batch is under way")),
+            (None, Some(pending)) => self.take_over(held.partition, pending).await,
+            (None, None) => self.follow(held.partition, next),
+        }
+    }
+
+    /// A batch of ours is under way for long: if its run is over, it will not come.
+    async fn judge(&self, pending: PendingBatch) -> Result<(), Error> {
+        let suspect = self.under_way.as_ref().is_some_and(|it| it.since.elapsed() > SUSPECT_AFTER);
+        if suspect && self.over(pending).await? {
+            self.reader.held.forget(pending.id);
+            return Err(self.lost_sight("the run of its batch has ended without it"));
+        }
+        Ok(())
+    }
+
+    /// The database says that a batch of ours is in the lake.
+    fn finish_by(&mut self, partition: i32, next: i64) -> Result<(), Error> {
+        let Some(under_way) = &self.under_way else { return Ok(()) };
+        let range = under_way.ranges.iter().find(|range| range.partition == partition);
+        if range.is_some_and(|range| range.to != next) {
+            return Err(self.lost_sight("its offsets were moved"));
+        }
+        if let Some(under_way) = self.under_way.take() {
+            self.reader.held.forget(under_way.batch);
+            self.passed(&under_way.ranges);
+        }
+        Ok(())
+    }
+
+    fn follow(&mut self, partition: i32, next: i64) -> Result<(), Error> {
+        match self.followed.get(&partition) {
+            Some(known) if *known == next => return Ok(()),
+            Some(_) => self.leave(partition)?,
+            None => {}
+        }
+        self.client.follow(partition, next)?;
+        self.buffer.follow(partition, next);
+        self.followed.insert(partition, next);
+        Ok(())
+    }
+
+    fn leave(&mut self, partition: i32) -> Result<(), Error> {
+        self.followed.remove(&partition);
+        self.buffer.leave(partition);
+        self.client.leave(partition)
+    }
+
+    /// A batch of somebody else is under way on a partition that is ours now: it is waited for, unless its run has ended
+    /// without it. Then it is brought by a run of ours, with the moment that it had.
+    async fn take_over(&mut self, partition: i32, pending: PendingBatch) -> Result<(), Error> {
+        if self.followed.contains_key(&partition) {
+            self.leave(partition)?;
+        }
+        if !self.over(pending).await? {
+            return Ok(());
+        }
+        let Reader { catalog, identity, .. } = self.reader;
+        let (batch, store) = (Uuid::now_v7(), catalog.store());
+        let mut tx = store.begin().await?;
+        let (ranges, created_at) =
+            catalog.cut_again(&mut tx, identity.id, &self.of, (pending.id, batch)).await?;
+        let Some(created_at) = created_at else { return Ok(()) };
+        let args = self.args(batch, ranges, created_at, SystemClock.now());
+        let run = store.enqueue(&mut tx, args.job()).await?.run;
+        catalog.set_batch_run(&mut tx, batch, run).await?;
+        tx.commit().await?;
+        store.wake().await;
+        Ok(())
+    }
+
+    /// Whether the run of a batch has ended, while the batch is still under way.
+    async fn over(&self, pending: PendingBatch) -> Result<bool, Error> {
+        let Some(run) = pending.run else { return Ok(true) };
+        match self.reader.catalog.store().run(run).await {
+            Ok(page) => Ok(page.run.state.is_final()),
+            Err(tidemill_store::Error::NoRun(_)) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Goes on behind what Kafka no longer has, once all that was read before is in the lake.
+    async fn close_gaps(&mut self) -> Result<(), Error> {
+        if !self.gap || self.under_way.is_some() {
+            return Ok(());
+        }
+        let mut closed = true;
+        for (partition, next) in self.followed.clone() {
+            let (low, high) = self.client.bounds(partition).await?;
+            let (reason, to) = match self.buffer.drained(partition) {
+                None => {
+                    closed = false;
+                    continue;
+                }
+                Some(next) if next < low => (GapReason::Retention, low),
+                Some(next) if next > high => (GapReason::TopicAnew, low),
+                Some(_) => continue,
+            };
+            let (source, topic) = (&self.of.source, &self.of.topic);
+            tracing::error!(
+                source,
+                topic,
+                partition,
+                from = next,
+                to,
+                reason = reason.as_str(),
+                "records are missing in Kafka"
+            );
+            let gap = OffsetRange { partition, from: next, to };
+            self.reader.catalog.skip_gap(&self.of, gap, reason).await?;
+            // The look that follows finds where it goes on.
+            self.leave(partition)?;
+        }
+        self.gap = !closed;
+        Ok(())
+    }
+
+    fn lost_sight(&self, why: &str) -> Error {
+        Error::LostSight { source_name: self.of.source.clone(), why: why.to_owned() }
+    }
+}
