@@ -6,6 +6,7 @@
 //! A worker knows nothing of pipelines and schedules' targets: [`Prepare`] and [`Fire`] are given to it.
 //! State lives in `tidemill-store`; this is the only crate that knows apalis, and only in `backend` and `worker`.
 
+mod adopt;
 mod alarm;
 mod attempt;
 mod backend;
@@ -24,6 +25,7 @@ mod stop;
 mod verdict;
 mod worker;
 
+pub use adopt::Adopter;
 pub use context::Context;
 pub use execute::Executor;
 pub use hooks::{Fire, Prepare, Prepared, StepStart};

@@ -18,7 +18,8 @@ use tokio::sync::{Notify, Semaphore};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
-    Executor, JobEntry, Prepare, StopReason,
+    Adopter, Executor, JobEntry, Prepare, StopReason,
+    adopt::{self, Adopted},
     alarm::{Alarm, Watched},
     backend::{CompletionLayer, Panicked, PgBackend, Runner},
     committer::Committer,
@@ -82,6 +83,9 @@ pub enum WorkerError {
 /// Runs jobs of the given kinds.
 #[derive(Clone)]
 pub struct Worker {
+    id: WorkerId,
+    adopter: Adopter,
+    adopted: Adopted,
     store: Store,
     options: WorkerOptions,
     jobs: Vec<JobEntry>,
@@ -92,7 +96,14 @@ pub struct Worker {
 impl Worker {
     /// A worker that waits to be run.
     pub fn new(store: Store, options: WorkerOptions, jobs: Vec<JobEntry>, prepare: Arc<dyn Prepare>) -> Self {
-        Self { store, options, jobs, prepare, clock: Arc::new(SystemClock) }
+        let id = WorkerId::generate();
+        let (adopter, adopted) = adopt::channel(id, options.lease);
+        Self { id, adopter, adopted, store, options, jobs, prepare, clock: Arc::new(SystemClock) }
+    }
+
+    /// Gives it jobs of this process's own.
+    pub fn adopter(&self) -> Adopter {
+        self.adopter.clone()
     }
 
     /// Works until `shutdown`, then drains: running jobs end, or are handed over after the drain time; what was
@@ -101,18 +112,17 @@ impl Worker {
     /// # Errors
     /// When it can't start, or one of its parts has panicked: end the process then.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), WorkerError> {
-        let Self { store, options, jobs, prepare, clock } = self;
+        let Self { id, adopter: _adopter, adopted, store, options, jobs, prepare, clock } = self;
         let executor = Arc::new(Executor::new(store.clone(), jobs, prepare, clock, options.cancel_grace)?);
         let stop = shutdown.child_token();
         let (leases, alarm) = (Leases::default(), Alarm::default());
         let worker = NewWorker {
-            id: WorkerId::generate(),
+            id,
             name: options.name.clone(),
             pid: std::process::id(),
             slots: options.slots,
             kinds: executor.kinds(),
         };
-        let id = worker.id;
         let keeper = Keeper {
             store: store.clone(),
             worker,
@@ -128,13 +138,17 @@ impl Worker {
         let _draining = AbortOnDropHandle::new(tokio::spawn(draining));
 
         let (inbox, look) = (Arc::new(Inbox::default()), Arc::new(Notify::new()));
+        let slots = Arc::new(Semaphore::new(options.slots));
+        let adopting =
+            adopted.begin(Arc::clone(&executor), leases.clone(), Arc::clone(&slots), Arc::clone(&inbox));
+        let _adopting = AbortOnDropHandle::new(tokio::spawn(adopting));
         let dispatcher = Dispatcher {
             store: store.clone(),
             worker: id,
             executor: Arc::clone(&executor),
             leases,
             inbox: Arc::clone(&inbox),
-            slots: Arc::new(Semaphore::new(options.slots)),
+            slots,
             look: Arc::clone(&look),
             lease: options.lease,
             poll: options.poll,

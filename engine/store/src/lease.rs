@@ -7,7 +7,7 @@ use sqlx::{Row as _, postgres::PgRow};
 use tidemill_core::{AttemptPolicy, JobId, Kind, LeaseToken, RunId, Time, WorkerId, text::storable_json};
 use uuid::Uuid;
 
-use crate::{Error, Store, Tx};
+use crate::{Error, NewJob, Store, Tx};
 
 /// The right to end one attempt. Every write under it names the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -114,6 +114,32 @@ impl Store {
             }
         }
         Ok(claimed)
+    }
+
+    /// Enqueues a job that its own enqueuer will run: leased to `worker` for `lease` from the start, so that nobody else takes
+    /// it while that worker lives. It is to be run once `tx` is committed. The job has no key.
+    ///
+    /// # Errors
+    /// When the database can't be reached.
+    pub async fn enqueue_claimed(
+        &self,
+        tx: &mut Tx,
+        job: NewJob,
+        worker: WorkerId,
+        lease: Duration,
+    ) -> Result<Claimed, Error> {
+        let run = self.enqueue(tx, NewJob { key: None, concurrency_key: None, ..job }).await?.run;
+        let leased = sqlx::query(include_str!("../queries/job/claim_own.sql"))
+            .bind(run.as_uuid())
+            .bind(worker.as_uuid())
+            .bind(lease.as_secs_f64())
+            .fetch_all(tx.conn())
+            .await?;
+        let work = work_of(tx, &leased).await?;
+        match (leased.first(), work.values().next()) {
+            (Some(row), Some(work)) => claimed_job(row, work),
+            _ => Err(Error::inconsistent("a job that was enqueued and is not there")),
+        }
     }
 
     async fn look(

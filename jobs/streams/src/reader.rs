@@ -10,7 +10,8 @@ use std::{
 };
 
 use tidemill_catalog::{Catalog, GapReason, HeldPartition, OffsetRange, PendingBatch, StreamRef};
-use tidemill_core::{Clock, SystemClock};
+use tidemill_core::{Clock as _, Fault, SystemClock, Time};
+use tidemill_runtime::Adopter;
 use tidemill_spec::Stream;
 use tokio::{sync::oneshot, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -41,6 +42,7 @@ pub(crate) struct Reader {
     pub(crate) catalog: Catalog,
     pub(crate) options: KafkaOptions,
     pub(crate) held: Held,
+    pub(crate) adopter: Adopter,
     pub(crate) source: String,
     pub(crate) stream: Stream,
     pub(crate) identity: tidemill_catalog::Reader,
@@ -51,7 +53,7 @@ impl Reader {
     pub(crate) async fn run(self, shutdown: CancellationToken) {
         while !shutdown.is_cancelled() {
             let Err(error) = self.session(&shutdown).await else { break };
-            let fault = tidemill_core::Fault::from_error(&error).message;
+            let fault = Fault::from_error(&error).message;
             tracing::warn!(
                 source = self.source,
                 topic = self.stream.topic,
@@ -199,7 +201,7 @@ impl Session<'_> {
     /// Fixes the next batch and has it brought into the lake.
     async fn cut(&mut self) -> Result<(), Error> {
         let Some(Cut { ranges, records }) = self.buffer.cut() else { return Ok(()) };
-        let Reader { catalog, held, identity, .. } = self.reader;
+        let Reader { catalog, held, identity, adopter, .. } = self.reader;
         let (batch, store) = (Uuid::now_v7(), catalog.store());
         let cut_at = SystemClock.now();
         let now = store.data_clock().await?.at(cut_at);
@@ -207,15 +209,11 @@ impl Session<'_> {
         let cut = catalog.cut_batch(&mut tx, identity.id, &self.of, (batch, &ranges), now).await?;
         let Some(created_at) = cut else { return Err(self.lost_sight("another reader holds a partition")) };
         let args = self.args(batch, ranges.clone(), created_at, cut_at);
-        let run = store.enqueue(&mut tx, args.job()).await?.run;
-        catalog.set_batch_run(&mut tx, batch, run).await?;
-        // It may be run before this returns from the commit.
+        let job = adopter.enqueue(store, &mut tx, args.job()).await?;
+        catalog.set_batch_run(&mut tx, batch, job.run).await?;
+        tx.commit().await?;
         let finished = held.keep(batch, records);
-        if let Err(error) = tx.commit().await {
-            held.forget(batch);
-            return Err(error.into());
-        }
-        store.wake().await;
+        adopter.adopt(job);
         self.under_way = Some(UnderWay { batch, ranges, since: Instant::now(), finished });
         Ok(())
     }
@@ -224,8 +222,8 @@ impl Session<'_> {
         &self,
         batch: Uuid,
         ranges: Vec<OffsetRange>,
-        created_at: tidemill_core::Time,
-        cut_at: tidemill_core::Time,
+        created_at: Time,
+        cut_at: Time,
     ) -> IngestBatch {
         let StreamRef { source, cluster, topic } = self.of.clone();
         IngestBatch { batch, source, cluster, topic, ranges, created_at, cut_at }
@@ -329,17 +327,17 @@ impl Session<'_> {
         if !self.over(pending).await? {
             return Ok(());
         }
-        let Reader { catalog, identity, .. } = self.reader;
+        let Reader { catalog, identity, adopter, .. } = self.reader;
         let (batch, store) = (Uuid::now_v7(), catalog.store());
         let mut tx = store.begin().await?;
         let (ranges, created_at) =
             catalog.cut_again(&mut tx, identity.id, &self.of, (pending.id, batch)).await?;
         let Some(created_at) = created_at else { return Ok(()) };
         let args = self.args(batch, ranges, created_at, SystemClock.now());
-        let run = store.enqueue(&mut tx, args.job()).await?.run;
-        catalog.set_batch_run(&mut tx, batch, run).await?;
+        let job = adopter.enqueue(store, &mut tx, args.job()).await?;
+        catalog.set_batch_run(&mut tx, batch, job.run).await?;
         tx.commit().await?;
-        store.wake().await;
+        adopter.adopt(job);
         Ok(())
     }
 

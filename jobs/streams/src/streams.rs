@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use tidemill_catalog::{Catalog, Reader as Identity};
 use tidemill_ingest::Ingest;
-use tidemill_runtime::JobEntry;
+use tidemill_runtime::{Adopter, JobEntry};
 use tidemill_spec::Stream;
 use tokio::{task::JoinSet, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -48,8 +48,9 @@ impl Streams {
         vec![JobEntry::new(job)]
     }
 
-    /// Reads until `shutdown`. What is declared anew is read anew, what no longer is, no more.
-    pub async fn run(self, shutdown: CancellationToken) {
+    /// Reads until `shutdown`, and gives the batches to the worker that runs [`Self::jobs`]. What is declared anew is read anew,
+    /// what no longer is, no more.
+    pub async fn run(self, adopter: Adopter, shutdown: CancellationToken) {
         let (mut readers, mut reading) = (JoinSet::new(), HashMap::<String, Reading>::new());
         let mut looks = tokio::time::interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -74,7 +75,7 @@ impl Streams {
                     continue;
                 }
                 let stop = shutdown.child_token();
-                readers.spawn(self.reader(&source, &stream).run(stop.clone()));
+                readers.spawn(self.reader(&adopter, &source, &stream).run(stop.clone()));
                 reading.insert(source, Reading { stream, stop });
             }
         }
@@ -86,11 +87,12 @@ impl Streams {
         Ok(sources.into_iter().filter_map(|(name, source)| Some((name, source.stream?))).collect())
     }
 
-    fn reader(&self, source: &str, stream: &Stream) -> Reader {
+    fn reader(&self, adopter: &Adopter, source: &str, stream: &Stream) -> Reader {
         Reader {
             catalog: self.catalog.clone(),
             options: self.options.clone(),
             held: self.held.clone(),
+            adopter: adopter.clone(),
             source: source.to_owned(),
             stream: stream.clone(),
             identity: Identity { id: Uuid::now_v7(), name: self.name.clone(), lease: LEASE },

@@ -20,9 +20,9 @@ pub async fn read(
 ) -> anyhow::Result<()> {
     let options = WorkerOptions { name, slots: BATCHES, ..WorkerOptions::default() };
     let worker = Worker::new(store, options, streams.jobs(), std::sync::Arc::new(()));
-    let drain = CancellationToken::new();
+    let (adopter, drain) = (worker.adopter(), CancellationToken::new());
     let reading = async {
-        streams.run(shutdown).await;
+        streams.run(adopter, shutdown).await;
         drain.cancel();
     };
     let (worked, ()) = tokio::join!(worker.run(drain.clone()), reading);
