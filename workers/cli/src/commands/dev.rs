@@ -22,10 +22,16 @@ pub(crate) async fn dev(global: &Global, args: DevArgs) -> Done {
             tree.parts(args.workers),
             started.elapsed().as_secs_f64()
         );
+        if let Some(missing) = tree.missing() {
+            tidemill_telemetry::say!("  ! {missing}");
+        }
         tidemill_telemetry::say!("  data and logs  {}", args.dir.display());
         tidemill_telemetry::say!("  control plane  http://{}", places.server);
         tidemill_telemetry::say!("  uploads        grpc://{}", places.gateway);
         tidemill_telemetry::say!("  predictions    grpc://{}   http://{}", places.serve, places.serve_http);
+        if let Some(brokers) = &places.brokers {
+            tidemill_telemetry::say!("  Kafka brokers  {brokers}");
+        }
         // Commands find the tree of the folder that they run in.
         let here = args.dir.as_os_str() == ".tidemill";
         let named = if here { String::new() } else { format!("--server http://{} ", places.server) };
