@@ -2,13 +2,14 @@
 //! faults.
 //!
 //! Reading order: [`postgres::database`] (an own database, cloned from a migrated template), [`redis::prefix`],
-//! [`s3::bucket`], [`engine()`], [`run_job`] and [`failures`], [`faults`], [`fuzz`]. Servers start on first use and die with the
-//! test process, however that ends; `TIDEMILL_TEST_POSTGRES_URL` and `TIDEMILL_TEST_REDIS_URL` name running ones
-//! instead. A dev-dependency only: no product code knows this crate.
+//! [`s3::bucket`], [`kafka::Topic`], [`engine()`], [`run_job`] and [`failures`], [`faults`], [`fuzz`]. Servers start on first use and die with the
+//! test process, however that ends; `TIDEMILL_TEST_POSTGRES_URL`, `TIDEMILL_TEST_REDIS_URL` and
+//! `TIDEMILL_TEST_KAFKA_BROKERS` name running ones instead. A dev-dependency only: no product code knows this crate.
 
 mod engine;
 pub mod faults;
 pub mod fuzz;
+pub mod kafka;
 pub mod postgres;
 pub mod redis;
 pub mod s3;
