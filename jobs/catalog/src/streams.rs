@@ -111,6 +111,8 @@ pub struct StreamPartition {
     pub run: Option<RunId>,
     /// Who reads it.
     pub reader: Option<String>,
+    /// That reader's id.
+    pub holder: Option<Uuid>,
 }
 
 /// A run as a column has it.

@@ -218,13 +218,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn args(
-        &self,
-        batch: Uuid,
-        ranges: Vec<OffsetRange>,
-        created_at: Time,
-        cut_at: Time,
-    ) -> IngestBatch {
+    fn args(&self, batch: Uuid, ranges: Vec<OffsetRange>, created_at: Time, cut_at: Time) -> IngestBatch {
         let StreamRef { source, cluster, topic } = self.of.clone();
         IngestBatch { batch, source, cluster, topic, ranges, created_at, cut_at }
     }
