@@ -263,7 +263,7 @@ impl Ingest {
     }
 
     /// Asks for the features that read a source. Last: whoever asks for the same waits for the commit.
-    pub(crate) async fn update_features(&self, tx: &mut Tx, source: &str) -> Result<(), Error> {
+    pub async fn update_features(&self, tx: &mut Tx, source: &str) -> Result<(), Error> {
         let updates = updates_of_source(&self.catalog, tx, source).await?;
         self.catalog.store().enqueue_all(tx, &updates).await?;
         Ok(())

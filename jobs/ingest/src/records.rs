@@ -105,8 +105,7 @@ impl Ingest {
         })
     }
 
-    /// Makes a staged batch visible and asks for the features that read its source. Nothing but the commit should follow:
-    /// everybody who publishes waits for it.
+    /// Makes a staged batch visible. [`Ingest::update_features`] is to follow, last.
     pub async fn publish_records(
         &self,
         tx: &mut Tx,
@@ -114,7 +113,6 @@ impl Ingest {
         batch: &BatchStamp,
         staged: &StagedRecords,
     ) -> Result<(), Error> {
-        self.publish_files(tx, source, &batch.key, &staged.staged_dead, &staged.staged).await?;
-        if staged.rows > 0 { self.update_features(tx, source).await } else { Ok(()) }
+        self.publish_files(tx, source, &batch.key, &staged.staged_dead, &staged.staged).await
     }
 }

@@ -3,6 +3,8 @@
 //! Safe to repeat: what is in the batch, and its moment, was fixed when it was cut; what is staged is named by the batch; its
 //! partitions move only from where it begins. Run by the gateway that cut it, which has its records; another reads them again.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tidemill_catalog::{Catalog, Edge, GapReason, Node, OffsetRange, PartitionDone, StreamRef};
@@ -119,6 +121,7 @@ impl Job for BatchJob {
         let mut tx = cx.begin().await?;
         // A view that is declared from now on is computed after this commit, and sees its rows without being asked.
         self.catalog.hold_objects(&mut tx).await.map_err(Error::from)?;
+        self.ingest.publish_records(&mut tx, &args.source, &stamp, &staged).await.map_err(Error::from)?;
         let of = args.stream();
         let done = counted.done(&args.ranges, &staged);
         if !self.catalog.finish_batch(&mut tx, &of, args.batch, &done).await.map_err(Error::from)? {
@@ -131,7 +134,9 @@ impl Job for BatchJob {
         }
         let edge = Edge::new(Node::Topic(args.topic.clone()), Node::Source(args.source.clone()));
         self.catalog.lineage(&mut tx, &[edge]).await.map_err(Error::from)?;
-        self.ingest.publish_records(&mut tx, &args.source, &stamp, &staged).await.map_err(Error::from)?;
+        if staged.rows > 0 {
+            self.ingest.update_features(&mut tx, &args.source).await.map_err(Error::from)?;
+        }
         let outputs = json!({ "rows": staged.rows, "dead_letters": staged.dead.len(), "missing": missing });
         let outcome = cx.commit(tx, outputs).await?;
         self.held.finish(args.batch);
@@ -140,11 +145,11 @@ impl Job for BatchJob {
 }
 
 /// Records of a batch by partition: how many, and the last one's own time.
-struct Counted(std::collections::BTreeMap<i32, (i64, Option<Time>)>);
+struct Counted(BTreeMap<i32, (i64, Option<Time>)>);
 
 impl Counted {
     fn of(records: &[Record]) -> Self {
-        let mut of = std::collections::BTreeMap::<i32, (i64, Option<Time>)>::new();
+        let mut of = BTreeMap::<i32, (i64, Option<Time>)>::new();
         for record in records {
             let (count, reached_at) = of.entry(record.partition).or_default();
             *count += 1;

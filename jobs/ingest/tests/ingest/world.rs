@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use tidemill_blobs::{BlobOptions, Blobs};
 use tidemill_catalog::{Catalog, CodeArchive};
 use tidemill_core::{DataClock, SystemClock, Time};
-use tidemill_ingest::{Accepted, Error, FileClaim, Ingest, Limits, Start, jobs};
+use tidemill_ingest::{Accepted, DeadLetter, Error, FileClaim, Ingest, Limits, Place, Start, jobs};
 use tidemill_offline::{Lake, LakeOptions, Table};
 use tidemill_rows::{json_rows, parquet};
 use tidemill_runtime::JobEntry;
@@ -162,11 +162,27 @@ impl World {
         let rows = self.rows(Table::source("weather")).await;
         let dead = self.ingest.dead_letters("weather", 1000).await.unwrap();
         let dead: Vec<_> =
-            dead.iter().map(|letter| format!("{} {} {}", letter.row, letter.reason, letter.raw)).collect();
+            dead.iter().map(|letter| format!("{} {} {}", row(letter), letter.reason, letter.raw)).collect();
         let summary = self.catalog.source_summary("weather").await.unwrap();
         let counts = (summary.uploads, summary.rows, summary.dead_letters, summary.newest_event_at);
         let rows: Vec<_> = rows.into_iter().map(|row| serde_json::Value::from(row).to_string()).collect();
         format!("{counts:?}\n{}\n{}", rows.join("\n"), dead.join("\n"))
+    }
+}
+
+/// The row of a dead letter of a file.
+pub(crate) fn row(letter: &DeadLetter) -> i64 {
+    match letter.place {
+        Place::File { row, .. } => row,
+        Place::Record { .. } => panic!("{letter:?} is of a file"),
+    }
+}
+
+/// Its line.
+pub(crate) fn line(letter: &DeadLetter) -> Option<i64> {
+    match letter.place {
+        Place::File { line, .. } => line,
+        Place::Record { .. } => panic!("{letter:?} is of a file"),
     }
 }
 
