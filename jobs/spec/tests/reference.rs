@@ -13,7 +13,7 @@ const YOUR_OWN_MODEL: &str = include_str!("../../../docs/how-to/your-own-model.m
 
 #[test]
 fn the_examples_of_the_reference_are_a_right_project() {
-    check(REFERENCE, 10, 15);
+    check(REFERENCE, 11, 16);
 }
 
 #[test]

@@ -98,6 +98,7 @@ impl Reader {
                 finished = session.finished() => session.finish(finished)?,
                 counted = &mut asks => {
                     let counted = counted?;
+                    session.fault = None;
                     if counted != partitions {
                         partitions = counted;
                         self.catalog.discover_partitions(&session.of, partitions).await?;
@@ -360,7 +361,11 @@ impl Session<'_> {
                 }
                 Some(next) if next < low => (GapReason::Retention, low),
                 Some(next) if next > high => (GapReason::TopicAnew, low),
-                Some(_) => continue,
+                Some(_) => {
+                    // The library stops at an error, wherever that was: it is followed anew.
+                    self.leave(partition)?;
+                    continue;
+                }
             };
             let (source, topic) = (&self.of.source, &self.of.topic);
             tracing::error!(

@@ -6,7 +6,10 @@ use tidemill_catalog::{Catalog, Reader as Identity};
 use tidemill_ingest::Ingest;
 use tidemill_runtime::{Adopter, JobEntry};
 use tidemill_spec::Stream;
-use tokio::{task::JoinSet, time::MissedTickBehavior};
+use tokio::{
+    task::{AbortHandle, JoinSet},
+    time::MissedTickBehavior,
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -33,6 +36,7 @@ pub struct Streams {
 struct Reading {
     stream: Stream,
     stop: CancellationToken,
+    task: AbortHandle,
 }
 
 impl Streams {
@@ -64,7 +68,8 @@ impl Streams {
                 }
             };
             reading.retain(|source, it| {
-                let stays = declared.get(source) == Some(&it.stream);
+                // One that has panicked is begun anew.
+                let stays = declared.get(source) == Some(&it.stream) && !it.task.is_finished();
                 if !stays {
                     it.stop.cancel();
                 }
@@ -75,8 +80,8 @@ impl Streams {
                     continue;
                 }
                 let stop = shutdown.child_token();
-                readers.spawn(self.reader(&adopter, &source, &stream).run(stop.clone()));
-                reading.insert(source, Reading { stream, stop });
+                let task = readers.spawn(self.reader(&adopter, &source, &stream).run(stop.clone()));
+                reading.insert(source, Reading { stream, stop, task });
             }
         }
         while readers.join_next().await.is_some() {}

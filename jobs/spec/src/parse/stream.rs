@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::{Batch, Start, Stream, StreamFormat, units::parse_short_duration, yaml::fields::At};
+use crate::{
+    Batch, Start, Stream, StreamFormat, units::parse_short_duration, value::parse_time, yaml::fields::At,
+};
 
 const FORMATS: [(&str, StreamFormat); 2] = [("json", StreamFormat::Json), ("csv", StreamFormat::Csv)];
 const STARTS: [(&str, Start); 2] = [("earliest", Start::Earliest), ("latest", Start::Latest)];
@@ -39,10 +41,16 @@ fn topic(at: &At<'_>) -> Option<String> {
 }
 
 fn start(at: &At<'_>) -> Option<Start> {
-    match STARTS.iter().find(|(word, _)| at.node.text() == Some(word)) {
-        Some((_, start)) => Some(*start),
-        None => at.time().map(Start::At),
+    let text = at.text()?;
+    if let Some((_, start)) = STARTS.iter().find(|(word, _)| *word == text) {
+        return Some(*start);
     }
+    let time = parse_time(&text);
+    if time.is_none() {
+        at.error(209, format!("reading cannot start at `{text}`"))
+            .help("`earliest`, `latest`, or an instant such as \"2013-06-01T00:00:00Z\"");
+    }
+    time.map(Start::At)
 }
 
 fn batch(at: &At<'_>) -> Option<Batch> {
