@@ -1,0 +1,117 @@
+"""A `tidemill dev` of its own: its commands, its processes, and the ends that these meet."""
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+READY_WITHIN = 120
+COMMAND_WITHIN = 120
+GIVEN = ("TIDEMILL_DATABASE__URL", "TIDEMILL_REDIS__URL", "TIDEMILL_KAFKA__BROKERS")
+
+
+class Tree:
+    """Runs in a folder until it is stopped."""
+
+    def __init__(self, folder, workers=2):
+        self.folder = folder
+        environment = {
+            name: value for name, value in os.environ.items() if name not in GIVEN
+        }
+        with open(folder / "dev.log", "wb") as log:
+            self.process = subprocess.Popen(
+                ["tidemill", "dev", "--workers", str(workers)],
+                cwd=folder,
+                env=environment,
+                stderr=log,
+            )
+        deadline = time.monotonic() + READY_WITHIN
+        while "next: tidemill" not in (folder / "dev.log").read_text():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit(
+                    f"tidemill dev did not start:\n{(folder / 'dev.log').read_text()}"
+                )
+            time.sleep(0.1)
+        self.places = json.loads((folder / ".tidemill/dev.json").read_text())
+
+    def ask(self, *arguments):
+        """What a command answers; `None` when it can't, for what it asks may be away."""
+        command = ["tidemill", *map(str, arguments), "-o", "json"]
+        with contextlib.suppress(subprocess.SubprocessError, ValueError):
+            done = subprocess.run(
+                command,
+                cwd=self.folder,
+                capture_output=True,
+                timeout=COMMAND_WITHIN,
+                check=True,
+            )
+            return json.loads(done.stdout)
+        return None
+
+    def must(self, *arguments):
+        """What a command prints that has to work."""
+        command = ["tidemill", *map(str, arguments), "-o", "json"]
+        done = subprocess.run(
+            command, cwd=self.folder, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise SystemExit(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
+        return json.loads(done.stdout) if done.stdout else None
+
+    def online(self, views, entities):
+        """The values that `serve` has of some entities, by view."""
+        connection = http.client.HTTPConnection(
+            self.places["serve_http"], timeout=COMMAND_WITHIN
+        )
+        body = json.dumps({"features": views, "entities": entities})
+        connection.request(
+            "POST", "/v1/features/online", body, {"content-type": "application/json"}
+        )
+        reply = connection.getresponse()
+        answer = reply.read()
+        if reply.status != 200:
+            raise SystemExit(f"online features: {reply.status} {answer.decode()}")
+        return json.loads(answer)["entities"]
+
+    def processes(self, name):
+        """Ids of the children whose program, or whose subcommand, is `name`."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit():
+                continue
+            with contextlib.suppress(OSError):
+                parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+                words = (entry / "cmdline").read_bytes().decode().split("\0")
+                # Valkey writes its address behind its name.
+                program = Path(words[0].split(" ")[0]).name
+                if parent == self.process.pid and name in (program, *words[1:2]):
+                    found.append(int(entry.name))
+        return found
+
+    def kill(self, name, rng):
+        """Ends one of the processes of that name with `kill -9`; whether there was one."""
+        pids = self.processes(name)
+        with contextlib.suppress(ProcessLookupError):
+            if pids:
+                os.kill(rng.choice(pids), signal.SIGKILL)
+                return True
+        return False
+
+    def panics(self):
+        """Lines of the logs that tell of a panic: a bug, whatever came of it."""
+        logs = sorted((self.folder / ".tidemill/logs").glob("*.log"))
+        lines = (
+            (log.name, line)
+            for log in logs
+            for line in log.read_text(errors="replace").splitlines()
+        )
+        return [f"{log}: {line}" for log, line in lines if "panicked" in line]
+
+    def stop(self):
+        """In order, as Ctrl-C does."""
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(120)
