@@ -1,7 +1,8 @@
 """Fetches the jars that a lock file names into a folder: `kafka_jars.py LOCK FOLDER`.
 
 The folder then holds these and no others, for all of it is what Java loads. Each line of the lock file is
-`group:artifact:version sha256`. Ends with 1, and says which, when a jar can't be fetched or is not the expected one.
+`group:artifact:version sha256`. Ends with 1, and says why, when a jar can't be fetched or is not the
+expected one.
 """
 
 import contextlib
@@ -19,10 +20,15 @@ def main(lock, folder):
     folder.mkdir(parents=True, exist_ok=True)
     jars = [line.split() for line in lock.read_text().splitlines()]
     with ThreadPoolExecutor(8) as fetchers, contextlib.redirect_stdout(io.StringIO()):
-        failures = list(fetchers.map(lambda jar: fetch(*jar, folder), jars))
-    for failure in filter(None, failures):
-        print(f"  {failure}", file=sys.stderr)
-    if any(failures):
+        failures = list(
+            filter(None, fetchers.map(lambda jar: fetch(*jar, folder), jars))
+        )
+    if failures:
+        # The others mostly fail for the same reason.
+        print(
+            f"  {len(failures)} of {len(jars)} jars are missing: {failures[0]}",
+            file=sys.stderr,
+        )
         sys.exit(1)
     for other in set(folder.glob("*.jar")) - {
         path_of(name, folder) for name, _ in jars
