@@ -41,7 +41,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tidemill-pipeline", &["catalog", "offline", "pyrun", "rows", "spec"]),
     ("tidemill-upkeep", &["catalog", "offline"]),
     // The binary starts the roles.
-    ("tidemill-cli", &["api", "dev", "fleet", "gateway", "serve"]),
+    ("tidemill-cli", &["api", "dev", "fleet", "gateway", "generate", "serve"]),
 ];
 
 /// Foreign libraries and the only crates that may name them as a dependency.
@@ -52,7 +52,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("cel", &["tidemill-spec"]),
     ("clap", &["tidemill-cli"]),
     ("cron", &["tidemill-core"]),
-    ("csv", &["tidemill-ingest"]),
+    ("csv", &["tidemill-generate", "tidemill-ingest"]),
     ("duckdb", &["tidemill-expressions", "tidemill-offline"]),
     ("encoding_rs", &["tidemill-ingest"]),
     ("flate2", &["tidemill-ingest"]),

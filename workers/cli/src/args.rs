@@ -1,6 +1,7 @@
 //! The command line. Daily verbs on top, then plural nouns with verbs (`nouns`), then the roles.
 #![expect(clippy::doc_markdown, clippy::struct_excessive_bools, reason = "help for people, and flags")]
 
+mod generate;
 mod nouns;
 #[cfg(test)]
 mod remedies;
@@ -9,6 +10,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use generate::{FlightsArgs, Generate, TargetArgs, UsersArgs};
 pub(crate) use nouns::{
     Alerts, Clock, Datasets, Entities, Features, Models, Monitors, Queue, Removal, Runs, Schedules, Sources,
     Workers,
@@ -128,6 +130,9 @@ pub(crate) enum Command {
     Predict(PredictArgs),
     /// Ask a question in SQL over sources and views
     Sql(SqlArgs),
+    /// Send events as clients would: made-up users, or flights of 2013
+    #[command(subcommand)]
+    Generate(Generate),
     /// Explain an error code, e.g. TM0412
     Explain {
         /// The code

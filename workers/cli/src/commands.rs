@@ -6,6 +6,7 @@ mod dev;
 mod entity;
 mod explain;
 mod features;
+mod generate;
 mod init;
 mod lineage;
 mod models;
@@ -105,6 +106,7 @@ pub(crate) async fn run(cli: Cli) -> Done {
         Command::Init(args) => init::init(global, &args),
         Command::Dev(args) => dev::dev(global, args).await,
         Command::Check(args) => project::check(global, &args).await,
+        Command::Generate(command) => generate::generate(global, command).await,
         Command::Explain { code } => explain::explain(global, &code),
         Command::Server(role) => roles::server(role).await,
         Command::Gateway(role) => roles::gateway(role).await,

@@ -68,6 +68,15 @@ impl Places {
     }
 }
 
+/// The Kafka of the running tree, `host:port`.
+///
+/// # Errors
+/// There is none.
+pub(crate) fn brokers() -> Result<String, Failure> {
+    let fault = Fault::coded(190, "no Kafka is named");
+    Err(Failure::new(UNREACHABLE, fault.hint("name one: --brokers HOST:PORT or TIDEMILL_KAFKA__BROKERS")))
+}
+
 /// Where a role listens, as the environment has it.
 fn listening(variable: &str) -> Option<String> {
     env::var(variable).ok().map(|address| url(&address))

