@@ -71,10 +71,17 @@ impl Places {
 /// The Kafka of the running tree, `host:port`.
 ///
 /// # Errors
-/// There is none.
+/// No tree runs in this folder, or it has no Kafka.
 pub(crate) fn brokers() -> Result<String, Failure> {
-    let fault = Fault::coded(190, "no Kafka is named");
-    Err(Failure::new(UNREACHABLE, fault.hint("name one: --brokers HOST:PORT or TIDEMILL_KAFKA__BROKERS")))
+    let running = trees_of_this_folder().iter().find_map(|tree| Endpoints::find(tree));
+    let message = match &running {
+        Some(_) => "the `tidemill dev` of this folder has no Kafka",
+        None => "no Kafka is named, and no `tidemill dev` runs in this folder or one above",
+    };
+    running.and_then(|tree| tree.brokers).ok_or_else(|| {
+        let hint = "name one: --brokers HOST:PORT or TIDEMILL_KAFKA__BROKERS; `tidemill dev` has its own once scripts/setup has run";
+        Failure::new(UNREACHABLE, Fault::coded(190, message).hint(hint))
+    })
 }
 
 /// Where a role listens, as the environment has it.
