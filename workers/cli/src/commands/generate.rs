@@ -193,11 +193,29 @@ mod tests {
             "topic": "users", "from": "2026-03-01T00:00:00Z", "records": 20_140, "events": 19_900, "late": 400,
             "out_of_order": 200, "doubled": 140, "malformed": 100, "files": 3, "file_rows": 1_041, "seconds": 24.2,
         });
-        insta::assert_snapshot!(users_page(&report), @"");
+        insta::assert_snapshot!(users_page(&report), @r"
+        topic           users
+        from            2026-03-01 00:00:00Z
+        events          19,900
+          late          400
+          out of order  200
+        doubled         140
+        malformed       100
+        records         20,140, 20,040 of them valid
+        files           3 about users, with 1,041 rows
+        time            24.2 s
+        ");
         let report = json!({
             "records": 60_001, "departures": 27_000, "arrivals": 26_001, "weather": 7_000,
             "files": 31, "file_rows": 34_000, "seconds": 60.1,
         });
-        insta::assert_snapshot!(flights_page(&report), @"");
+        insta::assert_snapshot!(flights_page(&report), @r"
+        departures  27,000
+        arrivals    26,001
+        weather     7,000
+        records     60,001
+        files       31 of the schedule, with 34,000 flights
+        time        1m 00s
+        ");
     }
 }
