@@ -64,6 +64,7 @@ fn of_documents(found: &mut BTreeSet<Told>) {
     let mut pages = Vec::new();
     walk(&root().join("docs"), ".md", &mut pages);
     walk(&root().join("workers/cli/src"), ".md", &mut pages);
+    walk(&root().join("pipelines"), ".md", &mut pages);
     pages.push(("README.md".to_owned(), fs::read_to_string(root().join("README.md")).unwrap()));
     for (place, page) in pages {
         for (index, part) in page.split("```").enumerate() {
