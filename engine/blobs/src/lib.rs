@@ -3,11 +3,12 @@
 //! [`Blobs`] keeps bytes in two ways: by content ([`Blobs::put`] gives a [`BlobRef`], the same bytes are kept
 //! once) and by path ([`Blobs::put_at`], for names that a manifest in Postgres publishes). Everything is durable
 //! and whole before a call returns: a reader sees an object entirely or not at all. Knows nothing of what the
-//! bytes mean, and collects no garbage.
+//! bytes mean, and collects no garbage. [`Elsewhere`] reads objects that are not ours.
 
 mod archive;
 mod blob_ref;
 mod cache;
+mod elsewhere;
 mod error;
 mod folder;
 mod options;
@@ -25,6 +26,7 @@ use tidemill_core::Time;
 use tokio::io::AsyncReadExt as _;
 
 pub use blob_ref::{BlobRef, InvalidBlobRef};
+pub use elsewhere::{Elsewhere, Found};
 pub use error::Error;
 pub use options::BlobOptions;
 pub use private::{private_default, private_folder};

@@ -1,4 +1,5 @@
-//! `ingest`: a pipeline's step that takes files of the worker's machine and is done when their rows are visible.
+//! `ingest`: a pipeline's step that takes files and is done when their rows are visible: files of the worker's machine, or
+//! objects of a bucket, which are fetched one after the other and not kept.
 //!
 //! Safe to repeat: the files are fixed in the first checkpoint by the uploads they became, and an upload is published
 //! once.
@@ -7,6 +8,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tidemill_blobs::{Elsewhere, Found};
 use tidemill_catalog::Format;
 use tidemill_core::{JobError, Kind, UploadId};
 use tidemill_offline::upload::files_of;
@@ -19,6 +21,8 @@ use crate::{Error, FileClaim, Ingest, Start, extra::told, staging::hash_file};
 #[derive(Debug)]
 pub struct StepJob {
     ingest: Ingest,
+    /// Variables that say how buckets are reached.
+    environment: Vec<(String, String)>,
 }
 
 /// Uploads that the files became, in the order of their names; those before `done` are published.
@@ -29,32 +33,83 @@ pub struct Progress {
 }
 
 impl StepJob {
-    /// With what it needs.
+    /// With what it needs; buckets are reached as this process's environment says.
     pub fn new(ingest: Ingest) -> Self {
-        Self { ingest }
+        let variables = std::env::vars_os();
+        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        Self { ingest, environment: variables.filter_map(text).collect() }
+    }
+
+    /// With another environment.
+    #[must_use]
+    pub fn under(self, environment: Vec<(String, String)>) -> Self {
+        Self { environment, ..self }
     }
 
     async fn accept(&self, args: &steps::Ingest) -> Result<Vec<UploadId>, Error> {
         let mut uploads = Vec::new();
-        for path in matching(&args.path).await? {
-            let file = Path::new(&path).to_path_buf();
-            let (sha256, size_bytes) = tokio::task::spawn_blocking(move || hash_file(&file))
-                .await
-                .map_err(std::io::Error::other)??;
-            let format = Format::of_name(&path).ok_or_else(|| Error::UnknownFormat(path.clone()))?;
-            let claim = FileClaim {
-                source: args.source.clone(),
-                format: format.to_string(),
-                sha256,
-                size_bytes,
-                file_name: path.rsplit('/').next().unwrap_or(&path).to_owned(),
-                force: false,
-            };
-            let accepted = self.ingest.accept(&claim, Path::new(&path), Start::Caller).await;
-            let of_file = |error| Error::File { path: path.clone(), error: Box::new(error) };
-            uploads.push(accepted.map_err(of_file)?.upload);
+        if Elsewhere::is_named_by(&args.path) {
+            let place = Elsewhere::of(&args.path, self.environment.clone())
+                .map_err(|error| Error::NoFile(error.to_string()))?;
+            let objects = place.found().await?;
+            if objects.is_empty() {
+                return Err(Error::NoFile(format!("no object matches `{}`", args.path)));
+            }
+            for object in &objects {
+                let accepted = self.accept_object(&args.source, &place, object).await;
+                uploads.push(accepted.map_err(|error| of_file(&object.url, error))?);
+            }
+        } else {
+            for path in matching(&args.path).await? {
+                let accepted = self.accept_file(&args.source, &path, Path::new(&path)).await;
+                uploads.push(accepted.map_err(|error| of_file(&path, error))?);
+            }
         }
         Ok(uploads)
+    }
+
+    /// What can be said of an object without its bytes is said before they are fetched.
+    async fn accept_object(
+        &self,
+        source: &str,
+        place: &Elsewhere,
+        object: &Found,
+    ) -> Result<UploadId, Error> {
+        let limit = self.ingest.limits().file_bytes;
+        if object.size_bytes > limit {
+            let size = object.size_bytes;
+            return Err(Error::Limit(format!("the file has {size} bytes, and {limit} are allowed")));
+        }
+        Format::of_name(&object.url).ok_or_else(|| Error::UnknownFormat(object.url.clone()))?;
+        let file = place.download(object).await?;
+        self.accept_file(source, &object.url, &file).await
+    }
+
+    async fn accept_file(&self, source: &str, name: &str, file: &Path) -> Result<UploadId, Error> {
+        let format = Format::of_name(name).ok_or_else(|| Error::UnknownFormat(name.to_owned()))?;
+        let hashed = file.to_path_buf();
+        let (sha256, size_bytes) = tokio::task::spawn_blocking(move || hash_file(&hashed))
+            .await
+            .map_err(std::io::Error::other)??;
+        let claim = FileClaim {
+            source: source.to_owned(),
+            format: format.to_string(),
+            sha256,
+            size_bytes,
+            file_name: name.rsplit('/').next().unwrap_or(name).to_owned(),
+            force: false,
+        };
+        Ok(self.ingest.accept(&claim, file, Start::Caller).await?.upload)
+    }
+}
+
+fn of_file(path: &str, error: Error) -> Error {
+    match error {
+        // It names the file itself.
+        Error::UnknownFormat(_) => error,
+        error => Error::File { path: path.to_owned(), error: Box::new(error) },
     }
 }
 
@@ -96,14 +151,17 @@ impl Job for StepJob {
     }
 }
 
-/// Files that a path or glob names, by name.
-async fn matching(path: &str) -> Result<Vec<String>, Error> {
+/// Files of this machine that a path or glob names, by name.
+async fn matching(named: &str) -> Result<Vec<String>, Error> {
+    let path = named.strip_prefix("file://").unwrap_or(named);
     if path.contains("://") {
-        return Err(Error::NoFile(format!("`{path}`: files on another machine are not supported yet")));
+        let message =
+            format!("`{named}`: files are read from a path, from file:///PATH or from s3://BUCKET/KEY");
+        return Err(Error::NoFile(message));
     }
     let pattern = path.to_owned();
     let files =
         tokio::task::spawn_blocking(move || files_of(&pattern)).await.map_err(std::io::Error::other)?;
-    let files = files.map_err(|error| Error::NoFile(format!("`{path}`: {error}")))?;
-    if files.is_empty() { Err(Error::NoFile(format!("no file matches `{path}`"))) } else { Ok(files) }
+    let files = files.map_err(|error| Error::NoFile(format!("`{named}`: {error}")))?;
+    if files.is_empty() { Err(Error::NoFile(format!("no file matches `{named}`"))) } else { Ok(files) }
 }

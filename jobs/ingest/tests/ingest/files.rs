@@ -1,8 +1,10 @@
 use std::{collections::BTreeSet, fmt::Write as _};
 
+use tidemill_blobs::{BlobOptions, Blobs};
 use tidemill_core::Time;
-use tidemill_ingest::jobs::ReplayJob;
+use tidemill_ingest::jobs::{self, ReplayJob};
 use tidemill_offline::Table;
+use tidemill_runtime::JobEntry;
 use tidemill_spec::{
     args::INGEST_CHUNK,
     steps::{self, INGEST},
@@ -519,7 +521,48 @@ async fn a_step_ingests_every_file_that_its_glob_names() {
     assert_eq!(world.rows(Table::source("weather")).await.len(), 7);
     let nothing = run_job(&world.engine.store, job(), &args("/nowhere/*.csv".to_owned())).await.unwrap_err();
     assert_eq!(nothing.to_string(), "[TM0506] no file matches `/nowhere/*.csv`");
-    assert!(run_job(&world.engine.store, job(), &args("s3://b/k.csv".to_owned())).await.is_err());
+    let elsewhere = run_job(&world.engine.store, job(), &args("ftp://b/k.csv".to_owned())).await.unwrap_err();
+    insta::assert_snapshot!(elsewhere.to_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_ingests_objects_of_a_bucket_once() {
+    let (world, bucket) = (World::new().await, tidemill_testkit::s3::bucket().await.unwrap());
+    let there = Blobs::open(&BlobOptions {
+        url: format!("s3://{}", bucket.name),
+        endpoint: Some(bucket.endpoint.clone()),
+        access_key: Some(bucket.access_key.clone()),
+        secret_key: Some(bucket.secret_key.clone()),
+        cache: Some(tempfile::tempdir().unwrap().keep()),
+        ..BlobOptions::default()
+    })
+    .unwrap();
+    there.put_at("in/2013/a.csv", CSV.into()).await.unwrap();
+    there.put_at("in/b.jsonl", JSONL.into()).await.unwrap();
+    there.put_at("in/notes.txt", "not data".into()).await.unwrap();
+    let environment = [
+        ("AWS_ENDPOINT_URL", bucket.endpoint),
+        ("AWS_ALLOW_HTTP", "true".to_owned()),
+        ("AWS_ACCESS_KEY_ID", bucket.access_key),
+        ("AWS_SECRET_ACCESS_KEY", bucket.secret_key),
+        ("AWS_REGION", bucket.region),
+    ];
+    let environment: Vec<_> = environment.map(|(name, value)| (name.to_owned(), value)).into();
+    let step = async |key: &str| {
+        let args =
+            steps::Ingest { source: "weather".to_owned(), path: format!("s3://{}/{key}", bucket.name) };
+        let job = jobs::StepJob::new(world.ingest.clone()).under(environment.clone());
+        run_job(&world.engine.store, JobEntry::new(job), &args).await
+    };
+    let outputs = step("in/**/*.[cj]s*").await.unwrap();
+    assert_eq!((&outputs["rows"], &outputs["dead_letters"]), (&7.into(), &4.into()));
+    assert_eq!(step("in/**/*.[cj]s*").await.unwrap(), outputs);
+    assert_eq!(step("in/b.jsonl").await.unwrap()["uploads"][0], outputs["uploads"][1]);
+    assert_eq!(world.rows(Table::source("weather")).await.len(), 7);
+    let told = |error: tidemill_core::Fault| error.to_string().replace(&bucket.name, "BUCKET");
+    insta::assert_snapshot!(told(step("in/*.csv").await.unwrap_err()), @"[TM0506] no object matches `s3://BUCKET/in/*.csv`");
+    insta::assert_snapshot!(told(step("in/none.csv").await.unwrap_err()), @"[TM0506] no object matches `s3://BUCKET/in/none.csv`");
+    insta::assert_snapshot!(told(step("in/notes.txt").await.unwrap_err()), @"[TM0503] `s3://BUCKET/in/notes.txt` is not a file format");
 }
 
 const NESTED: &str = "apiVersion: tidemill/v1\nkind: Project\nname: test\n---\n\
