@@ -180,6 +180,7 @@ fn columns_differ(mut wrong: Vec<String>, source: &Source) -> Error {
     }
     let declared = source.columns.iter().filter(|(name, _)| Some(name.as_str()) != source.kept());
     Error::Columns {
+        whose: "the file's",
         source_name: source.name.clone(),
         wrong,
         declared: declared.map(|(name, column)| column.told(name)).collect(),

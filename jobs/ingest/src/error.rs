@@ -6,9 +6,11 @@ use tidemill_core::{Cause, Fault, JobError, UploadId};
 /// What can go wrong with a file. A bad row is no error: it is a dead letter.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The file's columns are not the source's.
-    #[error("the file's columns are not those of source `{source_name}`: {}", wrong.join("; "))]
+    /// The columns are not the source's.
+    #[error("{whose} columns are not those of source `{source_name}`: {}", wrong.join("; "))]
     Columns {
+        /// Whose: the file's, or the rows'.
+        whose: &'static str,
         /// The source.
         source_name: String,
         /// Each difference, in words.
@@ -109,13 +111,30 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whose columns are wrong where rows were pushed.
+    const OF_ROWS: &str = "the rows'";
+
+    /// The same where there is no file: what is told of one's looks says nothing of rows that were pushed.
+    pub(crate) fn of_rows(self) -> Self {
+        match self {
+            Self::Looks { error, .. } => error.of_rows(),
+            Self::Columns { source_name, wrong, declared, .. } => {
+                Self::Columns { whose: Self::OF_ROWS, source_name, wrong, declared }
+            }
+            other => other,
+        }
+    }
+
     /// What a person is told, where the fault is the file's or the request's; none where the platform failed.
     pub fn fault(&self) -> Option<Fault> {
         let message = self.to_string();
         Some(match self {
-            Self::Columns { declared, source_name, .. } => Fault::coded(501, message)
-                .detail(format!("columns of `{source_name}` are {}", declared.join(", ")))
-                .hint("declare what the file calls a column, as in `order_id: { from: \"Order ID\", type: string }`, `tidemill apply`, then upload again"),
+            Self::Columns { whose, declared, source_name, .. } => {
+                let (what, again) = if *whose == Self::OF_ROWS { ("rows call", "push") } else { ("file calls", "upload") };
+                Fault::coded(501, message)
+                    .detail(format!("columns of `{source_name}` are {}", declared.join(", ")))
+                    .hint(format!("declare what the {what} a column, as in `order_id: {{ from: \"Order ID\", type: string }}`, `tidemill apply`, then {again} again"))
+            }
             Self::UnknownSource { near, .. } => Fault::coded(502, message).hint(match near {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => "see `tidemill sources list`; a new source is declared in YAML and applied first"
@@ -140,7 +159,8 @@ impl Error {
             }
             Self::Mismatch(_) => Fault::coded(505, message).hint("upload the file again; it starts over"),
             Self::File { error, .. } => Fault { message, ..error.fault()? },
-            Self::NoFile(_) => Fault::coded(506, message).hint("the worker looks for the path on its own machine"),
+            Self::NoFile(_) => Fault::coded(506, message)
+                .hint("the worker looks on its own machine, and for s3:// with the AWS_… variables of its environment"),
             _ => return None,
         })
     }

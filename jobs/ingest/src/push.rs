@@ -79,7 +79,7 @@ impl Ingest {
             repeat_of: None,
             push_key: Some(push.key.clone()),
         };
-        let accepted = match self.take(arrival, file.path(), Start::Run).await? {
+        let accepted = match self.take(arrival, file.path(), Start::Run).await.map_err(Error::of_rows)? {
             Some(accepted) => Some(accepted),
             // The same call arrived twice in the same moment.
             None => self.find_push(push, &sha256).await?,

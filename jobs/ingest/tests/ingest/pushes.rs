@@ -46,6 +46,18 @@ async fn a_call_with_its_key_is_one_upload_and_the_same_rows_under_another_key_a
 }
 
 #[tokio::test]
+async fn rows_without_a_column_are_told_as_rows() {
+    let world = World::new().await;
+    let refused = world.push(&json!([{ "origin": "JFK", "temp": 1.5 }]).to_string(), "k").await.unwrap_err();
+    let fault = refused.fault().unwrap();
+    insta::assert_snapshot!(format!(
+        "{fault}\n{}\n{}",
+        fault.detail.as_deref().unwrap(),
+        fault.hint.as_deref().unwrap()
+    ));
+}
+
+#[tokio::test]
 async fn a_bad_row_is_a_dead_letter_and_the_others_are_in_the_lake() {
     let world = World::new().await;
     let rows = format!("{}\n{{\"origin\"\n{}\n", row("JFK", &json!(1.5)), row("LGA", &json!("warm")));
