@@ -15,6 +15,7 @@ use tidemill_runtime::{Context, Job, Outcome};
 use tidemill_spec::{
     Monitor, MonitorTarget, Objects,
     args::{MONITOR_SCAN, MonitorScan},
+    steps::CHAMPION,
 };
 use tidemill_training::wait;
 
@@ -33,8 +34,6 @@ use crate::{
 
 /// How long the scan sleeps while its views catch up.
 const SNOOZE: TimeDelta = TimeDelta::milliseconds(300);
-/// The alias that is watched.
-pub(crate) const CHAMPION: &str = "champion";
 
 /// What a scan found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -7,14 +7,11 @@ use tidemill_runtime::{Fire, job_new};
 use tidemill_spec::{
     MonitorTarget,
     args::{MONITOR_SCAN, MonitorScan},
+    steps::CHAMPION,
 };
 use tidemill_store::{Enqueued, NewJob, ScheduleRow, Tx};
 
-use crate::{
-    Error,
-    scan::{CHAMPION, declared},
-    window::window_ending,
-};
+use crate::{Error, scan::declared, window::window_ending};
 
 /// What names a schedule of a monitor.
 const PREFIX: &str = "monitor/";

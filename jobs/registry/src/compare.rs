@@ -4,15 +4,12 @@ use serde_json::{Value as Json, json};
 use tidemill_catalog::{Catalog, DatasetPartRef, ModelVersion};
 use tidemill_core::{JobError, Kind};
 use tidemill_runtime::{Context, Job, Outcome};
-use tidemill_spec::steps::{MODEL_COMPARE, ModelCompare};
+use tidemill_spec::steps::{CHAMPION, MODEL_COMPARE, ModelCompare};
 
 use crate::{
     Deps, Error, Evaluation,
     evaluate::{evaluate, named_version},
 };
-
-/// The alias of the version that answers.
-const CHAMPION: &str = "champion";
 
 /// Compares.
 #[derive(Clone, Debug)]

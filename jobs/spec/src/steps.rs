@@ -167,8 +167,11 @@ pub struct PredictBatch {
     pub dataset: String,
 }
 
+/// The alias of the version that answers unless another is named.
+pub const CHAMPION: &str = "champion";
+
 fn champion() -> String {
-    "champion".to_owned()
+    CHAMPION.to_owned()
 }
 
 /// Ingests files into a source. Outputs: `rows`, `dead_letters`.
