@@ -73,7 +73,7 @@ fn stream(stream: &Value) -> String {
         .map(|reader| format!("{}: {}", plain(&reader["name"]), plain(&reader["fault"])))
         .collect();
     let read_by = match readers {
-        [] => "nobody: no gateway with TIDEMILL_KAFKA__BROKERS runs".to_owned(),
+        [] => "nobody yet; gateways that are told of Kafka (TIDEMILL_KAFKA__BROKERS) begin within seconds".to_owned(),
         _ => readers.iter().map(|reader| plain(&reader["name"])).collect::<Vec<_>>().join(", "),
     };
     let behind = stream["behind_ms"].as_i64().filter(|ms| *ms > 0);
@@ -82,7 +82,7 @@ fn stream(stream: &Value) -> String {
         ("stream", format!("topic {}   {}", plain(&stream["topic"]), plain(&stream["format"]))),
         ("lag", format!("{} records{behind}", count(&stream["lag"]))),
         ("read by", read_by),
-        ("kept by", if faults.is_empty() { "-".to_owned() } else { faults.join("; ") }),
+        ("problem", if faults.is_empty() { "-".to_owned() } else { faults.join("; ") }),
     ]);
     let partitions = [
         text("PARTITION", "/partition"),
