@@ -1,6 +1,6 @@
 //! Random numbers that a seed and a few numbers decide, the same on every machine and in every version.
 //!
-//! SplitMix64 (Steele, Lea and Flood, 2014, "Fast splittable pseudorandom number generators"). It is not a library's
+//! `SplitMix64` (Steele, Lea and Flood, 2014, "Fast splittable pseudorandom number generators"). It is not a library's
 //! generator, because those may give other numbers after an update, and the same seed has to give the same events.
 
 /// A sequence of random numbers.
@@ -65,7 +65,7 @@ fn mix(mut bits: u64) -> u64 {
 mod tests {
     use super::*;
 
-    /// The first numbers of SplitMix64 from state 0, as its authors' program prints them.
+    /// The first numbers of `SplitMix64` from state 0, as its authors' program prints them.
     #[test]
     fn numbers_are_those_of_the_paper() {
         let mut draw = Draw(0);

@@ -66,7 +66,7 @@ struct Row {
 
 /// A flight as its records name it.
 #[derive(Clone, Debug, Serialize)]
-struct Flight {
+struct Leg {
     carrier: String,
     flight: i64,
     date: NaiveDate,
@@ -79,7 +79,7 @@ struct Flight {
 #[derive(Serialize)]
 struct Departure<'f> {
     #[serde(flatten)]
-    flight: &'f Flight,
+    flight: &'f Leg,
     departed_at: String,
     dep_delay: f64,
 }
@@ -87,14 +87,14 @@ struct Departure<'f> {
 #[derive(Serialize)]
 struct Arrival<'f> {
     #[serde(flatten)]
-    flight: &'f Flight,
+    flight: &'f Leg,
     landed_at: String,
     arr_delay: f64,
 }
 
 /// A row of `weather.csv`.
 #[derive(Debug, Deserialize)]
-struct Hour {
+struct Observation {
     origin: String,
     temp: Option<f64>,
     wind_speed: Option<f64>,
@@ -187,7 +187,7 @@ impl Flights {
     fn flight(&mut self, row: Row) {
         let scheduled_at = row.time_hour + TimeDelta::minutes(row.minute);
         let Some(date) = NaiveDate::from_ymd_opt(row.year, row.month, row.day) else { return };
-        let flight = Flight {
+        let flight = Leg {
             carrier: row.carrier,
             flight: row.flight,
             date,
@@ -207,9 +207,9 @@ impl Flights {
         self.learn(landed_at, 1, flight.tailnum.as_deref().unwrap_or_default(), &arrival);
     }
 
-    fn plan(&mut self, flight: &Flight, scheduled_at: Time, hour: i64, distance: f64) {
+    fn plan(&mut self, flight: &Leg, scheduled_at: Time, hour: i64, distance: f64) {
         let published_at = scheduled_at - TimeDelta::days(PUBLISHED_DAYS_BEFORE);
-        let Flight { carrier, flight: number, date, origin, dest, tailnum, scheduled_at } = flight;
+        let Leg { carrier, flight: number, date, origin, dest, tailnum, scheduled_at } = flight;
         let tailnum = tailnum.as_deref().unwrap_or_default();
         let mut line = String::new();
         let _ = writeln!(
@@ -220,7 +220,7 @@ impl Flights {
         self.schedule.push((published_at, line));
     }
 
-    fn hour(&mut self, hour: Hour) {
+    fn hour(&mut self, hour: Observation) {
         let available_at = hour.time_hour + TimeDelta::hours(1);
         let weather = Weather {
             observed_at: written(hour.time_hour),

@@ -64,7 +64,8 @@ impl Population {
         let users = u64::from(self.users);
         let mut draw = Draw::of(self.seed, "ids", &[]);
         let (drawn, first) = (draw.below(users), draw.below(users));
-        let step = (drawn..).find(|step| coprime(*step, users)).expect("one beyond a multiple is");
+        let step =
+            (drawn..=drawn + users).find(|step| coprime(*step, users)).expect("one beyond a multiple is");
         1 + u32::try_from((rank * step + first) % users).expect("fewer users than that")
     }
 
