@@ -35,6 +35,8 @@ Options are read from the environment:
   TIDEMILL_SERVER__GATEWAY  the URL it gives clients for uploads (default http://127.0.0.1:7434)
   TIDEMILL_SERVER__SERVE    the URL it gives clients for predictions (default http://127.0.0.1:7436)
   TIDEMILL_GATEWAY__LISTEN  the gateway's host:port (default 127.0.0.1:7434)
+  TIDEMILL_KAFKA__BROKERS   brokers whose streams the gateway reads, host:port, several with commas
+  TIDEMILL_KAFKA__CONFIG_FILE  more options of Kafka's client, a file of name=value lines
   TIDEMILL_PYTHON           the interpreter that runs user code (default python3)";
 
 /// What the serving role reads.
@@ -179,7 +181,7 @@ pub(crate) enum Command {
     /// Start the control plane
     #[command(after_help = STORES_HELP)]
     Server(RoleArgs),
-    /// Start the gateway, which accepts uploads
+    /// Start the gateway, which accepts uploads and reads streams
     #[command(after_help = STORES_HELP)]
     Gateway(RoleArgs),
     /// Start a worker, which runs jobs

@@ -87,7 +87,9 @@ async fn stream_page(api: &Api, source: &str, stream: &Stream) -> Result<Value, 
     });
     let rows = rows.collect::<Result<Vec<_>, serde_json::Error>>()?;
     let mut page = serde_json::to_value(stream)?;
-    page["lag"] = partitions.iter().filter_map(lag).sum::<i64>().into();
+    // Of a topic that was not looked at yet nobody knows.
+    let lags: Option<Vec<i64>> = partitions.iter().map(lag).collect();
+    page["lag"] = lags.filter(|lags| !lags.is_empty()).map(|lags| lags.iter().sum::<i64>()).into();
     page["behind_ms"] = partitions.iter().filter_map(behind).max().into();
     page["partitions"] = rows.into();
     page["readers"] = serde_json::to_value(catalog.stream_readers(source).await?)?;

@@ -73,14 +73,19 @@ fn stream(stream: &Value) -> String {
         .map(|reader| format!("{}: {}", plain(&reader["name"]), plain(&reader["fault"])))
         .collect();
     let read_by = match readers {
-        [] => "nobody yet; gateways that are told of Kafka (TIDEMILL_KAFKA__BROKERS) begin within seconds".to_owned(),
+        [] => "nobody yet; gateways that are told of Kafka (TIDEMILL_KAFKA__BROKERS) begin within seconds"
+            .to_owned(),
         _ => readers.iter().map(|reader| plain(&reader["name"])).collect::<Vec<_>>().join(", "),
     };
     let behind = stream["behind_ms"].as_i64().filter(|ms| *ms > 0);
     let behind = behind.map(|ms| format!("   oldest {} s", ms / 1_000)).unwrap_or_default();
+    let lag = match &stream["lag"] {
+        Value::Null => "not known yet".to_owned(),
+        lag => format!("{} records{behind}", count(lag)),
+    };
     let head = facts(&[
         ("stream", format!("topic {}   {}", plain(&stream["topic"]), plain(&stream["format"]))),
-        ("lag", format!("{} records{behind}", count(&stream["lag"]))),
+        ("lag", lag),
         ("read by", read_by),
         ("problem", if faults.is_empty() { "-".to_owned() } else { faults.join("; ") }),
     ]);
