@@ -81,7 +81,6 @@ pub enum WorkerError {
 }
 
 /// Runs jobs of the given kinds.
-#[derive(Clone)]
 pub struct Worker {
     id: WorkerId,
     adopter: Adopter,

@@ -7,7 +7,12 @@ CREATE TABLE stream_partition (
     -- Kafka's own id of the cluster: another cluster's offsets mean nothing here.
     cluster text NOT NULL,
     topic text NOT NULL,
-    partition integer NOT NULL CHECK (partition >= 0),
+    partition integer NOT NULL CHECK (partition BETWEEN 0 AND 4095),
+    -- Which of the topics that the source has read under this number it is, counted from 0: another topic, another cluster,
+    -- the topic made anew. It is part of `seq`, so that no two records of a source share one.
+    generation smallint NOT NULL CHECK (generation BETWEEN 0 AND 63),
+    -- The topic was read before the partition was found: all of it came since.
+    found_later boolean NOT NULL,
     -- The first offset that is not in the lake; null: where reading begins is not known yet.
     next_offset bigint CHECK (next_offset >= 0),
     -- The data clock at which the last batch was cut: it never falls, whatever the clocks of two gateways say.
@@ -57,8 +62,8 @@ CREATE TABLE stream_gap (
     -- The first offset that is missing, and the first after it that is there.
     from_offset bigint NOT NULL,
     to_offset bigint NOT NULL,
-    -- Whether they were there once and their retention has passed, or the topic was made anew.
-    reason text NOT NULL CHECK (reason IN ('retention', 'topic made anew')),
+    -- Their retention has passed, the end of the partition was cut off, or the topic was made anew.
+    reason text NOT NULL CHECK (reason IN ('retention', 'truncated', 'topic made anew')),
     found_at timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX stream_gap_source ON stream_gap (source, found_at);

@@ -29,6 +29,8 @@ pub struct StreamRef {
 pub struct OffsetRange {
     /// The partition.
     pub partition: i32,
+    /// Which of the topics that its source has read under this number it is.
+    pub generation: i16,
     /// The first offset.
     pub from: i64,
     /// The first offset after it.
@@ -51,10 +53,16 @@ pub struct Reader {
 pub struct HeldPartition {
     /// The partition.
     pub partition: i32,
+    /// Which of the topics that its source has read under this number it is.
+    pub generation: i16,
+    /// The topic was read before the partition was found.
+    pub found_later: bool,
     /// The first offset that is not in the lake; none: where reading begins is not known yet.
     pub next_offset: Option<i64>,
     /// The batch under way.
     pub batch: Option<PendingBatch>,
+    /// The own time of the last record in the lake.
+    pub reached_at: Option<Time>,
 }
 
 /// A batch that is being brought into the lake.
@@ -148,7 +156,7 @@ pub struct StreamGap {
     pub from_offset: i64,
     /// The first offset after it that is there.
     pub to_offset: i64,
-    /// `retention` has passed, or the `topic made anew`.
+    /// `retention` has passed, the partition was `truncated`, or the `topic made anew`.
     pub reason: String,
     /// When it was found, real time.
     pub found_at: Time,
@@ -159,6 +167,8 @@ pub struct StreamGap {
 pub enum GapReason {
     /// Kafka no longer keeps them.
     Retention,
+    /// The end of the partition was cut off: a broker lost what it had acknowledged.
+    Truncated,
     /// The topic was deleted and made anew: its offsets began again.
     TopicAnew,
 }
@@ -168,6 +178,7 @@ impl GapReason {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Retention => "retention",
+            Self::Truncated => "truncated",
             Self::TopicAnew => "topic made anew",
         }
     }
@@ -195,6 +206,7 @@ impl Catalog {
     ) -> Result<Vec<HeldPartition>, Error> {
         let mut tx = self.store().begin().await?;
         let lease = reader.lease.as_secs_f64();
+        lock(&mut tx, stream).await?;
         sqlx::query(include_str!("../queries/stream/present.sql"))
             .bind(reader.id)
             .bind(&stream.source)
@@ -205,7 +217,6 @@ impl Catalog {
             .bind(fault)
             .execute(tx.conn())
             .await?;
-        lock(&mut tx, stream).await?;
         let (partitions, highs): (Vec<i32>, Vec<i64>) = ends.iter().copied().unzip();
         of(include_str!("../queries/stream/heard.sql"), stream)
             .bind(partitions)
@@ -231,6 +242,9 @@ impl Catalog {
                 let run = row.try_get::<Option<Uuid>, _>("run")?.map(RunId::from);
                 Ok(HeldPartition {
                     partition: row.try_get("partition")?,
+                    generation: row.try_get("generation")?,
+                    found_later: row.try_get("found_later")?,
+                    reached_at: row.try_get("reached_at")?,
                     next_offset: row.try_get("next_offset")?,
                     batch: batch.zip(to).map(|(id, to)| PendingBatch { id, to, run }),
                 })
@@ -240,20 +254,24 @@ impl Catalog {
 
     /// Lets go of all that a reader holds of a source's stream: it goes.
     pub async fn leave_stream(&self, reader: Uuid, source: &str) -> Result<(), Error> {
+        let mut tx = self.store().begin().await?;
+        lock_source(&mut tx, source).await?;
         let leave = sqlx::query(include_str!("../queries/stream/leave.sql")).bind(reader).bind(source);
-        leave.execute(self.pool()).await?;
-        Ok(())
+        leave.execute(tx.conn()).await?;
+        Ok(tx.commit().await?)
     }
 
     /// Fixes where reading of partitions begins, unless it is known. Safe to repeat.
     pub async fn start_partitions(&self, stream: &StreamRef, begins: &[(i32, i64)]) -> Result<(), Error> {
         let (partitions, offsets): (Vec<i32>, Vec<i64>) = begins.iter().copied().unzip();
+        let mut tx = self.store().begin().await?;
+        lock(&mut tx, stream).await?;
         of(include_str!("../queries/stream/start.sql"), stream)
             .bind(partitions)
             .bind(offsets)
-            .execute(self.pool())
+            .execute(tx.conn())
             .await?;
-        Ok(())
+        Ok(tx.commit().await?)
     }
 
     /// Fixes a batch of what a reader holds; returns its moment on the data clock, which is `now` or that of an earlier batch.
@@ -286,6 +304,7 @@ impl Catalog {
         stream: &StreamRef,
         (old, batch): (Uuid, Uuid),
     ) -> Result<(Vec<OffsetRange>, Option<Time>), Error> {
+        lock(tx, stream).await?;
         let cut = of(include_str!("../queries/stream/again.sql"), stream)
             .bind(old)
             .bind(reader)
@@ -294,8 +313,12 @@ impl Catalog {
             .await?;
         let (mut ranges, mut created_at) = (Vec::new(), None);
         for row in cut {
-            let (from, to) = (row.try_get("next_offset")?, row.try_get("batch_to")?);
-            ranges.push(OffsetRange { partition: row.try_get("partition")?, from, to });
+            ranges.push(OffsetRange {
+                partition: row.try_get("partition")?,
+                generation: row.try_get("generation")?,
+                from: row.try_get("next_offset")?,
+                to: row.try_get("batch_to")?,
+            });
             created_at = created_at.max(row.try_get("created_at")?);
         }
         ranges.sort_unstable_by_key(|range| range.partition);
@@ -343,6 +366,7 @@ impl Catalog {
             .bind(gap.from)
             .bind(gap.to)
             .bind(reason.as_str())
+            .bind(reason == GapReason::TopicAnew)
             .execute(self.pool())
             .await?;
         Ok(())
@@ -391,6 +415,7 @@ impl Catalog {
         stream: &StreamRef,
         rows: &[(i32, i64)],
     ) -> Result<(), Error> {
+        lock(tx, stream).await?;
         let (partitions, rows): (Vec<i32>, Vec<i64>) = rows.iter().copied().unzip();
         let revived = of(include_str!("../queries/stream/replayed.sql"), stream).bind(partitions).bind(rows);
         revived.execute(tx.conn()).await?;
@@ -399,12 +424,32 @@ impl Catalog {
 
     /// The rows that a source's stream brought are taken away; what is read goes on where it is.
     pub async fn empty_stream(&self, tx: &mut Tx, source: &str) -> Result<(), Error> {
+        lock_source(tx, source).await?;
         sqlx::query(include_str!("../queries/stream/emptied.sql")).bind(source).execute(tx.conn()).await?;
+        Ok(())
+    }
+
+    /// Notes that rows which partitions brought were erased: partition, generation, and how many.
+    pub async fn erase_stream_rows(
+        &self,
+        tx: &mut Tx,
+        source: &str,
+        erased: &[(i32, i16, i64)],
+    ) -> Result<(), Error> {
+        lock_source(tx, source).await?;
+        sqlx::query(include_str!("../queries/stream/erased.sql"))
+            .bind(source)
+            .bind(erased.iter().map(|(partition, _, _)| *partition).collect::<Vec<_>>())
+            .bind(erased.iter().map(|(_, generation, _)| *generation).collect::<Vec<_>>())
+            .bind(erased.iter().map(|(_, _, rows)| *rows).collect::<Vec<_>>())
+            .execute(tx.conn())
+            .await?;
         Ok(())
     }
 
     /// Forgets the stream of a source that is gone.
     pub async fn forget_stream(&self, tx: &mut Tx, source: &str) -> Result<(), Error> {
+        lock_source(tx, source).await?;
         sqlx::query(include_str!("../queries/stream/forget.sql")).bind(source).execute(tx.conn()).await?;
         Ok(())
     }
@@ -412,6 +457,11 @@ impl Catalog {
 
 async fn lock(tx: &mut Tx, stream: &StreamRef) -> Result<(), Error> {
     of(include_str!("../queries/stream/lock.sql"), stream).execute(tx.conn()).await?;
+    Ok(())
+}
+
+async fn lock_source(tx: &mut Tx, source: &str) -> Result<(), Error> {
+    sqlx::query(include_str!("../queries/stream/lock_source.sql")).bind(source).execute(tx.conn()).await?;
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use serde::Serialize;
 use serde_json::Value as Json;
 use tidemill_core::UploadId;
-use tidemill_offline::upload::{DeadRow, Letter, stream_place};
+use tidemill_offline::upload::{DeadRow, Letter, StreamPlace};
 
 use crate::{Error, Ingest};
 
@@ -36,7 +36,7 @@ impl FromStr for Origin {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        if let Some((cluster, topic)) = text.strip_prefix("kafka/").and_then(|rest| rest.split_once('/')) {
+        if let Some((cluster, topic)) = text.strip_prefix("kafka/").and_then(|rest| rest.rsplit_once('/')) {
             return Ok(Self::Topic { cluster: cluster.to_owned(), topic: topic.to_owned() });
         }
         let unknown =
@@ -88,7 +88,7 @@ impl DeadLetter {
         let place = match origin {
             Origin::Upload(upload) => Place::File { upload, row: row.row + 1, line: row.line },
             Origin::Topic { topic, .. } => {
-                let (partition, offset) = stream_place(row.row);
+                let StreamPlace { partition, offset, .. } = StreamPlace::of_row(row.row);
                 Place::Record { topic, partition, offset }
             }
         };

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tidemill_core::Time;
 use tidemill_offline::{
     Staged,
-    upload::{Stamp, stream_place, stream_row},
+    upload::{Stamp, StreamPlace},
 };
 use tidemill_spec::{Source, Stream};
 use tidemill_store::Tx;
@@ -20,6 +20,8 @@ use crate::{
 pub struct Record {
     /// The partition.
     pub partition: i32,
+    /// Which of the topics that its source has read under this number it is.
+    pub generation: i16,
     /// The offset.
     pub offset: i64,
     /// Its key.
@@ -31,9 +33,10 @@ pub struct Record {
 }
 
 impl Record {
-    /// Its number among all of its topic.
+    /// Its number among all records of its source.
     pub fn row(&self) -> i64 {
-        stream_row(self.partition, self.offset)
+        let Self { partition, generation, offset, .. } = *self;
+        StreamPlace { generation, partition, offset }.row()
     }
 
     /// Bytes that it holds.
@@ -60,8 +63,8 @@ pub struct BatchStamp {
 pub struct StagedRecords {
     /// Valid rows.
     pub rows: u64,
-    /// Records that could not be taken: partition and offset of each.
-    pub dead: Vec<(i32, i64)>,
+    /// Records that could not be taken.
+    pub dead: Vec<StreamPlace>,
     /// The newest event.
     pub newest_event_at: Option<Time>,
     /// Some timestamp came without a zone and was read as UTC.
@@ -96,7 +99,7 @@ impl Ingest {
         dead.sort_by_key(|letter| letter.row);
         Ok(StagedRecords {
             rows: digest.rows.num_rows() as u64,
-            dead: dead.iter().map(|letter| stream_place(letter.row)).collect(),
+            dead: dead.iter().map(|letter| StreamPlace::of_row(letter.row)).collect(),
             newest_event_at: digest.newest_event_at,
             naive_timestamps: digest.naive_timestamps,
             ignored: crate::extra::told(&split.ignored.into_counts()),

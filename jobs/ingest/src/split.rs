@@ -17,7 +17,7 @@ use tidemill_catalog::{ChunkPlan, Format};
 use tidemill_offline::upload::DeadRow;
 use tidemill_rows::text::{
     self, Cell, csv_fields, field_at,
-    frame::{Dialect, frames},
+    frame::{Dialect, Framing, frames},
 };
 use tidemill_spec::{Encoding, Extra, Source, Stream, StreamFormat};
 
@@ -95,14 +95,18 @@ pub(crate) fn records(records: &[Record], stream: &Stream, source: &Source) -> R
     let header: Vec<String> =
         source.columns.iter().map(|(name, column)| column.in_files(name).to_owned()).collect();
     let header = Header::new(source, &header);
+    let framing = framing(Format::Csv, source);
+    let csv_row = |value| csv_row(value, framing);
     for record in records {
         let mut cells = match (&record.value, format_of(stream)) {
             (None, _) => tombstone(record, stream, source),
-            (Some(value), Format::Csv) => csv_cells(value, &header, source),
+            (Some(value), Format::Csv) => csv_row(value).and_then(|row| csv_cells(row, &header, source)),
             (Some(value), _) => json_cells(value, source, &mut ignored),
         };
-        if let Ok(cells) = &mut cells {
-            fill_key(cells, record, stream, source);
+        if let Ok(filled) = &mut cells
+            && let Err(unsplit) = fill_key(filled, record, stream, source)
+        {
+            cells = Err(unsplit);
         }
         match cells {
             Ok(cells) => columns.push(record.row(), None, &cells),
@@ -112,6 +116,18 @@ pub(crate) fn records(records: &[Record], stream: &Stream, source: &Source) -> R
         }
     }
     Ok(Split { rows: columns.finish(source)?, dead, ignored })
+}
+
+/// The one row of a CSV that a value is, without its end.
+fn csv_row(value: &[u8], framing: Framing) -> Result<&[u8], Unsplit> {
+    let unsplit = |reason: &str| Err(Unsplit { column: None, reason: reason.to_owned() });
+    let mut rows = frames(value, framing).filter(|(_, frame)| frame.content > 0);
+    match (rows.next(), rows.next()) {
+        (None, _) => unsplit("holds no row"),
+        (Some((_, frame)), None) if frame.broken.is_some() => unsplit(frame.broken.unwrap_or_default()),
+        (Some((at, frame)), None) => Ok(&value[at..at + frame.content]),
+        (Some(_), Some(_)) => unsplit("holds more than one row"),
+    }
 }
 
 /// A record without a value says that what its key names is gone.
@@ -135,13 +151,16 @@ fn tombstone<'a>(record: &Record, stream: &Stream, source: &Source) -> Result<Ce
 }
 
 /// The column that a record's key is, where the value doesn't say it.
-fn fill_key(cells: &mut Cells<'_>, record: &Record, stream: &Stream, source: &Source) {
-    let place = stream.key.as_ref().and_then(|key| source.columns.get_index_of(key));
-    let Some(cell) = place.and_then(|place| cells.get_mut(place)).filter(|cell| cell.is_none()) else {
-        return;
-    };
-    let key = record.key.as_ref().and_then(|key| std::str::from_utf8(key).ok());
-    *cell = key.map(|key| Cow::Owned(key.to_owned()));
+fn fill_key(cells: &mut Cells<'_>, record: &Record, stream: &Stream, source: &Source) -> Result<(), Unsplit> {
+    let Some((name, key)) = stream.key.as_ref().zip(record.key.as_ref()) else { return Ok(()) };
+    let place = source.columns.get_index_of(name).and_then(|place| cells.get_mut(place));
+    let Some(cell) = place.filter(|cell| cell.is_none()) else { return Ok(()) };
+    let key = std::str::from_utf8(key).map_err(|_| Unsplit {
+        column: Some(name.clone()),
+        reason: format!("`{name}` is the record's key, which is not UTF-8"),
+    })?;
+    *cell = Some(Cow::Owned(key.to_owned()));
+    Ok(())
 }
 
 /// A record as its dead letter keeps it: the value as text, or what its bytes are where they are none.

@@ -72,8 +72,7 @@ impl Stamp {
         Self { created_at, first_seq: ordinal << 40 }
     }
 
-    /// Of a batch of a stream, whose rows are numbered by [`stream_row`]: `seq` is 2^62 + partition · 2^48 + offset, where no
-    /// upload's is.
+    /// Of a batch of a stream, whose rows are numbered by [`StreamPlace::row`]: `seq` is 2^62 and that number, where no upload's is.
     pub fn of_stream(created_at: Time) -> Self {
         Self { created_at, first_seq: 1 << 62 }
     }
@@ -84,18 +83,46 @@ impl Stamp {
     }
 }
 
-/// The number of a record among all of its topic: partition · 2^48 + offset.
-pub fn stream_row(partition: i32, offset: i64) -> i64 {
-    (i64::from(partition) << OFFSET_BITS) + offset
+/// Where a record of a source's stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StreamPlace {
+    /// Which of the topics that the source has read it is, of those with this partition; up to 63.
+    pub generation: i16,
+    /// The partition; up to 4,095.
+    pub partition: i32,
+    /// The offset; below 2^44.
+    pub offset: i64,
 }
 
-/// Partition and offset of a record that has this number.
-pub fn stream_place(row: i64) -> (i32, i64) {
-    (i32::try_from(row >> OFFSET_BITS).unwrap_or(i32::MAX), row & ((1 << OFFSET_BITS) - 1))
-}
+impl StreamPlace {
+    /// Bits of the number that are the offset.
+    const OFFSET: u32 = 44;
+    /// Bits of the number that are the partition.
+    const PARTITION: u32 = 12;
 
-/// Bits of a record's number that are its offset.
-const OFFSET_BITS: u32 = 48;
+    /// Its number among all records of the source: generation · 2^56 + partition · 2^44 + offset. In the order of offsets.
+    pub fn row(self) -> i64 {
+        let of = (i64::from(self.generation) << Self::PARTITION) + i64::from(self.partition);
+        (of << Self::OFFSET) + self.offset
+    }
+
+    /// The place that has this number.
+    pub fn of_row(row: i64) -> Self {
+        let of = row >> Self::OFFSET;
+        let (generation, partition) = (of >> Self::PARTITION, of & ((1 << Self::PARTITION) - 1));
+        Self {
+            generation: i16::try_from(generation).unwrap_or(i16::MAX),
+            partition: i32::try_from(partition).unwrap_or(i32::MAX),
+            offset: row & ((1 << Self::OFFSET) - 1),
+        }
+    }
+
+    /// Generation and partition of rows of which [`seq`](Stamp::seq) `>> 40` is this; none where it is an upload's ordinal.
+    pub fn of_ordinal(ordinal: i64) -> Option<Self> {
+        let row = (ordinal << 40).checked_sub(1 << 62).filter(|row| *row >= 0)?;
+        Some(Self { offset: 0, ..Self::of_row(row) })
+    }
+}
 
 /// A digested chunk.
 #[derive(Clone, Debug)]
@@ -113,7 +140,7 @@ pub struct Digest {
 /// A row that could not be taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadRow {
-    /// Data row in the file, from 0; of a stream, the record's [number](stream_row).
+    /// Data row in the file, from 0; of a stream, the record's [number](StreamPlace::row).
     pub row: i64,
     /// Line in a text file, from 1.
     pub line: Option<i64>,
@@ -456,8 +483,9 @@ fn judged(name: &str, reading: Reading<'_>, source: &Source) -> String {
         cases.push(format!("WHEN {text} IS NOT NULL AND {value} IS NULL THEN {reason}"));
     }
     if !column.nullable || source.is_time(name) {
-        // A deletion says which row is gone, and when: that must be there, the rest need not.
-        let gone = source.deleted.as_deref().filter(|_| !source.names_a_row(name));
+        // Where keys name rows, a deletion says which one is gone, and when: that must be there, the rest need not.
+        let named = !source.unique.is_empty();
+        let gone = source.deleted.as_deref().filter(|_| named && !source.names_a_row(name));
         let unless =
             gone.map_or_else(String::new, |gone| format!(" AND NOT coalesce({}, false)", quoted(gone)));
         cases.push(format!("WHEN {value} IS NULL{unless} THEN {}", words("is null")));

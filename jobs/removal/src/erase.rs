@@ -17,10 +17,10 @@ use serde_json::{Map, Value as Json, json};
 use tidemill_catalog::{Upload, ViewState, ViewVersion};
 use tidemill_core::{DatasetId, Fault, JobError, Kind, RunId, RunState};
 use tidemill_features::{computed_from, forget_new, reset, tables_of};
-use tidemill_offline::{Sought, Table};
+use tidemill_offline::{Sought, Table, upload::StreamPlace};
 use tidemill_runtime::{Context, Job, Outcome, job_new};
 use tidemill_spec::{Entity, Value};
-use tidemill_store::NewJob;
+use tidemill_store::{NewJob, Tx};
 
 use crate::{Deps, Error};
 
@@ -141,6 +141,19 @@ impl Job for EraseJob {
 }
 
 impl EraseJob {
+    /// Notes that rows of a source are gone, with what they came: by ordinal of uploads, or as streams number theirs.
+    async fn count_off(&self, tx: &mut Tx, table: &Table, gone: &[(i64, i64)]) -> Result<(), Error> {
+        let Some(source) = table.as_str().strip_prefix("source/") else { return Ok(()) };
+        let of_stream = |(ordinal, rows): &(i64, i64)| {
+            StreamPlace::of_ordinal(*ordinal).map(|place| (place.partition, place.generation, *rows))
+        };
+        let (streamed, uploaded): (Vec<_>, Vec<_>) = gone.iter().partition(|gone| of_stream(gone).is_some());
+        let streamed: Vec<_> = streamed.iter().filter_map(of_stream).collect();
+        let catalog = &self.deps.catalog;
+        catalog.erase_rows(tx, &uploaded).await?;
+        Ok(catalog.erase_stream_rows(tx, source, &streamed).await?)
+    }
+
     /// What was accepted before is in the lake, or its ingest has ended.
     async fn wait_for_uploads(&self, cx: &Context<Progress>) -> Result<(), JobError> {
         let upto = cx.checkpoint().map_or(0, |progress| progress.uploads_upto);
@@ -187,8 +200,8 @@ impl EraseJob {
                     // Somebody merged it meanwhile, or collected it: the next look finds what stands for it.
                     continue;
                 }
-                if holding.live && table.as_str().starts_with("source/") {
-                    self.deps.catalog.erase_rows(&mut tx, &holding.by_upload).await.map_err(Error::from)?;
+                if holding.live {
+                    self.count_off(&mut tx, table, &holding.by_upload).await?;
                 }
                 cx.commit_checkpoint(tx, progress).await?;
                 lake.delete_file(&holding.file.path).await.map_err(Error::from)?;

@@ -81,7 +81,7 @@ impl BatchJob {
     async fn records(&self, args: &IngestBatch) -> Result<Refetched, Error> {
         match self.held.get(args.batch) {
             Some(records) => Ok(Refetched { records: records.to_vec(), missing: Vec::new() }),
-            None => refetch(&self.options, &args.topic, &args.ranges).await,
+            None => refetch(&self.options, (&args.cluster, &args.topic), &args.ranges).await,
         }
     }
 
@@ -162,7 +162,7 @@ impl Counted {
     fn done(&self, ranges: &[OffsetRange], staged: &StagedRecords) -> Vec<PartitionDone> {
         let done = |range: &OffsetRange| {
             let (records, reached_at) = self.0.get(&range.partition).copied().unwrap_or_default();
-            let dead = staged.dead.iter().filter(|(partition, _)| *partition == range.partition).count();
+            let dead = staged.dead.iter().filter(|place| place.partition == range.partition).count();
             let dead_letters = i64::try_from(dead).unwrap_or(i64::MAX);
             PartitionDone {
                 range: *range,

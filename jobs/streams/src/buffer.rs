@@ -30,6 +30,7 @@ pub(crate) struct Buffer {
 
 #[derive(Clone, Copy, Debug)]
 struct Followed {
+    generation: i16,
     cut: i64,
     read: i64,
 }
@@ -49,9 +50,9 @@ impl Buffer {
     }
 
     /// Takes records of a partition from an offset on.
-    pub(crate) fn follow(&mut self, partition: i32, from: i64) {
+    pub(crate) fn follow(&mut self, partition: i32, generation: i16, from: i64) {
         self.leave(partition);
-        self.partitions.insert(partition, Followed { cut: from, read: from });
+        self.partitions.insert(partition, Followed { generation, cut: from, read: from });
     }
 
     /// Takes no more of a partition, and drops what waits of it.
@@ -63,12 +64,13 @@ impl Buffer {
     }
 
     /// Takes a record in, unless it was read before, or its partition isn't followed.
-    pub(crate) fn push(&mut self, record: Record, now: Instant) {
+    pub(crate) fn push(&mut self, mut record: Record, now: Instant) {
         let Some(followed) = self.partitions.get_mut(&record.partition) else { return };
         if record.offset < followed.read {
             return;
         }
         followed.read = record.offset + 1;
+        record.generation = followed.generation;
         self.bytes += record.size();
         self.waiting.push_back((now, record));
     }
@@ -78,11 +80,14 @@ impl Buffer {
         self.waiting.len() < WAITING_BATCHES * self.rules.rows as usize && self.bytes < WAITING_BYTES
     }
 
-    /// Where a partition would be read on, if nothing of it waits.
-    pub(crate) fn drained(&self, partition: i32) -> Option<i64> {
-        let followed = self.partitions.get(&partition)?;
-        let waits = self.waiting.iter().any(|(_, record)| record.partition == partition);
-        (!waits).then_some(followed.cut)
+    /// Where a partition is read on.
+    pub(crate) fn read(&self, partition: i32) -> Option<i64> {
+        Some(self.partitions.get(&partition)?.read)
+    }
+
+    /// Whether nothing of a partition waits.
+    pub(crate) fn drained(&self, partition: i32) -> bool {
+        self.partitions.get(&partition).is_some_and(|followed| followed.cut == followed.read)
     }
 
     /// When there is a batch to cut; none: nothing waits.
@@ -112,7 +117,7 @@ impl Buffer {
         let range = |(partition, to): (i32, i64)| {
             let followed = self.partitions.get_mut(&partition)?;
             let from = std::mem::replace(&mut followed.cut, to);
-            Some(OffsetRange { partition, from, to })
+            Some(OffsetRange { partition, generation: followed.generation, from, to })
         };
         let ranges: Vec<OffsetRange> = ends.into_iter().filter_map(range).collect();
         (!records.is_empty()).then_some(Cut { ranges, records })
@@ -131,7 +136,8 @@ mod tests {
     use super::*;
 
     fn record(partition: i32, offset: i64) -> Record {
-        Record { partition, offset, key: None, value: Some(vec![0; 10].into()), at: None }
+        let value = Some(vec![0; 10].into());
+        Record { partition, generation: 0, offset, key: None, value, at: None }
     }
 
     fn buffer(rows: u32) -> Buffer {
@@ -141,29 +147,33 @@ mod tests {
     #[test]
     fn a_batch_is_due_when_it_is_full_or_its_first_record_has_waited() {
         let (mut buffer, start) = (buffer(2), Instant::now());
-        buffer.follow(0, 5);
+        buffer.follow(0, 3, 5);
         assert_eq!(buffer.due_in(start), None);
         buffer.push(record(0, 5), start);
         assert_eq!(buffer.due_in(start), Some(Duration::from_millis(100)));
         buffer.push(record(0, 9), start + Duration::from_millis(40));
         assert_eq!(buffer.due_in(start + Duration::from_millis(40)), Some(Duration::ZERO));
         let cut = buffer.cut().unwrap();
-        assert_eq!(cut.ranges, [OffsetRange { partition: 0, from: 5, to: 10 }]);
-        assert_eq!((buffer.cut(), buffer.drained(0)), (None, Some(10)));
+        assert_eq!(cut.ranges, [OffsetRange { partition: 0, generation: 3, from: 5, to: 10 }]);
+        assert!(cut.records.iter().all(|record| record.generation == 3));
+        assert_eq!((buffer.cut(), buffer.drained(0), buffer.read(0)), (None, true, Some(10)));
     }
 
     #[test]
     fn what_waits_of_a_partition_goes_with_it() {
         let (mut buffer, now) = (buffer(10), Instant::now());
-        buffer.follow(0, 0);
-        buffer.follow(1, 0);
+        buffer.follow(0, 0, 0);
+        buffer.follow(1, 0, 0);
         for offset in 0..3 {
             buffer.push(record(0, offset), now);
             buffer.push(record(1, offset), now);
         }
         buffer.leave(0);
         buffer.push(record(0, 3), now);
-        assert_eq!(buffer.cut().unwrap().ranges, [OffsetRange { partition: 1, from: 0, to: 3 }]);
+        assert_eq!(
+            buffer.cut().unwrap().ranges,
+            [OffsetRange { partition: 1, generation: 0, from: 0, to: 3 }]
+        );
         assert_eq!(buffer.bytes, 0);
     }
 
@@ -179,7 +189,7 @@ mod tests {
             let mut next = [0_i64; 3];
             let (mut sent, mut got) = (vec![Vec::new(); 3], vec![Vec::new(); 3]);
             let mut ends = [0_i64; 3];
-            (0..3).for_each(|partition| buffer.follow(partition, 0));
+            (0..3).for_each(|partition| buffer.follow(partition, 0, 0));
             let mut take = |buffer: &mut Buffer, ends: &mut [i64; 3]| {
                 let Some(cut) = buffer.cut() else { return false };
                 assert!(cut.records.len() <= rows as usize);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use chrono::DateTime;
+use chrono::{DateTime, Datelike as _};
 use rdkafka::{
     ClientConfig, ClientContext, Message as _, Offset, Statistics, Timestamp, TopicPartitionList,
     config::RDKafkaLogLevel,
@@ -95,27 +95,21 @@ impl Client {
             .await
     }
 
-    /// Where reading of partitions begins.
-    pub(crate) async fn begins(&self, start: Start, partitions: &[i32]) -> Result<Vec<(i32, i64)>, Error> {
-        let mut begins = Vec::new();
-        for &partition in partitions {
-            let (low, high) = self.bounds(partition).await?;
-            begins.push((
-                partition,
-                match start {
-                    Start::Earliest => low,
-                    Start::Latest => high,
-                    Start::At(at) => self.first_at(partition, at).await?.unwrap_or(high),
-                },
-            ));
-        }
-        Ok(begins)
+    /// Where reading of a partition begins.
+    pub(crate) async fn begin(&self, start: Start, partition: i32) -> Result<i64, Error> {
+        let (low, high) = self.bounds(partition).await?;
+        Ok(match start {
+            Start::Earliest => low,
+            Start::Latest => high,
+            Start::At(at) => self.first_at(partition, at).await?.unwrap_or(high),
+        })
     }
 
     /// The first record whose own time is not before a moment.
-    async fn first_at(&self, partition: i32, at: Time) -> Result<Option<i64>, Error> {
+    pub(crate) async fn first_at(&self, partition: i32, at: Time) -> Result<Option<i64>, Error> {
         let found = self.blocking(move |it| {
-            let asked = it.list(&[(partition, at.timestamp_millis())])?;
+            // Negative numbers are words of Kafka's own.
+            let asked = it.list(&[(partition, at.timestamp_millis().max(0))])?;
             it.consumer.offsets_for_times(asked, ANSWER_WITHIN)
         });
         let found = found.await?;
@@ -184,46 +178,57 @@ impl Client {
 }
 
 /// Reads the records of some ranges, and nothing else.
+///
+/// # Errors
+/// [`Error::Away`] while the topic of that cluster doesn't have them: the brokers are another cluster's, or a new leader has yet
+/// to hear of the last ones.
 pub(crate) async fn refetch(
     options: &KafkaOptions,
-    topic: &str,
+    (cluster, topic): (&str, &str),
     ranges: &[OffsetRange],
 ) -> Result<Refetched, Error> {
     let mut config = options.client("tidemill.refetch")?;
     // The last record of a range may be gone from a compacted topic, or be none but the mark of a transaction.
     config.set("enable.partition.eof", "true");
     let client = Client::configured(options, &config, topic)?;
+    let away = || Error::Away { brokers: options.brokers.clone() };
+    if client.cluster().await? != cluster {
+        return Err(away());
+    }
     let (mut open, mut missing) = (BTreeMap::new(), Vec::new());
     for range in ranges {
         let (low, high) = client.bounds(range.partition).await?;
+        if high < range.to {
+            return Err(away());
+        }
         let from = range.from.max(low);
         if from > range.from {
             missing.push(OffsetRange { to: from.min(range.to), ..*range });
         }
-        // A topic that was made anew may be shorter.
-        if from < range.to.min(high) {
+        if from < range.to {
             client.follow(range.partition, from)?;
-            open.insert(range.partition, range.to);
+            open.insert(range.partition, *range);
         }
     }
     let mut records = Vec::new();
     while !open.is_empty() {
         let next = match tokio::time::timeout(ANSWER_WITHIN, client.next()).await {
             Ok(Next::Record(record)) => record,
+            // What is left of the range are holes.
             Ok(Next::End(partition)) => {
                 open.remove(&partition);
                 continue;
             }
             Ok(Next::Fault(error)) => return Err(error.into()),
-            Ok(Next::Gap) | Err(_) => return Err(Error::Away { brokers: options.brokers.clone() }),
+            Ok(Next::Gap) | Err(_) => return Err(away()),
         };
-        let Some(&end) = open.get(&next.partition) else { continue };
-        if next.offset + 1 >= end {
+        let Some(&range) = open.get(&next.partition) else { continue };
+        if next.offset + 1 >= range.to {
             open.remove(&next.partition);
             client.leave(next.partition)?;
         }
-        if next.offset < end {
-            records.push(next);
+        if next.offset < range.to {
+            records.push(Record { generation: range.generation, ..next });
         }
     }
     Ok(Refetched { records, missing })
@@ -236,10 +241,12 @@ fn record(message: &BorrowedMessage<'_>) -> Record {
     };
     Record {
         partition: message.partition(),
+        generation: 0,
         offset: message.offset(),
         key: message.key().map(Bytes::copy_from_slice),
         value: message.payload().map(Bytes::copy_from_slice),
-        at: millis.and_then(DateTime::from_timestamp_millis),
+        // A producer may say anything; what no database would take is no time.
+        at: millis.and_then(DateTime::from_timestamp_millis).filter(|at| (1..=9_999).contains(&at.year())),
     }
 }
 

@@ -23,7 +23,10 @@ impl Held {
     /// Keeps the records of a batch; what is returned hears when it is in the lake.
     pub(crate) fn keep(&self, batch: Uuid, records: Vec<Record>) -> oneshot::Receiver<()> {
         let (finished, hears) = oneshot::channel();
-        self.lock().insert(batch, Batch { records: Arc::new(records), finished });
+        let mut held = self.lock();
+        // Those whose reader has gone would be read again.
+        held.retain(|_, batch| !batch.finished.is_closed());
+        held.insert(batch, Batch { records: Arc::new(records), finished });
         hears
     }
 

@@ -9,10 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rdkafka::{error::KafkaError, types::RDKafkaErrorCode};
 use tidemill_catalog::{Catalog, GapReason, HeldPartition, OffsetRange, PendingBatch, StreamRef};
 use tidemill_core::{Clock as _, Fault, SystemClock, Time};
 use tidemill_runtime::Adopter;
-use tidemill_spec::Stream;
+use tidemill_spec::{Start, Stream};
 use tokio::{sync::oneshot, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -33,6 +34,8 @@ pub(crate) const LEASE: Duration = Duration::from_secs(4);
 const TOPIC_EVERY: Duration = Duration::from_secs(5);
 /// A batch that takes longer may have failed for good.
 const SUSPECT_AFTER: Duration = Duration::from_secs(2);
+/// How long a fault is shown without a word: longer than the next try takes to fail.
+const FAULT_LEASE: Duration = Duration::from_secs(15);
 /// The pause after a session that failed.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
@@ -60,10 +63,7 @@ impl Reader {
                 fault,
                 "a stream is not read for now"
             );
-            let told = self.catalog.share_partitions(&self.identity, &self.of(""), &[], Some(&fault)).await;
-            if let Err(error) = told {
-                tracing::debug!(%error, "and nobody could be told");
-            }
+            self.tell(&fault).await;
             shutdown.run_until_cancelled(tokio::time::sleep(AGAIN_AFTER)).await;
         }
         if let Err(error) = self.catalog.leave_stream(self.identity.id, &self.source).await {
@@ -72,12 +72,20 @@ impl Reader {
         }
     }
 
+    /// Says what keeps the reader, of whichever cluster; it holds nothing new meanwhile.
+    async fn tell(&self, fault: &str) {
+        let told = tidemill_catalog::Reader { lease: FAULT_LEASE, ..self.identity.clone() };
+        if let Err(error) = self.catalog.share_partitions(&told, &self.of(""), &[], Some(fault)).await {
+            tracing::debug!(%error, "nobody could be told");
+        }
+    }
+
     async fn session(&self, shutdown: &CancellationToken) -> Result<(), Error> {
         let client = Client::open(&self.options, &format!("tidemill.{}", self.source), &self.stream.topic)?;
         let of = self.of(&client.cluster().await?);
         let mut partitions = client.partitions().await?;
         self.catalog.discover_partitions(&of, partitions).await?;
-        let mut asks = pin!(topic_size(client.clone(), TOPIC_EVERY));
+        let mut asks = pin!(topic_later(client.clone(), TOPIC_EVERY));
         let mut session = Session {
             reader: self,
             buffer: Buffer::new(self.stream.batch),
@@ -91,24 +99,27 @@ impl Reader {
         let mut looks = tokio::time::interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let due = session.due_in().unwrap_or(LOOK_EVERY);
+            let due = session.due_in();
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return Ok(()),
                 finished = session.finished() => session.finish(finished)?,
-                counted = &mut asks => {
-                    let counted = counted?;
+                answer = &mut asks => {
+                    let (cluster, counted) = answer?;
+                    if cluster != session.of.cluster {
+                        return Err(session.lost_sight("its brokers are another cluster's"));
+                    }
                     session.fault = None;
                     if counted != partitions {
                         partitions = counted;
                         self.catalog.discover_partitions(&session.of, partitions).await?;
                         looks.reset_immediately();
                     }
-                    asks.set(topic_size(session.client.clone(), TOPIC_EVERY));
+                    asks.set(topic_later(session.client.clone(), TOPIC_EVERY));
                 }
                 _ = looks.tick() => session.look().await?,
-                () = tokio::time::sleep(due), if session.due_in().is_some() => session.cut().await?,
-                next = client.next(), if session.buffer.has_room() => session.take(next),
+                () = tokio::time::sleep(due.unwrap_or_default()), if due.is_some() => session.cut().await?,
+                next = client.next(), if session.buffer.has_room() => session.take(next)?,
             }
         }
     }
@@ -119,14 +130,16 @@ impl Reader {
     }
 }
 
-/// How many partitions a topic has, a while from now. What is read goes on meanwhile, and while Kafka is away.
-async fn topic_size(client: Client, after: Duration) -> Result<i32, Error> {
+/// The cluster, and how many partitions the topic has, a while from now. What is read goes on meanwhile, and while Kafka is
+/// away.
+async fn topic_later(client: Client, after: Duration) -> Result<(String, i32), Error> {
     loop {
         tokio::time::sleep(after).await;
-        match client.partitions().await {
+        let asked = async { Ok((client.cluster().await?, client.partitions().await?)) };
+        match asked.await {
             Err(Error::NoTopic(topic)) => return Err(Error::NoTopic(topic)),
             Err(error) => tracing::debug!(%error, "a topic was not looked at"),
-            Ok(count) => return Ok(count),
+            Ok(answer) => return Ok(answer),
         }
     }
 }
@@ -136,14 +149,24 @@ struct Session<'r> {
     reader: &'r Reader,
     client: Client,
     of: StreamRef,
-    /// The partitions that are read, and of each the first offset that is not in the lake.
-    followed: BTreeMap<i32, i64>,
+    /// The partitions that are read.
+    followed: BTreeMap<i32, Followed>,
     buffer: Buffer,
     under_way: Option<UnderWay>,
     /// Some partition doesn't have what is to be read next.
     gap: bool,
     /// What keeps Kafka.
     fault: Option<String>,
+}
+
+/// A partition that is read.
+#[derive(Clone, Copy)]
+struct Followed {
+    generation: i16,
+    /// The first offset that is not in the lake.
+    next: i64,
+    /// The own time of the last record that was in the lake when it was looked at.
+    reached_at: Option<Time>,
 }
 
 /// A batch that is being brought into the lake.
@@ -179,24 +202,24 @@ impl Session<'_> {
     /// Records of ranges are in the lake.
     fn passed(&mut self, ranges: &[OffsetRange]) {
         for range in ranges {
-            if let Some(next) = self.followed.get_mut(&range.partition) {
-                *next = range.to;
+            if let Some(followed) = self.followed.get_mut(&range.partition) {
+                followed.next = range.to;
             }
         }
         let ends: Vec<_> = ranges.iter().map(|range| (range.partition, range.to)).collect();
         self.client.tell(&ends);
     }
 
-    fn take(&mut self, next: Next) {
+    fn take(&mut self, next: Next) -> Result<(), Error> {
         match next {
-            Next::Record(record) => {
-                self.fault = None;
-                self.buffer.push(record, Instant::now());
-            }
+            Next::Record(record) => self.buffer.push(record, Instant::now()),
             Next::Gap => self.gap = true,
             Next::End(_) => {}
+            // It will not say so again, though it lasts.
+            Next::Fault(error) if refused(&error) => return Err(error.into()),
             Next::Fault(error) => self.fault = Some(error.to_string()),
         }
+        Ok(())
     }
 
     /// Fixes the next batch and has it brought into the lake.
@@ -229,14 +252,15 @@ impl Session<'_> {
         self.close_gaps().await?;
         let Reader { catalog, identity, .. } = self.reader;
         let share = async |session: &Self| {
-            let (ends, fault) = (session.client.ends(), session.fault.as_deref());
+            let fault = session.fault.as_deref();
+            // Of those that it left the client knows what once held.
+            let mut ends = session.client.ends();
+            ends.retain(|(partition, _)| session.followed.contains_key(partition));
             catalog.share_partitions(identity, &session.of, &ends, fault).await
         };
         let mut held = share(self).await?;
-        let unknown: Vec<i32> =
-            held.iter().filter(|held| held.next_offset.is_none()).map(|held| held.partition).collect();
-        if !unknown.is_empty() {
-            let begins = self.client.begins(self.reader.stream.start, &unknown).await?;
+        let begins = self.begins(&held).await;
+        if !begins.is_empty() {
             catalog.start_partitions(&self.of, &begins).await?;
             held = share(self).await?;
         }
@@ -255,6 +279,21 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Where reading of partitions begins that never were read. Of one that has no leader now the next look asks again.
+    async fn begins(&mut self, held: &[HeldPartition]) -> Vec<(i32, i64)> {
+        let mut begins = Vec::new();
+        for held in held.iter().filter(|held| held.next_offset.is_none()) {
+            // What is in a partition that the topic got while it was read came after reading began.
+            let start = if held.found_later { Start::Earliest } else { self.reader.stream.start };
+            match self.client.begin(start, held.partition).await {
+                Ok(offset) => begins.push((held.partition, offset)),
+                Err(error) => self.fault = Some(format!("partition {}: {error}", held.partition)),
+            }
+        }
+        begins
+    }
+
+    /// What is known here of a partition that the reader holds, and what the database says, become one.
     async fn align(&mut self, held: HeldPartition) -> Result<(), Error> {
         let Some(next) = held.next_offset else { return Ok(()) };
         let ours = self
@@ -262,17 +301,17 @@ impl Session<'_> {
             .as_ref()
             .filter(|it| it.ranges.iter().any(|range| range.partition == held.partition));
         match (ours, held.batch) {
-            (Some(ours), Some(pending)) if pending.id == ours.batch => self.judge(pending).await,
+            (Some(ours), Some(pending)) if pending.id == ours.batch => self.check_run(pending).await,
             // It was brought in by another gateway, or this one has yet to hear of it.
             (Some(_), None) => self.finish_by(held.partition, next),
             (Some(_), Some(_)) => Err(self.lost_sight("another batch is under way")),
             (None, Some(pending)) => self.take_over(held.partition, pending).await,
-            (None, None) => self.follow(held.partition, next),
+            (None, None) => self.follow(&held, next),
         }
     }
 
     /// A batch of ours is under way for long: if its run is over, it will not come.
-    async fn judge(&self, pending: PendingBatch) -> Result<(), Error> {
+    async fn check_run(&self, pending: PendingBatch) -> Result<(), Error> {
         let suspect = self.under_way.as_ref().is_some_and(|it| it.since.elapsed() > SUSPECT_AFTER);
         if suspect && self.over(pending).await? {
             self.reader.held.forget(pending.id);
@@ -295,15 +334,19 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn follow(&mut self, partition: i32, next: i64) -> Result<(), Error> {
-        match self.followed.get(&partition) {
-            Some(known) if *known == next => return Ok(()),
+    fn follow(&mut self, held: &HeldPartition, next: i64) -> Result<(), Error> {
+        let HeldPartition { partition, generation, reached_at, .. } = *held;
+        match self.followed.get_mut(&partition) {
+            Some(known) if (known.generation, known.next) == (generation, next) => {
+                known.reached_at = reached_at;
+                return Ok(());
+            }
             Some(_) => self.leave(partition)?,
             None => {}
         }
         self.client.follow(partition, next)?;
-        self.buffer.follow(partition, next);
-        self.followed.insert(partition, next);
+        self.buffer.follow(partition, generation, next);
+        self.followed.insert(partition, Followed { generation, next, reached_at });
         Ok(())
     }
 
@@ -346,47 +389,81 @@ impl Session<'_> {
         }
     }
 
-    /// Goes on behind what Kafka no longer has, once all that was read before is in the lake.
+    /// Goes on behind what Kafka doesn't have, of each partition once all that was read before is in the lake.
     async fn close_gaps(&mut self) -> Result<(), Error> {
-        if !self.gap || self.under_way.is_some() {
+        if !self.gap {
             return Ok(());
         }
-        let mut closed = true;
-        for (partition, next) in self.followed.clone() {
-            let (low, high) = self.client.bounds(partition).await?;
-            let (reason, to) = match self.buffer.drained(partition) {
-                None => {
-                    closed = false;
-                    continue;
-                }
-                Some(next) if next < low => (GapReason::Retention, low),
-                Some(next) if next > high => (GapReason::TopicAnew, low),
-                Some(_) => {
-                    // The library stops at an error, wherever that was: it is followed anew.
-                    self.leave(partition)?;
+        self.gap = false;
+        for (partition, followed) in self.followed.clone() {
+            let Some(at) = self.buffer.read(partition) else { continue };
+            let (low, high) = match self.client.bounds(partition).await {
+                Ok(bounds) => bounds,
+                Err(error) => {
+                    self.fault = Some(format!("partition {partition}: {error}"));
+                    self.gap = true;
                     continue;
                 }
             };
-            let (source, topic) = (&self.of.source, &self.of.topic);
-            tracing::error!(
-                source,
-                topic,
-                partition,
-                from = next,
-                to,
-                reason = reason.as_str(),
-                "records are missing in Kafka"
-            );
-            let gap = OffsetRange { partition, from: next, to };
-            self.reader.catalog.skip_gap(&self.of, gap, reason).await?;
-            // The look that follows finds where it goes on.
-            self.leave(partition)?;
+            if (low..=high).contains(&at) {
+                // The library stops at an error, wherever that was: it goes on, and what waits stays.
+                self.client.leave(partition)?;
+                self.client.follow(partition, at)?;
+            } else if followed.next < at || !self.buffer.drained(partition) {
+                self.gap = true;
+            } else {
+                let gap = OffsetRange { partition, generation: followed.generation, from: at, to: low };
+                let (reason, to) = self.why_gone(&gap, (low, high), followed.reached_at).await?;
+                self.skip(OffsetRange { to, ..gap }, reason).await?;
+            }
         }
-        self.gap = !closed;
         Ok(())
+    }
+
+    /// Why a partition doesn't have what is to be read next, and where it goes on.
+    async fn why_gone(
+        &self,
+        gap: &OffsetRange,
+        (low, high): (i64, i64),
+        reached_at: Option<Time>,
+    ) -> Result<(GapReason, i64), Error> {
+        if gap.from < low {
+            return Ok((GapReason::Retention, low));
+        }
+        // All that is there is later than what was read: another topic's. Else the end was cut off, and what is left was read.
+        let anew = match reached_at {
+            Some(at) => self.client.first_at(gap.partition, at).await? == Some(low),
+            None => true,
+        };
+        Ok(if anew { (GapReason::TopicAnew, low) } else { (GapReason::Truncated, high) })
+    }
+
+    async fn skip(&mut self, gap: OffsetRange, reason: GapReason) -> Result<(), Error> {
+        let OffsetRange { partition, from, to, .. } = gap;
+        let (source, topic, reason_told) = (&self.of.source, &self.of.topic, reason.as_str());
+        tracing::error!(source, topic, partition, from, to, reason_told, "records are missing in Kafka");
+        self.reader.catalog.skip_gap(&self.of, gap, reason).await?;
+        // The look that follows finds where it goes on.
+        self.leave(partition)
     }
 
     fn lost_sight(&self, why: &str) -> Error {
         Error::LostSight { source_name: self.of.source.clone(), why: why.to_owned() }
     }
+}
+
+/// Whether Kafka will say no until somebody changes something.
+fn refused(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    let code = match error {
+        KafkaError::MessageConsumption(code) | KafkaError::MessageConsumptionFatal(code) => *code,
+        _ => return false,
+    };
+    matches!(
+        code,
+        Code::TopicAuthorizationFailed
+            | Code::GroupAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::SaslAuthenticationFailed
+    )
 }

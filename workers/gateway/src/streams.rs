@@ -20,11 +20,19 @@ pub async fn read(
 ) -> anyhow::Result<()> {
     let options = WorkerOptions { name, slots: BATCHES, ..WorkerOptions::default() };
     let worker = Worker::new(store, options, streams.jobs(), std::sync::Arc::new(()));
-    let (adopter, drain) = (worker.adopter(), CancellationToken::new());
+    let (adopter, stop, drain) = (worker.adopter(), shutdown.child_token(), CancellationToken::new());
+    // Without a worker nobody would bring what is cut; without readers there is nothing to bring.
+    let working = async {
+        let worked = worker.run(drain.clone()).await;
+        stop.cancel();
+        worked
+    };
     let reading = async {
-        streams.run(adopter, shutdown).await;
+        streams.run(adopter, stop.clone()).await;
         drain.cancel();
     };
-    let (worked, ()) = tokio::join!(worker.run(drain.clone()), reading);
-    Ok(worked?)
+    let (worked, ()) = tokio::join!(working, reading);
+    worked?;
+    anyhow::ensure!(shutdown.is_cancelled(), "the worker of the streams was drained");
+    Ok(())
 }

@@ -3,4 +3,4 @@
 UPDATE catalog.stream_partition
 SET batch = $6
 WHERE source = $1 AND cluster = $2 AND topic = $3 AND batch = $4 AND holder = $5
-RETURNING partition, next_offset, batch_to, created_at
+RETURNING partition, generation, next_offset, batch_to, created_at

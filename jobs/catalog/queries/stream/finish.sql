@@ -11,7 +11,7 @@ SET next_offset = done.to_offset,
     rows = of.rows + done.rows,
     dead_letters = of.dead_letters + done.dead_letters,
     newest_event_at = greatest(of.newest_event_at, done.newest_event_at),
-    reached_at = greatest(of.reached_at, done.reached_at)
+    reached_at = coalesce(done.reached_at, of.reached_at)
 FROM unnest($5::integer[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::timestamptz[],
             $11::timestamptz[])
     AS done (partition, from_offset, to_offset, rows, dead_letters, newest_event_at, reached_at)

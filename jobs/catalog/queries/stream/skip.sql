@@ -1,8 +1,11 @@
 -- A partition ($4) of a stream ($1 source, $2 cluster, $3 topic) goes on at $6 instead of $5, where Kafka has nothing, for
--- a reason ($7); unless a batch is under way.
+-- a reason ($7); unless a batch is under way. A topic that was made anew ($8) is another one to `seq`.
 WITH moved AS (
-    UPDATE catalog.stream_partition
-    SET next_offset = $6
+    UPDATE catalog.stream_partition AS of
+    SET next_offset = $6,
+        generation = CASE WHEN $8 THEN (
+            SELECT max(other.generation) + 1 FROM catalog.stream_partition AS other
+            WHERE other.source = $1 AND other.partition = $4) ELSE of.generation END
     WHERE source = $1 AND cluster = $2 AND topic = $3 AND partition = $4 AND next_offset = $5 AND batch IS NULL
     RETURNING source
 )

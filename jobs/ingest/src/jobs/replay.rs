@@ -11,7 +11,7 @@ use tidemill_catalog::{Format, StreamRef};
 use tidemill_core::{Fault, JobError, Kind, Time};
 use tidemill_offline::{
     Staged, Table,
-    upload::{DeadRow, Stamp, stream_place},
+    upload::{DeadRow, Stamp, StreamPlace},
 };
 use tidemill_runtime::{Context, Job, Outcome, job_new};
 use tidemill_spec::{
@@ -141,7 +141,7 @@ impl ReplayJob {
                 let stream = StreamRef { source: source.to_owned(), cluster, topic };
                 let mut of: BTreeMap<i32, i64> = BTreeMap::new();
                 for row in &revived.rows {
-                    *of.entry(stream_place(*row).0).or_default() += 1;
+                    *of.entry(StreamPlace::of_row(*row).partition).or_default() += 1;
                 }
                 Ok(catalog.replay_stream(tx, &stream, &of.into_iter().collect::<Vec<_>>()).await?)
             }

@@ -14,7 +14,7 @@ use tidemill_rows::{
 };
 use tidemill_spec::{Decimal, Digits, Element, Objects, OnlineFeatures, Plan, Type, Value};
 
-use crate::world::{World, objects, row};
+use crate::world::{World, objects, row_of};
 
 const ROWS: usize = 10_000;
 
@@ -431,7 +431,7 @@ async fn what_no_column_can_hold_is_refused_with_its_place_by_every_format() {
         let accepted = world.send(source, name, bytes, false).await.unwrap();
         world.settle().await;
         let dead = world.ingest.dead_letters(source, 10).await.unwrap();
-        let told: Vec<_> = dead.iter().map(|letter| (row(letter), letter.reason.as_str())).collect();
+        let told: Vec<_> = dead.iter().map(|letter| (row_of(letter), letter.reason.as_str())).collect();
         let expected: Vec<_> = (2_i64..).zip(bad.map(|(.., reason)| reason)).collect();
         assert_eq!(told, expected, "{source}");
         let good = stored(&world, source).await;

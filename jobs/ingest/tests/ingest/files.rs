@@ -11,7 +11,7 @@ use tidemill_spec::{
 };
 use tidemill_testkit::{run_job, run_until_idle};
 
-use crate::world::{PROJECT, World, line, row};
+use crate::world::{PROJECT, World, line_of, row_of};
 
 const CSV: &str = "\
 origin,observed_at,hour,temp,windy,day
@@ -62,7 +62,7 @@ async fn good_rows_are_in_the_lake_and_bad_ones_are_told_with_place_and_reason()
     assert_eq!(upload.newest_event_at, Some("2013-01-01T10:00:00Z".parse().unwrap()));
     let dead = world.ingest.dead_letters("weather", 100).await.unwrap();
     let places: Vec<_> =
-        dead.iter().map(|dead| (row(dead), line(dead).unwrap(), dead.column.as_deref())).collect();
+        dead.iter().map(|dead| (row_of(dead), line_of(dead).unwrap(), dead.column.as_deref())).collect();
     assert_eq!(
         places,
         [(4, 6, Some("temp")), (5, 7, Some("observed_at")), (6, 8, Some("origin")), (7, 9, None)]
@@ -131,7 +131,7 @@ async fn a_csv_is_read_as_its_source_says_that_it_is_written() {
     let rows = world.rows(Table::source("weather")).await;
     assert_eq!((rows.len(), &rows), (4, &plain.rows(Table::source("weather")).await));
     let dead = world.ingest.dead_letters("weather", 9).await.unwrap();
-    assert_eq!((row(&dead[0]), dead[0].reason.as_str()), (4, "`temp` should be float, but is `39.5`"));
+    assert_eq!((row_of(&dead[0]), dead[0].reason.as_str()), (4, "`temp` should be float, but is `39.5`"));
     assert!(!world.catalog.upload(accepted.upload).await.unwrap().unwrap().naive_timestamps);
 
     // A corrected declaration reads the letters that are there.
@@ -606,7 +606,7 @@ async fn a_column_of_json_is_found_by_its_path() {
     // The object itself may be a column, too.
     assert_eq!(rows[1]["user"], "{\"id\":2,\"home\":null,\"name\":\"n\"}");
     let dead = world.ingest.dead_letters("events", 10).await.unwrap();
-    let reasons: Vec<_> = dead.iter().map(|letter| (row(letter), letter.reason.as_str())).collect();
+    let reasons: Vec<_> = dead.iter().map(|letter| (row_of(letter), letter.reason.as_str())).collect();
     assert_eq!(
         reasons,
         [

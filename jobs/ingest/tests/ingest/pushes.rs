@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tidemill_ingest::{Error, Push, Pushed};
 use tidemill_offline::Table;
 
-use crate::world::{World, row};
+use crate::world::{World, row_of};
 
 impl World {
     async fn push(&self, rows: &str, key: &str) -> Result<Pushed, Error> {
@@ -64,7 +64,7 @@ async fn a_bad_row_is_a_dead_letter_and_the_others_are_in_the_lake() {
     world.push(&rows, "k").await.unwrap();
     world.settle().await;
     let dead = world.ingest.dead_letters("weather", 10).await.unwrap();
-    assert_eq!(dead.iter().map(row).collect::<Vec<_>>(), [2, 3]);
+    assert_eq!(dead.iter().map(row_of).collect::<Vec<_>>(), [2, 3]);
     assert_eq!(dead[1].column.as_deref(), Some("temp"));
     assert_eq!(world.rows(Table::source("weather")).await.len(), 1);
 }

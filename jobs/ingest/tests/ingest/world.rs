@@ -161,8 +161,10 @@ impl World {
     pub(crate) async fn digest(&self) -> String {
         let rows = self.rows(Table::source("weather")).await;
         let dead = self.ingest.dead_letters("weather", 1000).await.unwrap();
-        let dead: Vec<_> =
-            dead.iter().map(|letter| format!("{} {} {}", row(letter), letter.reason, letter.raw)).collect();
+        let dead: Vec<_> = dead
+            .iter()
+            .map(|letter| format!("{} {} {}", row_of(letter), letter.reason, letter.raw))
+            .collect();
         let summary = self.catalog.source_summary("weather").await.unwrap();
         let counts = (summary.uploads, summary.rows, summary.dead_letters, summary.newest_event_at);
         let rows: Vec<_> = rows.into_iter().map(|row| serde_json::Value::from(row).to_string()).collect();
@@ -171,7 +173,7 @@ impl World {
 }
 
 /// The row of a dead letter of a file.
-pub(crate) fn row(letter: &DeadLetter) -> i64 {
+pub(crate) fn row_of(letter: &DeadLetter) -> i64 {
     match letter.place {
         Place::File { row, .. } => row,
         Place::Record { .. } => panic!("{letter:?} is of a file"),
@@ -179,7 +181,7 @@ pub(crate) fn row(letter: &DeadLetter) -> i64 {
 }
 
 /// Its line.
-pub(crate) fn line(letter: &DeadLetter) -> Option<i64> {
+pub(crate) fn line_of(letter: &DeadLetter) -> Option<i64> {
     match letter.place {
         Place::File { line, .. } => line,
         Place::Record { .. } => panic!("{letter:?} is of a file"),

@@ -408,3 +408,16 @@ fn what_may_have_to_be_declared_is_said_beside_what_is_wrong() {
         ]
     );
 }
+
+proptest! {
+    /// A record's number is its own, in the order of offsets, and tells where it is, also from what is left of its `seq`.
+    #[test]
+    fn a_record_is_found_by_its_number(generation in 0..64_i16, partition in 0..4_096_i32, offset in 0..1_i64 << 44) {
+        let place = StreamPlace { generation, partition, offset };
+        prop_assert_eq!(StreamPlace::of_row(place.row()), place);
+        let seq = Stamp::of_stream(Time::UNIX_EPOCH).seq(place.row());
+        prop_assert!(seq > 0);
+        prop_assert_eq!(StreamPlace::of_ordinal(seq >> 40), Some(StreamPlace { offset: 0, ..place }));
+        prop_assert_eq!(StreamPlace::of_ordinal(offset >> 24), None);
+    }
+}

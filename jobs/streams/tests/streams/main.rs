@@ -5,6 +5,7 @@ mod world;
 use std::collections::BTreeMap;
 
 use serde_json::json;
+use tidemill_catalog::{OffsetRange, PartitionDone, Reader, StreamRef};
 use tidemill_core::{RunState, Time};
 use tidemill_ingest::jobs::ReplayJob;
 use tidemill_testkit::{
@@ -53,7 +54,7 @@ async fn records_become_rows_and_bad_ones_dead_letters_with_their_place() {
             json!([row["user_id"], row["n"], row["deleted"], row["created_at"], row["seq"]]).to_string()
         })
         .collect();
-    let seq = |partition: i64, offset: i64| (1_i64 << 62) + (partition << 48) + offset;
+    let seq = |partition: i64, offset: i64| (1_i64 << 62) + (partition << 44) + offset;
     assert_eq!(
         told,
         [
@@ -241,4 +242,84 @@ async fn a_batch_whose_run_was_cancelled_is_brought_by_another() {
     assert_eq!(world.counted().await, once(0..3));
     assert_eq!(store.run(run).await.unwrap().run.state, RunState::Cancelled);
     gateway.drain().await;
+}
+
+#[tokio::test]
+async fn a_value_of_csv_is_one_row_or_a_dead_letter() {
+    let world = World::new(1).await;
+    world.declare(", format: csv").await;
+    let values: [&[u8]; 8] = [
+        b"1,1,2024-05-31T12:00:00Z,false",
+        b"\"2\",2,2024-05-31T12:00:00Z,false\r\n",
+        b",3,2024-05-31T12:00:00Z,",
+        b"\"",
+        b"\"\xc3\xa9",
+        b"1,4,2024-05-31T12:00:00Z,false\n1,5,2024-05-31T12:00:00Z,false",
+        b"",
+        b"1,6",
+    ];
+    let records: Vec<Record> = values.iter().map(|value| Record::new("7", value)).collect();
+    Producer::new(&world.topic).unwrap().send_all(&records).await.unwrap();
+    let gateway = world.gateway();
+    world.reached(8).await;
+    let rows = world.rows().await;
+    let told: Vec<_> = rows.iter().map(|row| json!([row["user_id"], row["n"]]).to_string()).collect();
+    assert_eq!(told, ["[1,1]", "[2,2]", "[7,3]"]);
+    let dead = world.dead().await;
+    let whys: Vec<_> = dead.iter().map(|letter| letter.rsplit_once(' ').unwrap().0).collect();
+    assert_eq!(dead.len(), 5, "{whys:?}");
+    assert!(whys[2].ends_with("holds more than one row"), "{whys:?}");
+    assert!(whys[3].ends_with("holds no row"), "{whys:?}");
+    gateway.drain().await;
+}
+
+#[tokio::test]
+async fn no_two_records_of_a_source_share_their_seq_whatever_it_read_before() {
+    let world = World::new(1).await;
+    let gateway = world.gateway();
+    send(&world.topic, 0..2).await;
+    world.reached(2).await;
+    let other = Topic::fresh(1).await.unwrap();
+    send(&other, 2..4).await;
+    world.apply(&world.yaml("").replace(&world.topic.name, &other.name)).await;
+    world.reached(4).await;
+    assert_eq!(world.counted().await, once(0..4));
+    let seqs: std::collections::BTreeSet<_> =
+        world.rows().await.iter().map(|row| row["seq"].as_i64().unwrap()).collect();
+    assert_eq!(seqs.len(), 4);
+    gateway.drain().await;
+}
+
+#[tokio::test]
+async fn a_moment_never_falls_whatever_the_clock_of_the_next_reader_says() {
+    let world = World::new(1).await;
+    let stream = StreamRef {
+        source: "events".to_owned(),
+        cluster: "cluster".to_owned(),
+        topic: world.topic.name.clone(),
+    };
+    world.catalog.discover_partitions(&stream, 1).await.unwrap();
+    world.catalog.start_partitions(&stream, &[(0, 0)]).await.unwrap();
+    let cut = async |from: i64, now: &str| {
+        let id = uuid::Uuid::now_v7();
+        let reader = Reader { id, name: "reader".to_owned(), lease: std::time::Duration::from_mins(1) };
+        world.catalog.share_partitions(&reader, &stream, &[], None).await.unwrap();
+        let range = OffsetRange { partition: 0, generation: 0, from, to: from + 1 };
+        let mut tx = world.engine.store.begin().await.unwrap();
+        let moment = world
+            .catalog
+            .cut_batch(&mut tx, id, &stream, (id, &[range]), now.parse().unwrap())
+            .await
+            .unwrap();
+        let done = PartitionDone { range, rows: 1, dead_letters: 0, newest_event_at: None, reached_at: None };
+        assert!(world.catalog.finish_batch(&mut tx, &stream, id, &[done]).await.unwrap());
+        // What was finished is not finished again.
+        assert!(!world.catalog.finish_batch(&mut tx, &stream, id, &[done]).await.unwrap());
+        tx.commit().await.unwrap();
+        world.catalog.leave_stream(id, "events").await.unwrap();
+        moment.unwrap()
+    };
+    let first = cut(0, "2024-06-01T00:00:05Z").await;
+    assert_eq!(cut(1, "2024-06-01T00:00:00Z").await, first);
+    assert!(cut(2, "2024-06-01T00:00:06Z").await > first);
 }

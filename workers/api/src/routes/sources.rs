@@ -87,10 +87,12 @@ async fn stream_page(api: &Api, source: &str, stream: &Stream) -> Result<Value, 
     });
     let rows = rows.collect::<Result<Vec<_>, serde_json::Error>>()?;
     let mut page = serde_json::to_value(stream)?;
-    // Of a topic that was not looked at yet nobody knows.
-    let lags: Option<Vec<i64>> = partitions.iter().map(lag).collect();
+    // What was read once says nothing of today, nor is the lag of a topic known that was not looked at yet.
+    let read: Vec<_> =
+        partitions.iter().filter(|of| of.topic == stream.topic && of.reader.is_some()).collect();
+    let lags: Option<Vec<i64>> = read.iter().map(|of| lag(of)).collect();
     page["lag"] = lags.filter(|lags| !lags.is_empty()).map(|lags| lags.iter().sum::<i64>()).into();
-    page["behind_ms"] = partitions.iter().filter_map(behind).max().into();
+    page["behind_ms"] = read.iter().filter_map(|of| behind(of)).max().into();
     page["partitions"] = rows.into();
     page["readers"] = serde_json::to_value(catalog.stream_readers(source).await?)?;
     page["gaps"] = serde_json::to_value(catalog.stream_gaps(source, GAPS).await?)?;
