@@ -133,10 +133,9 @@ impl Client {
     pub(crate) async fn next(&self) -> Next {
         match self.consumer.recv().await {
             Ok(message) => Next::Record(record(&message)),
-            Err(
-                KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset)
-                | KafkaError::MessageConsumption(RDKafkaErrorCode::OffsetOutOfRange),
-            ) => Next::Gap,
+            Err(KafkaError::MessageConsumption(
+                RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange,
+            )) => Next::Gap,
             Err(KafkaError::PartitionEOF(partition)) => Next::End(partition),
             Err(error) => Next::Fault(error),
         }

@@ -70,7 +70,8 @@ impl Uploads {
             };
             let path = folder.path().join(name);
             std::fs::write(&path, text)?;
-            match upload(session, &sending, &path).await {
+            // The future of a call is large, and this one lies within those of the producers.
+            match Box::pin(upload(session, &sending, &path)).await {
                 Ok(_) => {
                     self.files.fetch_add(1, Ordering::Relaxed);
                     self.rows.fetch_add(rows, Ordering::Relaxed);
