@@ -23,7 +23,10 @@ use crate::Error;
 const INHERITED: [&str; 7] = ["PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "TZ"];
 
 /// How long a server may take to answer after it was started.
-const READY_WITHIN: Duration = Duration::from_mins(1);
+const READY_WITHIN: Duration = Duration::from_mins(3);
+
+/// How long it may take to end when asked; then it is killed.
+const END_WITHIN: Duration = Duration::from_secs(30);
 
 /// A running child; stopped when dropped.
 #[derive(Debug)]
@@ -77,10 +80,18 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        // Once it was waited for, its number may be another process's.
+        if self.ended() {
+            return;
+        }
         if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            // It may have ended by itself; then there is nothing to stop.
             let _ = kill_process(pid, self.stop_signal);
         }
+        let deadline = Instant::now() + END_WITHIN;
+        while !self.ended() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(5));
+        }
+        let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }

@@ -90,9 +90,10 @@ transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 transaction.state.log.num.partitions=1
 group.initial.rebalance.delay.ms=0
-# Killed and started again, it waits until its former self counts as gone: nine seconds otherwise.
-broker.session.timeout.ms=2000
-broker.heartbeat.interval.ms=500
+# Killed and started again, it waits until its former self counts as gone: nine seconds otherwise. Less, and a busy machine
+# would take it for gone while it runs.
+broker.session.timeout.ms=6000
+broker.heartbeat.interval.ms=1000
 # A third of the heap otherwise.
 log.cleaner.dedupe.buffer.size=16777216
 "

@@ -65,7 +65,8 @@ impl KafkaOptions {
     }
 
     fn of_file(&self) -> Result<Vec<(String, String)>, Error> {
-        let Some(path) = &self.config_file else { return Ok(Vec::new()) };
+        let named = self.config_file.as_ref().filter(|path| !path.as_os_str().is_empty());
+        let Some(path) = named else { return Ok(Vec::new()) };
         let wrong = |reason: String| Error::Options { path: path.display().to_string(), reason };
         let text = fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
         let lines = text.lines().enumerate().filter(|(_, line)| {

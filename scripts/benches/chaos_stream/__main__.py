@@ -83,7 +83,8 @@ KILLED = {
     "Valkey": "valkey-server",
     "Kafka": "java",
 }
-DRAINED_WITHIN = 300
+DRAINED_WITHIN = 600
+SENT_WITHIN = 600
 SHOWN = 5
 LISTED = 1000
 
@@ -142,7 +143,9 @@ def told(tree, args):
     sender = Sender(topic, events.records, order, per_second)
     sender.start()
     ended = kills(tree, args, rng, sender)
-    sender.join()
+    sender.join(SENT_WITHIN)
+    if sender.is_alive():
+        raise SystemExit("the broker did not come back: what was sent is not there")
     sent_at = time.monotonic()
     held = topic.held()
     drained_at = drained(tree, len(held))
@@ -150,8 +153,10 @@ def told(tree, args):
     say("topic", f"{len(held)} records, sent at {per_second:.0f} a second")
     if drained_at:
         say("drained", f"{drained_at - sent_at:.1f} s after the last was sent")
+    late = [] if drained_at else [f"it was not drained within {DRAINED_WITHIN} s"]
     return (
-        undelivered(sender, held, order)
+        late
+        + undelivered(sender, held, order)
         + compared(tree, events, Expected(events, held))
         + ended_well(tree, held)
     )
@@ -185,6 +190,8 @@ def kills(tree, args, rng, sender):
     ended, due, began = collections.Counter(), [], time.monotonic()
     while ended.total() < args.kills:
         time.sleep(rng.uniform(0.2, 1.8) * args.every)
+        if tree.ended():
+            raise SystemExit("tidemill dev itself has ended")
         due = due or rng.sample(sorted(KILLED), len(KILLED))
         name = due.pop()
         # One that was just ended may not be back yet.
@@ -291,7 +298,11 @@ def ended_well(tree, held):
                 f"partition {partition} was read to {read}, not to {ends[partition]}"
             )
     differences += [f"a gap that Kafka does not have: {gap}" for gap in stream["gaps"]]
-    if not idle(tree):
+    # Compaction is asked for now and then, and ends.
+    deadline = time.monotonic() + DRAINED_WITHIN
+    while not (calm := idle(tree)) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    if not calm:
         differences.append(
             f"jobs are left, or views behind: {tree.ask('queue', 'stats')}"
         )

@@ -8,7 +8,7 @@ USERS = 400
 ACTIONS = ("click", "view", "buy")
 MALFORMED, DOUBLED, LATE = 0.02, 0.03, 0.1
 # No more dead letters than one list of them shows.
-MALFORMED_MAX = 900
+MALFORMED_MAX = 800
 BEGIN_BEFORE = datetime.timedelta(days=2)
 LATE_UP_TO_SECONDS = 86_400
 

@@ -3,7 +3,7 @@
 import threading
 import time
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 NUMBER = "number"
@@ -41,9 +41,12 @@ class Topic:
             record = consumer.poll(PATIENCE_SECONDS)
             if record is None:
                 raise SystemExit("the topic can't be read back")
-            if record.error():
+            error = record.error()
+            if error and error.code() == KafkaError._PARTITION_EOF:
                 open_.discard(record.partition())
-            else:
+            elif error and error.fatal():
+                raise SystemExit(f"the topic can't be read back: {error}")
+            elif not error:
                 number = int(dict(record.headers())[NUMBER])
                 records.append((record.partition(), record.offset(), number))
         consumer.close()

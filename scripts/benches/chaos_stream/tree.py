@@ -9,9 +9,15 @@ import subprocess
 import time
 from pathlib import Path
 
-READY_WITHIN = 120
+READY_WITHIN = 400
 COMMAND_WITHIN = 120
-GIVEN = ("TIDEMILL_DATABASE__URL", "TIDEMILL_REDIS__URL", "TIDEMILL_KAFKA__BROKERS")
+# What would lead a tree to other servers than its own.
+GIVEN = (
+    "TIDEMILL_DATABASE__",
+    "TIDEMILL_REDIS__",
+    "TIDEMILL_KAFKA__",
+    "TIDEMILL_BLOBS__",
+)
 
 
 class Tree:
@@ -20,7 +26,9 @@ class Tree:
     def __init__(self, folder, workers=2):
         self.folder = folder
         environment = {
-            name: value for name, value in os.environ.items() if name not in GIVEN
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(GIVEN)
         }
         with open(folder / "dev.log", "wb") as log:
             self.process = subprocess.Popen(
@@ -31,12 +39,21 @@ class Tree:
             )
         deadline = time.monotonic() + READY_WITHIN
         while "next: tidemill" not in (folder / "dev.log").read_text():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit(
-                    f"tidemill dev did not start:\n{(folder / 'dev.log').read_text()}"
-                )
+            if self.ended() or time.monotonic() > deadline:
+                self.give_up("tidemill dev did not start")
             time.sleep(0.1)
         self.places = json.loads((folder / ".tidemill/dev.json").read_text())
+        if not self.places["brokers"]:
+            self.give_up("there is no Kafka: run scripts/setup")
+
+    def ended(self):
+        """Whether it is gone."""
+        return self.process.poll() is not None
+
+    def give_up(self, why):
+        """Ends everything, for it can't be tried."""
+        self.stop()
+        raise SystemExit(f"{why}\n{(self.folder / 'dev.log').read_text()}")
 
     def ask(self, *arguments):
         """What a command answers; `None` when it can't, for what it asks may be away."""
@@ -56,7 +73,12 @@ class Tree:
         """What a command prints that has to work."""
         command = ["tidemill", *map(str, arguments), "-o", "json"]
         done = subprocess.run(
-            command, cwd=self.folder, capture_output=True, text=True, check=False
+            command,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=5 * COMMAND_WITHIN,
         )
         if done.returncode:
             raise SystemExit(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
@@ -114,4 +136,8 @@ class Tree:
     def stop(self):
         """In order, as Ctrl-C does."""
         self.process.send_signal(signal.SIGINT)
-        self.process.wait(120)
+        try:
+            self.process.wait(3 * COMMAND_WITHIN)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()

@@ -75,7 +75,8 @@ impl Servers {
             Ok(jars) => jars,
             Err(error) => {
                 self.missing = Some(format!(
-                    "no Kafka for streams: {error}; run scripts/setup, or set TIDEMILL_KAFKA__BROKERS"
+                    "no Kafka for streams: {:#}; run scripts/setup, or set TIDEMILL_KAFKA__BROKERS",
+                    anyhow::Error::from(error)
                 ));
                 return Ok(());
             }
@@ -87,15 +88,18 @@ impl Servers {
         Ok(())
     }
 
-    /// Waits until an embedded broker answers.
-    ///
-    /// # Errors
-    /// When it doesn't start.
-    pub(crate) async fn answer(&mut self) -> anyhow::Result<()> {
-        match self.broker.take() {
-            Some(broker) => broker.await?.map(drop),
-            None => Ok(()),
+    /// Waits until an embedded broker answers. One that doesn't start is missing: nothing but streams needs it.
+    pub(crate) async fn answer(&mut self) {
+        let Some(broker) = self.broker.take() else { return };
+        if let Err(error) = broker.await.map_err(anyhow::Error::from).flatten() {
+            self.names.retain(|name| !name.starts_with("kafka"));
+            self.missing = Some(format!("no Kafka for streams: {error:#}"));
         }
+    }
+
+    /// Whether the brokers are one of ours.
+    pub(crate) fn embedded_broker(&self) -> bool {
+        self.brokers.is_some() && given("TIDEMILL_KAFKA__BROKERS").is_none()
     }
 
     /// Stops the embedded ones.
@@ -160,7 +164,7 @@ impl Keepers {
             };
             let mut server = match started().await {
                 Ok(server) => server,
-                // Who waits for it stops the tree.
+                // Who waits for it knows what that means.
                 Err(error) => return drop(tell.send(Err(error))),
             };
             let _ = tell.send(Ok(url(&server)));
@@ -200,7 +204,7 @@ async fn locate(python: &Path) -> anyhow::Result<Wheels> {
 }
 
 fn given(name: &str) -> Option<String> {
-    env::var(name).ok()
+    env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 #[cfg(test)]

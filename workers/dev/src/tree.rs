@@ -19,7 +19,7 @@ use crate::{
     servers::Servers,
 };
 
-const READY_WITHIN: Duration = Duration::from_secs(60);
+const READY_WITHIN: Duration = Duration::from_mins(3);
 
 /// What a tree is made of.
 #[derive(Clone, Debug)]
@@ -82,7 +82,7 @@ impl Tree {
         tree.migrate(options, &dir)?;
         tree.start_roles(options, &dir);
         tree.await_ready(options.workers, &dir).await?;
-        tree.servers.answer().await?;
+        tree.servers.answer().await;
         tree.endpoints.publish(&dir)?;
         Ok(tree)
     }
@@ -117,6 +117,10 @@ impl Tree {
         let mut environment: Vec<_> = self.endpoints.environment().into_iter().map(owned).collect();
         environment.extend(options.environment.iter().cloned());
         environment.push(("TIDEMILL_PYTHON".to_owned(), options.python.display().to_string()));
+        if self.servers.embedded_broker() {
+            // Options in the environment are for another Kafka.
+            environment.push(("TIDEMILL_KAFKA__CONFIG_FILE".to_owned(), String::new()));
+        }
         // Unless the environment says otherwise: folders below the tree's, and a drain that Ctrl-C waits for.
         let below = |folder: &str| dir.join(folder).display().to_string();
         let defaults = [
@@ -179,7 +183,7 @@ impl Tree {
             let missing: Vec<&str> =
                 self.roles.iter().filter(|role| !role.listens()).map(|role| role.name.as_str()).collect();
             let who = if missing.is_empty() { "not every role".to_owned() } else { missing.join(", ") };
-            bail!("{who} did not get ready within a minute; the logs are in {}", dir.join("logs").display());
+            bail!("{who} did not get ready within three minutes; the logs are in {}", dir.join("logs").display());
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use tidemill_core::Fault;
 /// Why not everything was sent.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No broker was reached within ten seconds.
+    /// No broker was reached within half a minute.
     #[error("no Kafka broker answers at {brokers}")]
     Unreachable {
         /// `host:port`, separated by commas.

@@ -13,7 +13,7 @@ use rdkafka::{
 use crate::Error;
 
 /// How long a broker may take to answer the first question.
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 /// A Kafka cluster.
 #[derive(Clone, Debug)]
@@ -76,7 +76,7 @@ fn options(file: &Path) -> Result<Vec<(String, String)>, Error> {
         .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
         .map(|(number, line)| match line.split_once('=') {
             Some((name, value)) => Ok((name.trim().to_owned(), value.trim().to_owned())),
-            None => Err(unreadable(format!("line {number}, `{line}`, is not NAME=VALUE"))),
+            None => Err(unreadable(format!("line {number} is not NAME=VALUE"))),
         })
         .collect()
 }

@@ -75,7 +75,7 @@ async fn records_become_rows_and_bad_ones_dead_letters_with_their_place() {
     );
     let partitions = world.partitions().await;
     assert_eq!(partitions.iter().map(|of| of.next_offset.unwrap()).collect::<Vec<_>>(), [5, 2]);
-    assert_eq!(partitions[0].reader.as_deref(), Some("gateway"));
+    soon(async || world.partitions().await.iter().all(|of| of.reader.as_deref() == Some("gateway"))).await;
     let summary = world.catalog.source_summary("events").await.unwrap();
     assert_eq!((summary.rows, summary.dead_letters, summary.uploads), (3, 4, 0));
     let lineage = world.catalog.lineage_down(&format!("topic/{}", world.topic.name)).await.unwrap();
@@ -116,8 +116,8 @@ async fn gateways_that_are_killed_and_others_that_come_bring_each_record_once() 
         let mut gateways = Vec::new();
         for round in 0..8 {
             gateways.push(world.gateway());
-            let so_far = world.rows_behind().await;
-            soon(async || world.rows_behind().await > so_far || world.rows_behind().await == 2_000).await;
+            let so_far = world.rows_in_lake().await;
+            soon(async || world.rows_in_lake().await > so_far || world.rows_in_lake().await == 2_000).await;
             if round % 3 != 2 {
                 // As by `kill -9`: nothing is handed over.
                 drop(gateways.remove(0));

@@ -105,7 +105,7 @@ impl World {
     }
 
     /// How many rows are in the lake.
-    pub(crate) async fn rows_behind(&self) -> i64 {
+    pub(crate) async fn rows_in_lake(&self) -> i64 {
         self.partitions().await.iter().map(|of| of.rows).sum()
     }
 
@@ -120,7 +120,7 @@ impl World {
         let options = KafkaOptions { brokers: self.topic.brokers.clone(), config_file: None };
         let streams = Streams::new(self.ingest.clone(), self.catalog.clone(), options, "gateway".to_owned());
         let options = WorkerOptions {
-            lease: Duration::from_secs(1),
+            lease: Duration::from_secs(3),
             heartbeat: Duration::from_millis(200),
             ..WorkerOptions::default()
         };
