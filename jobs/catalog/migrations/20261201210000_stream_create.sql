@@ -9,7 +9,7 @@ CREATE TABLE stream_partition (
     topic text NOT NULL,
     partition integer NOT NULL CHECK (partition BETWEEN 0 AND 4095),
     -- Which of the topics that the source has read under this number it is, counted from 0: another topic, another cluster,
-    -- the topic made anew. It is part of `seq`, so that no two records of a source share one.
+    -- offsets that began again. It is part of `seq`, so that no two records of a source share one.
     generation smallint NOT NULL CHECK (generation BETWEEN 0 AND 63),
     -- The topic was read before the partition was found: all of it came since.
     found_later boolean NOT NULL,
@@ -34,6 +34,7 @@ CREATE TABLE stream_partition (
     dead_letters bigint NOT NULL DEFAULT 0,
     newest_event_at timestamptz,
     PRIMARY KEY (source, cluster, topic, partition),
+    UNIQUE (source, partition, generation),
     CHECK ((batch IS NULL) = (batch_to IS NULL)),
     CHECK (batch_to > next_offset)
 );

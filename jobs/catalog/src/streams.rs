@@ -366,7 +366,7 @@ impl Catalog {
             .bind(gap.from)
             .bind(gap.to)
             .bind(reason.as_str())
-            .bind(reason == GapReason::TopicAnew)
+            .bind(gap.to < gap.from)
             .execute(self.pool())
             .await?;
         Ok(())

@@ -54,6 +54,11 @@ impl IngestBatch {
         StreamRef { source, cluster, topic }
     }
 
+    /// Why records of a range are missing: all of it, or its first ones.
+    fn why_missing(&self, gap: &OffsetRange) -> GapReason {
+        if self.ranges.contains(gap) { GapReason::Truncated } else { GapReason::Retention }
+    }
+
     fn stamp(&self) -> BatchStamp {
         BatchStamp {
             key: self.batch.to_string(),
@@ -130,7 +135,7 @@ impl Job for BatchJob {
         }
         for gap in &missing {
             tracing::error!(source = args.source, topic = args.topic, ?gap, "records are missing in Kafka");
-            self.catalog.note_gap(&mut tx, &of, *gap, GapReason::Retention).await.map_err(Error::from)?;
+            self.catalog.note_gap(&mut tx, &of, *gap, args.why_missing(gap)).await.map_err(Error::from)?;
         }
         let edge = Edge::new(Node::Topic(args.topic.clone()), Node::Source(args.source.clone()));
         self.catalog.lineage(&mut tx, &[edge]).await.map_err(Error::from)?;

@@ -11,7 +11,7 @@ use chrono::{DateTime, Datelike as _};
 use rdkafka::{
     ClientConfig, ClientContext, Message as _, Offset, Statistics, Timestamp, TopicPartitionList,
     config::RDKafkaLogLevel,
-    consumer::{CommitMode, Consumer as _, ConsumerContext, StreamConsumer},
+    consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, StreamConsumer},
     error::{KafkaError, RDKafkaErrorCode},
     message::BorrowedMessage,
 };
@@ -24,11 +24,15 @@ use crate::{Error, KafkaOptions};
 
 /// How long one question to Kafka may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// How long the leader of a partition may take: shorter than a lease, for a reader asks in between.
+const LEADER_WITHIN: Duration = Duration::from_secs(2);
 
 /// A topic of a cluster. Clones share the connection.
 #[derive(Clone)]
 pub(crate) struct Client {
     consumer: Arc<StreamConsumer<Heard>>,
+    /// Tells how far we are. Apart: while something is being told, a consumer begins with no other partition.
+    teller: Arc<BaseConsumer>,
     topic: String,
     brokers: String,
     ends: Ends,
@@ -65,9 +69,9 @@ impl Client {
     fn configured(options: &KafkaOptions, config: &ClientConfig, topic: &str) -> Result<Self, Error> {
         let ends = Ends::default();
         let heard = Heard { topic: topic.to_owned(), ends: Arc::clone(&ends) };
-        let consumer = config.create_with_context(heard)?;
+        let (consumer, teller) = (config.create_with_context(heard)?, Arc::new(config.create()?));
         let (topic, brokers) = (topic.to_owned(), options.brokers.clone());
-        Ok(Self { consumer: Arc::new(consumer), topic, brokers, ends })
+        Ok(Self { consumer: Arc::new(consumer), teller, topic, brokers, ends })
     }
 
     /// Kafka's own id of the cluster.
@@ -91,7 +95,7 @@ impl Client {
 
     /// The oldest offset of a partition that is kept, and the one that the next record will get.
     pub(crate) async fn bounds(&self, partition: i32) -> Result<(i64, i64), Error> {
-        self.blocking(move |it| it.consumer.client().fetch_watermarks(&it.topic, partition, ANSWER_WITHIN))
+        self.blocking(move |it| it.consumer.client().fetch_watermarks(&it.topic, partition, LEADER_WITHIN))
             .await
     }
 
@@ -110,7 +114,7 @@ impl Client {
         let found = self.blocking(move |it| {
             // Negative numbers are words of Kafka's own.
             let asked = it.list(&[(partition, at.timestamp_millis().max(0))])?;
-            it.consumer.offsets_for_times(asked, ANSWER_WITHIN)
+            it.consumer.offsets_for_times(asked, LEADER_WITHIN)
         });
         let found = found.await?;
         let found = found.find_partition(&self.topic, partition);
@@ -149,7 +153,7 @@ impl Client {
 
     /// Tells Kafka how far we are, so that its own tools show the lag. Nothing depends on it.
     pub(crate) fn tell(&self, positions: &[(i32, i64)]) {
-        let told = self.list(positions).and_then(|list| self.consumer.commit(&list, CommitMode::Async));
+        let told = self.list(positions).and_then(|list| self.teller.commit(&list, CommitMode::Async));
         if let Err(error) = told {
             tracing::debug!(topic = self.topic, %error, "offsets were not told to Kafka");
         }
@@ -196,7 +200,16 @@ pub(crate) async fn refetch(
     }
     let (mut open, mut missing) = (BTreeMap::new(), Vec::new());
     for range in ranges {
-        let (low, high) = client.bounds(range.partition).await?;
+        let (low, mut high) = client.bounds(range.partition).await?;
+        if high < range.from {
+            // A new leader may not know of the last records yet. One that never will has lost them, or is another topic's.
+            tokio::time::sleep(ANSWER_WITHIN).await;
+            (_, high) = client.bounds(range.partition).await?;
+            if high < range.from {
+                missing.push(*range);
+                continue;
+            }
+        }
         if high < range.to {
             return Err(away());
         }

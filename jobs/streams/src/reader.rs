@@ -4,11 +4,13 @@
 //! begins with what the database says and ends with the first thing that goes wrong; the next one begins anew.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     pin::pin,
     time::{Duration, Instant},
 };
 
+use chrono::TimeDelta;
+use futures::future::join_all;
 use rdkafka::{error::KafkaError, types::RDKafkaErrorCode};
 use tidemill_catalog::{Catalog, GapReason, HeldPartition, OffsetRange, PendingBatch, StreamRef};
 use tidemill_core::{Clock as _, Fault, SystemClock, Time};
@@ -93,7 +95,8 @@ impl Reader {
             of,
             followed: BTreeMap::new(),
             under_way: None,
-            gap: false,
+            gaps: BTreeSet::new(),
+            told: Vec::new(),
             fault: None,
         };
         let mut looks = tokio::time::interval(LOOK_EVERY);
@@ -135,7 +138,11 @@ impl Reader {
 async fn topic_later(client: Client, after: Duration) -> Result<(String, i32), Error> {
     loop {
         tokio::time::sleep(after).await;
-        let asked = async { Ok((client.cluster().await?, client.partitions().await?)) };
+        // The answer about the topic brings the cluster's id along.
+        let asked = async {
+            let partitions = client.partitions().await?;
+            Ok((client.cluster().await?, partitions))
+        };
         match asked.await {
             Err(Error::NoTopic(topic)) => return Err(Error::NoTopic(topic)),
             Err(error) => tracing::debug!(%error, "a topic was not looked at"),
@@ -153,8 +160,10 @@ struct Session<'r> {
     followed: BTreeMap<i32, Followed>,
     buffer: Buffer,
     under_way: Option<UnderWay>,
-    /// Some partition doesn't have what is to be read next.
-    gap: bool,
+    /// Partitions that may not have what is to be read next.
+    gaps: BTreeSet<i32>,
+    /// How far Kafka was told that we are.
+    told: Vec<(i32, i64)>,
     /// What keeps Kafka.
     fault: Option<String>,
 }
@@ -206,14 +215,13 @@ impl Session<'_> {
                 followed.next = range.to;
             }
         }
-        let ends: Vec<_> = ranges.iter().map(|range| (range.partition, range.to)).collect();
-        self.client.tell(&ends);
     }
 
     fn take(&mut self, next: Next) -> Result<(), Error> {
         match next {
             Next::Record(record) => self.buffer.push(record, Instant::now()),
-            Next::Gap => self.gap = true,
+            // Of which one isn't told.
+            Next::Gap => self.gaps.extend(self.followed.keys()),
             Next::End(_) => {}
             // It will not say so again, though it lasts.
             Next::Fault(error) if refused(&error) => return Err(error.into()),
@@ -249,7 +257,6 @@ impl Session<'_> {
 
     /// Says that the reader is there, and brings what it follows in line with what it holds.
     async fn look(&mut self) -> Result<(), Error> {
-        self.close_gaps().await?;
         let Reader { catalog, identity, .. } = self.reader;
         let share = async |session: &Self| {
             let fault = session.fault.as_deref();
@@ -276,18 +283,33 @@ impl Session<'_> {
         for partition in held {
             self.align(partition).await?;
         }
-        Ok(())
+        self.tell();
+        self.close_gaps().await
+    }
+
+    /// Tells Kafka how far we are, where that has changed.
+    fn tell(&mut self) {
+        let positions: Vec<_> =
+            self.followed.iter().map(|(partition, followed)| (*partition, followed.next)).collect();
+        if positions != self.told {
+            self.client.tell(&positions);
+            self.told = positions;
+        }
     }
 
     /// Where reading of partitions begins that never were read. Of one that has no leader now the next look asks again.
     async fn begins(&mut self, held: &[HeldPartition]) -> Vec<(i32, i64)> {
-        let mut begins = Vec::new();
-        for held in held.iter().filter(|held| held.next_offset.is_none()) {
+        let begin = async |held: &HeldPartition| {
             // What is in a partition that the topic got while it was read came after reading began.
             let start = if held.found_later { Start::Earliest } else { self.reader.stream.start };
-            match self.client.begin(start, held.partition).await {
-                Ok(offset) => begins.push((held.partition, offset)),
-                Err(error) => self.fault = Some(format!("partition {}: {error}", held.partition)),
+            (held.partition, self.client.begin(start, held.partition).await)
+        };
+        let unknown = held.iter().filter(|held| held.next_offset.is_none());
+        let mut begins = Vec::new();
+        for (partition, begins_at) in join_all(unknown.map(begin)).await {
+            match begins_at {
+                Ok(offset) => begins.push((partition, offset)),
+                Err(error) => self.fault = Some(format!("partition {partition}: {error}")),
             }
         }
         begins
@@ -303,7 +325,10 @@ impl Session<'_> {
         match (ours, held.batch) {
             (Some(ours), Some(pending)) if pending.id == ours.batch => self.check_run(pending).await,
             // It was brought in by another gateway, or this one has yet to hear of it.
-            (Some(_), None) => self.finish_by(held.partition, next),
+            (Some(_), None) => {
+                self.finish_by(held.partition, next)?;
+                self.follow(&held, next)
+            }
             (Some(_), Some(_)) => Err(self.lost_sight("another batch is under way")),
             (None, Some(pending)) => self.take_over(held.partition, pending).await,
             (None, None) => self.follow(&held, next),
@@ -391,17 +416,16 @@ impl Session<'_> {
 
     /// Goes on behind what Kafka doesn't have, of each partition once all that was read before is in the lake.
     async fn close_gaps(&mut self) -> Result<(), Error> {
-        if !self.gap {
-            return Ok(());
-        }
-        self.gap = false;
-        for (partition, followed) in self.followed.clone() {
-            let Some(at) = self.buffer.read(partition) else { continue };
-            let (low, high) = match self.client.bounds(partition).await {
+        let suspects = std::mem::take(&mut self.gaps);
+        let bounds = join_all(suspects.iter().map(|partition| self.client.bounds(*partition))).await;
+        for (partition, bounds) in suspects.into_iter().zip(bounds) {
+            let followed = self.followed.get(&partition).copied();
+            let Some((followed, at)) = followed.zip(self.buffer.read(partition)) else { continue };
+            let (low, high) = match bounds {
                 Ok(bounds) => bounds,
                 Err(error) => {
                     self.fault = Some(format!("partition {partition}: {error}"));
-                    self.gap = true;
+                    self.gaps.insert(partition);
                     continue;
                 }
             };
@@ -410,7 +434,7 @@ impl Session<'_> {
                 self.client.leave(partition)?;
                 self.client.follow(partition, at)?;
             } else if followed.next < at || !self.buffer.drained(partition) {
-                self.gap = true;
+                self.gaps.insert(partition);
             } else {
                 let gap = OffsetRange { partition, generation: followed.generation, from: at, to: low };
                 let (reason, to) = self.why_gone(&gap, (low, high), followed.reached_at).await?;
@@ -430,10 +454,14 @@ impl Session<'_> {
         if gap.from < low {
             return Ok((GapReason::Retention, low));
         }
-        // All that is there is later than what was read: another topic's. Else the end was cut off, and what is left was read.
+        // Nothing is there, or all of it is later than what was read: another topic's. Else the end was cut off, and what is left
+        // was read.
         let anew = match reached_at {
-            Some(at) => self.client.first_at(gap.partition, at).await? == Some(low),
-            None => true,
+            Some(at) if low < high => {
+                let later = at + TimeDelta::milliseconds(1);
+                self.client.first_at(gap.partition, later).await? == Some(low)
+            }
+            _ => true,
         };
         Ok(if anew { (GapReason::TopicAnew, low) } else { (GapReason::Truncated, high) })
     }
@@ -462,8 +490,8 @@ fn refused(error: &KafkaError) -> bool {
     matches!(
         code,
         Code::TopicAuthorizationFailed
-            | Code::GroupAuthorizationFailed
             | Code::ClusterAuthorizationFailed
             | Code::SaslAuthenticationFailed
+            | Code::Authentication
     )
 }

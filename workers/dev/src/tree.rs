@@ -183,7 +183,10 @@ impl Tree {
             let missing: Vec<&str> =
                 self.roles.iter().filter(|role| !role.listens()).map(|role| role.name.as_str()).collect();
             let who = if missing.is_empty() { "not every role".to_owned() } else { missing.join(", ") };
-            bail!("{who} did not get ready within three minutes; the logs are in {}", dir.join("logs").display());
+            bail!(
+                "{who} did not get ready within three minutes; the logs are in {}",
+                dir.join("logs").display()
+            );
         }
         Ok(())
     }

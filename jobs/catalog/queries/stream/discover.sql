@@ -5,4 +5,4 @@ SELECT $1, $2, $3, number,
      WHERE of.source = $1 AND of.partition = number),
     EXISTS (SELECT FROM catalog.stream_partition WHERE source = $1 AND cluster = $2 AND topic = $3)
 FROM generate_series(0, $4 - 1) AS number
-ON CONFLICT DO NOTHING
+ON CONFLICT (source, cluster, topic, partition) DO NOTHING

@@ -1,5 +1,5 @@
 -- A partition ($4) of a stream ($1 source, $2 cluster, $3 topic) goes on at $6 instead of $5, where Kafka has nothing, for
--- a reason ($7); unless a batch is under way. A topic that was made anew ($8) is another one to `seq`.
+-- a reason ($7); unless a batch is under way. Offsets that are used again ($8) are another generation's.
 WITH moved AS (
     UPDATE catalog.stream_partition AS of
     SET next_offset = $6,

@@ -2,7 +2,7 @@
 
 use super::World;
 use crate::{
-    Newest, ObjectKind, ObjectRef, Type,
+    Encoding, Newest, ObjectKind, ObjectRef, StreamFormat, Type,
     yaml::{Data, fields::At},
 };
 
@@ -44,6 +44,12 @@ pub(super) fn source(world: &World<'_>, name: &str, at: &At<'_>) {
     }
     if let Some(key) = source.stream.as_ref().and_then(|stream| stream.key.as_ref()) {
         world.column(&at.find(&["stream", "key"]), &this, &columns, key);
+    }
+    let of_csv = source.stream.as_ref().is_some_and(|stream| stream.format == StreamFormat::Csv);
+    if of_csv && source.csv.encoding != Encoding::Utf8 {
+        at.find(&["stream", "format"])
+            .error(209, "records of CSV are read as UTF-8, whatever `csv.encoding` says")
+            .help("leave the encoding out, or have the records sent as JSON");
     }
     let unique = at.find(&["unique"]);
     let keys = if matches!(unique.node.data, Data::Map(_)) { unique.find(&["keys"]) } else { unique };

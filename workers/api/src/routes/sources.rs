@@ -87,10 +87,11 @@ async fn stream_page(api: &Api, source: &str, stream: &Stream) -> Result<Value, 
     });
     let rows = rows.collect::<Result<Vec<_>, serde_json::Error>>()?;
     let mut page = serde_json::to_value(stream)?;
-    // What was read once says nothing of today, nor is the lag of a topic known that was not looked at yet.
-    let read: Vec<_> =
-        partitions.iter().filter(|of| of.topic == stream.topic && of.reader.is_some()).collect();
-    let lags: Option<Vec<i64>> = read.iter().map(|of| lag(of)).collect();
+    // What was read once says nothing of today, nor is the lag of a partition known that nobody reads.
+    let clusters: Vec<_> = partitions.iter().filter(|of| of.reader.is_some()).map(|of| &of.cluster).collect();
+    let now_read = |of: &&StreamPartition| of.topic == stream.topic && clusters.contains(&&of.cluster);
+    let read: Vec<_> = partitions.iter().filter(now_read).collect();
+    let lags: Option<Vec<i64>> = read.iter().map(|of| lag(of).filter(|_| of.reader.is_some())).collect();
     page["lag"] = lags.filter(|lags| !lags.is_empty()).map(|lags| lags.iter().sum::<i64>()).into();
     page["behind_ms"] = read.iter().filter_map(|of| behind(of)).max().into();
     page["partitions"] = rows.into();
