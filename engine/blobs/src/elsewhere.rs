@@ -3,7 +3,7 @@
 //! How the bucket is reached is the environment's to say, by the usual variables (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`,
 //! `AWS_REGION`, `AWS_ENDPOINT_URL`, …). Nothing is kept of what is fetched.
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, future::ready, path::PathBuf, sync::Arc};
 
 use futures::TryStreamExt as _;
 use object_store::{
@@ -81,8 +81,8 @@ impl Elsewhere {
         let folder = self.wanted[..wild].rsplit_once('/').map(|(folder, _)| key(folder)).transpose()?;
         let glob = parts(&self.wanted);
         let listed = self.store.list(folder.as_ref()).map_ok(|meta| (meta.location.to_string(), meta.size));
+        let listed = listed.try_filter(|(key, _)| ready(matches(&glob, key)));
         let mut listed: Vec<(String, u64)> = listed.try_collect().await.map_err(failed)?;
-        listed.retain(|(key, _)| matches(&glob, key));
         listed.sort_unstable();
         Ok(listed.into_iter().map(|(key, size_bytes)| self.one(key, size_bytes)).collect())
     }

@@ -4,7 +4,7 @@
 //! Safe to repeat: the files are fixed in the first checkpoint by the uploads they became, and an upload is published
 //! once.
 
-use std::path::Path;
+use std::{fmt, path::Path};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -18,11 +18,16 @@ use tidemill_spec::steps::{self, INGEST};
 use crate::{Error, FileClaim, Ingest, Start, extra::told, staging::hash_file};
 
 /// The job.
-#[derive(Debug)]
 pub struct StepJob {
     ingest: Ingest,
-    /// Variables that say how buckets are reached.
+    /// Variables that say how buckets are reached: secrets among them.
     environment: Vec<(String, String)>,
+}
+
+impl fmt::Debug for StepJob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StepJob").field("ingest", &self.ingest).finish_non_exhaustive()
+    }
 }
 
 /// Uploads that the files became, in the order of their names; those before `done` are published.
@@ -39,7 +44,8 @@ impl StepJob {
         let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         };
-        Self { ingest, environment: variables.filter_map(text).collect() }
+        let of_buckets = variables.filter_map(text).filter(|(name, _)| name.starts_with("AWS_"));
+        Self { ingest, environment: of_buckets.collect() }
     }
 
     /// With another environment.
