@@ -72,7 +72,8 @@ impl Stamp {
         Self { created_at, first_seq: ordinal << 40 }
     }
 
-    /// Of a batch of a stream, whose rows are numbered by [`StreamPlace::row`]: `seq` is 2^62 and that number, where no upload's is.
+    /// Of a batch of a stream, whose rows are numbered by [`StreamPlace::row`]: `seq` is 2^62 and that number, where no
+    /// upload's is.
     pub fn of_stream(created_at: Time) -> Self {
         Self { created_at, first_seq: 1 << 62 }
     }
@@ -280,8 +281,8 @@ pub fn files_of(pattern: &str) -> Result<Vec<String>, duckdb::Error> {
         .collect()
 }
 
-/// Dead letters as rows of their lake table; `origin` is the upload, or the topic. `told_at` (real time) orders what is said of one row;
-/// `deleted` takes it back.
+/// Dead letters as rows of their lake table; `origin` is the upload, or the topic. `told_at` (real time) orders what is said
+/// of one row; `deleted` takes it back.
 pub fn dead_batch(
     origin: &str,
     stamp: Stamp,

@@ -144,11 +144,13 @@ impl EraseJob {
     /// Notes that rows of a source are gone, with what they came: by ordinal of uploads, or as streams number theirs.
     async fn count_off(&self, tx: &mut Tx, table: &Table, gone: &[(i64, i64)]) -> Result<(), Error> {
         let Some(source) = table.as_str().strip_prefix("source/") else { return Ok(()) };
-        let of_stream = |(ordinal, rows): &(i64, i64)| {
-            StreamPlace::of_ordinal(*ordinal).map(|place| (place.partition, place.generation, *rows))
-        };
-        let (streamed, uploaded): (Vec<_>, Vec<_>) = gone.iter().partition(|gone| of_stream(gone).is_some());
-        let streamed: Vec<_> = streamed.iter().filter_map(of_stream).collect();
+        let (mut streamed, mut uploaded) = (Vec::new(), Vec::new());
+        for &(ordinal, rows) in gone {
+            match StreamPlace::of_ordinal(ordinal) {
+                Some(place) => streamed.push((place.partition, place.generation, rows)),
+                None => uploaded.push((ordinal, rows)),
+            }
+        }
         let catalog = &self.deps.catalog;
         catalog.erase_rows(tx, &uploaded).await?;
         Ok(catalog.erase_stream_rows(tx, source, &streamed).await?)

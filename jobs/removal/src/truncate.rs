@@ -69,12 +69,13 @@ impl Job for TruncateJob {
         let fills = reset((catalog, lake), &mut tx, &tables, &over, &cx.job().to_string()).await;
         let fills = fills.map_err(Error::from)?;
         let uploads = catalog.remove_uploads(&mut tx, &args.source).await.map_err(Error::from)?;
-        catalog.empty_stream(&mut tx, &args.source).await.map_err(Error::from)?;
         if args.dropped {
             catalog.forget_stream(&mut tx, &args.source).await.map_err(Error::from)?;
             // What failed would come back with a retry.
             let source = [args.source.clone()];
             catalog.remove_failed_uploads(&mut tx, &source, i64::MAX).await.map_err(Error::from)?;
+        } else {
+            catalog.empty_stream(&mut tx, &args.source).await.map_err(Error::from)?;
         }
         cx.enqueue(&mut tx, &fills).await?;
         cx.log(format!(

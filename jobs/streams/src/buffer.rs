@@ -90,13 +90,6 @@ impl Buffer {
         self.partitions.get(&partition).is_some_and(|followed| followed.cut == followed.read)
     }
 
-    /// When there is a batch to cut; none: nothing waits.
-    pub(crate) fn due_at(&self) -> Option<Instant> {
-        let (since, _) = self.waiting.front()?;
-        let full = self.waiting.len() >= self.rules.rows as usize || self.bytes >= BATCH_BYTES;
-        Some(if full { *since } else { *since + self.rules.every })
-    }
-
     /// The next batch; none: nothing waits.
     pub(crate) fn cut(&mut self) -> Option<Cut> {
         let (mut records, mut bytes) = (Vec::new(), 0);
@@ -123,9 +116,12 @@ impl Buffer {
         (!records.is_empty()).then_some(Cut { ranges, records })
     }
 
-    /// How long until there is a batch to cut.
+    /// How long until there is a batch to cut; none: nothing waits.
     pub(crate) fn due_in(&self, now: Instant) -> Option<Duration> {
-        self.due_at().map(|at| at.saturating_duration_since(now))
+        let (since, _) = self.waiting.front()?;
+        let full = self.waiting.len() >= self.rules.rows as usize || self.bytes >= BATCH_BYTES;
+        let waits = if full { Duration::ZERO } else { self.rules.every };
+        Some((*since + waits).saturating_duration_since(now))
     }
 }
 

@@ -16,6 +16,7 @@ use tidemill_catalog::{Catalog, GapReason, HeldPartition, OffsetRange, PendingBa
 use tidemill_core::{Clock as _, Fault, SystemClock, Time};
 use tidemill_runtime::Adopter;
 use tidemill_spec::{Start, Stream};
+use tidemill_store::{Claimed, Tx};
 use tokio::{sync::oneshot, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -241,13 +242,20 @@ impl Session<'_> {
         let cut = catalog.cut_batch(&mut tx, identity.id, &self.of, (batch, &ranges), now).await?;
         let Some(created_at) = cut else { return Err(self.lost_sight("another reader holds a partition")) };
         let args = self.args(batch, ranges.clone(), created_at, cut_at);
-        let job = adopter.enqueue(store, &mut tx, args.job()).await?;
-        catalog.set_batch_run(&mut tx, batch, job.run).await?;
-        tx.commit().await?;
+        let job = self.enqueue(tx, &args).await?;
         let finished = held.keep(batch, records);
         adopter.adopt(job);
         self.under_way = Some(UnderWay { batch, ranges, since: Instant::now(), finished });
         Ok(())
+    }
+
+    /// Commits a batch that `tx` has fixed, with the job that brings it: that is to be adopted.
+    async fn enqueue(&self, mut tx: Tx, args: &IngestBatch) -> Result<Claimed, Error> {
+        let Reader { catalog, adopter, .. } = self.reader;
+        let job = adopter.enqueue(catalog.store(), &mut tx, args.job()).await?;
+        catalog.set_batch_run(&mut tx, args.batch, job.run).await?;
+        tx.commit().await?;
+        Ok(job)
     }
 
     fn args(&self, batch: Uuid, ranges: Vec<OffsetRange>, created_at: Time, cut_at: Time) -> IngestBatch {
@@ -397,10 +405,7 @@ impl Session<'_> {
             catalog.cut_again(&mut tx, identity.id, &self.of, (pending.id, batch)).await?;
         let Some(created_at) = created_at else { return Ok(()) };
         let args = self.args(batch, ranges, created_at, SystemClock.now());
-        let job = adopter.enqueue(store, &mut tx, args.job()).await?;
-        catalog.set_batch_run(&mut tx, batch, job.run).await?;
-        tx.commit().await?;
-        adopter.adopt(job);
+        adopter.adopt(self.enqueue(tx, &args).await?);
         Ok(())
     }
 

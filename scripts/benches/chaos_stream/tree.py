@@ -6,8 +6,13 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
+
+# What benches share lies beside their folders.
+sys.path.append(str(Path(__file__).parents[1]))
+from children import children
 
 READY_WITHIN = 400
 COMMAND_WITHIN = 120
@@ -99,24 +104,9 @@ class Tree:
             raise SystemExit(f"online features: {reply.status} {answer.decode()}")
         return json.loads(answer)["entities"]
 
-    def processes(self, name):
-        """Ids of the children whose program, or whose subcommand, is `name`."""
-        found = []
-        for entry in Path("/proc").iterdir():
-            if not entry.name.isdigit():
-                continue
-            with contextlib.suppress(OSError):
-                parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
-                words = (entry / "cmdline").read_bytes().decode().split("\0")
-                # Valkey writes its address behind its name.
-                program = Path(words[0].split(" ")[0]).name
-                if parent == self.process.pid and name in (program, *words[1:2]):
-                    found.append(int(entry.name))
-        return found
-
     def kill(self, name, rng):
         """Ends one of the processes of that name with `kill -9`; whether there was one."""
-        pids = self.processes(name)
+        pids = children(self.process.pid, name)
         with contextlib.suppress(ProcessLookupError):
             if pids:
                 os.kill(rng.choice(pids), signal.SIGKILL)

@@ -12,6 +12,10 @@ import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
 
+# What benches share lies beside their folders.
+sys.path.append(str(Path(__file__).parents[1]))
+from children import children
+
 READY_WITHIN = 120
 
 
@@ -121,18 +125,7 @@ class Dev:
 
     def children(self, name):
         """Process ids of the children whose program or subcommand is `name`."""
-        found = []
-        for entry in Path("/proc").iterdir():
-            if not entry.name.isdigit():
-                continue
-            with contextlib.suppress(OSError):
-                parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
-                words = (entry / "cmdline").read_bytes().decode().split("\0")
-                # Valkey writes its address behind its name.
-                program = Path(words[0].split(" ")[0]).name
-                if parent == self.process.pid and name in (program, *words[1:2]):
-                    found.append(int(entry.name))
-        return found
+        return children(self.process.pid, name)
 
     def signal(self, name, number):
         """Sends a signal to every child of that name."""
