@@ -51,10 +51,19 @@ impl Golden {
 
     /// Compares what a process predicted with what was recorded.
     pub(crate) fn check(&self, outputs: &RecordBatch) -> Result<(), Error> {
+        self.compare(outputs, self.tolerance)
+    }
+
+    /// As [`check`](Self::check), to the last bit.
+    pub(crate) fn check_exactly(&self, outputs: &RecordBatch) -> Result<(), Error> {
+        self.compare(outputs, 0.0)
+    }
+
+    fn compare(&self, outputs: &RecordBatch, tolerance: f64) -> Result<(), Error> {
         let got = outputs_of(outputs, &self.outputs)?;
         for (row, (got, expected)) in got.iter().zip(&self.expected).enumerate() {
             for ((output, got), expected) in got.iter().zip(expected.values()) {
-                if !self.same(got, expected) {
+                if !same(got, expected, tolerance) {
                     let (expected, got) = (expected.to_json().to_string(), got.to_json().to_string());
                     return Err(Error::Golden { row, output: output.clone(), expected, got });
                 }
@@ -67,27 +76,26 @@ impl Golden {
             message: format!("{} golden rows gave {} predictions", self.expected.len(), got.len()),
         })
     }
+}
 
-    /// Of classes the probabilities count: between two that are equal but for rounding either may be the class.
-    fn same(&self, got: &Output, expected: &Output) -> bool {
-        match (got, expected) {
-            (Output::Scalar(Value::Float(got)), Output::Scalar(Value::Float(expected))) => {
-                self.close(*got, *expected)
-            }
-            (Output::Scalar(got), Output::Scalar(expected)) => got == expected,
-            (Output::Class { probabilities: got, .. }, Output::Class { probabilities: expected, .. }) => {
-                got.values().zip(expected.values()).all(|(got, expected)| self.close(*got, *expected))
-            }
-            (Output::Vector(got), Output::Vector(expected)) => {
-                got.iter().zip(expected).all(|(got, expected)| self.close(*got, *expected))
-            }
-            _ => false,
+/// Of classes the probabilities count: between two that are equal but for rounding either may be the class.
+fn same(got: &Output, expected: &Output, tolerance: f64) -> bool {
+    let close = |got: &f64, expected: &f64| close(*got, *expected, tolerance);
+    match (got, expected) {
+        (Output::Scalar(Value::Float(got)), Output::Scalar(Value::Float(expected))) => close(got, expected),
+        (Output::Scalar(got), Output::Scalar(expected)) => got == expected,
+        (Output::Class { probabilities: got, .. }, Output::Class { probabilities: expected, .. }) => {
+            got.values().zip(expected.values()).all(|(got, expected)| close(got, expected))
         }
+        (Output::Vector(got), Output::Vector(expected)) => {
+            got.iter().zip(expected).all(|(got, expected)| close(got, expected))
+        }
+        _ => false,
     }
+}
 
-    fn close(&self, got: f64, expected: f64) -> bool {
-        got.to_bits() == expected.to_bits()
-            || (got - expected).abs() <= self.tolerance * expected.abs().max(1.0)
-            || (got.is_nan() && expected.is_nan())
-    }
+fn close(got: f64, expected: f64, tolerance: f64) -> bool {
+    got.to_bits() == expected.to_bits()
+        || (tolerance > 0.0 && (got - expected).abs() <= tolerance * expected.abs().max(1.0))
+        || (got.is_nan() && expected.is_nan())
 }

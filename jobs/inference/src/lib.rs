@@ -1,17 +1,20 @@
-//! Models in warm Python processes behind one [`ModelPool`].
+//! Loaded models behind one [`ModelPool`]: tree models in this process, others in warm Python processes.
 //!
 //! Reading order: [`Signature`] (what a model folder says of itself, and rows made to fit it), [`ModelPool`]
-//! (processes, queue, golden rows), `place` (what a process does with requests, and what becomes of both when it fails),
-//! [`Output`] (what comes out). Shared by serving, registration, comparison and batch prediction, so that
+//! (which of the two, queue, golden rows), `in_process` (trees, by `tidemill-trees`), `place` (what a process does with
+//! requests, and what becomes of both when it fails), [`Output`] (what comes out). Shared by serving, registration, comparison and batch prediction, so that
 //! all of them give the same number. A pool exists only after its golden rows predicted what was recorded.
 
+mod columns;
 mod error;
 mod golden;
 mod health;
+mod in_process;
 mod output;
 mod place;
 mod pool;
 mod queue;
+mod shares;
 mod signature;
 
 pub use error::Error;

@@ -1,7 +1,7 @@
 //! What a model said, typed: of each row for replies, as flat columns for tables.
 //!
-//! A process sends a class as a list of the probabilities in the declared order, a vector as a list of its floats;
-//! it has checked their values. The class itself is told from the probabilities here, so that it is the same everywhere.
+//! A class comes as a list of the probabilities in the declared order, a vector as a list of its floats, their values
+//! checked. The class itself is told from the probabilities here, so that it is the same everywhere.
 
 use std::sync::Arc;
 
@@ -113,11 +113,8 @@ fn column(batch: &RecordBatch, name: &str, ty: &OutputType) -> Result<Vec<Output
             (0..array.len()).map(|row| Output::Scalar(value_at(&array, row))).collect()
         }
         OutputType::Class(classes) => {
-            let class = |row: &[f64]| Output::Class {
-                label: classes[most_probable(row)].clone(),
-                probabilities: classes.iter().cloned().zip(row.iter().copied()).collect(),
-            };
-            matrix(batch, name, classes.len())?.chunks_exact(classes.len()).map(class).collect()
+            let rows = matrix(batch, name, classes.len())?.chunks_exact(classes.len());
+            rows.map(|row| class_of(classes, row)).collect()
         }
         OutputType::Vector(size) => {
             let size = *size as usize;
@@ -156,6 +153,14 @@ fn transposed(values: &[f64], size: usize) -> impl Iterator<Item = ArrayRef> {
     let column =
         move |index| Float64Array::from_iter_values(values.chunks_exact(size).map(move |row| row[index]));
     (0..size).map(move |index| Arc::new(column(index)) as ArrayRef)
+}
+
+/// The class that probabilities in declared order tell.
+pub(crate) fn class_of(classes: &[String], row: &[f64]) -> Output {
+    Output::Class {
+        label: classes[most_probable(row)].clone(),
+        probabilities: classes.iter().cloned().zip(row.iter().copied()).collect(),
+    }
 }
 
 /// Ties go to the first.

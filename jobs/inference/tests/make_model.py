@@ -1,4 +1,4 @@
-"""Writes a model folder for tests: `make_model.py FOLDER [lightgbm|fragile|reluctant|project|constant VALUE|iris|flower]`."""
+"""Writes a model folder for tests: `make_model.py FOLDER [lightgbm|linear|xgboost|fragile|reluctant|project|constant VALUE|iris|flower]`."""
 
 import os
 import sys
@@ -102,7 +102,13 @@ def model(kind, frame):
     if kind == "constant":
         return Constant(float(sys.argv[3]))
     label = (frame["hour"] > 12).astype(int)
+    if kind == "xgboost":
+        import xgboost
+
+        params = {"objective": "binary:logistic", "nthread": 1, "max_cat_to_onehot": 1}
+        return xgboost.train(params, xgboost.DMatrix(frame, label, enable_categorical=True), 20)
     params = {"objective": "binary", "verbose": -1, "num_threads": 1, "deterministic": True}
+    params["linear_tree"] = kind == "linear"
     return lightgbm.train(params, lightgbm.Dataset(frame, label), num_boost_round=20)
 
 

@@ -82,6 +82,78 @@ async fn a_model_is_ready_when_its_golden_rows_predict_what_was_recorded() {
     assert!(together[0] > 0.5);
 }
 
+/// Rows of all sorts: seen and unseen carriers, what is missing, hours out of range.
+fn many(signature: &Signature, count: i64) -> RecordBatch {
+    let row = |place: i64| {
+        let carrier = ["UA", "AA", "WN", "ZZ"][usize::try_from(place % 4).unwrap()];
+        let values = [
+            ("carrier", if place % 7 == 0 { Value::Null } else { Value::String(carrier.into()) }),
+            ("hour", if place % 11 == 0 { Value::Null } else { Value::Int(place % 40 - 10) }),
+            ("distance", if place % 5 == 0 { Value::Null } else { Value::Float(place as f64 * 1.7) }),
+        ];
+        values.map(|(name, value)| (name.to_owned(), value)).into()
+    };
+    signature.vectorise(&(0..count).map(row).collect::<Vec<_>>()).unwrap()
+}
+
+#[tokio::test]
+async fn a_tree_model_is_computed_in_process_with_its_librarys_own_bits() {
+    for kind in ["lightgbm", "xgboost"] {
+        let folder = model(kind);
+        let own = load(&folder).await;
+        let python = ModelPool::load(ModelOptions { in_process: false, ..options(&folder) }).await.unwrap();
+        assert_eq!((own.not_in_process(), own.processes()), (None, (0, 0)));
+        assert!(python.not_in_process().is_some() && python.processes().0 > 0);
+        let rows = many(own.signature(), 500);
+        let bits = |outputs: &RecordBatch| -> Vec<u64> {
+            probabilities(outputs).iter().map(|probability| probability.to_bits()).collect()
+        };
+        let said = own.predict(rows.clone(), SOON).await.unwrap();
+        assert_eq!(bits(&said), bits(&python.predict(rows.clone(), SOON).await.unwrap()), "{kind}");
+        let named = tidemill_rows::rows_of(&rows).unwrap();
+        let named: Vec<_> = named.iter().collect();
+        let outputs = own.predict_rows(&named, SOON).await.unwrap();
+        assert_eq!(outputs, outputs_of(&said, &own.signature().outputs).unwrap());
+        assert_eq!(outputs, python.predict_rows(&named, SOON).await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_model_that_is_not_computed_here_runs_in_python_and_says_why() {
+    let folder = model("linear");
+    let pool = load(&folder).await;
+    let reason = pool.not_in_process().unwrap();
+    assert_eq!(reason, "a tree with linear leaves is not computed in process");
+    assert_eq!(probabilities(&pool.predict(many(pool.signature(), 3), SOON).await.unwrap()).len(), 3);
+}
+
+#[tokio::test]
+async fn a_tree_model_whose_file_was_changed_is_refused_by_both() {
+    let folder = model("lightgbm");
+    let file = folder.path().join("model.txt");
+    let text = std::fs::read_to_string(&file).unwrap();
+    // As long as before: LightGBM goes by the sizes that the file states.
+    let (before, leaves) = text.split_once("leaf_value=").unwrap();
+    std::fs::write(&file, format!("{before}leaf_value={}", leaves.replacen("0.", "9.", 1))).unwrap();
+    let error = ModelPool::load(options(&folder)).await.unwrap_err();
+    assert!(matches!(error, Error::Golden { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_large_request_ends_with_its_deadline_and_holds_up_no_other() {
+    let folder = model("lightgbm");
+    let pool = load(&folder).await;
+    let rows = many(pool.signature(), 20_000);
+    assert_eq!(pool.predict(rows.clone(), SOON).await.unwrap().num_rows(), 20_000);
+    // The runtime has one thread: what blocks it would block the small request too.
+    let (late, small) = tokio::join!(
+        pool.predict(rows, Duration::ZERO),
+        pool.predict(distance(pool.signature(), 100.0), SOON)
+    );
+    assert!(matches!(late, Err(Error::Deadline)), "{late:?}");
+    assert!(small.is_ok());
+}
+
 #[tokio::test]
 async fn a_model_that_predicts_something_else_is_refused() {
     let (one, other) = (model("lightgbm"), model("fragile"));
