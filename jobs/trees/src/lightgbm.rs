@@ -9,7 +9,7 @@ use crate::{
     Error,
     forest::{Forest, Grown, Seen, Test},
     key::Key as _,
-    link::Link,
+    link::{Link, OUTPUTS_MAX},
 };
 
 /// What is nearer to 0 is 0 (`kZeroThreshold`, a 32-bit float).
@@ -48,12 +48,12 @@ impl Lightgbm {
         }
         let outputs: usize = one(&fields, "num_tree_per_iteration", "model")?;
         let classes: usize = one(&fields, "num_class", "model")?;
-        if outputs == 0 || classes != outputs {
+        if outputs == 0 || outputs > OUTPUTS_MAX || classes != outputs {
             return Err(Error::unsupported(format!("{outputs} trees a round for {classes} classes")));
         }
         let names: Vec<String> =
             field(&fields, "feature_names", "model")?.split(' ').map(str::to_owned).collect();
-        let features = one::<usize>(&fields, "max_feature_idx", "model")? + 1;
+        let features = one::<usize>(&fields, "max_feature_idx", "model")?.saturating_add(1);
         if names.len() != features {
             return Err(Error::malformed("feature_names", format!("{} of {features}", names.len())));
         }
@@ -187,7 +187,7 @@ fn sets(fields: &Fields<'_>, place: &str) -> Result<Vec<Vec<u32>>, Error> {
     if count == 0 {
         return Ok(Vec::new());
     }
-    let ends: Vec<usize> = list(fields, "cat_boundaries", count + 1, place)?;
+    let ends: Vec<usize> = list(fields, "cat_boundaries", count.saturating_add(1), place)?;
     let words: Vec<u32> = list(fields, "cat_threshold", ends[count], place)?;
     let set = |pair: &[usize]| words.get(pair[0]..pair[1]).map(<[u32]>::to_vec);
     let sets: Option<Vec<_>> = ends.windows(2).map(set).collect();

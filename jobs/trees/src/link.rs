@@ -4,6 +4,9 @@
 
 use crate::Error;
 
+/// Sums of a row at most: more would be a damaged file.
+pub(crate) const OUTPUTS_MAX: usize = 100_000;
+
 /// What becomes of the sums of one row.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Link {

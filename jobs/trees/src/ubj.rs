@@ -102,7 +102,12 @@ impl<'a> Reader<'a> {
         let (mut of, mut left) = (None, None);
         if self.peek() == Some(b'$') {
             self.at += 1;
-            of = Some(self.fixed::<1>()?[0]);
+            let marker = self.fixed::<1>()?[0];
+            // Any number of them would take no bytes.
+            if matches!(marker, b'Z' | b'T' | b'F' | b'N') {
+                return Err(self.wrong("a list of one value"));
+            }
+            of = Some(marker);
         }
         if self.peek() == Some(b'#') {
             self.at += 1;
@@ -247,6 +252,9 @@ mod tests {
         for end in 0..bytes.len() - 1 {
             assert!(from_slice::<Told>(&bytes[..end]).is_err(), "{end}");
         }
+        let mut nothing = b"[$T#L".to_vec();
+        nothing.extend(i64::MAX.to_be_bytes());
+        assert!(from_slice::<Vec<bool>>(&nothing).unwrap_err().to_string().contains("a list of one value"));
         let endless = [b'['; 10_000];
         assert!(from_slice::<de::IgnoredAny>(&endless).unwrap_err().to_string().contains("too deep"));
     }

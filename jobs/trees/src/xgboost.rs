@@ -8,9 +8,12 @@ use crate::{
     Error,
     forest::{Forest, Grown, Seen, Test},
     key::Key as _,
-    link::{Link, xgboost_base},
+    link::{Link, OUTPUTS_MAX, xgboost_base},
     ubj,
 };
+
+/// Words of all sets of a tree: a few bytes of a file can name a large category.
+const SET_WORDS_MAX: usize = 1 << 22;
 
 /// A file's model.
 #[derive(Debug)]
@@ -195,6 +198,9 @@ impl Learner {
             return Err(Error::unsupported("a model without columns"));
         }
         let outputs = num_class.max(num_target).max(1);
+        if outputs > OUTPUTS_MAX {
+            return Err(Error::unsupported(format!("a model of {outputs} outputs")));
+        }
         let objective = self.objective.name;
         let base = base(&objective, &self.params.base_score, outputs)?;
         let Booster { name, model, gbtree, weight_drop } = self.gradient_booster;
@@ -251,9 +257,10 @@ impl Model {
         let Some(best) = &attributes.best_iteration else { return Ok(self.trees.len()) };
         let wrong = || Error::malformed("best_iteration", format!("`{best:.40}`"));
         let rounds = best.parse::<usize>().map_err(|_| wrong())?.checked_add(1).ok_or_else(wrong)?;
+        let a_round = outputs.saturating_mul(self.gbtree_model_param.num_parallel_tree.max(1));
         let all = match &self.iteration_indptr {
             Some(starts) => starts.len().saturating_sub(1),
-            None => self.trees.len() / (outputs * self.gbtree_model_param.num_parallel_tree.max(1)),
+            None => self.trees.len() / a_round,
         };
         if rounds >= all {
             return Ok(self.trees.len());
@@ -265,7 +272,7 @@ impl Model {
         }
         let end = match &self.iteration_indptr {
             Some(starts) => starts[rounds],
-            None => rounds * outputs * self.gbtree_model_param.num_parallel_tree.max(1),
+            None => rounds * a_round,
         };
         if end <= self.trees.len() { Ok(end) } else { Err(wrong()) }
     }
@@ -344,6 +351,7 @@ impl Tree {
     fn sets(&self, place: &str) -> Result<Vec<Option<Vec<u32>>>, Error> {
         let malformed = || Error::malformed(place, "its sets of categories are cut off");
         let mut sets = vec![None; self.left_children.len()];
+        let mut words_of_all = 0;
         let segments = self.categories_segments.iter().zip(&self.categories_sizes);
         for (node, (start, size)) in self.categories_nodes.iter().zip(segments) {
             let end = start.checked_add(*size).ok_or_else(malformed)?;
@@ -351,6 +359,10 @@ impl Tree {
             let largest = chosen.iter().copied().max().unwrap_or(0);
             if largest >= 1 << 24 {
                 return Err(Error::malformed(place, format!("there is no category {largest}")));
+            }
+            words_of_all += largest as usize / 32 + 1;
+            if words_of_all > SET_WORDS_MAX {
+                return Err(Error::unsupported("a tree with sets of so many categories"));
             }
             let mut words = vec![u32::MAX; largest as usize / 32 + 1];
             for category in chosen {

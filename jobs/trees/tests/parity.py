@@ -1,7 +1,7 @@
 """Trains models of every kind that is read, and writes what their own library says of rows made to be difficult.
 
-For each model `NAME` in the folder that is given: its file, `NAME.rows`, `NAME.margins` and `NAME.said` (f64, little-endian,
-row-major), and a line of `models.json`. The calls are those of `tidemill.models.predictors`.
+For each model `NAME` in the folder that is given: its file, `NAME.rows`, `NAME.margins` and `NAME.said` (f64,
+little-endian, row-major), and a line of `models.json`. The calls are those of `tidemill.models.predictors`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ def training(rows: int = 900) -> np.ndarray:
 
 
 TABLE = training()
-SCORE = np.nan_to_num(TABLE[:, 0]) + np.sin(np.nan_to_num(TABLE[:, 6])) + (TABLE[:, 1] > 2) - np.nan_to_num(TABLE[:, 5]) / 3
+SCORE = (
+    np.nan_to_num(TABLE[:, 0]) + np.sin(np.nan_to_num(TABLE[:, 6])) + (TABLE[:, 1] > 2) - np.nan_to_num(TABLE[:, 5]) / 3
+)
 NOISE = rng.normal(size=len(TABLE))
 YES = (SCORE + NOISE > 0).astype(float)
 CLASS = np.digitize(SCORE + NOISE, [-1.0, 0.5])
@@ -52,13 +54,35 @@ def rows_for(thresholds: list[set[float]], single: bool) -> np.ndarray:
     most = 3e38 if single else np.inf
     wild = [0.0, -0.0, np.nan, np.nan, 1e-36, -1e-36, ZERO, -ZERO, np.nextafter(ZERO, 1), -np.nextafter(ZERO, 1)]
     wild += [1.0, -1.0, 2.0**24 + 1, 2.0**53, -(2.0**53), 2.0**63, 1e-300, most, -most, 1e38, -1e38, 5e-324]
-    codes = [*range(8), 31, 32, 63, 64, 89, 90, 91, 500, -1, -0.5, 0.5, 3.999, 16_777_215, 16_777_216, 2**31, 3e9, np.nan]
+    codes = [
+        *range(8),
+        31,
+        32,
+        63,
+        64,
+        89,
+        90,
+        91,
+        500,
+        -1,
+        -0.5,
+        0.5,
+        3.999,
+        16_777_215,
+        16_777_216,
+        2**31,
+        3e9,
+        np.nan,
+    ]
     table = np.empty((ROWS, FEATURES))
     for column in range(FEATURES):
         met = np.array(sorted(thresholds[column]) or [0.0])
         near = [met, np.nextafter(met, np.inf), np.nextafter(met, -np.inf), -met]
         narrow = met.astype(np.float32)
-        near += [np.nextafter(narrow, np.float32(most)).astype(float), np.nextafter(narrow, -np.float32(most)).astype(float)]
+        near += [
+            np.nextafter(narrow, np.float32(most)).astype(float),
+            np.nextafter(narrow, -np.float32(most)).astype(float),
+        ]
         # Between two 32-bit floats, where rounding decides.
         near += [(narrow.astype(float) + np.nextafter(narrow, np.float32(-most)).astype(float)) / 2]
         near += [np.nextafter(near[-1], np.inf), np.nextafter(near[-1], -np.inf)]
