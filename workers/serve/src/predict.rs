@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value as Json};
 use tidemill_core::{Clock, PredictionId, RequestId, Time};
 use tidemill_expressions::{Evaluator, batch};
-use tidemill_inference::{Outputs, outputs_of, unusable};
+use tidemill_inference::{Outputs, unusable};
 use tidemill_online::{LiveModelVersion, LiveSet, Online, Seen};
 use tidemill_rows::{Row, value_at};
 use tidemill_spec::{OnDemand, Type, Value};
@@ -312,14 +312,12 @@ async fn predicted(
     deadline: Instant,
 ) -> Result<Vec<Outputs>, Error> {
     let asked = vectors.iter().zip(known).filter(|(_, known)| known.is_ok());
-    let asked: Vec<Row> = asked.map(|(vector, _)| vector.clone()).collect();
+    let asked: Vec<&Row> = asked.map(|(vector, _)| vector).collect();
     if asked.is_empty() {
         return Ok(Vec::new());
     }
-    let batch = loaded.pool.signature().vectorise(&asked)?;
     let left = deadline.saturating_duration_since(Instant::now());
-    let outputs = loaded.pool.predict(batch, left).await?;
-    Ok(outputs_of(&outputs, &loaded.pool.signature().outputs)?)
+    Ok(loaded.pool.predict_rows(&asked, left).await?)
 }
 
 /// What the model said of one entity, if that is a prediction at all.
