@@ -144,11 +144,16 @@ impl Catalog {
 
     /// One dataset.
     pub async fn dataset(&self, id: DatasetId) -> Result<Option<Dataset>, Error> {
-        let row: Option<(Json<Dataset>,)> = sqlx::query_as("SELECT body FROM catalog.dataset WHERE id = $1")
+        Ok(self.dataset_row(id).await?.map(|row| row.dataset))
+    }
+
+    /// One dataset as listed.
+    pub async fn dataset_row(&self, id: DatasetId) -> Result<Option<DatasetRow>, Error> {
+        let row = sqlx::query_as("SELECT body, created_at, erased_at FROM catalog.dataset WHERE id = $1")
             .bind(id.as_uuid())
             .fetch_optional(self.pool())
             .await?;
-        Ok(row.map(|(Json(dataset),)| dataset))
+        Ok(row.map(DatasetRow::of))
     }
 
     /// A dataset and the part of it that is named.
@@ -177,8 +182,7 @@ impl Catalog {
         .bind(i64::from(limit))
         .fetch_all(self.pool())
         .await?;
-        let row = |(Json(dataset), created_at, erased_at)| DatasetRow { dataset, created_at, erased_at };
-        Ok(rows.into_iter().map(row).collect())
+        Ok(rows.into_iter().map(DatasetRow::of).collect())
     }
 }
 
@@ -193,6 +197,12 @@ pub struct DatasetRow {
     /// When an entity was erased that it holds rows of, real time.
     #[serde(default)]
     pub erased_at: Option<Time>,
+}
+
+impl DatasetRow {
+    fn of((Json(dataset), created_at, erased_at): (Json<Dataset>, Time, Option<Time>)) -> Self {
+        Self { dataset, created_at, erased_at }
+    }
 }
 
 #[cfg(test)]

@@ -42,8 +42,11 @@ pub struct ModelVersion {
     /// Whether a null in the vector is an error.
     #[serde(default)]
     pub fail_on_missing: bool,
-    /// Warm processes.
+    /// Warm processes in each serving process, however little is asked; 0: none while nothing is asked.
     pub processes: u32,
+    /// Most of them, as load needs; none: always as many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processes_max: Option<u32>,
     /// Categories of string columns, as training saw them.
     #[serde(default)]
     pub categories: IndexMap<String, Vec<String>>,

@@ -33,6 +33,7 @@ fn version(artifact: &str, dataset: Option<DatasetId>) -> ModelVersion {
         outputs: IndexMap::from([("late_probability".to_owned(), Type::Float.into())]),
         fail_on_missing: false,
         processes: 2,
+        processes_max: None,
         categories: IndexMap::new(),
         view_versions: BTreeMap::from([("route_week".to_owned(), 3)]),
         leak_allowed: vec![],

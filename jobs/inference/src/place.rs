@@ -13,6 +13,7 @@ use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until, timeout},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     Error, ModelOptions,
@@ -64,40 +65,56 @@ impl Place {
         Self { options: ModelOptions { python, ..options }, load_limit, golden, queue, health }
     }
 
-    /// Serves until the queue closes; says how the first start went. A panic costs the process and the requests it had, not
-    /// its place.
-    pub(crate) async fn keep(self: Arc<Self>, started: mpsc::Sender<Result<(), Error>>) {
-        let mut started = Some(started);
-        while let Err(error) = tokio::spawn(Arc::clone(&self).serve(started.take())).await {
+    /// Serves until the queue closes or the place is `retired`; says how the first start went, to whoever asks. A panic costs
+    /// the process and the requests it had, not its place.
+    pub(crate) async fn keep(
+        self: Arc<Self>,
+        mut started: Option<mpsc::Sender<Result<(), Error>>>,
+        retired: CancellationToken,
+    ) {
+        while let Err(error) = tokio::spawn(Arc::clone(&self).serve(started.take(), retired.clone())).await {
             tracing::error!(%error, model = self.health.name(), "serving a model has panicked");
         }
     }
 
-    async fn serve(self: Arc<Self>, started: Option<mpsc::Sender<Result<(), Error>>>) {
+    async fn serve(
+        self: Arc<Self>,
+        started: Option<mpsc::Sender<Result<(), Error>>>,
+        retired: CancellationToken,
+    ) {
         tokio::select! {
             // Between two awaits nothing is half done: a process that is dropped ends with all it started.
             () = self.queue.closed() => {}
-            () = self.serve_on(started) => {}
+            _ = self.serve_on(started, retired) => {}
         }
     }
 
-    async fn serve_on(&self, started: Option<mpsc::Sender<Result<(), Error>>>) {
-        let mut seat = match started {
-            Some(started) => self.first(started).await,
-            None => self.restart(Duration::ZERO).await,
+    /// `None` once it is retired: never with requests in hand.
+    async fn serve_on(
+        &self,
+        started: Option<mpsc::Sender<Result<(), Error>>>,
+        retired: CancellationToken,
+    ) -> Option<()> {
+        let first = async {
+            match started {
+                Some(started) => self.first(started).await,
+                None => self.restart(Duration::ZERO).await,
+            }
         };
+        let mut seat = retired.run_until_cancelled(first).await?;
         loop {
             seat = tokio::select! {
+                () = retired.cancelled() => return None,
                 requests = self.queue.take(self.options.batch_rows) => {
                     if requests.is_empty() {
-                        return;
+                        return None;
                     }
                     self.answer(seat, requests).await
                 }
                 how = seat.process.ended() => {
                     self.health.ended(&how);
                     drop(seat);
-                    self.restart(Duration::ZERO).await
+                    retired.run_until_cancelled(self.restart(Duration::ZERO)).await?
                 }
             };
         }
@@ -162,6 +179,7 @@ impl Place {
         let began = Instant::now();
         let patience = patience(group, behind, began);
         let mut printed = Printed::new(self.health.name());
+        let _busy = self.health.busy();
         let outputs = tokio::select! {
             outputs = process.predict(&rows, &mut printed) => outputs.map_err(Trouble::Failed)?,
             () = given_up(group, began) => return Err(Trouble::GivenUp),

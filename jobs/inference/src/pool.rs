@@ -1,27 +1,16 @@
-//! One loaded model version: a tree model in this process, or warm processes behind one bounded queue.
-//!
-//! Which of the two is found out when it is loaded, and callers don't notice. Each process has a place with a task of its own (`place.rs`), so that what one request does to its process costs that
-//! place alone. The pool answers as soon as one place has a process; the others follow.
+//! One loaded model version: a tree model in this process, or warm Python processes. Which of the two is found out when it is
+//! loaded, and callers don't notice.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use arrow::array::RecordBatch;
 use tidemill_pyrun::PyOptions;
 use tidemill_rows::Row;
-use tokio::{
-    sync::{mpsc, oneshot},
-    task::spawn_blocking,
-    time::{Instant, timeout_at},
-};
+use tokio::{task::spawn_blocking, time::Instant};
 
 use crate::{
-    Error, Outputs, Signature,
-    golden::Golden,
-    health::Health,
-    in_process::InProcess,
-    outputs_of,
-    place::Place,
-    queue::{Queue, Request},
+    Error, Outputs, Signature, golden::Golden, health::Processes, in_process::InProcess, outputs_of,
+    processes::ProcessPool, scale::Scale,
 };
 
 /// How a model is kept warm.
@@ -31,12 +20,16 @@ pub struct ModelOptions {
     pub name: String,
     /// The model folder, local.
     pub folder: PathBuf,
-    /// Python, the project's code and memory limit; `processes` is how many stay warm (2 or more to survive one's death).
+    /// Python, the project's code and memory limit; its `processes` count for nothing here.
     /// Its `time_limit` is the longest a process may take to start, load the model and predict the golden rows; a call may
     /// take as long as its caller allows.
     pub python: PyOptions,
     /// Whether a tree model that can be is computed in this process. Off, its library is asked, in Python.
     pub in_process: bool,
+    /// How many processes are kept (2 or more to survive one's death).
+    pub scale: Scale,
+    /// For how long fewer processes must have been enough before one ends.
+    pub calm: Duration,
     /// Most requests that may wait; more are refused at once.
     pub queue: usize,
     /// Most rows of waiting requests that one call to Python takes together.
@@ -44,13 +37,15 @@ pub struct ModelOptions {
 }
 
 impl ModelOptions {
-    /// Two processes, 256 waiting requests, 256 rows a call.
+    /// In process where that can be, else two processes; 256 waiting requests, 256 rows a call.
     pub fn new(name: impl Into<String>, folder: PathBuf, python: PyOptions) -> Self {
         Self {
             name: name.into(),
             folder,
-            python: PyOptions { processes: 2, ..python },
+            python,
             in_process: true,
+            scale: Scale::always(2),
+            calm: Duration::from_secs(60),
             queue: 256,
             batch_rows: 256,
         }
@@ -74,8 +69,7 @@ struct Shared {
 enum Runner {
     InProcess(InProcess),
     Processes {
-        queue: Arc<Queue>,
-        health: Arc<Health>,
+        pool: ProcessPool,
         /// Why it is not computed in this process.
         reason: String,
     },
@@ -117,26 +111,8 @@ impl ModelPool {
         golden: Golden,
         reason: String,
     ) -> Result<Self, Error> {
-        let queue = Arc::new(Queue::new(options.queue.max(1)));
-        let health = Arc::new(Health::new(options.name.clone()));
-        let runner = Runner::Processes { queue: Arc::clone(&queue), health: Arc::clone(&health), reason };
-        // From here on dropping it, this call included, ends the places.
-        let shared = Arc::new(Shared { signature, runner });
-        let processes = options.python.processes.max(1);
-        let place = Arc::new(Place::new(options, golden, queue, health));
-        let (started, mut starts) = mpsc::channel(processes);
-        for _ in 0..processes {
-            tokio::spawn(Arc::clone(&place).keep(started.clone()));
-        }
-        drop(started);
-        let mut failed = None;
-        while let Some(start) = starts.recv().await {
-            match start {
-                Ok(()) => return Ok(Self { shared }),
-                Err(error) => failed = Some(error),
-            }
-        }
-        Err(failed.unwrap_or(Error::Closed))
+        let runner = Runner::Processes { pool: ProcessPool::load(options, golden).await?, reason };
+        Ok(Self { shared: Arc::new(Shared { signature, runner }) })
     }
 
     /// What the model takes and gives.
@@ -148,16 +124,15 @@ impl ModelPool {
     pub fn down(&self) -> Option<String> {
         match &self.shared.runner {
             Runner::InProcess(_) => None,
-            Runner::Processes { health, .. } => health.down(),
+            Runner::Processes { pool, .. } => pool.down(),
         }
     }
 
-    /// Processes that answer now, and how many have ended since the start, for whatever reason; none of a model that is
-    /// computed in this process.
-    pub fn processes(&self) -> (usize, u64) {
+    /// How many processes there are, and how busy they are; none of a model that is computed in this process.
+    pub fn processes(&self) -> Processes {
         match &self.shared.runner {
-            Runner::InProcess(_) => (0, 0),
-            Runner::Processes { health, .. } => health.processes(),
+            Runner::InProcess(_) => Processes::default(),
+            Runner::Processes { pool, .. } => pool.processes(),
         }
     }
 
@@ -178,7 +153,7 @@ impl ModelPool {
         let deadline = Instant::now() + within;
         match &self.shared.runner {
             Runner::InProcess(model) => model.predict(&rows, deadline).await,
-            Runner::Processes { queue, health, .. } => ask(queue, health, rows, deadline).await,
+            Runner::Processes { pool, .. } => pool.predict(rows, deadline).await,
         }
     }
 
@@ -190,40 +165,12 @@ impl ModelPool {
         let deadline = Instant::now() + within;
         match &self.shared.runner {
             Runner::InProcess(model) => model.predict_rows(rows, deadline).await,
-            Runner::Processes { queue, health, .. } => {
+            Runner::Processes { pool, .. } => {
                 let rows: Vec<Row> = rows.iter().copied().cloned().collect();
                 let rows = self.signature().vectorise(&rows)?;
-                let outputs = ask(queue, health, rows, deadline).await?;
+                let outputs = pool.predict(rows, deadline).await?;
                 outputs_of(&outputs, &self.signature().outputs)
             }
-        }
-    }
-}
-
-/// The outputs of rows that join the queue.
-async fn ask(
-    queue: &Queue,
-    health: &Health,
-    rows: RecordBatch,
-    deadline: Instant,
-) -> Result<RecordBatch, Error> {
-    if let Some(reason) = health.lasting() {
-        return Err(Error::Down { reason });
-    }
-    let (reply, answer) = oneshot::channel();
-    queue.put(Request::new(rows, deadline, reply))?;
-    match timeout_at(deadline, answer).await {
-        Ok(Ok(outputs)) => outputs,
-        // Dropped from the queue: it was closed, or nobody got to it in time.
-        Ok(Err(_)) if deadline > Instant::now() => Err(Error::Closed),
-        Ok(Err(_)) | Err(_) => Err(Error::Deadline),
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        if let Runner::Processes { queue, .. } = &self.runner {
-            queue.close();
         }
     }
 }

@@ -91,6 +91,11 @@ impl Queue {
         Ok(())
     }
 
+    /// Whether a request waits.
+    pub(crate) fn waits(&self) -> bool {
+        !self.state.lock().unwrap_or_else(PoisonError::into_inner).waiting.is_empty()
+    }
+
     /// Waits for requests: up to `rows_max` rows of those that wait and fit the first one, at least one request. Empty once
     /// closed.
     pub(crate) async fn take(&self, rows_max: usize) -> Vec<Request> {

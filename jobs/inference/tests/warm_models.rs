@@ -12,7 +12,7 @@ use arrow::{array::AsArray as _, array::RecordBatch, datatypes::Float64Type};
 use futures::future::join_all;
 use indexmap::IndexMap;
 use tempfile::TempDir;
-use tidemill_inference::{Error, ModelOptions, ModelPool, Output, Signature, outputs_of};
+use tidemill_inference::{Error, ModelOptions, ModelPool, Output, Processes, Scale, Signature, outputs_of};
 use tidemill_pyrun::{PyError, PyOptions};
 use tidemill_spec::Value;
 
@@ -102,8 +102,8 @@ async fn a_tree_model_is_computed_in_process_with_its_librarys_own_bits() {
         let folder = model(kind);
         let own = load(&folder).await;
         let python = ModelPool::load(ModelOptions { in_process: false, ..options(&folder) }).await.unwrap();
-        assert_eq!((own.not_in_process(), own.processes()), (None, (0, 0)));
-        assert!(python.not_in_process().is_some() && python.processes().0 > 0);
+        assert_eq!((own.not_in_process(), own.processes()), (None, Processes::default()));
+        assert!(python.not_in_process().is_some() && python.processes().answering > 0);
         let rows = many(own.signature(), 500);
         let bits = |outputs: &RecordBatch| -> Vec<u64> {
             probabilities(outputs).iter().map(|probability| probability.to_bits()).collect()
@@ -262,7 +262,7 @@ async fn one_request_that_raises_or_kills_hurts_no_other() {
 async fn what_is_too_much_is_refused_at_once_and_what_is_late_is_dropped() {
     let folder = model("fragile");
     let mut options = options(&folder);
-    (options.queue, options.batch_rows, options.python.processes) = (2, 1, 1);
+    (options.queue, options.batch_rows, options.scale) = (2, 1, Scale::always(1));
     let pool = ModelPool::load(options).await.unwrap();
     let ask = |value, within| pool.predict(distance(pool.signature(), value), within);
     let (slow, late, waiting, refused) = tokio::join!(
@@ -284,6 +284,12 @@ async fn what_is_too_much_is_refused_at_once_and_what_is_late_is_dropped() {
     assert!(matches!(late, Err(Error::Deadline)), "{late:?}");
     assert_eq!(probabilities(&waiting.unwrap()), [0.2]);
     assert!(matches!(refused, Err(Error::Overloaded { waiting: 2 })), "{refused:?}");
+}
+
+/// Processes that answer, and how many have ended.
+fn counts(pool: &ModelPool) -> (usize, u64) {
+    let now = pool.processes();
+    (now.answering, now.ended)
 }
 
 /// Process ids that answer; asks until it has seen two.
@@ -309,14 +315,14 @@ async fn a_request_that_kills_its_process_never_reaches_another_one() {
     assert!(matches!(error, Error::Python(PyError::Died { .. })), "{error}");
     let after = both(&pool).await;
     assert_eq!(before.intersection(&after).count(), 1, "{before:?} {after:?}");
-    assert_eq!(pool.processes(), (2, 2));
+    assert_eq!(counts(&pool), (2, 2));
 }
 
 #[tokio::test]
 async fn a_call_that_hangs_ends_at_its_caller_s_deadline_and_others_are_answered() {
     let folder = model("fragile");
     let mut options = options(&folder);
-    options.python.processes = 1;
+    options.scale = Scale::always(1);
     let pool = ModelPool::load(options).await.unwrap();
     let ask = |value, within| pool.predict(distance(pool.signature(), value), within);
     let (hung, other) = tokio::join!(ask(888.0, Duration::from_secs(2)), async {
@@ -325,14 +331,14 @@ async fn a_call_that_hangs_ends_at_its_caller_s_deadline_and_others_are_answered
     });
     assert!(matches!(hung, Err(Error::Deadline)), "{hung:?}");
     assert_eq!(probabilities(&other.unwrap()), [0.1]);
-    assert_eq!(pool.processes(), (1, 1));
+    assert_eq!(counts(&pool), (1, 1));
 }
 
 #[tokio::test]
 async fn requests_that_share_a_call_with_one_that_hangs_are_answered_in_their_time() {
     let folder = model("fragile");
     let mut options = options(&folder);
-    options.python.processes = 1;
+    options.scale = Scale::always(1);
     let pool = ModelPool::load(options).await.unwrap();
     let ask = |value| pool.predict(distance(pool.signature(), value), Duration::from_secs(40));
     // The first one occupies the process, so that the others wait and are taken together.
@@ -349,7 +355,7 @@ async fn a_model_answers_with_one_process_while_another_one_hangs_in_its_load() 
     let only = folder.path().join("only").display().to_string();
     options.python.env.insert("ONLY_ONE".to_owned(), only);
     let pool = ModelPool::load(options).await.unwrap();
-    assert_eq!(pool.processes(), (1, 0));
+    assert_eq!(counts(&pool), (1, 0));
     assert_eq!(probabilities(&pool.predict(distance(pool.signature(), 1.0), SOON).await.unwrap()), [0.5]);
 }
 
@@ -357,7 +363,7 @@ async fn a_model_answers_with_one_process_while_another_one_hangs_in_its_load() 
 async fn a_model_whose_processes_can_t_be_replaced_says_so_at_once() {
     let folder = model("fragile");
     let mut options = options(&folder);
-    options.python.processes = 1;
+    options.scale = Scale::always(1);
     let pool = ModelPool::load(options).await.unwrap();
     assert_eq!(pool.down(), None);
     std::fs::rename(folder.path().join("model.pkl"), folder.path().join("gone")).unwrap();
@@ -373,4 +379,40 @@ async fn a_model_whose_processes_can_t_be_replaced_says_so_at_once() {
         tokio::task::yield_now().await;
     }
     assert_eq!(probabilities(&ask(100.0).await.unwrap()), [0.1]);
+}
+
+#[tokio::test]
+async fn there_are_as_many_processes_as_load_needs() {
+    let folder = model("fragile");
+    let mut options = options(&folder);
+    options.scale = Scale { min: 1, max: 3 };
+    (options.batch_rows, options.calm) = (1, Duration::from_secs(1));
+    let pool = ModelPool::load(options).await.unwrap();
+    assert_eq!(pool.processes().wanted, 1);
+    let ask = |value| pool.predict(distance(pool.signature(), value), SOON);
+    while pool.processes().answering < 3 {
+        // Each takes two seconds of a process.
+        for answer in join_all((0..4).map(|_| ask(999.0))).await {
+            assert_eq!(probabilities(&answer.unwrap()), [0.999]);
+        }
+    }
+    while pool.processes().answering > 1 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!((counts(&pool), pool.processes().wanted), ((1, 0), 1));
+    assert_eq!(probabilities(&ask(100.0).await.unwrap()), [0.1]);
+}
+
+#[tokio::test]
+async fn a_model_that_nobody_asks_has_no_process_and_wakes_when_it_is_asked() {
+    let folder = model("fragile");
+    let mut options = options(&folder);
+    (options.scale, options.calm) = (Scale { min: 0, max: 2 }, Duration::from_secs(1));
+    let pool = ModelPool::load(options).await.unwrap();
+    while pool.processes().answering > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!((pool.down(), counts(&pool)), (None, (0, 0)));
+    let answer = pool.predict(distance(pool.signature(), 100.0), SOON).await.unwrap();
+    assert_eq!((probabilities(&answer), pool.processes().answering), (vec![0.1], 1));
 }

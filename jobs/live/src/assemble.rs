@@ -69,6 +69,7 @@ pub(crate) fn document(declared: &Declared, kept: &[ViewVersion], version: Model
         outputs: version.outputs,
         fail_on_missing: version.fail_on_missing,
         processes: version.processes,
+        processes_max: version.processes_max,
     }))
 }
 
@@ -142,6 +143,7 @@ pub(crate) mod tests {
             outputs: IndexMap::from([("probability".to_owned(), Type::Float.into())]),
             fail_on_missing: false,
             processes: 2,
+            processes_max: None,
             categories: IndexMap::new(),
             view_versions: BTreeMap::new(),
             leak_allowed: Vec::new(),

@@ -73,8 +73,11 @@ pub struct LiveModelVersion {
     pub outputs: IndexMap<String, OutputType>,
     /// Whether a null in the vector is an error.
     pub fail_on_missing: bool,
-    /// Warm Python processes.
+    /// Warm Python processes, however little is asked; 0: none while nothing is asked.
     pub processes: u32,
+    /// Most of them, as load needs; none: always as many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processes_max: Option<u32>,
 }
 
 /// The project's code at one moment.

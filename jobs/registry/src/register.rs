@@ -159,6 +159,7 @@ impl RegisterJob {
             outputs: model.outputs.clone(),
             fail_on_missing: model.fail_on_missing,
             processes: model.processes,
+            processes_max: model.processes_max,
             categories: categories(&signature),
             view_versions,
             leak_allowed: dataset

@@ -9,7 +9,7 @@ use arrow::{
 };
 use tidemill_blobs::BlobRef;
 use tidemill_catalog::ModelVersion;
-use tidemill_inference::{ModelOptions, ModelPool};
+use tidemill_inference::{ModelOptions, ModelPool, Scale};
 use tidemill_pyrun::PyOptions;
 
 use crate::{Deps, Error};
@@ -40,10 +40,7 @@ impl Warm {
             }
         };
         let python = PyOptions { code, ..deps.python.clone() };
-        let options = ModelOptions {
-            python: PyOptions { processes: 1, ..python.clone() },
-            ..ModelOptions::new(artifact, folder, python)
-        };
+        let options = ModelOptions { scale: Scale::always(1), ..ModelOptions::new(artifact, folder, python) };
         let pool = ModelPool::load(options).await.map_err(|error| match error {
             tidemill_inference::Error::Python(source) => {
                 Error::Unusable { artifact: artifact.to_owned(), source }

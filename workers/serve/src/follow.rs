@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context as _;
 use tidemill_blobs::Blobs;
 use tidemill_core::Fault;
-use tidemill_inference::{ModelOptions, ModelPool};
+use tidemill_inference::{ModelOptions, ModelPool, Scale};
 use tidemill_online::{LiveModelVersion, LiveSet, Seen};
 use tidemill_pyrun::PyOptions;
 use tokio::{
@@ -224,6 +224,6 @@ async fn load(
     };
     let python = PyOptions { code, ..loader.python.clone() };
     let mut options = ModelOptions::new(format!("{model} v{number}"), folder, python);
-    options.python.processes = version.processes.max(1) as usize;
+    options.scale = Scale::declared(version.processes, version.processes_max);
     ModelPool::load(options).await.map_err(|error| error.fault().to_string())
 }

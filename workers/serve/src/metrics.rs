@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -11,6 +11,7 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
 };
 use serde::Serialize;
+use tidemill_inference::Processes;
 use tidemill_telemetry::{LATENCY_BUCKETS, Registry};
 
 use crate::latency::{Latencies, Summary};
@@ -52,6 +53,8 @@ pub(crate) struct Metrics {
     views: Family<StatusLabels, Counter>,
     loaded: Family<VersionLabels, Gauge>,
     processes: Family<VersionLabels, Gauge>,
+    processes_wanted: Family<VersionLabels, Gauge>,
+    processes_busy: Family<VersionLabels, Gauge<f64, AtomicU64>>,
     processes_ended: Family<VersionLabels, Gauge>,
     quantiles: Arc<Quantiles>,
 }
@@ -76,6 +79,8 @@ impl Metrics {
             views: Family::default(),
             loaded: Family::default(),
             processes: Family::default(),
+            processes_wanted: Family::default(),
+            processes_busy: Family::default(),
             processes_ended: Family::default(),
             quantiles: Arc::default(),
         };
@@ -91,6 +96,16 @@ impl Metrics {
             r.register("predict_views", "Views read, by how old their values were", metrics.views.clone());
             r.register("models_loaded", "1 for each model version that is warm", metrics.loaded.clone());
             r.register("model_processes", "Processes of a version that answer", metrics.processes.clone());
+            r.register(
+                "model_processes_wanted",
+                "Processes that a version shall have, as its load needs",
+                metrics.processes_wanted.clone(),
+            );
+            r.register(
+                "model_processes_busy",
+                "Processes of a version that were busy, on average over the last second",
+                metrics.processes_busy.clone(),
+            );
             r.register(
                 "model_processes_ended",
                 "Processes of a version that died or were ended since it was loaded",
@@ -128,11 +143,14 @@ impl Metrics {
         self.loaded.get_or_create(&VersionLabels { model: model.to_owned(), version }).set(i64::from(warm));
     }
 
-    /// How many processes of a version answer, and how many have ended.
-    pub(crate) fn processes(&self, model: &str, version: u32, (answering, ended): (usize, u64)) {
+    /// How many processes a version has, and how busy they are.
+    pub(crate) fn processes(&self, model: &str, version: u32, now: Processes) {
         let labels = VersionLabels { model: model.to_owned(), version };
-        self.processes.get_or_create(&labels).set(i64::try_from(answering).unwrap_or(i64::MAX));
-        self.processes_ended.get_or_create(&labels).set(i64::try_from(ended).unwrap_or(i64::MAX));
+        let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.processes.get_or_create(&labels).set(count(now.answering));
+        self.processes_wanted.get_or_create(&labels).set(count(now.wanted));
+        self.processes_busy.get_or_create(&labels).set(now.busy);
+        self.processes_ended.get_or_create(&labels).set(i64::try_from(now.ended).unwrap_or(i64::MAX));
     }
 
     /// Counts and quantiles of every version since the process started.

@@ -164,6 +164,7 @@ pub(crate) fn model_over(view: &str) -> ModelVersion {
         outputs: IndexMap::from([("probability".to_owned(), Type::Float.into())]),
         fail_on_missing: false,
         processes: 1,
+        processes_max: None,
         categories: IndexMap::new(),
         view_versions: BTreeMap::from([(view.to_owned(), 1)]),
         leak_allowed: Vec::new(),

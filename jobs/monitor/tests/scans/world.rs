@@ -265,6 +265,7 @@ impl World {
             outputs: declared.outputs.clone(),
             fail_on_missing: false,
             processes: 1,
+            processes_max: None,
             categories: IndexMap::new(),
             view_versions: [("visit_pages".to_owned(), 1)].into(),
             leak_allowed: Vec::new(),

@@ -333,6 +333,7 @@ fn live_model(fail_on_missing: bool) -> LiveSet {
         outputs: IndexMap::new(),
         fail_on_missing,
         processes: 2,
+        processes_max: None,
     };
     let model = LiveModel {
         aliases: IndexMap::from([("champion".to_owned(), 1)]),

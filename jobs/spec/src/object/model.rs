@@ -33,9 +33,12 @@ pub struct Model {
     /// Whether a null in the vector is an error.
     #[serde(default)]
     pub fail_on_missing: bool,
-    /// Warm Python processes.
+    /// Warm Python processes in each serving process, however little is asked; 0: none while nothing is asked.
     #[serde(default = "default_processes")]
     pub processes: u32,
+    /// Most of them, as load needs; none: always [`processes`](Self::processes).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processes_max: Option<u32>,
 }
 
 impl Model {

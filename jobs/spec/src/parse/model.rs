@@ -33,7 +33,7 @@ pub(super) fn model(fields: &mut Fields<'_>, name: String, meta: Meta) -> Model 
     });
     let outputs = fields.need("outputs").and_then(|at| outputs(&at));
     let on_missing = fields.get("on_missing").and_then(|at| at.choice(&["allow", "fail"]));
-    let processes = fields.get("scale").and_then(|at| scale(&at)).unwrap_or(2);
+    let (processes, processes_max) = fields.get("scale").and_then(|at| scale(&at)).unwrap_or((2, None));
     Model {
         name,
         meta,
@@ -46,6 +46,7 @@ pub(super) fn model(fields: &mut Fields<'_>, name: String, meta: Meta) -> Model 
         outputs: outputs.unwrap_or_default(),
         fail_on_missing: on_missing == Some("fail"),
         processes,
+        processes_max,
     }
 }
 
@@ -124,11 +125,20 @@ fn request(at: &At<'_>) -> Option<(IndexMap<String, Type>, Vec<String>)> {
     Some((types, nullable))
 }
 
-fn scale(at: &At<'_>) -> Option<u32> {
+/// `{ min, max }`: how many processes a model has, and how many it may have.
+fn scale(at: &At<'_>) -> Option<(u32, Option<u32>)> {
     let mut fields = at.fields("the scale")?;
-    let least = fields.get("min").and_then(|at| at.int(1, 64));
-    fields.later("max");
-    fields.later("target_inflight");
+    let (min_at, max_at) = (fields.get("min"), fields.get("max"));
     fields.finish();
-    least.and_then(|least| u32::try_from(least).ok())
+    let count = |at: &Option<At<'_>>, least| u32::try_from(at.as_ref()?.int(least, 64)?).ok();
+    let (min, max) = (count(&min_at, 0), count(&max_at, 1));
+    if let (Some(0), Some(at), None) = (min, &min_at, &max_at) {
+        at.error(209, "`min: 0` needs a `max`").help("scale: { min: 0, max: 4 }");
+    }
+    if let (Some(min), Some(max), Some(at)) = (min, max, &max_at)
+        && max < min
+    {
+        at.error(209, format!("`max` is {max}, less than `min`, {min}"));
+    }
+    Some((min.unwrap_or_else(|| max.unwrap_or(2).min(2)), max))
 }

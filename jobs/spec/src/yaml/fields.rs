@@ -74,7 +74,9 @@ impl<'a> Fields<'a> {
         for (key, at) in &self.left {
             let said = closest(key, &asked).map(|near| format!("did you mean `{near}`?")).unwrap_or_default();
             let draft = at.key_error(201, format!("unknown field `{key}` in {}", self.of), &said);
-            if said.is_empty() {
+            if at.node.is_null() && !valid_name(key) {
+                draft.help("a comma inside `{ }` begins another field: put text that has one in quotes");
+            } else if said.is_empty() {
                 draft.help(format!("its fields are {}", list(&asked)));
             }
         }

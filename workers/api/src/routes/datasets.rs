@@ -7,9 +7,9 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use futures::StreamExt as _;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
-use tidemill_catalog::Dataset;
+use tidemill_catalog::DatasetRow;
 use tidemill_core::{DatasetId, Fault};
 use tidemill_spec::steps::DatasetInputs;
 use tidemill_training::{FileLabel, FromLabels, build_from_labels};
@@ -27,7 +27,7 @@ const LIST_MAX: u32 = 100;
 /// `GET /v1/datasets`
 pub(super) async fn list(State(api): State<Api>) -> Answer {
     let rows = api.stores.catalog.datasets(LIST_MAX).await?;
-    items(rows.iter().map(|listed| row(listed, &listed.dataset)).collect::<Result<Vec<_>, _>>()?)
+    items(rows.iter().map(row).collect::<Result<Vec<_>, _>>()?)
 }
 
 /// `GET /v1/datasets/{dataset}`
@@ -35,15 +35,15 @@ pub(super) async fn show(State(api): State<Api>, Path(dataset): Path<String>) ->
     let id: DatasetId = dataset.parse().map_err(|error: tidemill_core::ids::InvalidId| {
         ApiError::invalid(Fault::coded(114, error.to_string()).hint("tidemill datasets list"))
     })?;
-    let found = api.stores.catalog.dataset(id).await?;
+    let found = api.stores.catalog.dataset_row(id).await?;
     let missing = || Fault::coded(114, format!("there is no dataset {id}")).hint("tidemill datasets list");
-    let dataset = found.ok_or_else(|| ApiError::not_found(missing()))?;
-    one(row(&dataset, &dataset)?)
+    one(row(&found.ok_or_else(|| ApiError::not_found(missing()))?)?)
 }
 
 /// The dataset with its parts' figures beside its own.
-fn row(shown: impl Serialize, dataset: &Dataset) -> Result<Value, ApiError> {
-    let mut shown = serde_json::to_value(shown)?;
+fn row(listed: &DatasetRow) -> Result<Value, ApiError> {
+    let dataset = &listed.dataset;
+    let mut shown = serde_json::to_value(listed)?;
     shown["rows"] = json!(dataset.train.rows);
     shown["holdout_rows"] = json!(dataset.holdout.as_ref().map(|part| part.rows));
     shown["label_rate"] = json!(dataset.train.label_rate);

@@ -32,7 +32,9 @@ pub(super) async fn rows(api: &Api) -> Result<Vec<Value>, ApiError> {
         let mut row = serde_json::to_value(&fresh)?;
         row["entity"] = view.entity.clone().into();
         row["kind"] = serde_json::to_value(view.kind())?;
-        row["offline_rows"] = files.iter().map(|file| file.rows).sum::<i64>().into();
+        // A view that holds nothing has no rows to count.
+        let stored = view.kind().stored();
+        row["offline_rows"] = stored.then(|| files.iter().map(|file| file.rows).sum::<i64>()).into();
         row["owner"] = view.meta.owner.clone().into();
         row["description"] = view.meta.description.clone().into();
         rows.push(row);
@@ -44,7 +46,9 @@ pub(super) async fn rows(api: &Api) -> Result<Vec<Value>, ApiError> {
 pub(super) async fn list(State(api): State<Api>) -> Answer {
     let mut rows = rows(&api).await?;
     for row in &mut rows {
-        if row["online"] == true {
+        if row["offline_rows"].is_null() {
+            row["online_entities"] = Value::Null;
+        } else if row["online"] == true {
             let version =
                 row["version"].as_u64().and_then(|version| u32::try_from(version).ok()).unwrap_or(0);
             let view = row["view"].as_str().unwrap_or_default();

@@ -114,6 +114,11 @@ fn classes(classes: &Value) -> String {
     classes().map(share).collect::<Vec<_>>().join(", ")
 }
 
+/// That the files hold rows of an entity that was erased since.
+fn erased(at: &Value) -> String {
+    if at.is_null() { String::new() } else { format!("it holds rows of an entity erased {}", instant(at)) }
+}
+
 fn corrections(changed: &Value) -> String {
     match changed {
         Value::Null => "not known: a view can't say".to_owned(),
@@ -151,6 +156,8 @@ fn page(set: &Value) -> String {
         ("corrections", corrections(&set["changed_under_known_at"])),
         ("leaks allowed", plain(&set["leak_allowed"])),
         ("warnings", lines(&set["warnings"])),
+        ("registered", instant(&set["created_at"])),
+        ("erased", erased(&set["erased_at"])),
         ("run", plain(&set["run"])),
         ("sha256", set.pointer("/train/sha256").map(plain).unwrap_or_default()),
     ]);

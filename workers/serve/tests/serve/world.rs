@@ -322,6 +322,7 @@ fn live_version(artifact: String) -> LiveModelVersion {
         outputs: IndexMap::from([("late_probability".to_owned(), Type::Float.into())]),
         fail_on_missing: false,
         processes: 2,
+        processes_max: None,
     }
 }
 

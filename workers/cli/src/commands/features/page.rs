@@ -77,10 +77,14 @@ pub(in super::super) fn failed(view: &Value) -> String {
     format!("the {what} of `{of}`: {why}; {remedy}")
 }
 
-/// What the lake holds of a view: rows, or tiles of which windows are made.
+/// What the lake holds of a view: rows, tiles of which windows are made, or nothing at all.
 pub(in super::super) fn stored(view: &Value) -> String {
     let rows = count(&view["offline_rows"]);
-    if view["kind"] == "windows" { format!("{rows} tiles") } else { rows }
+    match view["kind"].as_str() {
+        _ if rows.is_empty() => "when asked".to_owned(),
+        Some("windows") => format!("{rows} tiles"),
+        _ => rows,
+    }
 }
 
 /// As the YAML says it: `mean arr_delay over 7d`.
