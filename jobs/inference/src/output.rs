@@ -45,6 +45,18 @@ impl Output {
             Self::Vector(values) => values.as_slice().into(),
         }
     }
+
+    /// Its values in the columns of [`OutputType::columns`], in their order.
+    pub fn flat(&self) -> Vec<Value> {
+        match self {
+            Self::Scalar(value) => vec![value.clone()],
+            Self::Class { label, probabilities } => {
+                let label = Value::String(label.clone());
+                std::iter::once(label).chain(probabilities.values().copied().map(Value::Float)).collect()
+            }
+            Self::Vector(values) => values.iter().copied().map(Value::Float).collect(),
+        }
+    }
 }
 
 /// The outputs of each row.

@@ -7,6 +7,7 @@ use tidemill_catalog::{ModelAlias, ModelVersion, Position, ViewState, ViewVersio
 use tidemill_core::DataClock;
 use tidemill_offline::{Input, View};
 use tidemill_online::{LiveCode, LiveInput, LiveModelVersion, LiveSet, LiveVersion, LiveView, OnlineView};
+use tidemill_spec::PredictionLog;
 
 use crate::{live_models, maintained};
 
@@ -23,6 +24,8 @@ pub struct Declared {
     pub views: Vec<ViewVersion>,
     /// How far each version of a view is.
     pub positions: Vec<Position>,
+    /// What is logged of the predictions of each declared model.
+    pub logs: IndexMap<String, PredictionLog>,
 }
 
 /// The live set of what is declared. Each version's document holds all that it needs, its views included: what happens to
@@ -34,6 +37,11 @@ pub fn assemble(declared: &Declared) -> LiveSet {
     for version in versions {
         let model = live.models.entry(version.model.clone()).or_default();
         model.versions.insert(version.version.unsigned_abs(), document(declared, &kept, version));
+    }
+    for (name, model) in &mut live.models {
+        // What must be masked in the log of a model that is declared no more, nobody can say.
+        let log = declared.logs.get(name).cloned().unwrap_or_else(PredictionLog::off);
+        model.log = Arc::new(log);
     }
     let current = kept.iter().filter(|version| version.state == ViewState::Current);
     let online = current.filter(|version| !version.plan.definition.online_features().is_empty());

@@ -40,7 +40,9 @@ pub async fn servable(catalog: &Catalog, version: ModelVersion) -> Result<Result
 }
 
 async fn declared(catalog: &Catalog) -> Result<Declared, Error> {
+    let models = catalog.objects().await?.models;
     Ok(Declared {
+        logs: models.into_iter().map(|(name, model)| (name, model.log)).collect(),
         clock: catalog.store().data_clock().await?,
         models: catalog.model_versions(None).await?.into_iter().map(|row| row.version).collect(),
         aliases: catalog.model_aliases(None).await?,

@@ -12,7 +12,7 @@ use redis::Cmd;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tidemill_core::DataClock;
 use tidemill_expressions::Expressions;
-use tidemill_spec::{Hydration, HydrationRead, OutputType, Type};
+use tidemill_spec::{Hydration, HydrationRead, OutputType, PredictionLog, Type};
 
 use crate::{client::Online, error::Error, view::OnlineView};
 
@@ -20,6 +20,7 @@ const ORDER: &str = "order";
 const CLOCK: &str = "clock";
 const ALIASES: &str = "aliases";
 const VIEWS: &str = "views";
+const LOGS: &str = "logs";
 /// What the fields of versions begin with: `version/late/3`.
 const VERSION: &str = "version/";
 
@@ -44,6 +45,8 @@ pub struct LiveModel {
     pub aliases: IndexMap<String, u32>,
     /// Versions that an alias names, or that may be asked for by number.
     pub versions: IndexMap<u32, LiveVersion>,
+    /// What is logged of its predictions, as it is declared now.
+    pub log: Arc<PredictionLog>,
 }
 
 /// All that serving needs of a version, or why it can't be served.
@@ -202,9 +205,13 @@ impl Online {
         let fields: HashMap<String, String> = self.connection.ask(&Cmd::hgetall(self.live_key())).await?;
         let Some(order) = fields.get(ORDER).and_then(|order| order.parse().ok()) else { return Ok(None) };
         let aliases: IndexMap<String, IndexMap<String, u32>> = part(ALIASES, &fields)?;
+        let mut logs: IndexMap<String, Arc<PredictionLog>> = part(LOGS, &fields)?;
         let mut models: LiveModels = aliases
             .into_iter()
-            .map(|(name, aliases)| (name, LiveModel { aliases, ..LiveModel::default() }))
+            .map(|(name, aliases)| {
+                let log = logs.swap_remove(&name).unwrap_or_default();
+                (name, LiveModel { aliases, versions: IndexMap::new(), log })
+            })
             .collect();
         for (field, text) in &fields {
             let Some((model, number)) = field.strip_prefix(VERSION).and_then(|name| name.rsplit_once('/'))
@@ -231,7 +238,9 @@ impl Online {
 /// What is written of it beside the order.
 fn fields(live: &LiveSet) -> Result<HashMap<String, String>, Error> {
     let aliases: IndexMap<_, _> = live.models.iter().map(|(name, model)| (name, &model.aliases)).collect();
+    let logs: IndexMap<_, _> = live.models.iter().map(|(name, model)| (name, &model.log)).collect();
     let mut fields = HashMap::from([
+        (LOGS.to_owned(), json(LOGS, &logs)?),
         (CLOCK.to_owned(), json(CLOCK, &live.clock)?),
         (ALIASES.to_owned(), json(ALIASES, &aliases)?),
         (VIEWS.to_owned(), json(VIEWS, &live.views)?),

@@ -33,8 +33,8 @@ pub use object::{
     Aggregate, Ahead, Asked, Batch, Check, Clock, Column, Csv, DecimalMark, Encoding, Entity, Epoch, Every,
     Extra, Feature, FeatureView, Freshness, Hydration, HydrationRead, Input, InputView, KeyOrigin, Label,
     LineEnd, Meta, Model, Monitor, MonitorTarget, Newest, Notifier, OnDemand, OnlineFeatures, Operand,
-    OutputType, Pipeline, PipelineSchedule, Plan, Population, Project, Reference, Rule, Source, Start, Step,
-    Stream, StreamFormat, ViewInput, ViewKind, probability_column, scored,
+    OutputType, Pipeline, PipelineSchedule, Plan, Population, PredictionLog, Project, Reference, Rule,
+    Source, Start, Step, Stream, StreamFormat, ViewInput, ViewKind, probability_column, scored,
 };
 pub use objects::{Definition, ObjectKind, ObjectRef, Objects};
 pub use ty::{Digits, Element, Type};

@@ -19,7 +19,7 @@ use tidemill_core::Time;
 
 pub use csv::{Csv, DecimalMark, Encoding, LineEnd};
 pub use label::{Ahead, Asked, Label, Population};
-pub use model::{Hydration, HydrationRead, Input, KeyOrigin, Model, OnDemand};
+pub use model::{Hydration, HydrationRead, Input, KeyOrigin, Model, OnDemand, PredictionLog};
 pub use monitor::{Check, Every, Monitor, MonitorTarget, Notifier, Reference};
 pub use output::{OutputType, probability_column, scored};
 pub use pipeline::{Pipeline, PipelineSchedule, Step};

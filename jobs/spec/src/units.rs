@@ -79,6 +79,24 @@ pub fn parse_size(text: &str) -> Option<u64> {
     number.checked_mul(unit)
 }
 
+/// A duration in serde, written as people write it.
+pub mod duration {
+    use std::time::Duration;
+
+    use serde::{Deserializer, Serializer, de};
+
+    /// Writes `14d`.
+    pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&super::format_duration(*duration))
+    }
+
+    /// Reads `14d`.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        let read = super::duration_option::deserialize(deserializer)?;
+        read.ok_or_else(|| de::Error::custom("a duration is missing"))
+    }
+}
+
 /// An optional duration in serde, written as people write it.
 pub mod duration_option {
     use std::time::Duration;

@@ -86,13 +86,16 @@ struct ServeOptions {
     unpacked: Option<PathBuf>,
 }
 
-/// `TIDEMILL_SERVE__LISTEN`, `TIDEMILL_SERVE__HTTP`, `TIDEMILL_SERVE__HOSTS`
+/// `TIDEMILL_SERVE__LISTEN`, `TIDEMILL_SERVE__HTTP`, `TIDEMILL_SERVE__HOSTS`; where the prediction log waits to be
+/// shipped, and how much of it may: `TIDEMILL_SERVE__LOG`, `TIDEMILL_SERVE__LOG_MIB`.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct ServeListen {
     listen: Option<SocketAddr>,
     http: Option<SocketAddr>,
     hosts: String,
+    log: Option<PathBuf>,
+    log_mib: Option<u64>,
 }
 
 fn default_python() -> PathBuf {
@@ -110,6 +113,10 @@ pub(crate) async fn serve(role: RoleArgs) -> Done {
     serving.listen = given.serve.listen.unwrap_or(serving.listen);
     serving.http = given.serve.http.unwrap_or(serving.http);
     serving.hosts = given.serve.hosts;
+    serving.log.folder = given.serve.log.unwrap_or(serving.log.folder);
+    if let Some(mebibytes) = given.serve.log_mib {
+        serving.log.limits.budget_bytes = mebibytes << 20;
+    }
     tidemill_serve::run(serving, shutdown).await?;
     Ok(())
 }

@@ -126,6 +126,7 @@ impl Tree {
         let defaults = [
             ("TIDEMILL_UNPACKED", below("unpacked")),
             ("TIDEMILL_BLOBS__CACHE", below("cache")),
+            ("TIDEMILL_SERVE__LOG", below("predictions")),
             ("TIDEMILL_WORKER__DRAIN", DRAIN.to_owned()),
             // Whoever runs a tree may reach what else they run on this machine.
             ("TIDEMILL_WEBHOOKS__ALLOW", "127.0.0.0/8,::1".to_owned()),

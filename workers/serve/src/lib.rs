@@ -3,7 +3,7 @@
 //!
 //! Reading order: [`Options`], [`run`], then `predict` (one request: resolve, hydrate, vectorise, infer, reply),
 //! `hydrate` (Redis), `features` (latest values as they are), `warm` (which model versions are loaded, and which one an alias means), `follow` (loads them),
-//! `readiness` (whether requests can be answered, and why not), and the doors `grpc` and `rest`, which only convert.
+//! `prediction_log` (what was answered, on its way to the lake), `readiness` (whether requests can be answered, and why not), and the doors `grpc` and `rest`, which only convert.
 //!
 //! A new version takes an alias over only once it is loaded and its golden rows predicted what was recorded; the
 //! old one answers until then, and its last requests after. With Redis or the artifact store away, what is warm
@@ -20,6 +20,7 @@ mod latency;
 mod metrics;
 mod options;
 mod predict;
+mod prediction_log;
 mod readiness;
 mod rest;
 mod run;
@@ -27,4 +28,5 @@ mod warm;
 
 pub use error::Error;
 pub use options::Options;
+pub use prediction_log::{LogOptions, SpoolLimits};
 pub use run::{Server, run};

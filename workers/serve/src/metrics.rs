@@ -41,6 +41,11 @@ struct StatusLabels {
     status: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
+}
+
 type Quantiles = Mutex<HashMap<(String, u32), Arc<Latencies>>>;
 
 /// Everything that serving counts.
@@ -56,6 +61,9 @@ pub(crate) struct Metrics {
     processes_wanted: Family<VersionLabels, Gauge>,
     processes_busy: Family<VersionLabels, Gauge<f64, AtomicU64>>,
     processes_ended: Family<VersionLabels, Gauge>,
+    log_written: Counter,
+    log_dropped: Family<ReasonLabels, Counter>,
+    log_waiting: Gauge,
     quantiles: Arc<Quantiles>,
 }
 
@@ -82,6 +90,9 @@ impl Metrics {
             processes_wanted: Family::default(),
             processes_busy: Family::default(),
             processes_ended: Family::default(),
+            log_written: Counter::default(),
+            log_dropped: Family::default(),
+            log_waiting: Gauge::default(),
             quantiles: Arc::default(),
         };
         registry.register(|r| {
@@ -110,6 +121,21 @@ impl Metrics {
                 "model_processes_ended",
                 "Processes of a version that died or were ended since it was loaded",
                 metrics.processes_ended.clone(),
+            );
+            r.register(
+                "prediction_log_rows",
+                "Rows of the prediction log written to disk",
+                metrics.log_written.clone(),
+            );
+            r.register(
+                "prediction_log_dropped",
+                "Rows that the prediction log lost, by reason",
+                metrics.log_dropped.clone(),
+            );
+            r.register(
+                "prediction_log_waiting_bytes",
+                "Segments of the prediction log on disk, not shipped yet",
+                metrics.log_waiting.clone(),
             );
         });
         metrics
@@ -151,6 +177,21 @@ impl Metrics {
         self.processes_wanted.get_or_create(&labels).set(count(now.wanted));
         self.processes_busy.get_or_create(&labels).set(now.busy);
         self.processes_ended.get_or_create(&labels).set(i64::try_from(now.ended).unwrap_or(i64::MAX));
+    }
+
+    /// Counts rows of the prediction log that are on disk.
+    pub(crate) fn log_written(&self, rows: usize) {
+        self.log_written.inc_by(rows as u64);
+    }
+
+    /// Counts rows that the prediction log lost: for want of `memory` or `budget`, by the `disk`, or as `unwritable`.
+    pub(crate) fn log_dropped(&self, reason: &'static str, rows: usize) {
+        self.log_dropped.get_or_create(&ReasonLabels { reason }).inc_by(rows as u64);
+    }
+
+    /// How many bytes of the prediction log wait on disk.
+    pub(crate) fn log_waiting(&self, bytes: u64) {
+        self.log_waiting.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// Counts and quantiles of every version since the process started.

@@ -6,6 +6,8 @@ use tidemill_blobs::{BlobOptions, private_default};
 use tidemill_online::OnlineOptions;
 use tidemill_pyrun::PyOptions;
 
+use crate::LogOptions;
+
 /// How predictions are served.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -27,6 +29,8 @@ pub struct Options {
     pub entities_max: usize,
     /// Where the code of projects is unpacked, a folder that only we may write to.
     pub unpacked: PathBuf,
+    /// How predictions are logged.
+    pub log: LogOptions,
     /// Whether an address that other machines reach is taken, although there is no authentication yet.
     pub insecure: bool,
     /// How often the live set is looked at.
@@ -46,6 +50,7 @@ impl Options {
             deadline: Duration::from_secs(5),
             entities_max: 1000,
             unpacked: private_default("unpacked"),
+            log: LogOptions::default(),
             insecure: false,
             watch_every: Duration::from_millis(250),
         }

@@ -20,6 +20,7 @@ use crate::{
     failure::{log, told},
     hydrate::{Hydrated, hydrate},
     metrics::Metrics,
+    prediction_log::{Asked, PredictionLogger},
     readiness::{AliasState, Readiness, alias_state, readiness},
     warm::{DEFAULT_ALIAS, Loaded, Warm, Which},
 };
@@ -68,6 +69,7 @@ pub(crate) struct Predictor {
     pub(crate) evaluator: Evaluator,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Metrics,
+    pub(crate) log: PredictionLogger,
     pub(crate) deadline: Duration,
     pub(crate) entities_max: usize,
 }
@@ -75,25 +77,27 @@ pub(crate) struct Predictor {
 impl Predictor {
     /// Answers one request, and counts it under the version that it was for.
     pub(crate) async fn predict(&self, ask: Ask) -> Result<Answer, Error> {
-        let started = Instant::now();
-        let (live, loaded) =
-            self.resolve(&ask).inspect_err(|error| self.metrics.unresolved(&code_of(error)))?;
+        let (started, request) = (Instant::now(), RequestId::generate());
+        let (live, loaded) = self.resolve(&ask, request, started)?;
         let entities = ask.entities.len();
         let own = started + self.deadline;
         let deadline = ask.deadline.map_or(own, |callers| callers.min(own));
         let late = Err(Error::Inference(tidemill_inference::Error::Deadline));
-        let request = RequestId::generate();
-        let answer = self.answer(ask, &live, &loaded, deadline, request);
+        let answer = self.answer(&ask, &live, &loaded, deadline, request);
         let answer = timeout_at(deadline, answer).await.unwrap_or(late);
         let answer = answer.map_err(|error| told(error, &loaded, request));
         let code = answer.as_ref().err().map_or_else(|| "ok".to_owned(), code_of);
-        self.metrics.request(&loaded.model, loaded.version, entities, started.elapsed(), &code);
+        let took = started.elapsed();
+        self.metrics.request(&loaded.model, loaded.version, entities, took, &code);
+        self.log.answered(Asked { ask: &ask, live: &live, request, took }, &loaded, &answer);
         answer
     }
 
     /// Whether requests can be answered, and what is missing.
     pub(crate) fn readiness(&self) -> Readiness {
-        readiness(&self.seen.borrow(), &self.warm.state())
+        let mut readiness = readiness(&self.seen.borrow(), &self.warm.state());
+        readiness.problems.extend(self.log.problems());
+        readiness
     }
 
     /// Why a model's default alias doesn't answer; `None` if it does.
@@ -115,23 +119,37 @@ impl Predictor {
         })
     }
 
-    fn resolve(&self, ask: &Ask) -> Result<(Arc<LiveSet>, Arc<Loaded>), Error> {
-        let live = self.seen.borrow().live().cloned().ok_or(Error::NoLiveSet)?;
-        let loaded = self.warm.resolve(&live, &ask.model, &ask.which)?;
-        Ok((live, loaded))
+    /// What answers a request; that nothing does is counted and logged.
+    fn resolve(
+        &self,
+        ask: &Ask,
+        request: RequestId,
+        started: Instant,
+    ) -> Result<(Arc<LiveSet>, Arc<Loaded>), Error> {
+        let count = |error: &Error| self.metrics.unresolved(&code_of(error));
+        let live = self.seen.borrow().live().cloned().ok_or(Error::NoLiveSet).inspect_err(count)?;
+        match self.warm.resolve(&live, &ask.model, &ask.which) {
+            Ok(loaded) => Ok((live, loaded)),
+            Err(error) => {
+                count(&error);
+                let took = started.elapsed();
+                self.log.unresolved(Asked { ask, live: &live, request, took }, &error);
+                Err(error)
+            }
+        }
     }
 
     async fn answer(
         &self,
-        ask: Ask,
+        ask: &Ask,
         live: &LiveSet,
         loaded: &Loaded,
         deadline: Instant,
         request: RequestId,
     ) -> Result<Answer, Error> {
-        self.check_size(&ask)?;
+        self.check_size(ask)?;
         let keys = rows(&ask.entities, &loaded.live.keys, &ask.model, |_| Absent::Refused)?;
-        let given = requests(&ask, &loaded.live)?;
+        let given = requests(ask, &loaded.live)?;
         let (now, version) = (live.clock.at(self.clock.now()), &loaded.live);
         let limit = (now, deadline.saturating_duration_since(Instant::now()));
         let (hydration, views) = (&version.hydration, &version.views);
@@ -168,7 +186,12 @@ impl Predictor {
             hydrated,
             features: ask.want_features.then_some(vector),
         });
-        Ok(Answer { predictions: predictions.collect(), model: ask.model, version: loaded.version, now })
+        Ok(Answer {
+            predictions: predictions.collect(),
+            model: loaded.model.clone(),
+            version: loaded.version,
+            now,
+        })
     }
 
     /// Adds what the version computes from the rest of the row: one evaluation for all entities.

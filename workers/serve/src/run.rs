@@ -4,8 +4,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use axum::{middleware, serve::ListenerExt as _};
-use tidemill_blobs::{Blobs, private_folder};
-use tidemill_core::{SystemClock, WorkerId, check_bind};
+use tidemill_blobs::{BlobRef, Blobs, private_folder};
+use tidemill_core::{Clock, SystemClock, WorkerId, check_bind};
 use tidemill_expressions::Evaluator;
 use tidemill_online::Online;
 use tidemill_proto::{
@@ -22,11 +22,12 @@ use tonic::transport::server::TcpIncoming;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
-    Options,
+    LogOptions, Options,
     follow::{Loader, follow},
     grpc,
     metrics::Metrics,
     predict::Predictor,
+    prediction_log::{self, Shipper},
     readiness::replica,
     rest,
     warm::Warm,
@@ -50,6 +51,7 @@ pub struct Server {
     hosts: Hosts,
     predictor: Arc<Predictor>,
     loader: Loader,
+    shipper: Shipper,
     registry: Registry,
 }
 
@@ -71,6 +73,14 @@ impl Server {
         let online = Online::connect(&options.online)?;
         let blobs = Blobs::open(&options.blobs)?;
         private_folder(&options.unpacked).context("TIDEMILL_UNPACKED")?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        // What a process of another installation left on this machine is not ours to ship.
+        let ours = format!("{} {}", options.blobs.url, options.online.prefix);
+        let ours = BlobRef::of(ours.as_bytes()).to_string();
+        let log = LogOptions { folder: options.log.folder.join(ours), ..options.log };
+        let (log, shipper) =
+            prediction_log::start(log, blobs.clone(), Arc::clone(&clock), metrics.clone())
+                .context("TIDEMILL_SERVE__LOG")?;
         let loader =
             Loader { blobs, python: options.python, unpacked: options.unpacked, metrics: metrics.clone() };
         let predictor = Arc::new(Predictor {
@@ -78,12 +88,13 @@ impl Server {
             warm: Arc::new(Warm::default()),
             online,
             evaluator: Evaluator::default(),
-            clock: Arc::new(SystemClock),
+            clock,
             metrics,
+            log,
             deadline: options.deadline,
             entities_max: options.entities_max,
         });
-        Ok(Self { grpc, http, hosts, predictor, loader, registry })
+        Ok(Self { grpc, http, hosts, predictor, loader, shipper, registry })
     }
 
     /// Where gRPC listens.
@@ -98,11 +109,12 @@ impl Server {
 
     /// Serves until `shutdown`, then answers what has begun.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let Self { grpc, http, hosts, predictor, loader, registry } = self;
+        let Self { grpc, http, hosts, predictor, loader, mut shipper, registry } = self;
         let (reporter, health) = tonic_health::server::health_reporter();
         let address = http.local_addr()?.to_string();
         let reports = report(reporter, Arc::clone(&predictor), address, shutdown.clone());
         let follow = follow(Arc::clone(&predictor.warm), predictor.seen.clone(), loader, shutdown.clone());
+        let ships = shipper.run(shutdown.clone());
         let reflection = || {
             tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(DESCRIPTORS)
         };
@@ -127,16 +139,19 @@ impl Server {
         });
         let http = axum::serve(http, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
         // A part that fails ends the role: without it, the others would only seem to serve.
-        tokio::try_join!(
+        let ended = tokio::try_join!(
             follow,
             async {
-                reports.await;
+                tokio::join!(reports, ships);
                 Ok(())
             },
             async { Ok(grpc.await?) },
             async { anyhow::Ok(http.await?) },
-        )?;
-        Ok(())
+        );
+        // Whatever it was, what has been answered is kept.
+        predictor.log.close();
+        shipper.finish().await;
+        ended.map(drop)
     }
 }
 

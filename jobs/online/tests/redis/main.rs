@@ -14,7 +14,8 @@ use tidemill_online::{
     OnlineView, Order, Read, Replica, Seen, Series, Stored, Tile, TileOrder,
 };
 use tidemill_spec::{
-    Aggregate, Feature, FeatureView, Hydration, Meta, OnlineFeatures, Rule, Type, Value, ViewInput,
+    Aggregate, Feature, FeatureView, Hydration, Meta, OnlineFeatures, PredictionLog, Rule, Type, Value,
+    ViewInput,
 };
 use tidemill_testkit::redis::{Cluster, Server, connection, prefix};
 use tidemill_windows::Partial;
@@ -338,6 +339,7 @@ fn live_model(fail_on_missing: bool) -> LiveSet {
     let model = LiveModel {
         aliases: IndexMap::from([("champion".to_owned(), 1)]),
         versions: IndexMap::from([(2, Err("not today".to_owned())), (1, Ok(Arc::new(version)))]),
+        log: Arc::new(PredictionLog { mask: vec!["origin".to_owned()], ..PredictionLog::default() }),
     };
     LiveSet {
         clock: DataClock::Wall,

@@ -45,7 +45,19 @@ pub(super) fn model(world: &World<'_>, name: &str, at: &At<'_>) {
     }
     on_demand(world, model, at, &mut once);
     taken(world, model, at);
+    masked(world, model, at);
     hydration(world, model, at);
+}
+
+/// What the log masks are columns that it has.
+fn masked(world: &World<'_>, model: &Model, at: &At<'_>) {
+    let mut columns = row_of_model(world.objects, model);
+    columns.extend(model.on_demand.iter().map(|(name, feature)| (name.clone(), feature.ty)));
+    columns.extend(model.outputs.iter().flat_map(|(name, ty)| ty.columns(name)));
+    let of = ObjectRef::new(ObjectKind::Model, &model.name);
+    for (index, name) in model.log.mask.iter().enumerate() {
+        world.column(&at.find(&["log", "mask", &index.to_string()]), &of, &columns, name);
+    }
 }
 
 /// What a vector is made of. A matrix of numbers has no place for a list; and a decimal would become a float without a

@@ -1,10 +1,12 @@
-//! Models: what the vector is made of, and how a key becomes one.
+//! Models: what the vector is made of, how a key becomes one, and what is logged of predictions.
+
+use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::{Feature, Meta, OutputType, column_of};
-use crate::Type;
+use crate::{Type, units};
 
 /// A declared model; its versions are registered by runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,6 +41,46 @@ pub struct Model {
     /// Most of them, as load needs; none: always [`processes`](Self::processes).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub processes_max: Option<u32>,
+    /// What is logged of its predictions.
+    #[serde(default, skip_serializing_if = "PredictionLog::is_default")]
+    pub log: PredictionLog,
+}
+
+/// What is logged of a model's predictions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PredictionLog {
+    /// Share of predictions that are logged, 0 to 1; 0: none, the log is off.
+    pub sample: f64,
+    /// Columns of keys, inputs, request and outputs that are logged as null.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mask: Vec<String>,
+    /// How long rows are kept, real time.
+    #[serde(with = "units::duration")]
+    pub keep: Duration,
+}
+
+impl PredictionLog {
+    /// Nothing is logged.
+    pub fn off() -> Self {
+        Self { sample: 0.0, ..Self::default() }
+    }
+
+    /// Whether anything is.
+    pub fn is_on(&self) -> bool {
+        self.sample > 0.0
+    }
+
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Default for PredictionLog {
+    /// Everything, for 90 days.
+    fn default() -> Self {
+        Self { sample: 1.0, mask: Vec::new(), keep: Duration::from_hours(90 * 24) }
+    }
 }
 
 impl Model {

@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 
 use super::{output::outputs, view::read_as};
 use crate::{
-    Feature, Input, InputView, Meta, Model, Rule, Type,
+    Feature, Input, InputView, Meta, Model, PredictionLog, Rule, Type,
     yaml::{
         Data,
         fields::{At, Fields},
@@ -34,6 +34,7 @@ pub(super) fn model(fields: &mut Fields<'_>, name: String, meta: Meta) -> Model 
     let outputs = fields.need("outputs").and_then(|at| outputs(&at));
     let on_missing = fields.get("on_missing").and_then(|at| at.choice(&["allow", "fail"]));
     let (processes, processes_max) = fields.get("scale").and_then(|at| scale(&at)).unwrap_or((2, None));
+    let log = fields.get("log").and_then(|at| log(&at)).unwrap_or_default();
     Model {
         name,
         meta,
@@ -47,7 +48,29 @@ pub(super) fn model(fields: &mut Fields<'_>, name: String, meta: Meta) -> Model 
         fail_on_missing: on_missing == Some("fail"),
         processes,
         processes_max,
+        log,
     }
+}
+
+/// `off`, or `{ sample, mask, keep }`.
+fn log(at: &At<'_>) -> Option<PredictionLog> {
+    if let Data::Scalar { .. } = at.node.data {
+        return at.choice(&["off"]).map(|_| PredictionLog::off());
+    }
+    let mut fields = at.fields("the prediction log")?;
+    let sample = fields.get("sample").and_then(|at| {
+        let share = at.float_within(0.0, 1.0)?;
+        if share == 0.0 {
+            at.error(209, "`sample` is 0, which logs nothing").help("write `log: off`");
+            return None;
+        }
+        Some(share)
+    });
+    let mask = fields.get("mask").and_then(|at| at.names()).unwrap_or_default();
+    let keep = fields.get("keep").and_then(|at| at.duration());
+    fields.finish();
+    let whole = PredictionLog::default();
+    Some(PredictionLog { sample: sample.unwrap_or(whole.sample), mask, keep: keep.unwrap_or(whole.keep) })
 }
 
 fn runtime(at: &At<'_>) -> Option<String> {

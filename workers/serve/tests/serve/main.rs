@@ -4,6 +4,7 @@
 mod changes;
 mod computed;
 mod features;
+mod log;
 mod world;
 
 use std::{

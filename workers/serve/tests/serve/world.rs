@@ -211,6 +211,8 @@ pub(crate) fn options(redis_url: &str, prefix: &str, folder: &Path) -> Options {
     options.python.package = Some(package());
     options.python.env.insert("WORLD".to_owned(), folder.display().to_string());
     options.unpacked = folder.join("unpacked");
+    options.log.folder = folder.join("log");
+    options.log.limits.cut_after = Duration::from_millis(100);
     options
 }
 
