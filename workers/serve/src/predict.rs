@@ -85,11 +85,11 @@ impl Predictor {
         let late = Err(Error::Inference(tidemill_inference::Error::Deadline));
         let answer = self.answer(&ask, &live, &loaded, deadline, request);
         let answer = timeout_at(deadline, answer).await.unwrap_or(late);
-        let answer = answer.map_err(|error| told(error, &loaded, request));
+        let mut answer = answer.map_err(|error| told(error, &loaded, request));
         let code = answer.as_ref().err().map_or_else(|| "ok".to_owned(), code_of);
         let took = started.elapsed();
         self.metrics.request(&loaded.model, loaded.version, entities, took, &code);
-        self.log.answered(Asked { ask: &ask, live: &live, request, took }, &loaded, &answer);
+        self.log.answered(Asked { ask: &ask, live: &live, request, took }, &loaded, &mut answer);
         answer
     }
 

@@ -157,15 +157,15 @@ pub(crate) fn start(
 }
 
 impl PredictionLogger {
-    /// Keeps what a loaded version answered, or why it didn't.
-    pub(crate) fn answered(&self, asked: Asked<'_>, loaded: &Loaded, answer: &Result<Answer, Error>) {
+    /// Keeps what a loaded version answered, or why it didn't. Takes the rows that the answer came of.
+    pub(crate) fn answered(&self, asked: Asked<'_>, loaded: &Loaded, answer: &mut Result<Answer, Error>) {
         let log = match asked.live.models.get(&loaded.model) {
             Some(model) if model.log.is_on() => Arc::clone(&model.log),
             _ => return,
         };
         let entries = match answer {
             Ok(answer) => {
-                let kept = answer.predictions.iter().filter(|one| sampled(one.id, log.sample));
+                let kept = answer.predictions.iter_mut().filter(|one| sampled(one.id, log.sample));
                 kept.map(Entry::answered).collect()
             }
             Err(error) => failed(asked.ask, &loaded.live, error, &log),
@@ -424,13 +424,6 @@ mod tests {
         start(options, blobs, Arc::new(SystemClock), Metrics::register(&Registry::default())).unwrap()
     }
 
-    fn log(logger: &PredictionLogger, live: &LiveSet, version: &Arc<LiveModelVersion>, one: &Prediction) {
-        let asked =
-            Asked { ask: &ask(), live, request: RequestId::generate(), took: Duration::from_millis(1) };
-        let (of, log) = (("late".to_owned(), Some(1)), Arc::default());
-        logger.take(asked, None, of, (Arc::clone(version), log), vec![Entry::answered(one)]);
-    }
-
     #[tokio::test]
     async fn what_is_taken_is_shipped_and_what_does_not_fit_is_counted() {
         let root = tempfile::tempdir().unwrap();
@@ -438,13 +431,13 @@ mod tests {
         let (live, version) = (LiveSet::default(), Arc::new(version()));
         // The queue is taken up, but for ten places.
         logger.shared.waiting.store(WAITING_ROWS_MAX - 10, Ordering::Relaxed);
-        let gathered: Vec<Prediction> = (0..10).map(prediction).collect();
         let many = Asked { ask: &ask(), live: &live, request: RequestId::generate(), took: Duration::ZERO };
         let of = || ("late".to_owned(), Some(1));
-        let entries = |all: &[Prediction]| all.iter().map(Entry::answered).collect::<Vec<_>>();
-        let twice = entries(&gathered).into_iter().chain(entries(&gathered)).collect();
-        logger.take(many, None, of(), (Arc::clone(&version), Arc::default()), twice);
-        logger.take(many, None, of(), (Arc::clone(&version), Arc::default()), entries(&gathered));
+        let entries = |flights: std::ops::Range<i64>| {
+            flights.map(|flight| Entry::answered(&mut prediction(flight))).collect::<Vec<_>>()
+        };
+        logger.take(many, None, of(), (Arc::clone(&version), Arc::default()), entries(0..20));
+        logger.take(many, None, of(), (Arc::clone(&version), Arc::default()), entries(0..10));
         logger.close();
         shipper.finish().await;
         let blobs = Blobs::open(&tidemill_blobs::BlobOptions::folder(root.path().join("blobs"))).unwrap();
@@ -464,15 +457,19 @@ mod tests {
     async fn measure_log() {
         let root = tempfile::tempdir().unwrap();
         let (logger, shipper) = logger(root.path());
-        let (live, version, one) = (LiveSet::default(), Arc::new(version()), prediction(1));
+        let (live, version, log) = (LiveSet::default(), Arc::new(version()), Arc::default());
+        let (ask, request) = (ask(), RequestId::generate());
         let mut took = Vec::new();
         // 5,000 a second for four seconds.
         let mut ticks = interval(Duration::from_millis(1));
         for _ in 0..4_000 {
             ticks.tick().await;
             for _ in 0..5 {
+                let mut one = prediction(1);
+                let asked = Asked { ask: &ask, live: &live, request, took: Duration::from_millis(1) };
                 let started = Instant::now();
-                log(&logger, &live, &version, &one);
+                let (of, with) = (("late".to_owned(), Some(1)), (Arc::clone(&version), Arc::clone(&log)));
+                logger.take(asked, None, of, with, vec![Entry::answered(&mut one)]);
                 took.push(started.elapsed());
             }
         }

@@ -78,9 +78,8 @@ impl Server {
         let ours = format!("{} {}", options.blobs.url, options.online.prefix);
         let ours = BlobRef::of(ours.as_bytes()).to_string();
         let log = LogOptions { folder: options.log.folder.join(ours), ..options.log };
-        let (log, shipper) =
-            prediction_log::start(log, blobs.clone(), Arc::clone(&clock), metrics.clone())
-                .context("TIDEMILL_SERVE__LOG")?;
+        let (log, shipper) = prediction_log::start(log, blobs.clone(), Arc::clone(&clock), metrics.clone())
+            .context("TIDEMILL_SERVE__LOG")?;
         let loader =
             Loader { blobs, python: options.python, unpacked: options.unpacked, metrics: metrics.clone() };
         let predictor = Arc::new(Predictor {

@@ -55,8 +55,8 @@ pub(super) struct ReadView {
 }
 
 impl Entry {
-    /// Of an entity that has an answer, or an error of its own.
-    pub(super) fn answered(one: &Prediction) -> Self {
+    /// Of an entity that has an answer, or an error of its own. Its row is taken, not copied: no door needs it any more.
+    pub(super) fn answered(one: &mut Prediction) -> Self {
         let view = |view: &tidemill_online::ViewFeatures| ReadView {
             view: view.view.clone(),
             version: view.version,
@@ -65,7 +65,7 @@ impl Entry {
         };
         Self {
             id: one.id,
-            row: one.hydrated.row.clone(),
+            row: std::mem::take(&mut one.hydrated.row),
             views: one.hydrated.views.iter().map(view).collect(),
             defaulted: one.hydrated.defaulted.clone(),
             outputs: match &one.outputs {
