@@ -1,6 +1,6 @@
 //! The rows of a model's window and of its reference, read as of what the scan has pinned.
 
-use std::{collections::BTreeMap, ops::Range, sync::Arc};
+use std::{ops::Range, sync::Arc};
 
 use arrow::{
     array::{ArrayRef, AsArray as _, RecordBatch},
@@ -9,8 +9,8 @@ use arrow::{
 use chrono::TimeDelta;
 use tidemill_catalog::{Dataset, DatasetPartRef, ModelVersion};
 use tidemill_core::Time;
-use tidemill_offline::{PitRequest, View};
-use tidemill_registry::{Deps, Warm, auc, evaluate};
+use tidemill_offline::PitRequest;
+use tidemill_registry::{Deps, Warm, auc, evaluate, pinned_views};
 use tidemill_spec::{Check, Hydration, Monitor, Objects, Reference, scored};
 use tidemill_training::LabelRead;
 
@@ -18,7 +18,7 @@ use crate::{
     Error,
     column::named,
     facts::{Facts, Pin},
-    table::{newest, unknown},
+    table::newest,
 };
 
 /// What checks call a model's output.
@@ -139,25 +139,10 @@ impl Source<'_> {
     }
 
     async fn hydrated(&self, rows: RecordBatch, hydration: &Hydration) -> Result<RecordBatch, Error> {
-        let views = self.views().await?;
+        let views = pinned_views(&self.deps.catalog, &self.champion.version).await?;
         let view = |name: &str| views.get(name).cloned();
         let request = PitRequest::hydrating(rows, "label_ts", hydration, view, self.pin.lake)?;
         Ok(self.deps.lake.point_in_time(&request).await?)
-    }
-
-    /// The versions of the views that training read.
-    async fn views(&self) -> Result<BTreeMap<String, View>, Error> {
-        let mut views = BTreeMap::new();
-        for read in self.champion.version.hydration.rounds.iter().flatten() {
-            let pinned = self.champion.version.view_versions.get(&read.view);
-            let found = match pinned {
-                Some(version) => self.deps.catalog.view_version(&read.view, *version).await?,
-                None => self.deps.catalog.current_view(&read.view).await?,
-            };
-            let found = found.ok_or_else(|| unknown("view", &read.view))?;
-            views.insert(read.view.clone(), View::of(&found.plan, found.version));
-        }
-        Ok(views)
     }
 
     async fn predicted(&self, rows: RecordBatch) -> Result<Predicted, Error> {

@@ -79,7 +79,7 @@ impl Target {
         let filter = Filter {
             between: Some((VALID_AT.to_owned(), range.start, range.end)),
             equal: vec![(DELETED.to_owned(), Value::Bool(false))],
-            last: None,
+            ..Filter::default()
         };
         match self {
             Self::Rows(rows) => Ok(deps.lake.read(&Read { filter, ..Read::clone(rows) }).await?),

@@ -73,6 +73,7 @@ impl Judge {
         connection.execute_batch(LIMITS)?;
         connection.execute_batch(
             "CREATE SCHEMA source; CREATE SCHEMA \"view\"; CREATE SCHEMA dead; CREATE SCHEMA predictions; \
+             CREATE SCHEMA prediction_log; \
              SET TimeZone = 'UTC'; SET errors_as_json = true; SET enable_external_access = false",
         )?;
         Ok(Self { connection, functions })
@@ -192,7 +193,7 @@ impl Judge {
             at: refusal.at.map(characters),
         };
         let parsed = Parsed::parse(&self.connection, text).map_err(refused)?;
-        let unknown = |(schema, _): &(String, String)| schema == "predictions";
+        let unknown = |(schema, _): &(String, String)| schema == "predictions" || schema == "prediction_log";
         // What a model's predictions hold is known once it has made some.
         if parsed.iter().flat_map(Parsed::tables).any(|table| unknown(&table)) {
             return Ok(());

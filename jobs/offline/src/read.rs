@@ -45,6 +45,8 @@ pub struct Filter {
     pub between: Option<(String, Time, Time)>,
     /// Columns that equal values; a null equals null.
     pub equal: Vec<(String, Value)>,
+    /// Columns that are not null.
+    pub present: Vec<String>,
     /// The last rows in the total order, at most.
     pub last: Option<u32>,
 }
@@ -221,6 +223,7 @@ fn condition(filter: &Filter) -> String {
         let column = quoted(column);
         conditions.push(format!("{column} >= {} AND {column} < {}", sql::instant(*from), sql::instant(*to)));
     }
+    conditions.extend(filter.present.iter().map(|name| format!("{} IS NOT NULL", quoted(name))));
     conditions.extend(filter.equal.iter().map(|(name, value)| {
         let value = if value.is_null() { "NULL".to_owned() } else { sql::text(&value.to_string()) };
         // Compared in the column's own type, so that `2013-06-01` meets a date.

@@ -10,7 +10,7 @@ use tidemill_spec::Source;
 /// filled later. 0 is the empty lake.
 pub type Version = i64;
 
-/// The name of a lake table: `source/NAME`, `view/NAME/VERSION`, `dead/NAME`, `predictions/MODEL`.
+/// The name of a lake table: `source/NAME`, `view/NAME/VERSION`, `dead/NAME`, `predictions/MODEL`, `prediction_log/MODEL`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Table(String);
@@ -31,9 +31,14 @@ impl Table {
         Self(format!("dead/{source}"))
     }
 
-    /// The prediction log of a model.
+    /// Batch predictions of a model.
     pub fn predictions(model: &str) -> Self {
         Self(format!("predictions/{model}"))
+    }
+
+    /// What serving answered with a model.
+    pub fn prediction_log(model: &str) -> Self {
+        Self(format!("prediction_log/{model}"))
     }
 
     /// The name, as the manifest and paths have it.

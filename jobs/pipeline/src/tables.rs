@@ -20,8 +20,8 @@ use tidemill_spec::{ViewKind, steps::unwritable};
 use crate::{Deps, moment::Moment};
 
 /// A whole table as of a moment, given to `take` batch by batch: `source/NAME`, `view/NAME` (its current version; of a window
-/// view or a derived one the values at the moment, a row an entity), `dead/NAME`, `predictions/MODEL` or `dataset/ID`. Returns how many rows
-/// there are.
+/// view or a derived one the values at the moment, a row an entity), `dead/NAME`, `predictions/MODEL`, `prediction_log/MODEL` or
+/// `dataset/ID`. Returns how many rows there are.
 pub(crate) async fn read(
     deps: &Deps,
     name: &str,
@@ -156,7 +156,7 @@ impl Output {
 }
 
 fn unknown(name: &str) -> JobError {
-    let hint = "tables are source/NAME, view/NAME, dead/NAME, predictions/MODEL and dataset/ID";
+    let hint = "tables are source/NAME, view/NAME, dead/NAME, predictions/MODEL, prediction_log/MODEL and dataset/ID";
     JobError::Discard(Fault::coded(325, format!("there is no table `{name}` with rows")).hint(hint))
 }
 

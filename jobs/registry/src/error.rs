@@ -37,6 +37,26 @@ pub enum Error {
         /// The alias.
         alias: String,
     },
+    /// A view that the version reads is not there any more.
+    #[error("there is no view `{view}` in the version that the model reads")]
+    UnknownView {
+        /// The view.
+        view: String,
+    },
+    /// No log has such a prediction.
+    #[error("prediction {prediction} is not in the log")]
+    NotLogged {
+        /// What was asked for.
+        prediction: String,
+    },
+    /// The prediction failed: there is nothing to predict again.
+    #[error("prediction {prediction} has no answer: it failed with {code}")]
+    NoAnswer {
+        /// The prediction.
+        prediction: String,
+        /// Why it failed.
+        code: String,
+    },
     /// Serving could not answer with the version.
     #[error("model `{model}` version {version} can't be served: {reason}; the alias stays where it is")]
     NotServable {
@@ -120,6 +140,13 @@ impl Error {
             }
             Self::UnknownVersion { .. } | Self::UnknownAlias { .. } => {
                 Fault::coded(802, self.to_string()).hint("tidemill models list")
+            }
+            Self::UnknownView { .. } => Fault::coded(602, self.to_string()).hint("tidemill features list"),
+            Self::NotLogged { .. } => Fault::coded(880, self.to_string()).hint(
+                "it is there some seconds after the answer, unless the model logs a sample or nothing: tidemill explain TM0880",
+            ),
+            Self::NoAnswer { .. } => {
+                Fault::coded(881, self.to_string()).hint("tidemill predictions show ID says what was asked")
             }
             Self::NothingToRollBack { .. } => Fault::coded(803, self.to_string())
                 .hint("to remove the alias: tidemill models rollback MODEL --remove"),
@@ -205,6 +232,9 @@ impl From<Error> for JobError {
             | Error::UnknownModel { .. }
             | Error::UnknownVersion { .. }
             | Error::UnknownAlias { .. }
+            | Error::UnknownView { .. }
+            | Error::NotLogged { .. }
+            | Error::NoAnswer { .. }
             | Error::NothingToRollBack { .. }
             | Error::NotServable { .. }
             | Error::Mismatch { .. }

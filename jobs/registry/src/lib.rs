@@ -3,23 +3,26 @@
 //! Reading order: [`folder`] (what a model folder must say), `register` (it becomes an immutable version),
 //! [`Warm`] (a version made ready to predict, by the code that serving uses), [`score`] (AUC and log loss, pure),
 //! `figures` (predictions beside what happened), `evaluate` and `compare` (figures of versions on datasets), [`promote`] and
-//! [`rollback`] (what serving may be asked is published by `live`). Versions never change; only aliases move.
+//! [`rollback`] (what serving may be asked is published by `live`), [`log`] (what serving answered). Versions never change; only aliases move.
 
 mod compare;
 mod error;
 mod evaluate;
 mod figures;
 pub mod folder;
+pub mod log;
 mod predict;
 mod promote;
 mod register;
 pub mod score;
+mod views;
 mod warm;
 
 pub use error::Error;
 pub use evaluate::{Evaluation, evaluate};
 pub use figures::auc;
 pub use promote::{Moved, promote, remove, rollback};
+pub use views::pinned_views;
 pub use warm::Warm;
 
 use std::path::PathBuf;
@@ -56,5 +59,8 @@ pub fn jobs(deps: &Deps) -> Vec<JobEntry> {
         JobEntry::new(evaluate::EvaluateJob::new(deps.clone())),
         JobEntry::new(predict::PredictJob::new(deps.clone())),
         JobEntry::new(promote::PromoteJob::new(deps.clone())),
+        JobEntry::new(log::ingest::IngestJob::new(deps.clone())),
+        JobEntry::new(log::expire::ExpireJob::new(deps.clone())),
+        JobEntry::new(log::replay::ReplayJob::new(deps.clone())),
     ]
 }

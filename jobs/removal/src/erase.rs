@@ -14,12 +14,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
+use tidemill_blobs::BlobEntry;
 use tidemill_catalog::{Upload, ViewState, ViewVersion};
-use tidemill_core::{DatasetId, Fault, JobError, Kind, RunId, RunState};
+use tidemill_core::{DatasetId, Fault, JobError, Kind, RunId, RunState, Time};
 use tidemill_features::{computed_from, forget_new, reset, tables_of};
 use tidemill_offline::{Sought, Table, upload::StreamPlace};
+use tidemill_rows::prediction_log::SEGMENTS;
 use tidemill_runtime::{Context, Job, Outcome, job_new};
-use tidemill_spec::{Entity, Value};
+use tidemill_spec::{
+    Entity, Value,
+    args::{PREDICTIONS_INGEST, PredictionsIngest},
+};
 use tidemill_store::{NewJob, Tx};
 
 use crate::{Deps, Error};
@@ -43,6 +48,9 @@ pub struct EntityErase {
 pub struct Progress {
     /// Uploads up to this place came before; what comes later is new.
     uploads_upto: i64,
+    /// What serving had logged by then came before, real time; none in checkpoints of before.
+    #[serde(default)]
+    began_at: Option<Time>,
     /// Tables of which no file holds a row of the entity any more.
     tables: BTreeSet<Table>,
     /// Rows that went, by table.
@@ -121,10 +129,12 @@ impl Job for EraseJob {
     async fn run(&self, args: &EntityErase, cx: &mut Context<Progress>) -> Result<Outcome, JobError> {
         if cx.checkpoint().is_none() {
             let uploads_upto = self.deps.catalog.newest_upload().await.map_err(Error::from)?;
-            cx.save_checkpoint(Progress { uploads_upto, ..Progress::default() }).await?;
+            let began_at = Some(cx.clock().now());
+            cx.save_checkpoint(Progress { uploads_upto, began_at, ..Progress::default() }).await?;
         }
-        let search = self.deps.search(args).await?;
         self.wait_for_uploads(cx).await?;
+        self.wait_for_logs(cx).await?;
+        let search = self.deps.search(args).await?;
         for table in &search.tables {
             self.erase_from(table, &search.sought, cx).await?;
         }
@@ -164,6 +174,26 @@ impl EraseJob {
             return Ok(());
         }
         let reason = format!("waits for {under_way} uploads that were accepted before");
+        Err(JobError::Snooze { until: cx.clock().now() + SNOOZE, reason })
+    }
+
+    /// Predictions that serving had shipped before are in the lake, where they are found.
+    async fn wait_for_logs(&self, cx: &mut Context<Progress>) -> Result<(), JobError> {
+        let Some(began_at) = cx.checkpoint().and_then(|progress| progress.began_at) else { return Ok(()) };
+        let mut waiting = self.deps.blobs.list(SEGMENTS).await.map_err(Error::from)?;
+        waiting.retain(|segment| segment.modified_at <= began_at);
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let model =
+            |segment: &BlobEntry| Some(segment.path.strip_prefix(SEGMENTS)?.split('/').nth(1)?.to_owned());
+        let models: BTreeSet<String> = waiting.iter().filter_map(model).collect();
+        let ingests: Vec<NewJob> = models.into_iter().map(ingest_new).collect();
+        let mut tx = cx.begin().await?;
+        cx.enqueue(&mut tx, &ingests).await?;
+        let progress = cx.checkpoint().cloned().unwrap_or_default();
+        cx.commit_checkpoint(tx, progress).await?;
+        let reason = format!("waits for {} segments of prediction logs", waiting.len());
         Err(JobError::Snooze { until: cx.clock().now() + SNOOZE, reason })
     }
 
@@ -387,6 +417,12 @@ pub fn erasure(entity: &str, key: &Map<String, Json>) -> NewJob {
         concurrency_key: Some(ENTITY_ERASE.to_string()),
         ..job_new(ENTITY_ERASE, &args)
     }
+}
+
+/// What takes a model's log into the lake, as the server asks for it.
+fn ingest_new(model: String) -> NewJob {
+    let args = PredictionsIngest { model };
+    NewJob { key: Some(args.key()), concurrency_key: Some(args.key()), ..job_new(PREDICTIONS_INGEST, &args) }
 }
 
 /// All values of an entity's key.

@@ -14,6 +14,8 @@ pub const INGEST_PUBLISH: Kind = Kind::new("ingest.publish");
 pub const INGEST_REPLAY: Kind = Kind::new("ingest.replay");
 /// Kind of [`MonitorScan`].
 pub const MONITOR_SCAN: Kind = Kind::new("monitor.scan");
+/// Kind of [`PredictionsIngest`].
+pub const PREDICTIONS_INGEST: Kind = Kind::new("predictions.ingest");
 /// Kind of [`Notify`].
 pub const NOTIFY: Kind = Kind::new("notify");
 
@@ -70,6 +72,21 @@ pub struct MonitorScan {
     pub from: Time,
     /// First instant after it.
     pub to: Time,
+}
+
+/// Takes what serving has logged of a model into the lake. Enqueued with the key and concurrency key
+/// `predictions.ingest/MODEL`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PredictionsIngest {
+    /// The model.
+    pub model: String,
+}
+
+impl PredictionsIngest {
+    /// The unique key of the jobs of this model.
+    pub fn key(&self) -> String {
+        format!("{PREDICTIONS_INGEST}/{}", self.model)
+    }
 }
 
 /// Delivers one incident to one notifier.

@@ -188,7 +188,7 @@ pub struct Ingest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Export {
-    /// `source/NAME`, `view/NAME`, `predictions/MODEL` or `dataset/ID`.
+    /// `source/NAME`, `view/NAME`, `predictions/MODEL`, `prediction_log/MODEL` or `dataset/ID`.
     pub table: String,
     /// A local path.
     pub path: String,

@@ -34,7 +34,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tidemill-features", &["catalog", "live", "offline", "online", "pyrun", "rows", "spec", "windows"]),
     ("tidemill-ingest", &["catalog", "features", "offline", "online", "rows", "spec"]),
     ("tidemill-streams", &["catalog", "ingest", "offline", "spec"]),
-    ("tidemill-removal", &["catalog", "features", "ingest", "live", "offline", "spec"]),
+    ("tidemill-removal", &["catalog", "features", "ingest", "live", "offline", "rows", "spec"]),
     ("tidemill-training", &["catalog", "offline", "rows", "spec"]),
     ("tidemill-registry", &["catalog", "inference", "live", "offline", "online", "pyrun", "rows", "spec"]),
     ("tidemill-monitor", &["catalog", "live", "offline", "online", "registry", "rows", "spec", "training"]),

@@ -1,5 +1,5 @@
 //! What somebody must look after: jobs of dead workers, due schedules, a Redis that came back empty or never got the live
-//! set, live models that don't answer, and the lake's files. Safe to run in several processes: each part is idempotent.
+//! set, live models that don't answer, prediction logs on their way, and the lake's files. Safe to run in several processes: each part is idempotent.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -17,6 +17,10 @@ const LOOK_AT_REDIS: Duration = Duration::from_secs(2);
 const LOOK_AT_MODELS: Duration = Duration::from_secs(2);
 /// How often the lake is searched for tables with many small files.
 const LOOK_AT_LAKE: Duration = Duration::from_secs(60);
+/// How often segments of prediction logs are looked for.
+const LOOK_AT_LOGS: Duration = Duration::from_secs(5);
+/// How often rows of prediction logs are looked for whose time is over.
+const EXPIRE_LOGS: Duration = Duration::from_hours(1);
 /// How often files that nobody reads are deleted.
 const COLLECT_GARBAGE: Duration = Duration::from_hours(6);
 
@@ -75,6 +79,13 @@ async fn keep_stores(api: &Api) {
         }),
         look_every(LOOK_AT_LAKE, api, "the lake", || async {
             Ok(tidemill_upkeep::compactions(&api.stores.lake).await?)
+        }),
+        look_every(LOOK_AT_LOGS, api, "prediction logs", || async {
+            Ok(tidemill_registry::log::ingests(&api.stores.blobs).await?)
+        }),
+        look_every(EXPIRE_LOGS, api, "old prediction logs", || async {
+            let (catalog, lake) = (&api.stores.catalog, &api.stores.lake);
+            Ok(tidemill_registry::log::expirations(catalog, lake, api.wall()).await?)
         }),
         look_every(COLLECT_GARBAGE, api, "garbage", || async { Ok(vec![tidemill_upkeep::collection()]) }),
     );

@@ -11,6 +11,7 @@ mod lineage;
 mod models;
 mod monitors;
 mod plan;
+mod predictions;
 mod removal;
 mod runs;
 mod schedules;
@@ -84,6 +85,9 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/v1/models/{model}/request", get(models::request))
         .route("/v1/models/{model}/promote", post(models::promote))
         .route("/v1/models/{model}/rollback", post(models::rollback))
+        .route("/v1/predictions", get(predictions::list))
+        .route("/v1/predictions/{prediction}", get(predictions::show))
+        .route("/v1/predictions/{prediction}/replay", post(predictions::replay))
         .route("/v1/monitors", get(monitors::list))
         .route("/v1/monitors/{monitor}", get(monitors::show))
         .route("/v1/monitors/{monitor}/report", get(monitors::report))

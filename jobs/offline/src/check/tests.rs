@@ -243,6 +243,7 @@ fn a_query_is_prepared_over_the_declared_tables() {
         "FROM dead.events",
         "\"SELECT '${{ run.date }}' FROM nowhere\"",
         "FROM predictions.anything",
+        "SELECT _id FROM prediction_log.anything",
         "PIVOT events ON \"order\" USING sum(qty)",
     ] {
         assert_eq!(shown(&step(query)), "", "{query}");

@@ -42,7 +42,8 @@ struct Tables {
 
 impl Lake {
     /// Runs a query over the lake as of a version, without rows that become known after a moment: tables `source.NAME`,
-    /// `view.NAME` (`views`: which versions; of window views and derived ones the values at the moment), `dead.NAME`, `predictions.MODEL`;
+    /// `view.NAME` (`views`: which versions; of window views and derived ones the values at the moment), `dead.NAME`, `predictions.MODEL`,
+    /// `prediction_log.MODEL`;
     /// sources and views also by their bare names. Its rows are given to `take` batch by batch, in declared types, and
     /// are never all in memory; `take` gets one batch at least.
     ///
@@ -119,7 +120,7 @@ impl Lake {
             })
         };
         let mut script =
-            "CREATE SCHEMA source; CREATE SCHEMA \"view\"; CREATE SCHEMA dead; CREATE SCHEMA predictions;\n"
+            "CREATE SCHEMA source; CREATE SCHEMA \"view\"; CREATE SCHEMA dead; CREATE SCHEMA predictions; CREATE SCHEMA prediction_log;\n"
                 .to_owned();
         let (mut paths, mut values) = (Vec::new(), Vec::new());
         let mut bare = Vec::new();
@@ -177,6 +178,7 @@ fn offered<'a>(objects: &'a Objects, views: &'a [View]) -> Vec<Offered<'a>> {
     }
     for name in objects.models.keys() {
         offer("predictions", name, Table::predictions(name), false);
+        offer("prediction_log", name, Table::prediction_log(name), false);
     }
     tables
 }
@@ -216,7 +218,8 @@ fn unknown_table(named: &[(String, String)], offered: &[Offered<'_>], query: &st
         };
         let near = closest(name, &known).map(|near| format!("did you mean `{schema}.{near}`?"));
         let hint = near.unwrap_or_else(|| {
-            "tables are source.NAME, view.NAME, dead.NAME and predictions.MODEL".to_owned()
+            "tables are source.NAME, view.NAME, dead.NAME, predictions.MODEL and prediction_log.MODEL"
+                .to_owned()
         });
         return Err(Error::Invalid(fault.hint(hint)));
     }

@@ -152,11 +152,11 @@ fn named_table(world: &World<'_>, at: &At<'_>) {
     let (kind, name) = match text.split_once('/') {
         Some(("source", name)) => (ObjectKind::Source, name),
         Some(("view", name)) => (ObjectKind::View, name),
-        Some(("predictions", name)) => (ObjectKind::Model, name),
+        Some(("predictions" | "prediction_log", name)) => (ObjectKind::Model, name),
         Some(("dataset", _)) => return,
         _ => {
             at.error(209, format!("`{text}` is not a table"))
-                .help("write `source/NAME`, `view/NAME`, `predictions/MODEL` or `dataset/ID`");
+                .help("write `source/NAME`, `view/NAME`, `predictions/MODEL`, `prediction_log/MODEL` or `dataset/ID`");
             return;
         }
     };

@@ -12,7 +12,7 @@ use tidemill_catalog::{ModelAlias, ModelMetric, ModelVersionRow};
 use tidemill_core::Fault;
 use tidemill_online::Served;
 use tidemill_registry::Moved;
-use tidemill_spec::{Model, Objects};
+use tidemill_spec::{Entity, Model, Objects};
 use tokio::time::timeout;
 
 use super::{Answer, items, one};
@@ -201,9 +201,7 @@ pub(super) async fn entity(
     Asked(query): Asked<EntityOf>,
 ) -> Answer {
     let objects = api.stores.catalog.objects().await?;
-    let model = known(&objects, &name)?;
-    let missing = || ApiError::unknown(301, "entity", &model.entity, objects.entities.keys());
-    let entity = objects.entities.get(&model.entity).ok_or_else(missing)?;
+    let entity = entity_of(&objects, &name)?;
     let given: Value = serde_json::from_str(&query.entity)
         .map_err(|error| ApiError::invalid(Fault::coded(116, format!("the entity is not JSON: {error}"))))?;
     one(entity::named(entity, &entity::keys(entity, &given)?))
@@ -247,6 +245,13 @@ fn registered<'o>(
         None if !versions.is_empty() => Ok(None),
         _ => known(objects, name).map(Some),
     }
+}
+
+/// The entity of a model that is declared.
+pub(super) fn entity_of<'o>(objects: &'o Objects, name: &str) -> Result<&'o Entity, ApiError> {
+    let model = known(objects, name)?;
+    let missing = || ApiError::unknown(301, "entity", &model.entity, objects.entities.keys());
+    objects.entities.get(&model.entity).ok_or_else(missing)
 }
 
 fn known<'o>(objects: &'o Objects, name: &str) -> Result<&'o Model, ApiError> {

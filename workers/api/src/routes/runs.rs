@@ -50,7 +50,7 @@ fn state(word: &str) -> Result<RunState, ApiError> {
 }
 
 /// The moment so long before `now`.
-fn before(now: Time, age: &str) -> Result<Time, ApiError> {
+pub(super) fn before(now: Time, age: &str) -> Result<Time, ApiError> {
     let length = tidemill_spec::units::parse_duration(age).and_then(|age| TimeDelta::from_std(age).ok());
     length.and_then(|length| now.checked_sub_signed(length)).ok_or_else(|| {
         let fault = Fault::coded(112, format!("`since={age}` is not a length of time"));

@@ -3,18 +3,23 @@
 use futures::future::{BoxFuture, FutureExt as _};
 use serde_json::{Value as Json, json};
 use tidemill_catalog::ModelVersion;
-use tidemill_core::{Kind, RunId};
+use tidemill_core::{Kind, PredictionId, RunId};
 use tidemill_features::{
     Recomputed, backfill_new, drop_new, forget_new, rebuild_new, recompute_new, update_new,
 };
 use tidemill_ingest::jobs::ReplayJob;
 use tidemill_monitor::start_scan;
+use tidemill_registry::log::{expire::expire_new, ingest_new, replay_new};
 use tidemill_removal::{erasure, truncation};
+use tidemill_rows::{
+    CREATED_AT, DELETED, SEQ, VALID_AT, batch_of, parquet,
+    prediction_log::{Columns, ID, SEGMENTS, VERSION},
+};
 use tidemill_runtime::job_new;
-use tidemill_spec::args::NOTIFY;
+use tidemill_spec::{Value, args::NOTIFY};
 use tidemill_upkeep::{collection, compaction};
 
-use crate::world::{World, visits};
+use crate::world::{NOW, World, visits};
 
 /// A job to be disturbed.
 pub(crate) struct Scenario {
@@ -143,6 +148,23 @@ scenarios! {
         let args = json!({ "model": "buyer", "dataset": dataset(world).await? });
         step(world, "model.predict_batch", &args).await
     };
+    "predictions.ingest" => async |world: &World| {
+        logged(world, "first", NOW).await?;
+        logged(world, "second", NOW).await?;
+        world.enqueue(ingest_new("buyer".to_owned())).await
+    };
+    "predictions.expire" => async |world: &World| {
+        logged(world, "old", "2020-01-01T00:00:00Z").await?;
+        world.enqueue(ingest_new("buyer".to_owned())).await?;
+        world.drive(&["predictions.ingest"]).await?;
+        world.enqueue(expire_new("buyer")).await
+    };
+    "predictions.replay" => async |world: &World| {
+        let id = logged(world, "first", NOW).await?;
+        world.enqueue(ingest_new("buyer".to_owned())).await?;
+        world.drive(&["predictions.ingest"]).await?;
+        world.enqueue(replay_new(id)).await
+    };
     "monitor.scan" => scan;
     "notify" => async |world: &World| {
         scan(world).await?;
@@ -210,6 +232,28 @@ async fn second_version(world: &World) -> anyhow::Result<()> {
     let mut tx = world.stores.store.begin().await?;
     world.stores.catalog.insert_model_version(&mut tx, "by hand", &version).await?;
     Ok(tx.commit().await?)
+}
+
+/// What serving leaves when it has answered once: a segment of that name.
+async fn logged(world: &World, segment: &str, answered_at: &str) -> anyhow::Result<PredictionId> {
+    let ModelVersion { keys, hydration, request, outputs, .. } = champion(world).await?;
+    let columns = Columns::of_version(&keys, &hydration, &request, &outputs);
+    let id = PredictionId::generate();
+    let (now, answered_at) = (NOW.parse()?, answered_at.parse()?);
+    let values = [
+        (ID, Value::String(id.to_string())),
+        (VERSION, Value::Int(1)),
+        ("shopper", Value::String("a".to_owned())),
+        (VALID_AT, Value::Timestamp(now)),
+        (CREATED_AT, Value::Timestamp(answered_at)),
+        (SEQ, Value::Int(0)),
+        (DELETED, Value::Bool(false)),
+    ];
+    let row = values.map(|(name, value)| (name.to_owned(), value)).into();
+    let rows = batch_of(&columns.schema(), &[row])?;
+    let path = format!("{SEGMENTS}/buyer/{segment}.parquet");
+    world.stores.blobs.put_at(&path, parquet::write(&rows)?).await?;
+    Ok(id)
 }
 
 /// The training set of the champion.

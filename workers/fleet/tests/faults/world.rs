@@ -27,7 +27,7 @@ use tidemill_testkit::{
 use crate::{digest::digest, scenarios::Scenario, webhook::Webhook};
 
 /// What the data clock shows: some visits lie ahead of it.
-const NOW: &str = "2024-02-16T12:00:00Z";
+pub(crate) const NOW: &str = "2024-02-16T12:00:00Z";
 const PROJECT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/faults/shop");
 
 /// The shop that worlds are copies of.

@@ -37,6 +37,41 @@ async fn a_promoted_version_answers_when_its_promotion_returns() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_prediction_is_found_and_says_the_same_again() {
+    let world = World::start().await;
+    world.run("rollout", json!({ "factor": 2 })).await;
+    let (status, reply) = world.predict().await;
+    assert_eq!(status, 200, "{reply}");
+    let id = reply["predictions"][0]["prediction_id"].as_str().unwrap().to_owned();
+    let path = format!("/v1/predictions/{id}");
+    soon(async || world.get(&path).await.0 == 200).await;
+    let (_, found) = world.get(&path).await;
+    assert_eq!(
+        (&found["model"], &found["version"], &found["asked_as"]),
+        (&json!("spender"), &json!(1), &json!("champion"))
+    );
+    assert_eq!(
+        (&found["features"]["amount"], &found["outputs"]),
+        (&json!(10.0), &reply["predictions"][0]["outputs"])
+    );
+    let (_, listed) = world.get("/v1/predictions?model=spender&since=1h&version=1").await;
+    assert_eq!(listed["items"], json!([found]));
+    assert_eq!(world.get("/v1/predictions?model=spender&errors=true").await.1["items"], json!([]));
+    let (status, error) = world.get("/v1/predictions/prd_00000000000000000000000000000000").await;
+    assert_eq!((status, &error["error"]["code"]), (404, &json!("TM0880")));
+
+    // Later orders change nothing of what was known then, and a new champion nothing of who answered.
+    world.order(20).await;
+    world.run("rollout", json!({ "factor": 3 })).await;
+    soon(async || world.answer().await == (2, 60.0)).await;
+    let replay = world.replay(&id).await;
+    assert_eq!((&replay["version"], &replay["same_outputs"]), (&json!(1), &json!(true)), "{replay}");
+    assert_eq!(replay["same_features"], json!(true), "{replay}");
+    assert_eq!(replay["outputs"][0]["now"], json!(20.0), "{replay}");
+    assert_eq!((&replay["notes"], &replay["masked"]), (&json!([]), &json!([])));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_first_version_is_taken_out_by_a_rollback() {
     let world = World::start().await;
     world.run("rollout", json!({ "factor": 2 })).await;

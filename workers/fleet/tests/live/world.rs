@@ -65,6 +65,7 @@ impl World {
         serving.http = ([127, 0, 0, 1], 0).into();
         serving.python.package = Some(package().into());
         serving.unpacked = unpacked;
+        serving.log.folder = folder.path().join("log");
         let serving = tidemill_serve::Server::bind(serving).await.unwrap();
         let serve = format!("http://{}", serving.http_address().unwrap());
         tokio::spawn(serving.run(stop.clone()));
@@ -138,6 +139,15 @@ impl World {
         let (_, page) = self.get(&path).await;
         assert_eq!(page["state"], "completed", "{page:#}");
         page
+    }
+
+    /// Predicts again what was logged: what came of it.
+    pub(crate) async fn replay(&self, prediction: &str) -> Json {
+        let (status, started) = self.post(&format!("/v1/predictions/{prediction}/replay"), &json!({})).await;
+        assert_eq!(status, 200, "{started}");
+        let path = format!("/v1/runs/{}", started["run_id"].as_str().unwrap());
+        soon(async || self.get(&path).await.1["state"] == "completed").await;
+        self.get(&path).await.1["step_list"][0]["outputs"].clone()
     }
 
     pub(crate) async fn promote(&self, version: u32) -> (u16, Json) {
