@@ -1,4 +1,4 @@
-//! The gRPC contracts, one module an area, generated from `tidemill/<area>/v1/*.proto`; [`Reason`], how every
+//! The gRPC contracts, one module an area, generated from `tidemill/<area>/v1/*.proto`, and the Open Inference Protocol's beside them; [`Reason`], how every
 //! service tells why a call failed; [`json`], how values travel in structs; [`DeadlineLayer`], how every service keeps its
 //! caller's deadline; and [`Hosts`], whom it answers.
 //!
@@ -28,6 +28,11 @@ pub mod features {
     pub mod v1 {
         tonic::include_proto!("tidemill.features.v1");
     }
+}
+
+/// The Open Inference Protocol, version 2.
+pub mod inference {
+    tonic::include_proto!("inference");
 }
 
 /// Uploads.

@@ -60,6 +60,9 @@ pub enum Error {
     /// The request is not one.
     #[error("{0}")]
     Malformed(String),
+    /// The request is no inference request: its tensors are not what the protocol, or the model, takes.
+    #[error("{0}")]
+    Tensors(String),
     /// No such path.
     #[error("there is no `{0}`")]
     NoSuchCall(String),
@@ -199,6 +202,9 @@ impl Error {
                 "send the declared type; an int may be text of digits. `tidemill explain TM0833` lists what is accepted",
             ),
             Self::Malformed(_) | Self::NoSuchCall(_) | Self::WrongMethod { .. } => (834, BODY),
+            Self::Tensors(_) => {
+                (839, "GET /v2/models/MODEL lists its inputs and outputs; `tidemill explain TM0839`")
+            }
             Self::TooLarge { .. } => (834, "send fewer entities in each request"),
             Self::Missing { .. } => {
                 (835, "declare a `default` on the feature, or `on_missing: allow` on the model")
@@ -241,6 +247,7 @@ impl Error {
             | Self::WrongType { .. }
             | Self::MissingKey { .. }
             | Self::Malformed(_)
+            | Self::Tensors(_)
             | Self::WrongMethod { .. }
             | Self::Inference(Inference::Rows { .. }) => Code::InvalidArgument,
             Self::Missing { .. } => Code::FailedPrecondition,

@@ -164,7 +164,8 @@ fn timestamp(time: Time) -> Timestamp {
     }
 }
 
-fn status(error: &Error) -> Status {
+/// A failed call.
+pub(crate) fn status(error: &Error) -> Status {
     let Fault { code, message, detail, hint } = error.fault();
     let code = code.map_or_else(String::new, |code| code.to_string());
     Reason { code, message, detail, hint }.status(error.grpc())

@@ -3,7 +3,8 @@
 //!
 //! Reading order: [`Options`], [`run`], then `predict` (one request: resolve, hydrate, vectorise, infer, reply),
 //! `hydrate` (Redis), `features` (latest values as they are), `warm` (which model versions are loaded, and which one an alias means), `follow` (loads them),
-//! `prediction_log` (what was answered, on its way to the lake), `readiness` (whether requests can be answered, and why not), and the doors `grpc` and `rest`, which only convert.
+//! `prediction_log` (what was answered, on its way to the lake), `readiness` (whether requests can be answered, and why not),
+//! the doors `grpc` and `rest`, which only convert, and beside them `oip`, the Open Inference Protocol, over both.
 //!
 //! A new version takes an alias over only once it is loaded and its golden rows predicted what was recorded; the
 //! old one answers until then, and its last requests after. With Redis or the artifact store away, what is warm
@@ -18,12 +19,15 @@ mod grpc;
 mod hydrate;
 mod latency;
 mod metrics;
+mod oip;
+mod openapi;
 mod options;
 mod predict;
 mod prediction_log;
 mod readiness;
 mod rest;
 mod run;
+mod vector;
 mod warm;
 
 pub use error::Error;

@@ -78,7 +78,9 @@ impl Predictor {
     /// Answers one request, and counts it under the version that it was for.
     pub(crate) async fn predict(&self, ask: Ask) -> Result<Answer, Error> {
         let (started, request) = (Instant::now(), RequestId::generate());
-        let (live, loaded) = self.resolve(&ask, request, started)?;
+        let resolved = self.resolve(&ask.model, &ask.which);
+        let (live, loaded) =
+            resolved.inspect_err(|error| self.unresolved(&ask, error, request, started.elapsed()))?;
         let entities = ask.entities.len();
         let own = started + self.deadline;
         let deadline = ask.deadline.map_or(own, |callers| callers.min(own));
@@ -119,23 +121,18 @@ impl Predictor {
         })
     }
 
-    /// What answers a request; that nothing does is counted and logged.
-    fn resolve(
-        &self,
-        ask: &Ask,
-        request: RequestId,
-        started: Instant,
-    ) -> Result<(Arc<LiveSet>, Arc<Loaded>), Error> {
-        let count = |error: &Error| self.metrics.unresolved(&code_of(error));
-        let live = self.seen.borrow().live().cloned().ok_or(Error::NoLiveSet).inspect_err(count)?;
-        match self.warm.resolve(&live, &ask.model, &ask.which) {
-            Ok(loaded) => Ok((live, loaded)),
-            Err(error) => {
-                count(&error);
-                let took = started.elapsed();
-                self.log.unresolved(Asked { ask, live: &live, request, took }, &error);
-                Err(error)
-            }
+    /// The version that answers.
+    pub(crate) fn resolve(&self, model: &str, which: &Which) -> Result<(Arc<LiveSet>, Arc<Loaded>), Error> {
+        let live = self.seen.borrow().live().cloned().ok_or(Error::NoLiveSet)?;
+        let loaded = self.warm.resolve(&live, model, which)?;
+        Ok((live, loaded))
+    }
+
+    /// That nothing answers a request is counted and logged.
+    fn unresolved(&self, ask: &Ask, error: &Error, request: RequestId, took: Duration) {
+        self.metrics.unresolved(&code_of(error));
+        if let Some(live) = self.seen.borrow().live() {
+            self.log.unresolved(Asked { ask, live, request, took }, error);
         }
     }
 
@@ -248,7 +245,7 @@ impl Predictor {
 }
 
 /// What metrics call an error: its code.
-fn code_of(error: &Error) -> String {
+pub(crate) fn code_of(error: &Error) -> String {
     error.fault().code.map_or_else(|| "error".to_owned(), |code| code.to_string())
 }
 
@@ -328,7 +325,7 @@ fn vector(row: &Row, loaded: &Loaded) -> Row {
 }
 
 /// What the model says of the vectors that are known. It isn't asked where none is.
-async fn predicted(
+pub(crate) async fn predicted(
     vectors: &[Row],
     known: &[Result<(), Error>],
     loaded: &Loaded,
@@ -344,7 +341,12 @@ async fn predicted(
 }
 
 /// What the model said of one entity, if that is a prediction at all.
-fn usable(outputs: Outputs, entity: usize, loaded: &Loaded, request: RequestId) -> Result<Outputs, Error> {
+pub(crate) fn usable(
+    outputs: Outputs,
+    entity: usize,
+    loaded: &Loaded,
+    request: RequestId,
+) -> Result<Outputs, Error> {
     let Some((output, got)) = unusable(&outputs) else { return Ok(outputs) };
     let (model, version) = (loaded.model.clone(), loaded.version);
     let error = Error::Unusable { model, version, entity, output, got, request };
@@ -360,7 +362,7 @@ fn unreadable(source: tidemill_online::Error, entity: usize, loaded: &Loaded, re
 }
 
 /// For `on_missing: fail`. What the caller may leave out is not missing.
-fn complete(entity: usize, vector: &Row, live: &LiveModelVersion) -> Result<(), Error> {
+pub(crate) fn complete(entity: usize, vector: &Row, live: &LiveModelVersion) -> Result<(), Error> {
     let given = |name: &String| live.request.contains_key(name) && nullable(live, name);
     let nulls = vector.iter().filter(|(name, value)| value.is_null() && !given(name));
     let columns: Vec<String> = nulls.map(|(name, _)| name.clone()).collect();

@@ -121,7 +121,7 @@ pub(crate) fn alias_state(
 }
 
 /// Why a loaded version gives no answer.
-fn silent(seen: &Seen, loaded: &Loaded) -> Option<String> {
+pub(crate) fn silent(seen: &Seen, loaded: &Loaded) -> Option<String> {
     if let Some(reason) = loaded.pool.down() {
         return Some(reason);
     }

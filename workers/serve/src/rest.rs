@@ -24,6 +24,8 @@ use tokio::time::Instant;
 use crate::{
     Error,
     features::{FeaturesAnswer, FeaturesAsk},
+    oip,
+    openapi::openapi,
     predict::{Answer, Ask, Prediction, Predictor},
     readiness::Readiness,
     warm::Which,
@@ -39,7 +41,7 @@ pub(crate) struct Door {
     pub(crate) registry: Registry,
 }
 
-/// `POST /v1/models/{model}:predict`, `POST /v1/features/online`, `GET /v1/stats`, `/healthz`, `/readyz`, `/v2/models/{model}/ready`, `/metrics`.
+/// `POST /v1/models/{model}:predict`, `POST /v1/features/online`, `GET /v1/stats`, `/healthz`, `/readyz`, `/metrics`, `/openapi.json`, `/v2/…`.
 pub(crate) fn router(door: Door) -> Router {
     Router::new()
         .route("/v1/models/{call}", post(predict))
@@ -48,7 +50,8 @@ pub(crate) fn router(door: Door) -> Router {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
-        .route("/v2/models/{model}/ready", get(model_ready))
+        .route("/openapi.json", get(openapi))
+        .merge(oip::router())
         .fallback(nowhere)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -125,7 +128,7 @@ async fn predict(
 
 /// A path that is served, but not with this method.
 async fn wrong_method(method: Method, uri: Uri) -> Response {
-    let posted = uri.path().ends_with(":predict") || uri.path() == "/v1/features/online";
+    let posted = [":predict", "/infer", "/v1/features/online"].iter().any(|end| uri.path().ends_with(end));
     let allowed = if posted { "POST" } else { "GET" };
     let error = Error::WrongMethod { method: method.to_string(), path: uri.path().to_owned(), allowed };
     ([(ALLOW, allowed)], failure(&error)).into_response()
@@ -143,13 +146,17 @@ fn read<T: DeserializeOwned>(
 ) -> Result<(T, Option<Instant>), Error> {
     let malformed = |problem: String| Error::Malformed(problem);
     let deadline = timeout(uri.query().unwrap_or_default())?.map(|timeout| Instant::now() + timeout);
-    let body = body.map_err(|error| match error.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Error::TooLarge { limit_bytes: BODY_BYTES_MAX },
-        _ => malformed(error.body_text().to_lowercase()),
-    })?;
+    let body = body
+        .map_err(|error| too_large(&error).unwrap_or_else(|| malformed(error.body_text().to_lowercase())))?;
     tidemill_spec::json::keys_once(&body).map_err(malformed)?;
     let body = serde_json::from_slice(&body).map_err(|error| malformed(error.to_string()))?;
     Ok((body, deadline))
+}
+
+/// A body of more bytes than are read; none for one that can't be read otherwise.
+pub(crate) fn too_large(error: &BytesRejection) -> Option<Error> {
+    let large = error.status() == StatusCode::PAYLOAD_TOO_LARGE;
+    large.then_some(Error::TooLarge { limit_bytes: BODY_BYTES_MAX })
 }
 
 fn ask(model: &str, uri: &Uri, body: Result<Bytes, BytesRejection>) -> Result<Ask, Error> {
@@ -236,18 +243,6 @@ async fn ready(State(door): State<Door>) -> Response {
         if ready { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") };
     let lines: Vec<&str> = std::iter::once(first).chain(problems.iter().map(String::as_str)).collect();
     (status, lines.join("\n") + "\n").into_response()
-}
-
-/// Whether a model's champion answers, and why not.
-async fn model_ready(State(door): State<Door>, Path(model): Path<String>) -> Response {
-    match door.predictor.model_readiness(&model) {
-        Ok(None) => Json(json!({"name": model, "ready": true})).into_response(),
-        Ok(Some(reason)) => {
-            let told = json!({"name": model, "ready": false, "reason": reason});
-            (StatusCode::SERVICE_UNAVAILABLE, Json(told)).into_response()
-        }
-        Err(error) => failure(&error),
-    }
 }
 
 async fn metrics(State(door): State<Door>) -> Response {

@@ -10,6 +10,7 @@ use tidemill_expressions::Evaluator;
 use tidemill_online::Online;
 use tidemill_proto::{
     DESCRIPTORS, DeadlineLayer, Hosts, features::v1::feature_service_server::FeatureServiceServer,
+    inference::grpc_inference_service_server::GrpcInferenceServiceServer,
     serving::v1::prediction_service_server::PredictionServiceServer,
 };
 use tidemill_telemetry::Registry;
@@ -26,6 +27,7 @@ use crate::{
     follow::{Loader, follow},
     grpc,
     metrics::Metrics,
+    oip,
     predict::Predictor,
     prediction_log::{self, Shipper},
     readiness::replica,
@@ -125,6 +127,7 @@ impl Server {
             .add_service(reflection().build_v1alpha()?)
             .add_service(PredictionServiceServer::new(grpc::Door(Arc::clone(&predictor))))
             .add_service(FeatureServiceServer::new(grpc::Door(Arc::clone(&predictor))))
+            .add_service(GrpcInferenceServiceServer::new(oip::Door(Arc::clone(&predictor))))
             // Replies are small: they must not wait to be joined with more.
             .serve_with_incoming_shutdown(
                 TcpIncoming::from(grpc).with_nodelay(Some(true)),
@@ -177,6 +180,7 @@ async fn report(
         reporter.set_service_status("", status).await;
         reporter.set_service_status("tidemill.serving.v1.PredictionService", status).await;
         reporter.set_service_status("tidemill.features.v1.FeatureService", status).await;
+        reporter.set_service_status("inference.GRPCInferenceService", status).await;
         let state = predictor.warm.state();
         for loaded in state.loaded.values() {
             predictor.metrics.processes(&loaded.model, loaded.version, loaded.pool.processes());

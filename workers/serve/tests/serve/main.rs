@@ -5,6 +5,7 @@ mod changes;
 mod computed;
 mod features;
 mod log;
+mod oip;
 mod world;
 
 use std::{
