@@ -3,9 +3,10 @@
     python scripts/doors [--seed N] [--values N] [--break TYPE]
 
 Starts `tidemill dev`, uploads random rows (CSV, JSON lines, Parquet) with bad ones among them, and compares what comes
-out of exports, training sets, features and predictions over REST, gRPC and the command line. `docs/reference/values.md`
-is the law: what a column can't hold must be refused with its place. `--break TYPE` has the oracle expect the neighbour
-of one value of a type, `--break place` a refusal one row later, to see that the check can fail.
+out of exports, training sets, features and predictions over REST, gRPC, the Python client and the command line.
+`docs/reference/values.md` is the law: what a column can't hold must be refused with its place. `--break TYPE` has the
+oracle expect the neighbour of one value of a type, `--break place` a refusal one row later, to see that the check can
+fail.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import clients
 import datasets
 import predictions
 import project
@@ -105,6 +107,7 @@ def check(world, rng, options):
     predictions.rest(world, tally, asked, REQUESTS)
     predictions.wire(world, tally, asked, REQUESTS)
     predictions.command(world, tally, asked, COMMANDS)
+    clients.all_of(world, tally, rows, expected, asked, REQUESTS)
     refusals.of_predictions(world, tally, asked)
     refusals.of_features(world, tally)
     refusals.of_labels(world, tally)
