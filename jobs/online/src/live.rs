@@ -14,11 +14,12 @@ use tidemill_core::DataClock;
 use tidemill_expressions::Expressions;
 use tidemill_spec::{Hydration, HydrationRead, OutputType, PredictionLog, Type};
 
-use crate::{client::Online, error::Error, view::OnlineView};
+use crate::{client::Online, error::Error, split::LiveSplit, view::OnlineView};
 
 const ORDER: &str = "order";
 const CLOCK: &str = "clock";
 const ALIASES: &str = "aliases";
+const SPLITS: &str = "splits";
 const VIEWS: &str = "views";
 const LOGS: &str = "logs";
 /// What the fields of versions begin with: `version/late/3`.
@@ -43,6 +44,8 @@ pub type LiveModels = IndexMap<String, LiveModel>;
 pub struct LiveModel {
     /// Aliases, e.g. `champion`.
     pub aliases: IndexMap<String, u32>,
+    /// Aliases that a rollout is under way for.
+    pub splits: IndexMap<String, LiveSplit>,
     /// Versions that an alias names, or that may be asked for by number.
     pub versions: IndexMap<u32, LiveVersion>,
     /// What is logged of its predictions, as it is declared now.
@@ -205,12 +208,14 @@ impl Online {
         let fields: HashMap<String, String> = self.connection.ask(&Cmd::hgetall(self.live_key())).await?;
         let Some(order) = fields.get(ORDER).and_then(|order| order.parse().ok()) else { return Ok(None) };
         let aliases: IndexMap<String, IndexMap<String, u32>> = part(ALIASES, &fields)?;
+        let mut splits: IndexMap<String, IndexMap<String, LiveSplit>> = part(SPLITS, &fields)?;
         let mut logs: IndexMap<String, Arc<PredictionLog>> = part(LOGS, &fields)?;
         let mut models: LiveModels = aliases
             .into_iter()
             .map(|(name, aliases)| {
+                let splits = splits.swap_remove(&name).unwrap_or_default();
                 let log = logs.swap_remove(&name).unwrap_or_default();
-                (name, LiveModel { aliases, versions: IndexMap::new(), log })
+                (name, LiveModel { aliases, splits, versions: IndexMap::new(), log })
             })
             .collect();
         for (field, text) in &fields {
@@ -239,10 +244,13 @@ impl Online {
 fn fields(live: &LiveSet) -> Result<HashMap<String, String>, Error> {
     let aliases: IndexMap<_, _> = live.models.iter().map(|(name, model)| (name, &model.aliases)).collect();
     let logs: IndexMap<_, _> = live.models.iter().map(|(name, model)| (name, &model.log)).collect();
+    let split = live.models.iter().filter(|(_, model)| !model.splits.is_empty());
+    let splits: IndexMap<_, _> = split.map(|(name, model)| (name, &model.splits)).collect();
     let mut fields = HashMap::from([
         (LOGS.to_owned(), json(LOGS, &logs)?),
         (CLOCK.to_owned(), json(CLOCK, &live.clock)?),
         (ALIASES.to_owned(), json(ALIASES, &aliases)?),
+        (SPLITS.to_owned(), json(SPLITS, &splits)?),
         (VIEWS.to_owned(), json(VIEWS, &live.views)?),
     ]);
     for (name, model) in &live.models {

@@ -107,6 +107,7 @@ fn prediction(one: Prediction, now: Time) -> WirePrediction {
     };
     WirePrediction {
         prediction_id: one.id.to_string(),
+        version: one.version,
         outputs: error
             .is_none()
             .then(|| to_struct(outputs.iter().map(|(name, output)| (name.clone(), output.to_json())))),

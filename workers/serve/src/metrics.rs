@@ -1,20 +1,13 @@
-//! Counts and latencies, by model and version: for Prometheus, and as quantiles for people.
+//! Counts and latencies, by model and version, for Prometheus; what people read is in `measure`.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
-    time::Duration,
-};
+use std::{sync::atomic::AtomicU64, time::Duration};
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
 };
-use serde::Serialize;
 use tidemill_inference::Processes;
 use tidemill_telemetry::{LATENCY_BUCKETS, Registry};
-
-use crate::latency::{Latencies, Summary};
 
 /// Which version; only live ones get labels, so callers can't make them up.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -46,8 +39,6 @@ struct ReasonLabels {
     reason: &'static str,
 }
 
-type Quantiles = Mutex<HashMap<(String, u32), Arc<Latencies>>>;
-
 /// Everything that serving counts.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
@@ -64,16 +55,7 @@ pub(crate) struct Metrics {
     log_written: Counter,
     log_dropped: Family<ReasonLabels, Counter>,
     log_waiting: Gauge,
-    quantiles: Arc<Quantiles>,
-}
-
-/// One line of `GET /v1/stats`.
-#[derive(Debug, Serialize)]
-pub(crate) struct VersionStats {
-    model: String,
-    version: u32,
-    #[serde(flatten)]
-    summary: Summary,
+    fell_back: Family<VersionLabels, Counter>,
 }
 
 impl Metrics {
@@ -93,7 +75,7 @@ impl Metrics {
             log_written: Counter::default(),
             log_dropped: Family::default(),
             log_waiting: Gauge::default(),
-            quantiles: Arc::default(),
+            fell_back: Family::default(),
         };
         registry.register(|r| {
             r.register("predict_requests", "Predict requests by outcome", metrics.requests.clone());
@@ -137,6 +119,11 @@ impl Metrics {
                 "Segments of the prediction log on disk, not shipped yet",
                 metrics.log_waiting.clone(),
             );
+            r.register(
+                "predict_fell_back",
+                "Entities of a candidate that the control answered in its place",
+                metrics.fell_back.clone(),
+            );
         });
         metrics
     }
@@ -144,12 +131,10 @@ impl Metrics {
     /// Counts one request of a version that is live.
     pub(crate) fn request(&self, model: &str, version: u32, entities: usize, took: Duration, code: &str) {
         let labels = VersionLabels { model: model.to_owned(), version };
-        let failed = code != "ok";
         self.latency.get_or_create(&labels).observe(took.as_secs_f64());
-        if !failed {
+        if code == "ok" {
             self.predictions.get_or_create(&labels).inc_by(entities as u64);
         }
-        self.quantiles(model, version).observe(took, failed);
         let outcome = OutcomeLabels { model: model.to_owned(), version, code: code.to_owned() };
         self.requests.get_or_create(&outcome).inc();
     }
@@ -162,6 +147,12 @@ impl Metrics {
     /// Counts one view that was read.
     pub(crate) fn view(&self, view: &str, status: &'static str) {
         self.views.get_or_create(&StatusLabels { view: view.to_owned(), status }).inc();
+    }
+
+    /// Counts entities that a rollout's control answered in the candidate's place.
+    pub(crate) fn fell_back(&self, model: &str, candidate: u32, entities: usize) {
+        let labels = VersionLabels { model: model.to_owned(), version: candidate };
+        self.fell_back.get_or_create(&labels).inc_by(entities as u64);
     }
 
     /// Says whether a version is warm.
@@ -192,25 +183,5 @@ impl Metrics {
     /// How many bytes of the prediction log wait on disk.
     pub(crate) fn log_waiting(&self, bytes: u64) {
         self.log_waiting.set(i64::try_from(bytes).unwrap_or(i64::MAX));
-    }
-
-    /// Counts and quantiles of every version since the process started.
-    pub(crate) fn stats(&self) -> Vec<VersionStats> {
-        let quantiles = self.quantiles.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut stats: Vec<VersionStats> = quantiles
-            .iter()
-            .map(|((model, version), latencies)| VersionStats {
-                model: model.clone(),
-                version: *version,
-                summary: latencies.summary(),
-            })
-            .collect();
-        stats.sort_by(|a, b| (&a.model, a.version).cmp(&(&b.model, b.version)));
-        stats
-    }
-
-    fn quantiles(&self, model: &str, version: u32) -> Arc<Latencies> {
-        let mut quantiles = self.quantiles.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(quantiles.entry((model.to_owned(), version)).or_default())
     }
 }

@@ -17,8 +17,10 @@ use tokio::{
 
 use crate::{
     Error,
+    arms::Arms,
     failure::{log, told},
     hydrate::{Hydrated, hydrate},
+    measure::{Measure, Observed, Stages, Trial},
     metrics::Metrics,
     prediction_log::{Asked, PredictionLogger},
     readiness::{AliasState, Readiness, alias_state, readiness},
@@ -43,6 +45,7 @@ pub(crate) struct Ask {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) model: String,
+    /// The version that answered; where a rollout had two answer, the one that the alias names.
     pub(crate) version: u32,
     pub(crate) predictions: Vec<Prediction>,
     /// What the data clock showed.
@@ -53,11 +56,29 @@ pub(crate) struct Answer {
 #[derive(Debug)]
 pub(crate) struct Prediction {
     pub(crate) id: PredictionId,
+    /// The version that answered.
+    pub(crate) version: u32,
     /// What the model says, or why it wasn't asked: then the other entities have their answers all the same.
     pub(crate) outputs: Result<Outputs, Error>,
     pub(crate) hydrated: Hydrated,
     /// The vector by column, if asked for.
     pub(crate) features: Option<Row>,
+}
+
+impl Answer {
+    /// Why no entity has an answer; `None` if one has.
+    fn failed(&self) -> Option<&Error> {
+        let answered = self.predictions.iter().any(|one| one.outputs.is_ok());
+        self.predictions.first().filter(|_| !answered).and_then(|first| first.outputs.as_ref().err())
+    }
+}
+
+/// A request of which no entity has an answer fails as its first entity does.
+fn some_answered(mut answer: Answer) -> Result<Answer, Error> {
+    match answer.failed() {
+        None => Ok(answer),
+        Some(_) => Err(answer.predictions.swap_remove(0).outputs.err().unwrap_or(Error::NoLiveSet)),
+    }
 }
 
 /// What every request needs.
@@ -70,28 +91,51 @@ pub(crate) struct Predictor {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Metrics,
     pub(crate) log: PredictionLogger,
+    pub(crate) measure: Measure,
     pub(crate) deadline: Duration,
     pub(crate) entities_max: usize,
 }
 
 impl Predictor {
-    /// Answers one request, and counts it under the version that it was for.
+    /// Answers one request: by the version that it names, or each entity by its arm of a rollout.
     pub(crate) async fn predict(&self, ask: Ask) -> Result<Answer, Error> {
         let (started, request) = (Instant::now(), RequestId::generate());
         let resolved = self.resolve(&ask.model, &ask.which);
         let (live, loaded) =
             resolved.inspect_err(|error| self.unresolved(&ask, error, request, started.elapsed()))?;
-        let entities = ask.entities.len();
         let own = started + self.deadline;
         let deadline = ask.deadline.map_or(own, |callers| callers.min(own));
+        let arms = self.check_size(&ask).ok().and_then(|()| Arms::of(&live, &ask, &loaded));
+        let answer = match arms {
+            Some(arms) => self.predict_in_arms(&ask, &live, &loaded, arms, (deadline, request)).await?,
+            None => self.predict_with(&ask, &live, &loaded, (deadline, request), None).await?,
+        };
+        some_answered(answer)
+    }
+
+    /// Answers by one version, and counts it under that; `trial`: the arm of a rollout that it is asked as.
+    pub(crate) async fn predict_with(
+        &self,
+        ask: &Ask,
+        live: &LiveSet,
+        loaded: &Loaded,
+        (deadline, request): (Instant, RequestId),
+        trial: Option<&Trial>,
+    ) -> Result<Answer, Error> {
+        let (started, entities) = (Instant::now(), ask.entities.len());
         let late = Err(Error::Inference(tidemill_inference::Error::Deadline));
-        let answer = self.answer(&ask, &live, &loaded, deadline, request);
+        let mut stages = Stages::default();
+        let answer = self.answer(ask, live, loaded, deadline, request, &mut stages);
         let answer = timeout_at(deadline, answer).await.unwrap_or(late);
-        let mut answer = answer.map_err(|error| told(error, &loaded, request));
-        let code = answer.as_ref().err().map_or_else(|| "ok".to_owned(), code_of);
+        let mut answer = answer.map_err(|error| told(error, loaded, request));
         let took = started.elapsed();
+        let code = answer.as_ref().map_or_else(Some, Answer::failed).map_or_else(|| "ok".to_owned(), code_of);
         self.metrics.request(&loaded.model, loaded.version, entities, took, &code);
-        self.log.answered(Asked { ask: &ask, live: &live, request, took }, &loaded, &mut answer);
+        let predictions = answer.as_ref().map(|answer| answer.predictions.as_slice());
+        let (model, version) = (&loaded.model, loaded.version);
+        let observed = Observed { model, version, took, stages, answer: predictions };
+        self.measure.observe(&*self.clock, &observed, trial);
+        self.log.answered(Asked { ask, live, request, took }, loaded, &mut answer);
         answer
     }
 
@@ -143,7 +187,9 @@ impl Predictor {
         loaded: &Loaded,
         deadline: Instant,
         request: RequestId,
+        stages: &mut Stages,
     ) -> Result<Answer, Error> {
+        let started = Instant::now();
         self.check_size(ask)?;
         let keys = rows(&ask.entities, &loaded.live.keys, &ask.model, |_| Absent::Refused)?;
         let given = requests(ask, &loaded.live)?;
@@ -155,6 +201,7 @@ impl Predictor {
             one.row.extend(given);
         }
         self.compute(loaded, &mut hydrated, limit.1).await?;
+        stages.hydrate = Some(started.elapsed());
         self.count_views(&hydrated);
         let vectors: Vec<Row> = hydrated.iter().map(|one| vector(&one.row, loaded)).collect();
         let mut known: Vec<Result<(), Error>> = Vec::new();
@@ -165,20 +212,18 @@ impl Predictor {
                 None => Ok(()),
             });
         }
-        let mut outputs = predicted(&vectors, &known, loaded, deadline).await?.into_iter();
+        let asked = Instant::now();
+        let outputs = predicted(&vectors, &known, loaded, deadline).await;
+        stages.model = Some(asked.elapsed());
+        let mut outputs = outputs?.into_iter();
         let answers = known.into_iter().enumerate().map(|(entity, known)| {
             known.and_then(|()| usable(outputs.next().unwrap_or_default(), entity, loaded, request))
         });
-        let mut answers: Vec<Result<Outputs, Error>> = answers.collect();
-        if answers.iter().all(Result::is_err) {
-            // The request fails as its first entity does.
-            for answer in answers.drain(..) {
-                answer?;
-            }
-        }
+        let answers: Vec<Result<Outputs, Error>> = answers.collect();
         let predictions = answers.into_iter().zip(hydrated).zip(vectors);
         let predictions = predictions.map(|((outputs, hydrated), vector)| Prediction {
             id: PredictionId::generate(),
+            version: loaded.version,
             outputs,
             hydrated,
             features: ask.want_features.then_some(vector),
@@ -251,7 +296,7 @@ pub(crate) fn code_of(error: &Error) -> String {
 
 /// What a column that is left out, or null, comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Absent {
+pub(crate) enum Absent {
     Refused,
     Null,
 }
@@ -276,7 +321,7 @@ fn nullable(live: &LiveModelVersion, name: &str) -> bool {
 }
 
 /// JSON objects as typed rows: none unknown, none of another type.
-fn rows(
+pub(crate) fn rows(
     given: &[Map<String, Json>],
     columns: &IndexMap<String, Type>,
     model: &str,

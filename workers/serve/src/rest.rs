@@ -196,6 +196,7 @@ fn prediction_json(one: &Prediction, now: Time) -> Value {
     let views: Vec<Value> = one.hydrated.views.iter().map(|view| view_json(view, now)).collect();
     let mut told = json!({
         "prediction_id": one.id,
+        "version": one.version,
         "views": views,
         "defaulted": one.hydrated.defaulted,
     });
@@ -232,9 +233,12 @@ fn failure(error: &Error) -> Response {
     (status, Json(json!({"error": error.fault()}))).into_response()
 }
 
-/// Counts and p50, p95, p99 of each version since the process started.
+/// How each version fared over all serving processes: the last minute, five minutes, hour.
 async fn stats(State(door): State<Door>) -> Response {
-    Json(json!({"items": door.predictor.metrics.stats()})).into_response()
+    match door.predictor.stats().await {
+        Ok(items) => Json(json!({ "items": items })).into_response(),
+        Err(error) => failure(&error),
+    }
 }
 
 async fn ready(State(door): State<Door>) -> Response {

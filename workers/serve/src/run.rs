@@ -26,6 +26,7 @@ use crate::{
     LogOptions, Options,
     follow::{Loader, follow},
     grpc,
+    measure::Measure,
     metrics::Metrics,
     oip,
     predict::Predictor,
@@ -36,6 +37,10 @@ use crate::{
 };
 
 const HEALTH_EVERY: Duration = Duration::from_millis(500);
+/// How often figures are written to Redis.
+const FIGURES_EVERY: Duration = Duration::from_secs(1);
+/// How long a write may take; the next one makes up for it.
+const FIGURES_MAX: Duration = Duration::from_secs(2);
 
 /// Serves predictions until `shutdown`, then answers what has begun.
 ///
@@ -92,6 +97,7 @@ impl Server {
             clock,
             metrics,
             log,
+            measure: Measure::default(),
             deadline: options.deadline,
             entities_max: options.entities_max,
         });
@@ -114,6 +120,7 @@ impl Server {
         let (reporter, health) = tonic_health::server::health_reporter();
         let address = http.local_addr()?.to_string();
         let reports = report(reporter, Arc::clone(&predictor), address, shutdown.clone());
+        let figures = write_figures(Arc::clone(&predictor), shutdown.clone());
         let follow = follow(Arc::clone(&predictor.warm), predictor.seen.clone(), loader, shutdown.clone());
         let ships = shipper.run(shutdown.clone());
         let reflection = || {
@@ -144,7 +151,7 @@ impl Server {
         let ended = tokio::try_join!(
             follow,
             async {
-                tokio::join!(reports, ships);
+                tokio::join!(reports, figures, ships);
                 Ok(())
             },
             async { Ok(grpc.await?) },
@@ -190,4 +197,19 @@ async fn report(
         let _ = timeout(HEALTH_EVERY, predictor.online.say(&id, &said)).await;
     }
     let _ = timeout(HEALTH_EVERY, predictor.online.leave(&id)).await;
+}
+
+/// Writes how versions fare to Redis, every second, and once more at the end.
+async fn write_figures(predictor: Arc<Predictor>, shutdown: CancellationToken) {
+    let id = WorkerId::generate().to_string();
+    let mut ticks = interval(FIGURES_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => break,
+            _ = ticks.tick() => {}
+        }
+        let _ = timeout(FIGURES_MAX, predictor.write_figures(&id)).await;
+    }
+    let _ = timeout(FIGURES_MAX, predictor.write_figures(&id)).await;
 }

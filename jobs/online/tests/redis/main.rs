@@ -10,8 +10,8 @@ use indexmap::IndexMap;
 use proptest::prelude::*;
 use tidemill_core::{DataClock, Time};
 use tidemill_online::{
-    Body, Entry, Error, Held, LiveModel, LiveModelVersion, LiveSet, LiveView, Online, OnlineOptions,
-    OnlineView, Order, Read, Replica, Seen, Series, Stored, Tile, TileOrder,
+    Body, Entry, Error, Held, LiveModel, LiveModelVersion, LiveSet, LiveSplit, LiveView, Online,
+    OnlineOptions, OnlineView, Order, Read, Replica, Seen, Series, Stored, Tile, TileOrder,
 };
 use tidemill_spec::{
     Aggregate, Feature, FeatureView, Hydration, Meta, OnlineFeatures, PredictionLog, Rule, Type, Value,
@@ -336,8 +336,10 @@ fn live_model(fail_on_missing: bool) -> LiveSet {
         processes: 2,
         processes_max: None,
     };
+    let split = LiveSplit { rollout: "rol_1".to_owned(), step: 0, candidate: 2, percent: 10 };
     let model = LiveModel {
         aliases: IndexMap::from([("champion".to_owned(), 1)]),
+        splits: IndexMap::from([("champion".to_owned(), split)]),
         versions: IndexMap::from([(2, Err("not today".to_owned())), (1, Ok(Arc::new(version)))]),
         log: Arc::new(PredictionLog { mask: vec!["origin".to_owned()], ..PredictionLog::default() }),
     };

@@ -6,6 +6,7 @@ mod computed;
 mod features;
 mod log;
 mod oip;
+mod rollouts;
 mod world;
 
 use std::{
@@ -406,9 +407,13 @@ async fn metrics_statistics_health_and_reflection_are_there() {
     ] {
         assert!(metrics.contains(line), "{line} in\n{metrics}");
     }
-    let stats: Json = serde_json::from_str(&get("/v1/stats").await).unwrap();
-    assert_eq!(stats["items"][0]["model"], "late");
-    assert!(stats["items"][0]["p99_ms"].as_f64().unwrap() >= stats["items"][0]["p50_ms"].as_f64().unwrap());
+    let stats = async || serde_json::from_str::<Json>(&get("/v1/stats").await).unwrap()["items"][0].clone();
+    soon(async || stats().await["5m"]["requests"] == json!(3)).await;
+    let told = stats().await;
+    assert_eq!(
+        (&told["model"], &told["version"], &told["1h"]["entities"]),
+        (&json!("late"), &json!(1), &json!(3))
+    );
     assert_eq!(get("/healthz").await, "ok\n");
 
     let service = "tidemill.serving.v1.PredictionService";

@@ -176,6 +176,25 @@ impl World {
         self.online.put(view, &[entry]).await.unwrap();
     }
 
+    /// A second serving process on the same Redis and folder.
+    pub(crate) async fn second(&self) -> Second {
+        let (_, http, shutdown, task) = serve(&self.options).await;
+        Second { http, shutdown, task }
+    }
+
+    /// Takes away what serving processes wrote of themselves, as a Redis that came back empty would.
+    pub(crate) async fn lose_figures(&self, rollout: &str) {
+        let OnlineOptions { url, prefix, .. } = &self.options.online;
+        let mut connection = tidemill_testkit::redis::connection(url).await.unwrap();
+        let ids: Vec<String> = redis::Cmd::zrange(format!("{prefix}:measuring"), 0, -1)
+            .query_async(&mut connection)
+            .await
+            .unwrap();
+        let mut keys = vec![format!("{prefix}:measuring"), format!("{prefix}:arms:{rollout}")];
+        keys.extend(ids.iter().map(|id| format!("{prefix}:figures:{id}")));
+        redis::Cmd::del(keys).query_async::<()>(&mut connection).await.unwrap();
+    }
+
     /// Ends the role and starts another one on the same Redis and folder.
     pub(crate) async fn restart(&mut self) {
         self.shutdown.cancel();
@@ -184,6 +203,21 @@ impl World {
     }
 
     /// Ends the role in good order.
+    pub(crate) async fn stop(self) {
+        self.shutdown.cancel();
+        self.task.await.unwrap().unwrap();
+    }
+}
+
+/// Another serving process.
+pub(crate) struct Second {
+    pub(crate) http: String,
+    shutdown: CancellationToken,
+    task: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Second {
+    /// Ends it in good order.
     pub(crate) async fn stop(self) {
         self.shutdown.cancel();
         self.task.await.unwrap().unwrap();

@@ -1,0 +1,152 @@
+//! A request while a rollout is under way: each entity is answered by the version that its hash chooses.
+//!
+//! Whatever the candidate can't answer, the control does: a version on trial costs callers time, not answers. It may take
+//! half of the time that is left. Requests that name a version don't come here.
+
+use std::sync::Arc;
+
+use tidemill_core::RequestId;
+use tidemill_online::{LiveSet, LiveSplit};
+use tokio::time::Instant;
+
+use crate::{
+    Error,
+    measure::{Arm, Trial},
+    predict::{Absent, Answer, Ask, Prediction, Predictor, rows},
+    warm::{DEFAULT_ALIAS, Loaded, Which},
+};
+
+/// How one request is split.
+pub(crate) struct Arms {
+    split: LiveSplit,
+    /// What stands for each entity.
+    hashes: Vec<u64>,
+    /// Entities of the candidate, then those of the control, by their place in the request.
+    candidate: Vec<usize>,
+    control: Vec<usize>,
+}
+
+impl Arms {
+    /// How a request is split between the version that it names, `control`, and a candidate; `None` where nothing is on
+    /// trial. A request whose keys can't be read is the control's to refuse.
+    pub(crate) fn of(live: &LiveSet, ask: &Ask, control: &Loaded) -> Option<Self> {
+        let alias = match &ask.which {
+            Which::Champion => DEFAULT_ALIAS,
+            Which::Alias(alias) => alias,
+            Which::Version(_) => return None,
+        };
+        let split = live.models.get(&ask.model)?.splits.get(alias)?.clone();
+        let keys = rows(&ask.entities, &control.live.keys, &ask.model, |_| Absent::Refused).ok()?;
+        let takes = keys.iter().map(|keys| split.takes(&ask.model, keys.values()));
+        let takes: Vec<bool> = takes.collect();
+        let hashes = keys.iter().map(|keys| split.hash(&ask.model, keys.values())).collect();
+        let (candidate, control) = (0..keys.len()).partition(|entity| takes[*entity]);
+        Some(Self { split, hashes, candidate, control })
+    }
+
+    fn trial(&self, arm: Arm, entities: &[usize]) -> Trial {
+        let entities = entities.iter().map(|entity| self.hashes[*entity]).collect();
+        Trial { split: self.split.clone(), arm, entities }
+    }
+}
+
+impl Predictor {
+    /// Answers each entity by its arm.
+    pub(crate) async fn predict_in_arms(
+        &self,
+        ask: &Ask,
+        live: &LiveSet,
+        control: &Loaded,
+        arms: Arms,
+        (deadline, request): (Instant, RequestId),
+    ) -> Result<Answer, Error> {
+        let candidate = self.candidate(&ask.model, &arms.split);
+        let mut slots: Vec<Option<Prediction>> = (0..ask.entities.len()).map(|_| None).collect();
+        let now = Instant::now();
+        let half = now + deadline.saturating_duration_since(now) / 2;
+        let theirs = async {
+            let candidate = candidate.filter(|_| !arms.candidate.is_empty())?;
+            let trial = arms.trial(Arm::Candidate, &arms.candidate);
+            self.predict_with(&ask.part(&arms.candidate), live, &candidate, (half, request), Some(&trial))
+                .await
+                .ok()
+        };
+        let ours = async {
+            if arms.control.is_empty() {
+                return Ok(None);
+            }
+            let trial = arms.trial(Arm::Control, &arms.control);
+            self.predict_with(&ask.part(&arms.control), live, control, (deadline, request), Some(&trial))
+                .await
+                .map(Some)
+        };
+        let (theirs, ours) = tokio::join!(theirs, ours);
+        let mut answered_at = None;
+        for (answer, entities) in [(theirs, &arms.candidate), (ours?, &arms.control)] {
+            let Some(answer) = answer else { continue };
+            answered_at = Some(answer.now);
+            for (entity, one) in entities.iter().zip(answer.predictions) {
+                slots[*entity] = Some(one.of(*entity));
+            }
+        }
+        let unanswered = |entity: &&usize| slots[**entity].as_ref().is_none_or(|one| one.outputs.is_err());
+        let fallen: Vec<usize> = arms.candidate.iter().filter(unanswered).copied().collect();
+        if !fallen.is_empty() {
+            self.metrics.fell_back(&ask.model, arms.split.candidate, fallen.len());
+            self.measure.fell_back(&arms.split, fallen.len());
+            // Of no arm: who comes here was chosen by the candidate's failure, not by the hash.
+            let answer =
+                self.predict_with(&ask.part(&fallen), live, control, (deadline, request), None).await?;
+            answered_at = Some(answer.now);
+            for (entity, one) in fallen.iter().zip(answer.predictions) {
+                slots[*entity] = Some(one.of(*entity));
+            }
+        }
+        let predictions: Vec<Prediction> = slots.into_iter().flatten().collect();
+        let only = predictions.first().map(|first| first.version);
+        let only = only.filter(|version| predictions.iter().all(|one| one.version == *version));
+        Ok(Answer {
+            model: ask.model.clone(),
+            version: only.unwrap_or(control.version),
+            now: answered_at.unwrap_or_else(|| live.clock.at(self.clock.now())),
+            predictions,
+        })
+    }
+
+    /// The version on trial, if it answers here.
+    fn candidate(&self, model: &str, split: &LiveSplit) -> Option<Arc<Loaded>> {
+        let state = self.warm.state();
+        let loaded = state.loaded.get(&(model.to_owned(), split.candidate))?;
+        loaded.pool.down().is_none().then(|| Arc::clone(loaded))
+    }
+}
+
+impl Ask {
+    /// The same question for some of its entities.
+    fn part(&self, entities: &[usize]) -> Self {
+        let of = |rows: &[serde_json::Map<String, serde_json::Value>]| {
+            entities.iter().filter_map(|entity| rows.get(*entity).cloned()).collect()
+        };
+        Self {
+            model: self.model.clone(),
+            which: self.which.clone(),
+            entities: of(&self.entities),
+            request: of(&self.request),
+            want_features: self.want_features,
+            deadline: self.deadline,
+        }
+    }
+}
+
+impl Prediction {
+    /// Its error, if it is one, names the entity by its place in the whole request.
+    fn of(mut self, place: usize) -> Self {
+        if let Err(
+            Error::Missing { entity, .. } | Error::Unreadable { entity, .. } | Error::Unusable { entity, .. },
+        ) = &mut self.outputs
+        {
+            *entity = place;
+        }
+        self
+    }
+}
