@@ -27,7 +27,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tidemill-offline", &["expressions", "rows", "spec", "windows"]),
     ("tidemill-online", &["expressions", "rows", "spec", "windows"]),
     ("tidemill-pyrun", &["rows", "spec"]),
-    ("tidemill-inference", &["pyrun", "rows", "spec"]),
+    ("tidemill-trees", &[]),
+    ("tidemill-inference", &["pyrun", "rows", "spec", "trees"]),
     ("tidemill-stores", &["catalog", "offline", "online", "pyrun"]),
     ("tidemill-live", &["catalog", "offline", "online", "spec"]),
     // Crates that hold jobs: these few call one another, the others enqueue.
