@@ -178,7 +178,7 @@ async fn no_request_fails_while_a_rollout_begins_grows_is_promoted_and_rolled_ba
 
 #[tokio::test]
 async fn figures_are_those_of_all_processes_and_come_back_after_redis_lost_them() {
-    let mut world = on_trial(&["constant", "0.9"], 50).await;
+    let world = on_trial(&["constant", "0.9"], 50).await;
     let second = world.second().await;
     let url = format!("{}/v1/models/late:predict", second.http);
     let ask = async |flight: i64| {
