@@ -2,12 +2,14 @@
 //!
 //! Reading order: [`folder`] (what a model folder must say), `register` (it becomes an immutable version),
 //! [`Warm`] (a version made ready to predict, by the code that serving uses), [`score`] (AUC and log loss, pure),
-//! `figures` (predictions beside what happened), `evaluate` and `compare` (figures of versions on datasets), [`promote`] and
-//! [`rollback`] (what serving may be asked is published by `live`), [`log`] (what serving answered). Versions never change; only aliases move.
+//! [`evidence`] (whether one version is worse than another, while both answer; pure), `figures` (predictions beside what
+//! happened), `evaluate` and `compare` (figures of versions on datasets), [`promote`] and [`rollback`] (what serving may be
+//! asked is published by `live`), [`log`] (what serving answered). Versions never change; only aliases move.
 
 mod compare;
 mod error;
 mod evaluate;
+pub mod evidence;
 mod figures;
 pub mod folder;
 pub mod log;
