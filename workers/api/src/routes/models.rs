@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tidemill_catalog::{ModelAlias, ModelMetric, ModelVersionRow};
 use tidemill_core::Fault;
-use tidemill_online::Served;
+use tidemill_online::{Served, measured::VersionStats};
 use tidemill_registry::Moved;
 use tidemill_spec::{Entity, Model, Objects};
 use tokio::time::timeout;
@@ -63,11 +63,15 @@ pub(super) async fn show(State(api): State<Api>, Path(name): Path<String>) -> An
     let aliases = catalog.model_aliases(Some(&name)).await?;
     let metrics = catalog.model_metrics(&name).await?;
     let newest = rows.first().map(|row| row.version.clone());
+    let stats = stats(&api).await;
     let mut versions = Vec::new();
     for row in rows {
         let mut version = serde_json::to_value(&row)?;
         version["aliases"] = names_of(&aliases, row.version.version).into();
         version["metrics"] = figures_of(&metrics, row.version.version);
+        let number = row.version.version.unsigned_abs();
+        let fared = stats.iter().find(|stats| stats.model == name && stats.version == number);
+        version["latency"] = serde_json::to_value(fared)?;
         versions.push(version);
     }
     let newest = newest.as_ref();
@@ -114,6 +118,12 @@ pub(super) async fn serving(api: &Api) -> Value {
     }
     let processes: Vec<&String> = replicas.iter().map(|replica| &replica.address).collect();
     json!({ "processes": processes, "versions": versions, "problem": null })
+}
+
+/// How versions fared over all serving processes. A Redis that is away fails no page: then nothing is known of it.
+async fn stats(api: &Api) -> Vec<VersionStats> {
+    let stats = timeout(REPLICAS_MAX, api.stores.online.stats(api.wall().timestamp())).await;
+    stats.map(Result::unwrap_or_default).unwrap_or_default()
 }
 
 fn unknown_serving(problem: String) -> Value {

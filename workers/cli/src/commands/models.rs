@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::Session;
 use crate::{
     args::Models,
-    client::{Client, segment},
+    client::segment,
     failure::Done,
     output::{self, count, facts, figure, instant, plain, text},
 };
@@ -28,8 +28,7 @@ pub(crate) async fn models(session: &Session, command: Models) -> Done {
             Ok(output::list(session.format, &rows, "/name", columns(&rows))?)
         }
         Models::Show { model } => {
-            let mut page = session.client.get(&format!("/v1/models/{}", segment(&model))).await?;
-            add_latencies(session, &mut page, &model).await;
+            let page = session.client.get(&format!("/v1/models/{}", segment(&model))).await?;
             Ok(output::object(session.format, &page, "/name", show)?)
         }
         Models::Promote { model, version, alias, write } => {
@@ -60,20 +59,6 @@ fn moved(done: &Value) -> String {
     let serving = of("serving").iter().map(|address| format!("  ✓ {}", plain(address)));
     let waiting = of("waiting").iter().map(|waiting| format!("  ! {}", plain(waiting)));
     std::iter::once(head).chain(serving).chain(waiting).collect::<Vec<_>>().join("\n")
-}
-
-/// The serving role knows latencies; without it the page goes without them.
-async fn add_latencies(session: &Session, page: &mut Value, model: &str) {
-    let Ok(serve) = session.serve().await else { return };
-    let Ok(client) = Client::new(&serve, Some(std::time::Duration::from_secs(2))) else { return };
-    let Ok(stats) = client.get("/v1/stats").await else { return };
-    for version in page["version_list"].as_array_mut().into_iter().flatten() {
-        let row = stats["items"].as_array().into_iter().flatten();
-        let of_version = row.filter(|row| row["model"] == model && row["version"] == version["version"]);
-        if let Some(row) = of_version.into_iter().next() {
-            version["latency"] = row.clone();
-        }
-    }
 }
 
 /// The note is a column only where there is one.
@@ -125,10 +110,17 @@ fn show(page: &Value) -> String {
         text("REGISTERED", "/created_at").by(instant),
         text("DATASET", "/dataset"),
         text("LEAKS ALLOWED", "/leak_allowed"),
-        text("REQUESTS", "/latency/requests").by(count),
-        text("P50 MS", "/latency/p50_ms").by(milliseconds),
-        text("P95 MS", "/latency/p95_ms").by(milliseconds),
-        text("P99 MS", "/latency/p99_ms").by(milliseconds),
+    ];
+    let latencies = [
+        text("VERSION", "/version"),
+        text("LAST", "/last"),
+        text("REQUESTS", "/requests").by(count),
+        text("ERRORS", "/errors").by(count),
+        text("P50 MS", "/p50_ms").by(milliseconds),
+        text("P95 MS", "/p95_ms").by(milliseconds),
+        text("P99 MS", "/p99_ms").by(milliseconds),
+        text("HYDRATE P95", "/hydrate/p95_ms").by(milliseconds),
+        text("MODEL P95", "/model/p95_ms").by(milliseconds),
     ];
     let metrics = [
         text("VERSION", "/version"),
@@ -146,6 +138,7 @@ fn show(page: &Value) -> String {
     facts(&known)
         + &output::section("versions", &page["version_list"], &versions)
         + &output::section("figures", &figures(&page["version_list"]), &metrics)
+        + &output::section("latencies", &windows(&page["version_list"]), &latencies)
         + &output::section("serving", &page["serving"], &serving)
 }
 
@@ -167,6 +160,22 @@ fn figures(versions: &Value) -> Value {
                 rows.push(json!({
                     "version": version["version"], "subject": subject, "metric": metric, "value": value,
                 }));
+            }
+        }
+    }
+    rows.into()
+}
+
+/// A row for each window of each version that was asked in it.
+fn windows(versions: &Value) -> Value {
+    let mut rows = Vec::new();
+    for version in versions.as_array().into_iter().flatten() {
+        for last in ["1m", "5m", "1h"] {
+            let fared = &version["latency"][last];
+            if fared["requests"].as_u64().unwrap_or_default() > 0 {
+                let mut row = fared.clone();
+                (row["version"], row["last"]) = (version["version"].clone(), last.into());
+                rows.push(row);
             }
         }
     }
@@ -209,7 +218,13 @@ mod tests {
             "version_list": [{
                 "version": 2, "aliases": ["champion"], "created_at": "2026-01-01T00:00:00Z", "dataset": "dst_1",
                 "leak_allowed": [], "metrics": { "dst_1.holdout": { "auc": 0.766_31, "log_loss": 0.4 } },
-                "latency": { "requests": 754, "p50_ms": 1.24, "p95_ms": 2.1, "p99_ms": 3.7 },
+                "latency": {
+                    "model": "late_flight", "version": 2, "1m": { "requests": 0 },
+                    "5m": {
+                        "requests": 754, "errors": 3, "p50_ms": 1.24, "p95_ms": 2.1, "p99_ms": 3.7,
+                        "hydrate": { "p95_ms": 0.61 }, "model": { "p95_ms": 1.32 },
+                    },
+                },
             }],
             "serving": [
                 { "address": "127.0.0.1:7436", "version": 2, "aliases": ["champion"], "state": "ready", "reason": null },
