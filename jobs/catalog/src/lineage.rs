@@ -30,6 +30,8 @@ pub enum Node {
     Label(String),
     /// A training set.
     Dataset(DatasetId),
+    /// A model's file that a person gave: its name, and its content's SHA-256.
+    File(String, String),
     /// A version of a model.
     Model(String, i32),
     /// The predictions of a version of a model.
@@ -47,6 +49,7 @@ impl fmt::Display for Node {
             Self::Feature(view, version, feature) => write!(f, "feature/{view}.{feature}@{version}"),
             Self::Label(name) => write!(f, "label/{name}"),
             Self::Dataset(id) => write!(f, "dataset/{id}"),
+            Self::File(name, sha256) => write!(f, "file/{name}@{}", sha256.get(..12).unwrap_or(sha256)),
             Self::Model(name, version) => write!(f, "model/{name}@{version}"),
             Self::Predictions(model, version) => write!(f, "predictions/{model}@{version}"),
         }

@@ -1,7 +1,7 @@
 //! A pool of long-lived Python processes for user code: transforms, pipeline steps, models.
 //!
 //! Reading order: [`PyOptions`] (which Python, whose code, which limits), [`PyPool`] (warm processes),
-//! [`Transform`] and [`StepCall`] (what they run), [`Process`] (one process: start, handshake, calls, limits, kill), `protocol` (the frames). The other end is
+//! [`Transform`], [`StepCall`] and [`WrapCall`] (what they run), [`Process`] (one process: start, handshake, calls, limits, kill), `protocol` (the frames). The other end is
 //! the package `tidemill` in `workers/python`.
 //!
 //! User code never shares a process, an environment or a process group with ours: what it may see is named,
@@ -18,6 +18,7 @@ mod spawn;
 mod step;
 mod transform;
 mod tree;
+mod wrap;
 
 pub use error::PyError;
 pub use options::PyOptions;
@@ -25,3 +26,4 @@ pub use pool::{PyPool, PyPools};
 pub use process::Process;
 pub use step::{DatasetFiles, StepCall, StepEvent, StepResult, StepSink};
 pub use transform::{Mode, Printed, Transform, Transformed};
+pub use wrap::WrapCall;

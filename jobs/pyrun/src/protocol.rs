@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use crate::{DatasetFiles, Mode};
 
 /// Both sides must say the same in the handshake.
-pub(crate) const PROTOCOL: u32 = 1;
+pub(crate) const PROTOCOL: u32 = 2;
 
 /// Longer headers are taken for noise.
 const HEADER_BYTES_MAX: usize = 64 << 20;
@@ -37,6 +37,13 @@ pub(crate) enum Request<'a> {
         dataset: Option<&'a DatasetFiles>,
         out: &'a Path,
         checkpoint: Option<&'a Value>,
+    },
+    Wrap {
+        given: &'a Path,
+        out: &'a Path,
+        flavor: &'a str,
+        dataset: &'a DatasetFiles,
+        sample: bool,
     },
     LoadModel {
         folder: &'a Path,

@@ -657,7 +657,7 @@ async fn a_python_that_does_not_fit_is_told() {
         (
             PyOptions { package: Some(newer(folder.path())), ..options() },
             705,
-            "speaks protocol 2, this program speaks 1",
+            "speaks protocol 3, this program speaks 2",
         ),
     ];
     for (options, code, message) in cases {
@@ -673,7 +673,7 @@ fn newer(folder: &Path) -> PathBuf {
     std::fs::create_dir_all(&package).unwrap();
     std::fs::write(package.join("__init__.py"), "").unwrap();
     let worker = "import socket, struct\n\
-                  head = b'{\"type\": \"hello\", \"protocol\": 2}'\n\
+                  head = b'{\"type\": \"hello\", \"protocol\": 3}'\n\
                   socket.socket(fileno=0).sendall(struct.pack('<II', len(head), 0) + head)\n";
     std::fs::write(package.join("guard.py"), worker).unwrap();
     folder.join("newer")

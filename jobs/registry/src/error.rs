@@ -91,6 +91,23 @@ pub enum Error {
         /// What steps of the same run left.
         known: Vec<String>,
     },
+    /// There is no such model file, or it can't be read.
+    #[error("{0}")]
+    NoFile(String),
+    /// A model file was given without rows to prove it with, and there are none of the model's.
+    #[error("there are no rows to prove a file of model `{model}` with")]
+    NoRows {
+        /// The model.
+        model: String,
+    },
+    /// A model file can't be made a model folder.
+    #[error("`{file}` can't be registered: {source}")]
+    Unwrapped {
+        /// Its name.
+        file: String,
+        /// Why.
+        source: tidemill_pyrun::PyError,
+    },
     /// The model's files can't be used: loading them, or predicting their golden rows, raised, died or took too long.
     #[error("the model in `{artifact}` can't be used: {source}")]
     Unusable {
@@ -166,6 +183,20 @@ impl Error {
                 Fault::coded(860, self.to_string())
                     .hint(format!("write `artifact: ${{{{ steps.NAME.outputs.artifact }}}}`; {known}"))
             }
+            Self::NoFile(_) => Fault::coded(807, self.to_string()).hint(
+                "the worker looks on its own machine, and for s3:// with the AWS_… variables of its environment; a file of \
+                 yours is uploaded by: tidemill models register MODEL --file FILE",
+            ),
+            Self::NoRows { model } => Fault::coded(808, self.to_string()).hint(format!(
+                "give rows that it was trained on: --sample rows.csv, or build a dataset with `inputs: {model}` first"
+            )),
+            Self::Unwrapped { source, .. } => {
+                let fault = Fault::coded(806, self.to_string()).hint("tidemill explain TM0806 says what each kind of file needs");
+                match source.fault().detail {
+                    Some(detail) => fault.detail(detail),
+                    None => fault,
+                }
+            }
             Self::Unusable { source, .. } => {
                 let fault = Fault::coded(861, self.to_string()).hint(unusable_hint(source));
                 match source.fault().detail {
@@ -216,7 +247,9 @@ impl From<Error> for JobError {
             Error::Io(ref source) => Cause::of_io(source).verdict(error.fault()),
             Error::Live(error) => error.into(),
             // What a model does, it does again.
-            Error::Inference(Inference::Python(error)) | Error::Unusable { source: error, .. }
+            Error::Inference(Inference::Python(error))
+            | Error::Unusable { source: error, .. }
+            | Error::Unwrapped { source: error, .. }
                 if passing(&error) =>
             {
                 error.into()
@@ -228,6 +261,9 @@ impl From<Error> for JobError {
                 | Inference::Python(_),
             )
             | Error::NoArtifact { .. }
+            | Error::NoFile(_)
+            | Error::NoRows { .. }
+            | Error::Unwrapped { .. }
             | Error::Unusable { .. }
             | Error::UnknownModel { .. }
             | Error::UnknownVersion { .. }

@@ -1,6 +1,7 @@
 //! Model versions: registered, compared, promoted, rolled back, asked for whole tables, published to serving.
 //!
-//! Reading order: [`folder`] (what a model folder must say), `register` (it becomes an immutable version),
+//! Reading order: [`folder`] (what a model folder must say), `file` (a person's
+//! model file becomes one), `register` (it becomes an immutable version),
 //! [`Warm`] (a version made ready to predict, by the code that serving uses), [`score`] (AUC and log loss, pure),
 //! [`evidence`] (whether one version is worse than another, while both answer; pure), `figures` (predictions beside what
 //! happened), `evaluate` and `compare` (figures of versions on datasets), [`promote`] and [`rollback`] (what serving may be
@@ -11,6 +12,7 @@ mod error;
 mod evaluate;
 pub mod evidence;
 mod figures;
+mod file;
 pub mod folder;
 pub mod log;
 mod predict;

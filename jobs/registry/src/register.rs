@@ -1,4 +1,4 @@
-//! Step `model.register`: an artifact becomes the model's next immutable version.
+//! Step `model.register`: an artifact, or a file of a person's, becomes the model's next immutable version.
 //!
 //! Checked first, written once: the row is keyed by the step, so a repeat finds the version it gave before.
 
@@ -11,13 +11,13 @@ use tidemill_core::{JobError, Kind, RunId};
 use tidemill_inference::Signature;
 use tidemill_runtime::{Context, Job, Outcome, job_new};
 use tidemill_spec::{
-    Objects,
+    Hydration, Model, Objects,
     args::{FEATURES_UPDATE, FeaturesUpdate, features_concurrency_key},
     steps::{MODEL_REGISTER, ModelRegister},
 };
 use tidemill_store::{NewJob, StepRow};
 
-use crate::{Deps, Error, folder, warm, warm::Warm};
+use crate::{Deps, Error, file::Filed, folder, warm, warm::Warm};
 
 /// Registers.
 #[derive(Clone, Debug)]
@@ -52,13 +52,19 @@ impl RegisterJob {
     async fn register(&self, args: &ModelRegister, cx: &mut Context<i32>) -> Result<i32, JobError> {
         let catalog = &self.deps.catalog;
         let objects = catalog.objects().await?;
-        let training = Training::of(&self.deps, cx.run(), &args.artifact).await?;
-        if !warm::is_artifact(&args.artifact) {
-            return Err(Error::NoArtifact { artifact: args.artifact.clone(), known: training.known }.into());
+        let filed = match &args.file {
+            Some(file) => Some(self.filed(&objects, args, file, cx).await?),
+            None => None,
+        };
+        let artifact = filed.as_ref().map(|filed| filed.artifact.clone()).or_else(|| args.artifact.clone());
+        let artifact = artifact.unwrap_or_default();
+        let training = Training::of(&self.deps, cx.run(), &artifact).await?;
+        if !warm::is_artifact(&artifact) {
+            return Err(Error::NoArtifact { artifact, known: training.known }.into());
         }
-        let version = self.version(&objects, args, &training, cx.run()).await?;
+        let version = self.version(&objects, (&args.model, &artifact), &training, cx.run()).await?;
         Warm::load_version(&self.deps, &version).await?;
-        cx.log(format!("the golden rows of {} predict what was recorded", args.artifact));
+        cx.log(format!("the golden rows of {artifact} predict what was recorded"));
 
         let key = format!("{}/{}", cx.run(), cx.step().unwrap_or(MODEL_REGISTER.as_str()));
         let wishes = self.wishes(&version).await?;
@@ -70,10 +76,24 @@ impl RegisterJob {
                 ModelMetric { model: args.model.clone(), version: number, subject, metric, value, rows: 0 };
             catalog.set_model_metric(&mut tx, &figure).await?;
         }
-        catalog.lineage(&mut tx, &edges(&version, number)).await?;
+        catalog.lineage(&mut tx, &edges(&version, number, filed.map(|filed| filed.node))).await?;
         cx.enqueue(&mut tx, &wishes).await?;
         cx.commit_checkpoint(tx, number).await?;
         Ok(number)
+    }
+
+    /// The file that a step names, as an artifact.
+    async fn filed(
+        &self,
+        objects: &Objects,
+        args: &ModelRegister,
+        file: &str,
+        cx: &mut Context<i32>,
+    ) -> Result<Filed, JobError> {
+        let (model, hydration) = declared(objects, &args.model)?;
+        let mut columns = hydration.columns;
+        columns.extend(model.request.clone());
+        Filed::of(&self.deps, args, file, model, &columns, cx).await
     }
 
     /// Updates of views that were left behind when a newer version took their place, while this model was trained, and of
@@ -106,31 +126,26 @@ impl RegisterJob {
     async fn version(
         &self,
         objects: &Objects,
-        args: &ModelRegister,
+        (name, artifact): (&str, &str),
         training: &Training,
         run: RunId,
     ) -> Result<ModelVersion, Error> {
-        let unknown = || Error::UnknownModel {
-            name: args.model.clone(),
-            known: objects.models.keys().cloned().collect(),
-        };
-        let model = objects.models.get(&args.model).ok_or_else(unknown)?;
-        let hydration = objects.hydration(&args.model).ok_or_else(unknown)?;
-        let local = warm::fetch(&self.deps, &args.artifact).await?;
+        let (model, hydration) = declared(objects, name)?;
+        let local = warm::fetch(&self.deps, artifact).await?;
         let signature = Signature::read(&local)?;
         let mut columns = hydration.columns.clone();
         columns.extend(model.request.clone());
         folder::check_mlmodel(&local, &signature)
             .and_then(|()| folder::check_signature(&signature, &model.runtime, &columns, &model.outputs))
-            .map_err(|mismatch| Error::Mismatch { model: args.model.clone(), mismatch })?;
+            .map_err(|mismatch| Error::Mismatch { model: name.to_owned(), mismatch })?;
         let columns = folder::nulls_that_fail(&signature, objects, &hydration);
         if !model.fail_on_missing && !columns.is_empty() {
-            return Err(Error::FailsOnNulls { model: args.model.clone(), columns });
+            return Err(Error::FailsOnNulls { model: name.to_owned(), columns });
         }
         if let Some(column) = model.nullable.iter().find(|name| signature.no_nulls.contains(name)) {
             let mismatch =
                 format!("it fails on a null in `{column}`, which the model's `request` says is nullable");
-            return Err(Error::Mismatch { model: args.model.clone(), mismatch });
+            return Err(Error::Mismatch { model: name.to_owned(), mismatch });
         }
         let views: Vec<String> = hydration.rounds.iter().flatten().map(|read| read.view.clone()).collect();
         let dataset = training.dataset.as_ref();
@@ -138,7 +153,7 @@ impl RegisterJob {
         if let Some((dataset, view)) = dataset.zip(untrained(&views, &view_versions)) {
             let mismatch =
                 format!("it was trained on {}, which has nothing of its input `{view}`", dataset.id);
-            return Err(Error::Mismatch { model: args.model.clone(), mismatch });
+            return Err(Error::Mismatch { model: name.to_owned(), mismatch });
         }
         for view in &views {
             if !view_versions.contains_key(view)
@@ -148,9 +163,9 @@ impl RegisterJob {
             }
         }
         Ok(ModelVersion {
-            model: args.model.clone(),
+            model: name.to_owned(),
             version: 0,
-            artifact: args.artifact.clone(),
+            artifact: artifact.to_owned(),
             runtime: model.runtime.clone(),
             keys: objects.entities.get(&model.entity).map(|entity| entity.keys.clone()).unwrap_or_default(),
             hydration,
@@ -176,6 +191,14 @@ impl RegisterJob {
     }
 }
 
+/// A model as it is declared, and how a key becomes its vector.
+fn declared<'o>(objects: &'o Objects, name: &str) -> Result<(&'o Model, Hydration), Error> {
+    let unknown =
+        || Error::UnknownModel { name: name.to_owned(), known: objects.models.keys().cloned().collect() };
+    let model = objects.models.get(name).ok_or_else(unknown)?;
+    Ok((model, objects.hydration(name).ok_or_else(unknown)?))
+}
+
 /// A view that the model reads and its dataset knows nothing of, though columns of other views may have its names. A dataset
 /// without views says nothing.
 fn untrained<'v>(views: &'v [String], trained: &BTreeMap<String, i32>) -> Option<&'v String> {
@@ -187,9 +210,9 @@ fn categories(signature: &Signature) -> IndexMap<String, Vec<String>> {
     columns.filter_map(|column| Some((column.name.clone(), column.categories.clone()?))).collect()
 }
 
-fn edges(version: &ModelVersion, number: i32) -> Vec<Edge> {
+fn edges(version: &ModelVersion, number: i32, file: Option<Node>) -> Vec<Edge> {
     let model = Node::Model(version.model.clone(), number);
-    let mut origins: Vec<Node> = version.dataset.map(Node::Dataset).into_iter().collect();
+    let mut origins: Vec<Node> = version.dataset.map(Node::Dataset).into_iter().chain(file).collect();
     origins.extend(version.view_versions.iter().map(|(view, version)| Node::View(view.clone(), *version)));
     let edge = |from| Edge {
         run: version.run,

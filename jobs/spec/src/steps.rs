@@ -93,14 +93,28 @@ pub struct Python {
     pub params: serde_json::Map<String, serde_json::Value>,
 }
 
-/// Registers an artifact as the model's next version. Output: `version`.
+/// Registers an artifact, or a file of a person's, as the model's next version. Output: `version`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelRegister {
     /// The model.
     pub model: String,
     /// What a Python step left.
-    pub artifact: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<String>,
+    /// Instead of it: a path of the worker's machine, or `s3://BUCKET/KEY`; a file, or a folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Rows that the file is proven with, CSV or Parquet; a path, or `s3://BUCKET/KEY`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample: Option<String>,
+    /// What was uploaded instead of named by a path: of a file or a folder each path in it, and its content's SHA-256. Never
+    /// declared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uploaded: Option<indexmap::IndexMap<String, String>>,
+    /// The content's SHA-256 of an uploaded sample, which `sample` names. Never declared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uploaded_sample: Option<String>,
 }
 
 /// Scores two versions on a holdout. Outputs: `delta` (candidate minus other; 0 when there is no other),

@@ -30,8 +30,11 @@ const PROJECT_BYTES_MAX: usize = 64 << 20;
 /// Files of labels, which are written to disk as they come.
 pub(crate) const LABELS_BYTES_MAX: usize = 256 << 20;
 
-/// The one route that takes bytes instead of JSON.
-pub(crate) const BUILD: &str = "/v1/datasets/build";
+/// One file of a model.
+pub(crate) const FILE_BYTES_MAX: usize = 8 << 30;
+
+/// The routes that take bytes instead of JSON, and write them to disk as they come.
+const STREAMED: [&str; 2] = ["/v1/datasets/build", "/v1/files"];
 
 /// Lets in what may come in.
 pub(crate) async fn guard(State(hosts): State<Hosts>, request: Request, next: Next) -> Response {
@@ -67,7 +70,7 @@ async fn readable(request: Request) -> Result<Request, ApiError> {
     if length(&request).is_some_and(|length| length > most as u64) {
         return Err(too_large(most));
     }
-    if path == BUILD {
+    if STREAMED.contains(&path.as_str()) {
         return Ok(request);
     }
     let (parts, body) = request.into_parts();
@@ -88,7 +91,8 @@ fn takes_rows(path: &str) -> bool {
 fn bytes_max(path: &str) -> usize {
     match path {
         "/v1/apply" | "/v1/plan" => PROJECT_BYTES_MAX,
-        BUILD => LABELS_BYTES_MAX,
+        "/v1/datasets/build" => LABELS_BYTES_MAX,
+        "/v1/files" => FILE_BYTES_MAX,
         _ => BODY_BYTES_MAX,
     }
 }
@@ -150,7 +154,7 @@ fn readable_path(uri: &Uri) -> Result<(), ApiError> {
 
 /// JSON, or nothing; where rows are taken, JSON lines, too; where bytes are taken, nothing that a form can send.
 fn content_type(request: &Request, path: &str) -> Result<(), ApiError> {
-    let takes_bytes = path == BUILD;
+    let takes_bytes = STREAMED.contains(&path);
     let given = request.headers().get(CONTENT_TYPE).map(|kind| kind.to_str().unwrap_or("unreadable"));
     let essence = given.map(|kind| kind.split(';').next().unwrap_or(kind).trim().to_lowercase());
     let has_body =

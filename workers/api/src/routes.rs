@@ -7,6 +7,7 @@ mod apply;
 mod clock;
 mod datasets;
 mod features;
+mod files;
 mod lineage;
 mod models;
 mod monitors;
@@ -83,6 +84,8 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/v1/models/{model}", get(models::show))
         .route("/v1/models/{model}/entity", get(models::entity))
         .route("/v1/models/{model}/request", get(models::request))
+        .route("/v1/files", post(files::put))
+        .route("/v1/models/{model}/register", post(files::register))
         .route("/v1/models/{model}/promote", post(models::promote))
         .route("/v1/models/{model}/rollback", post(models::rollback))
         .route("/v1/predictions", get(predictions::list))

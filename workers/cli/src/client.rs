@@ -125,6 +125,13 @@ impl Client {
         self.reported(request, query).await
     }
 
+    /// Sends a file as it is read.
+    pub(crate) async fn post_file(&self, path: &str, file: tokio::fs::File) -> Result<Value, Failure> {
+        let request = self.request(Method::POST, path);
+        let request = request.header(reqwest::header::CONTENT_TYPE, "application/octet-stream");
+        self.send(request.body(file)).await
+    }
+
     /// Asks a question and gets bytes.
     pub(crate) async fn post_for_bytes(
         &self,

@@ -279,6 +279,7 @@ pub(crate) fn of_version(error: &Error) -> bool {
         | Error::UnknownAlias { .. }
         | Error::WrongType { .. }
         | Error::Malformed(_)
+        | Error::Tensors(_)
         | Error::NoSuchCall(_)
         | Error::WrongMethod { .. }
         | Error::TooLarge { .. }

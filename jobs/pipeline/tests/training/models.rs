@@ -232,6 +232,70 @@ async fn an_artifact_that_is_not_what_the_model_declares_is_refused() {
 }
 
 #[tokio::test]
+async fn a_person_s_file_becomes_a_version_that_predicts_as_its_model_does() {
+    let world = World::new().await;
+    let home = tempfile::tempdir().unwrap();
+    let place = |name: &str| home.path().join(name).display().to_string();
+    let register = async |args: serde_json::Value| world.job("model.register", &args).await;
+    fs::write(place("booster.txt"), "not one").unwrap();
+    let fault = register(json!({ "model": "buyer", "file": place("booster.txt") })).await.unwrap_err();
+    assert_eq!(fault.to_string(), "[TM0808] there are no rows to prove a file of model `buyer` with");
+
+    let page = world.run("train", &[]).await;
+    let trained = outputs(&page, "train")["artifact"].as_str().unwrap().to_owned();
+    let folder = world.blobs.fetch_folder(&trained).await.unwrap();
+    let dataset = outputs(&page, "data")["holdout"].clone();
+    let scored = async |version: i64| {
+        let args = json!({ "model": "buyer", "version": version, "dataset": dataset });
+        world.job("model.evaluate", &args).await.unwrap()["log_loss"].as_f64().unwrap()
+    };
+
+    // The booster alone, proven with the newest dataset: the same artifact's figures, bit for bit.
+    fs::copy(folder.join("model.txt"), place("booster.txt")).unwrap();
+    let version = register(json!({ "model": "buyer", "file": place("booster.txt") })).await.unwrap();
+    assert_eq!(version["version"], 2);
+    assert_eq!(scored(2).await.to_bits(), scored(1).await.to_bits());
+    let up = world.catalog.lineage_up("model/buyer@2").await.unwrap();
+    assert!(up.iter().any(|edge| edge.from.starts_with("file/booster.txt@")), "{up:?}");
+    assert!(world.catalog.model_version("buyer", 2).await.unwrap().unwrap().dataset.is_none());
+
+    // Uploaded, the whole folder and a sample: files are named by their content.
+    let put = async |bytes: Vec<u8>| world.blobs.put(bytes.into()).await.unwrap().to_string();
+    let mut uploaded = serde_json::Map::new();
+    for entry in fs::read_dir(&folder).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().to_string_lossy().into_owned();
+        uploaded.insert(name, put(fs::read(entry.path()).unwrap()).await.into());
+    }
+    let sample = put(b"pages,landing\n1,offer\n9,search\n4,\n".to_vec()).await;
+    let given = json!({
+        "model": "buyer", "file": "buyer", "uploaded": uploaded, "sample": "rows.csv", "uploaded_sample": sample,
+    });
+    assert_eq!(register(given.clone()).await.unwrap()["version"], 3);
+    assert_eq!(scored(3).await.to_bits(), scored(1).await.to_bits());
+
+    fs::write(place("rows.csv"), "pages\n1\n").unwrap();
+    fs::write(place("model.h5"), "").unwrap();
+    let mut outside = given;
+    outside["uploaded"] = json!({ "../model.txt": sample });
+    let file = place("booster.txt");
+    let cases = [
+        (json!({ "model": "buyer", "file": file, "sample": place("rows.csv") }), "TM0806", "rows.csv lacks"),
+        (json!({ "model": "buyer", "file": place("model.h5") }), "TM0806", "give a file ending in .pkl"),
+        (json!({ "model": "buyer", "file": place("nothing.pkl") }), "TM0807", "No such file"),
+        (json!({ "model": "nobody", "file": file }), "TM0801", "there is no model `nobody`"),
+        (outside, "TM0807", "`../model.txt` is no file of an upload"),
+        (json!({ "model": "buyer" }), "TM0860", "is not an artifact"),
+    ];
+    for (args, code, told) in cases {
+        let fault = register(args).await.unwrap_err();
+        assert_eq!(fault.code.unwrap().to_string(), code, "{fault}");
+        assert!(fault.message.contains(told), "{fault}");
+    }
+    assert_eq!(world.catalog.model_versions(None).await.unwrap().len(), 3);
+}
+
+#[tokio::test]
 async fn a_version_predicts_the_rows_of_a_dataset_once() {
     let world = World::new().await;
     let page = world.run("train", &[]).await;

@@ -57,6 +57,26 @@ pub(super) fn with(world: &World<'_>, step: &Step, at: &At<'_>) {
     if step.uses == "dataset.build" {
         names::dataset(world, &at.find(&["with"]));
     }
+    if step.uses == "model.register" {
+        registered(&at.find(&["with"]));
+    }
+}
+
+/// What a step left, or a file; not both, and not neither.
+fn registered(with: &At<'_>) {
+    let given = |name: &str| with.node.get(name).is_some();
+    match (given("artifact"), given("file")) {
+        (true, true) => with.error(209, "`artifact` and `file` are two models").help(
+            "keep `artifact` for what a step of the pipeline left, or `file` for a model from elsewhere",
+        ),
+        (false, false) => with
+            .error(204, "`with` of `model.register` needs `artifact` or `file`")
+            .help("add `artifact: ${{ steps.NAME.outputs.artifact }}`, or `file:` with a path"),
+        (true, false) if given("sample") => with
+            .error(209, "`sample` is of a `file`")
+            .help("leave it out: an artifact was proven by the step that left it"),
+        _ => return,
+    };
 }
 
 /// `table`: the one that the step is about, if any.

@@ -74,7 +74,12 @@ pub(crate) const STEPS: [StepKind; 12] = [
     },
     StepKind {
         name: "model.register",
-        args: &[("model", Arg::Object(ObjectKind::Model), true), ("artifact", Arg::Text, true)],
+        args: &[
+            ("model", Arg::Object(ObjectKind::Model), true),
+            ("artifact", Arg::Text, false),
+            ("file", Arg::Text, false),
+            ("sample", Arg::Text, false),
+        ],
         outputs: &["version"],
         open: false,
     },

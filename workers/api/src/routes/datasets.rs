@@ -75,7 +75,7 @@ pub(super) async fn build(
     let folder = tempfile::tempdir()?;
     let (format, out) = (extension(&query.format)?, query.out.as_deref().map(extension).transpose()?);
     let file = folder.path().join(format!("labels.{format}"));
-    keep(body, &file).await?;
+    keep(body, &file, door::LABELS_BYTES_MAX).await?;
     let inputs = inputs(&api, &query.inputs).await?;
     let known_at = query.known_at.as_deref().map(known_at).transpose()?;
     let deps = tidemill_training::Deps {
@@ -116,14 +116,14 @@ pub(super) fn reported(mut answer: Response, report: &Value) -> Response {
 }
 
 /// Writes a body to a file as it comes.
-async fn keep(body: Body, file: &std::path::Path) -> Result<(), ApiError> {
+pub(super) async fn keep(body: Body, file: &std::path::Path, most: usize) -> Result<(), ApiError> {
     let (mut file, mut size) = (tokio::fs::File::create(file).await?, 0);
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|error| door::cut_off(&error, door::LABELS_BYTES_MAX))?;
+        let chunk = chunk.map_err(|error| door::cut_off(&error, most))?;
         size += chunk.len();
-        if size > door::LABELS_BYTES_MAX {
-            return Err(door::too_large(door::LABELS_BYTES_MAX));
+        if size > most {
+            return Err(door::too_large(most));
         }
         file.write_all(&chunk).await?;
     }

@@ -307,6 +307,8 @@ pub(crate) enum Models {
         /// The name of the model
         model: String,
     },
+    /// Register a model file as a version: a pickle, ONNX, a booster, or a folder that MLflow saved
+    Register(RegisterArgs),
     /// Point an alias, e.g. champion, at a version
     Promote {
         /// The name of the model
@@ -332,6 +334,27 @@ pub(crate) enum Models {
         #[command(flatten)]
         write: Write,
     },
+}
+
+/// What `models register` takes.
+#[derive(Debug, Args)]
+pub(crate) struct RegisterArgs {
+    /// The name of the model
+    pub(crate) model: String,
+    /// The file or folder, of this machine or s3://BUCKET/KEY: .pkl, .joblib, .onnx, .ubj, .json, .txt
+    #[arg(long)]
+    pub(crate) file: String,
+    /// Rows that it was trained on, .csv or .parquet; default: the newest dataset of the model
+    #[arg(long, value_name = "ROWS")]
+    pub(crate) sample: Option<String>,
+    /// Point an alias, e.g. champion, at the version once it is registered
+    #[arg(long, value_name = "ALIAS", conflicts_with = "no_wait")]
+    pub(crate) promote: Option<String>,
+    /// Return as soon as the registration is accepted
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    #[command(flatten)]
+    pub(crate) write: Write,
 }
 
 #[derive(Debug, Subcommand)]

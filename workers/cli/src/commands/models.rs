@@ -1,5 +1,7 @@
 //! Models: versions, metrics, latencies, aliases.
 
+mod register;
+
 use serde_json::{Value, json};
 
 use super::Session;
@@ -31,6 +33,7 @@ pub(crate) async fn models(session: &Session, command: Models) -> Done {
             let page = session.client.get(&format!("/v1/models/{}", segment(&model))).await?;
             Ok(output::object(session.format, &page, "/name", show)?)
         }
+        Models::Register(args) => register::register(session, args).await,
         Models::Promote { model, version, alias, write } => {
             let path = format!("/v1/models/{}/promote", segment(&model));
             let body = json!({ "version": version, "alias": alias });

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Both sides must say the same in the handshake."""
 
 HEADER_BYTES_MAX = 64 << 20

@@ -26,7 +26,7 @@ import pyarrow as pa
 
 from tidemill import errors, transform
 from tidemill.errors import EntryError, ReturnedError, headline, text_of, traceback_of
-from tidemill.models import ModelError, bare, predictors
+from tidemill.models import ModelError, bare, file, predictors
 from tidemill.protocol import PROTOCOL, Channel, Closed, Frame, decode, to_json
 from tidemill.step import Context, Dataset, kept
 
@@ -80,6 +80,7 @@ class Worker:
         self._requests: dict[str, Callable[[Frame], None]] = {
             "transform": self._transform,
             "step": self._step,
+            "wrap": self._wrap,
             "load_model": self._load_model,
             "predict": self._predict,
         }
@@ -128,6 +129,18 @@ class Worker:
             raise
         _flush()
         self._channel.send({"type": "done", "outputs": outputs})
+
+    def _wrap(self, frame: Frame) -> None:
+        head, out = frame.header, Path(frame.header["out"])
+        told = dict(head["dataset"])
+        rows = [Path(file) for file in told.pop("files")]
+        try:
+            if head["sample"]:
+                rows = [_here(file.read_sample)(rows[0], told["inputs"], out.parent / "sample.parquet")]
+            _here(file.wrap_file)(Path(head["given"]), out, head["flavor"], Dataset(rows, **told))
+        finally:
+            _flush()
+        self._channel.send({"type": "done"})
 
     def _load_model(self, frame: Frame) -> None:
         self._model = _here(predictors.load)(Path(frame.header["folder"]))

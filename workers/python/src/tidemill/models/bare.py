@@ -17,7 +17,7 @@ from tidemill.models.authors import Author, author_of
 from tidemill.models.folder import MLFLOW_FILES, SIGNATURE, Column, Signature, complete
 from tidemill.models.outputs import ModelError
 from tidemill.models.own import categorical, categories_of, check_proven, in_own_order, names_of
-from tidemill.models.predictors import check_numbers, onnx_names, opened
+from tidemill.models.predictors import check_numbers, onnx_names, opened, write
 from tidemill.models.proof import spread
 from tidemill.step import Dataset
 
@@ -25,26 +25,31 @@ _BARE = {"model.txt": "lightgbm", "model.json": "xgboost", "model.ubj": "xgboost
 _PROVEN_ROWS = 2_000
 
 
-def wrap(out: Path, dataset: Dataset) -> None:
-    """Completes what a step left, and proves it on the dataset. Does nothing for other things."""
+def wrap(out: Path, dataset: Dataset, runtime: str | None = None) -> None:
+    """Completes what a step left, and proves it on the dataset. Does nothing for other things.
+
+    `runtime`: the flavor that the model declares, where it is known: of a folder that MLflow can ask in several ways,
+    the one to take.
+    """
     if (out / SIGNATURE).exists():
         return
     told = _mlflow(out) if (out / "MLmodel").is_file() else {}
-    found = _mlflow_model(told) if told else bare_model(out)
+    found = _mlflow_model(out, told, runtime) if told else bare_model(out)
     if found is None:
         return
     flavor, file = found
-    declared = list(dataset.inputs)
-    text = [name for name, ty in dataset.inputs.items() if ty == "string"]
+    declared = _in_signed_order(told, list(dataset.inputs))
+    inputs = {name: dataset.inputs[name] for name in declared}
+    text = [name for name, ty in inputs.items() if ty == "string"]
     names, model = _names(flavor, out / file)
     categories = categories_of(flavor, model, in_own_order(names, declared), text)
     outputs = dataset.outputs or {"prediction": "float"}
-    columns = [Column(name, ty, categories.get(name)) for name, ty in dataset.inputs.items()]
+    columns = [Column(name, ty, categories.get(name)) for name, ty in inputs.items()]
     signature = Signature(flavor, file, columns, outputs)
-    if flavor != "sklearn":
+    if flavor not in ("sklearn", "python"):
         check_numbers(signature)
     check_proven(names or _signed(told, declared), declared, file)
-    table = dataset.to_arrow(columns=dataset.features)
+    table = dataset.to_arrow(columns=declared)
     frame = types.to_pandas(table.take(pa.array(spread(len(table), _PROVEN_ROWS), pa.int64())))
     author: Author | None = None if flavor == "onnx" else author_of(flavor, model, outputs)
     complete(out, signature, author, categorical(frame, categories))
@@ -70,16 +75,37 @@ def _mlflow(out: Path) -> dict[str, Any]:
     return dict(yaml.safe_load((out / "MLmodel").read_text()))
 
 
-def _mlflow_model(told: dict[str, Any]) -> tuple[str, str]:
+def _mlflow_model(out: Path, told: dict[str, Any], runtime: str | None) -> tuple[str, str]:
     flavors = told.get("flavors") or {}
+    if runtime == "python" and "python_function" in flavors:
+        return "python", "MLmodel"  # MLflow itself loads it, whatever it is
     for flavor, key in MLFLOW_FILES.items():
         if flavor in flavors:
-            return flavor, str(flavors[flavor].get(key) or flavors["python_function"][key])
-    raise ModelError(f"MLmodel has the flavors {', '.join(flavors)}; supported are {', '.join(MLFLOW_FILES)}")
+            return flavor, _own_file(out, flavor, str(flavors[flavor].get(key) or flavors["python_function"][key]))
+    raise ModelError(
+        f"MLmodel has the flavors {', '.join(flavors)}; supported are {', '.join(MLFLOW_FILES)}, and with "
+        "`runtime: python` every one that MLflow loads as python_function"
+    )
+
+
+def _own_file(out: Path, flavor: str, file: str) -> str:
+    """The library's own file: MLflow pickles what has scikit-learn's form."""
+    if flavor not in ("lightgbm", "xgboost") or not file.endswith(".pkl"):
+        return file
+    return write(flavor, opened("sklearn", out / file), out)
+
+
+def _in_signed_order(told: dict[str, Any], declared: list[str]) -> list[str]:
+    """The columns in the order of MLflow's own signature, if it has just these."""
+    names = _signed_names(told)
+    return names if sorted(names) == sorted(declared) else declared
 
 
 def _signed(told: dict[str, Any], declared: list[str]) -> list[str] | None:
     """The names in MLflow's own signature, which proves the order if it is the declared one."""
+    return declared if _signed_names(told) == declared else None
+
+
+def _signed_names(told: dict[str, Any]) -> list[str]:
     inputs = json.loads((told.get("signature") or {}).get("inputs") or "[]")
-    names = [column.get("name") for column in inputs]
-    return declared if names == declared else None
+    return [str(column.get("name")) for column in inputs]

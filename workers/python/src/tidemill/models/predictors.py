@@ -120,7 +120,21 @@ def opened(flavor: str, file: Path) -> Any:
         booster = xgboost.Booster(model_file=str(file))
         booster.set_param({"nthread": 1})
         return booster
+    if file.name == "MLmodel":
+        return _of_mlflow(file.parent)
     return pickle.loads(file.read_bytes())
+
+
+def _of_mlflow(folder: Path) -> Any:
+    """A folder as MLflow's `python_function`: whatever its flavor is, a frame in and predictions out."""
+    try:
+        import mlflow.pyfunc
+    except ImportError:
+        raise ModelError(
+            "MLflow loads this folder, and the workers' Python lacks it: install mlflow-skinny there, or declare the "
+            "runtime of the folder's own flavor"
+        ) from None
+    return mlflow.pyfunc.load_model(str(folder))
 
 
 def as_matrix(rows: pa.Table, columns: Sequence[Column]) -> Matrix:
