@@ -95,6 +95,8 @@ id!(/// One request to predict, as logs and failures name it.
     RequestId, "req");
 id!(/// One incident.
     IncidentId, "inc");
+id!(/// One rollout of a model version.
+    RolloutId, "rol");
 
 /// The fence of a claim: drawn from a sequence, named by every write under the lease, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

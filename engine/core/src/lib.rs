@@ -25,7 +25,9 @@ pub use dag::{Dag, DagError, Node};
 pub use ends::Ends;
 pub use error::{Code, Fault};
 pub use exposure::{Exposed, check_bind};
-pub use ids::{DatasetId, IncidentId, JobId, LeaseToken, PredictionId, RequestId, RunId, UploadId, WorkerId};
+pub use ids::{
+    DatasetId, IncidentId, JobId, LeaseToken, PredictionId, RequestId, RolloutId, RunId, UploadId, WorkerId,
+};
 pub use retry::{AttemptPolicy, RetryPolicy};
 pub use schedule::{CatchUp, InvalidSchedule, Overlap, Schedule, Tick};
 pub use state::{RunState, StepState};

@@ -16,6 +16,7 @@ mod monitors;
 mod objects;
 mod positions;
 mod replies;
+mod rollouts;
 mod sources;
 mod streams;
 mod uploads;
@@ -32,6 +33,7 @@ pub use monitors::{Incident, IncidentSubject, Notified, ScanRow};
 pub use objects::ObjectVersion;
 pub use positions::Position;
 pub use replies::Claim;
+pub use rollouts::{Rollout, RolloutPlan, RolloutState};
 pub use sources::SourceSummary;
 pub use streams::{
     GapReason, HeldPartition, OffsetRange, PartitionDone, PendingBatch, Reader, StreamGap, StreamPartition,

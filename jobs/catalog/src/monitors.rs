@@ -180,7 +180,7 @@ impl Catalog {
     /// Closes the model's incident, if one is open.
     pub async fn close_model_incident(&self, tx: &mut Tx, model: &str) -> Result<bool, Error> {
         let close = "UPDATE catalog.incident SET state = 'closed', closed_at = now()
-                     WHERE model = $1 AND state = 'open'";
+                     WHERE model = $1 AND state = 'open' AND rollout IS NULL";
         let closed = sqlx::query(close).bind(model).execute(tx.conn()).await?;
         Ok(closed.rows_affected() > 0)
     }
@@ -196,7 +196,8 @@ impl Catalog {
 
     /// What the open incidents of models say, by model.
     pub async fn open_model_incidents(&self) -> Result<BTreeMap<String, String>, Error> {
-        let select = "SELECT model, summary FROM catalog.incident WHERE state = 'open' AND model IS NOT NULL";
+        let select = "SELECT model, summary FROM catalog.incident
+                      WHERE state = 'open' AND model IS NOT NULL AND rollout IS NULL";
         let rows: Vec<(String, String)> = sqlx::query_as(select).fetch_all(self.pool()).await?;
         Ok(rows.into_iter().collect())
     }

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use indexmap::IndexMap;
-use tidemill_catalog::{ModelAlias, ModelVersion, Position, ViewState, ViewVersion, code};
+use tidemill_catalog::{ModelAlias, ModelVersion, Position, Rollout, ViewState, ViewVersion, code};
 use tidemill_core::DataClock;
 use tidemill_offline::{Input, View};
-use tidemill_online::{LiveCode, LiveInput, LiveModelVersion, LiveSet, LiveVersion, LiveView, OnlineView};
+use tidemill_online::{
+    LiveCode, LiveInput, LiveModelVersion, LiveSet, LiveSplit, LiveVersion, LiveView, OnlineView,
+};
 use tidemill_spec::PredictionLog;
 
 use crate::{live_models, maintained};
@@ -20,6 +22,8 @@ pub struct Declared {
     pub models: Vec<ModelVersion>,
     /// Every alias.
     pub aliases: Vec<ModelAlias>,
+    /// The rollouts that go on.
+    pub rollouts: Vec<Rollout>,
     /// Every version of every view.
     pub views: Vec<ViewVersion>,
     /// How far each version of a view is.
@@ -32,7 +36,7 @@ pub struct Declared {
 /// another version, or to the project, can't touch it.
 pub fn assemble(declared: &Declared) -> LiveSet {
     let mut live = LiveSet { clock: declared.clock, ..LiveSet::default() };
-    let versions = live_models(declared.models.clone(), &declared.aliases);
+    let versions = live_models(declared.models.clone(), &declared.aliases, &declared.rollouts);
     let kept = maintained(declared.views.clone(), &versions);
     for version in versions {
         let model = live.models.entry(version.model.clone()).or_default();
@@ -49,6 +53,20 @@ pub fn assemble(declared: &Declared) -> LiveSet {
     for alias in &declared.aliases {
         if let Some(model) = live.models.get_mut(&alias.model) {
             model.aliases.insert(alias.alias.clone(), alias.version.unsigned_abs());
+        }
+    }
+    for rollout in &declared.rollouts {
+        let Some(model) = live.models.get_mut(&rollout.model) else { continue };
+        let (control, candidate) = (rollout.control.unsigned_abs(), rollout.candidate.unsigned_abs());
+        let stands = model.aliases.get(&rollout.alias) == Some(&control);
+        if stands && matches!(model.versions.get(&candidate), Some(Ok(_))) {
+            let split = LiveSplit {
+                rollout: rollout.id.to_string(),
+                step: rollout.step,
+                candidate,
+                percent: rollout.percent(),
+            };
+            model.splits.insert(rollout.alias.clone(), split);
         }
     }
     live
@@ -131,7 +149,8 @@ pub fn live_view_of(view: &View, filled: &dyn Fn(&View) -> bool) -> LiveView {
 pub(crate) mod tests {
     use std::collections::BTreeMap;
 
-    use tidemill_core::Time;
+    use tidemill_catalog::{RolloutPlan, RolloutState};
+    use tidemill_core::{RolloutId, Time};
     use tidemill_spec::{
         Entity, Feature, FeatureView, Hydration, Meta, OnlineFeatures, Plan, Rule, Type, ViewInput,
     };
@@ -165,6 +184,46 @@ pub(crate) mod tests {
     pub(crate) fn alias(version: i32, previous: Option<i32>) -> ModelAlias {
         let changed_at = Time::UNIX_EPOCH;
         ModelAlias { model: "late".into(), alias: "champion".into(), version, previous, changed_at }
+    }
+
+    pub(crate) fn rollout(control: i32, candidate: i32) -> Rollout {
+        Rollout {
+            id: RolloutId::generate(),
+            model: "late".into(),
+            alias: "champion".into(),
+            control,
+            candidate,
+            plan: RolloutPlan {
+                steps: vec![10, 50],
+                every_seconds: 60,
+                entities_min: 100,
+                error_rate_max: None,
+                p95_ms_max: None,
+            },
+            step: 1,
+            step_began_at: Time::UNIX_EPOCH,
+            state: RolloutState::Running,
+            reason: String::new(),
+            began_at: Time::UNIX_EPOCH,
+            ended_at: None,
+        }
+    }
+
+    #[test]
+    fn an_alias_is_split_while_it_names_the_control() {
+        let of = |named: i32| {
+            assemble(&Declared {
+                clock: DataClock::default(),
+                models: [3, 2].map(|number| model("late", number)).into(),
+                aliases: vec![alias(named, None)],
+                rollouts: vec![rollout(2, 3)],
+                views: Vec::new(),
+                positions: Vec::new(),
+            })
+        };
+        let split = of(2).models["late"].splits["champion"].clone();
+        assert_eq!((split.step, split.candidate, split.percent), (1, 3, 50));
+        assert!(of(3).models["late"].splits.is_empty());
     }
 
     pub(crate) fn view(name: &str, version: i32, state: ViewState) -> ViewVersion {

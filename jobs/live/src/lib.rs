@@ -34,7 +34,7 @@ pub async fn read(catalog: &Catalog) -> Result<LiveSet, Error> {
 /// Postgres can't be reached.
 pub async fn servable(catalog: &Catalog, version: ModelVersion) -> Result<Result<(), String>, Error> {
     let declared = declared(catalog).await?;
-    let live = live_models(declared.models.clone(), &declared.aliases);
+    let live = live_models(declared.models.clone(), &declared.aliases, &declared.rollouts);
     let kept = maintained(declared.views.clone(), &live);
     Ok(assemble::document(&declared, &kept, version).map(drop))
 }
@@ -46,6 +46,7 @@ async fn declared(catalog: &Catalog) -> Result<Declared, Error> {
         clock: catalog.store().data_clock().await?,
         models: catalog.model_versions(None).await?.into_iter().map(|row| row.version).collect(),
         aliases: catalog.model_aliases(None).await?,
+        rollouts: catalog.rollouts().await?,
         views: catalog.view_versions(None).await?,
         positions: catalog.positions(None).await?,
     })

@@ -3,20 +3,26 @@
 
 use std::collections::HashSet;
 
-use tidemill_catalog::{Catalog, ModelAlias, ModelVersion, ViewState, ViewVersion};
+use tidemill_catalog::{Catalog, ModelAlias, ModelVersion, Rollout, ViewState, ViewVersion};
 
 use crate::Error;
 
-/// The versions that serving keeps loaded: those an alias names, those a rollback would return to, and each model's newest
-/// one. `versions` come newest first within each model, and stay in order.
-pub fn live_models(mut versions: Vec<ModelVersion>, aliases: &[ModelAlias]) -> Vec<ModelVersion> {
+/// The versions that serving keeps loaded: those an alias names, those a rollback would return to, those on trial, and each
+/// model's newest one. `versions` come newest first within each model, and stay in order.
+pub fn live_models(
+    mut versions: Vec<ModelVersion>,
+    aliases: &[ModelAlias],
+    rollouts: &[Rollout],
+) -> Vec<ModelVersion> {
     let mut seen = HashSet::new();
     versions.retain(|version| {
         let named = |alias: &ModelAlias| {
             alias.model == version.model
                 && (alias.version == version.version || alias.previous == Some(version.version))
         };
-        seen.insert(version.model.clone()) || aliases.iter().any(named)
+        let tried =
+            |rollout: &Rollout| rollout.model == version.model && rollout.candidate == version.version;
+        seen.insert(version.model.clone()) || aliases.iter().any(named) || rollouts.iter().any(tried)
     });
     versions
 }
@@ -80,26 +86,27 @@ pub async fn unneeded_versions(catalog: &Catalog) -> Result<Vec<ViewVersion>, Er
 
 async fn live(catalog: &Catalog) -> Result<Vec<ModelVersion>, Error> {
     let models = catalog.model_versions(None).await?.into_iter().map(|row| row.version).collect();
-    Ok(live_models(models, &catalog.model_aliases(None).await?))
+    Ok(live_models(models, &catalog.model_aliases(None).await?, &catalog.rollouts().await?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::assemble::tests::{alias, model, view};
+    use crate::assemble::tests::{alias, model, rollout, view};
 
     #[track_caller]
     fn check(versions: &[i32], aliases: &[ModelAlias], live: &[i32]) {
         let versions = versions.iter().map(|number| model("late", *number)).collect();
-        let numbers: Vec<_> = live_models(versions, aliases).iter().map(|version| version.version).collect();
+        let numbers: Vec<_> =
+            live_models(versions, aliases, &[rollout(4, 2)]).iter().map(|version| version.version).collect();
         assert_eq!(numbers, live);
     }
 
     #[test]
-    fn the_newest_the_named_and_the_one_before_are_kept_loaded() {
-        check(&[5, 4, 3, 2, 1], &[], &[5]);
-        check(&[5, 4, 3, 2, 1], &[alias(2, None)], &[5, 2]);
-        check(&[5, 4, 3, 2, 1], &[alias(3, Some(1))], &[5, 3, 1]);
+    fn the_newest_the_named_the_one_before_and_the_one_on_trial_are_kept_loaded() {
+        check(&[5, 4, 3, 2, 1], &[], &[5, 2]);
+        check(&[5, 4, 3, 2, 1], &[alias(4, None)], &[5, 4, 2]);
+        check(&[5, 4, 3, 2, 1], &[alias(3, Some(1))], &[5, 3, 2, 1]);
         check(&[2, 1], &[alias(2, Some(1))], &[2, 1]);
     }
 

@@ -6,7 +6,7 @@
 //! files, without a server), all of them pure; then [`jobs`]: `monitor.scan` reads a window (`subject`: a model's, as
 //! serving saw it; `table`: a source's or view's), writes what it found in one transaction and leaves a page (`report`);
 //! `notify` delivers it, where `webhooks` allows. [`start_scan`] and [`MonitorTicks`] start scans. [`ModelWatch`] opens incidents
-//! of live models that don't answer. Formulas: `docs/reference/drift.md`.
+//! of live models that don't answer, [`judge_rollouts`] those of candidates that it rolls back. Formulas: `docs/reference/drift.md`.
 
 mod arrival;
 mod champion;
@@ -23,6 +23,7 @@ mod list;
 pub mod measure;
 mod notify;
 mod report;
+mod rollouts;
 mod scan;
 mod silent;
 mod start;
@@ -40,6 +41,7 @@ pub use error::Error;
 pub use judge::{CheckResult, shown};
 pub use list::{MonitorHistory, MonitorRow, monitor, monitors};
 pub use measure::Distances;
+pub use rollouts::judge_rollouts;
 pub use scan::Scan;
 pub use silent::ModelWatch;
 pub use start::{MonitorTicks, start_scan};

@@ -173,7 +173,7 @@ fn said(aliases: &[ModelAlias], replicas: &[Replica]) -> BTreeMap<String, Said> 
 }
 
 /// Whom to tell of a model: those who are told by the monitors that watch it.
-fn notifiers<'o>(objects: &'o Objects, model: &str) -> BTreeSet<&'o String> {
+pub(crate) fn notifiers<'o>(objects: &'o Objects, model: &str) -> BTreeSet<&'o String> {
     let watching = objects
         .monitors
         .values()

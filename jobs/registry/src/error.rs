@@ -57,6 +57,22 @@ pub enum Error {
         /// Why it failed.
         code: String,
     },
+    /// Another version is on its way to the alias.
+    #[error("version {candidate} is on its way to {alias} of model `{model}`")]
+    RolloutUnderWay {
+        /// The model.
+        model: String,
+        /// The alias.
+        alias: String,
+        /// The version on trial.
+        candidate: i32,
+    },
+    /// A rollout that can't begin.
+    #[error("no rollout: {reason}")]
+    NoRollout {
+        /// Why.
+        reason: String,
+    },
     /// Serving could not answer with the version.
     #[error("model `{model}` version {version} can't be served: {reason}; the alias stays where it is")]
     NotServable {
@@ -167,6 +183,10 @@ impl Error {
             }
             Self::NothingToRollBack { .. } => Fault::coded(803, self.to_string())
                 .hint("to remove the alias: tidemill models rollback MODEL --remove"),
+            Self::RolloutUnderWay { model, alias, candidate } => Fault::coded(882, self.to_string()).hint(format!(
+                "end it first: tidemill models rollback {model} --alias {alias}, or tidemill models promote {model} {candidate} --alias {alias}"
+            )),
+            Self::NoRollout { .. } => Fault::coded(883, self.to_string()).hint("tidemill explain TM0883"),
             Self::NotServable { .. } => Fault::coded(865, self.to_string())
                 .hint("train a new version: it reads the views as they are declared now"),
             Self::Mismatch { .. } => {
@@ -272,6 +292,8 @@ impl From<Error> for JobError {
             | Error::NotLogged { .. }
             | Error::NoAnswer { .. }
             | Error::NothingToRollBack { .. }
+            | Error::RolloutUnderWay { .. }
+            | Error::NoRollout { .. }
             | Error::NotServable { .. }
             | Error::Mismatch { .. }
             | Error::FailsOnNulls { .. }

@@ -5,7 +5,7 @@
 //! [`Warm`] (a version made ready to predict, by the code that serving uses), [`score`] (AUC and log loss, pure),
 //! [`evidence`] (whether one version is worse than another, while both answer; pure), `figures` (predictions beside what
 //! happened), `evaluate` and `compare` (figures of versions on datasets), [`promote`] and [`rollback`] (what serving may be
-//! asked is published by `live`), [`log`] (what serving answered). Versions never change; only aliases move.
+//! asked is published by `live`), [`canary`] (a rollout begins), [`log`] (what serving answered). Versions never change; only aliases move.
 
 mod compare;
 mod error;
@@ -18,6 +18,7 @@ pub mod log;
 mod predict;
 mod promote;
 mod register;
+mod rollout;
 pub mod score;
 mod views;
 mod warm;
@@ -26,6 +27,7 @@ pub use error::Error;
 pub use evaluate::{Evaluation, evaluate};
 pub use figures::auc;
 pub use promote::{Moved, promote, remove, rollback};
+pub use rollout::{Decision, canary, decide, figures_of};
 pub use views::pinned_views;
 pub use warm::Warm;
 

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::json;
-use tidemill_catalog::Catalog;
+use tidemill_catalog::{Catalog, RolloutState};
 use tidemill_core::{Fault, JobError, Kind};
 use tidemill_live::TakeOver;
 use tidemill_online::Online;
 use tidemill_runtime::{Context, Job, Outcome};
 use tidemill_spec::steps::{MODEL_PROMOTE, ModelPromote};
 
-use crate::{Deps, Error};
+use crate::{Deps, Error, rollout::end_by_promotion};
 
 /// How long serving processes are waited for, real time.
 const TAKE_OVER_MAX: Duration = Duration::from_secs(30);
@@ -28,10 +28,11 @@ pub struct Moved {
 }
 
 /// Points an alias at a version, publishes it, and waits up to half a minute until serving has taken it over. Safe to
-/// repeat. A Redis that is away fails nothing: what is waited for is said, and the server publishes later.
+/// repeat. A rollout of the version ends with it. A Redis that is away fails nothing: what is waited for is said, and the server publishes later.
 ///
 /// # Errors
-/// [`Error::UnknownVersion`], [`Error::NotServable`], or Postgres can't be reached; the alias hasn't moved then.
+/// [`Error::UnknownVersion`], [`Error::NotServable`], [`Error::RolloutUnderWay`] of another version, or Postgres can't be reached;
+/// the alias hasn't moved then.
 pub async fn promote(
     catalog: &Catalog,
     online: &Online,
@@ -41,17 +42,25 @@ pub async fn promote(
 ) -> Result<Moved, Error> {
     servable(catalog, model, version).await?;
     let mut tx = catalog.store().begin().await?;
+    end_by_promotion(catalog, &mut tx, (model, alias), version).await?;
     catalog.promote_model(&mut tx, model, version, alias).await?;
     tx.commit().await?;
     Ok(take_over(catalog, online, (model, alias), Some(version)).await)
 }
 
-/// Points an alias back at the version before its last promotion, or takes away one that never named another version;
-/// then as [`promote`].
+/// Ends the rollout of an alias, which then stays where it is; without one, points the alias back at the version before its last
+/// promotion, or takes away one that never named another version; then as [`promote`].
 ///
 /// # Errors
 /// [`Error::NothingToRollBack`], [`Error::NotServable`], or Postgres can't be reached; the alias hasn't moved then.
 pub async fn rollback(catalog: &Catalog, online: &Online, model: &str, alias: &str) -> Result<Moved, Error> {
+    let mut tx = catalog.store().begin().await?;
+    if catalog.end_rollout(&mut tx, (model, alias), RolloutState::RolledBack, "by hand").await?.is_some() {
+        tx.commit().await?;
+        let named = catalog.model_alias(model, alias).await?.map(|alias| alias.version);
+        return Ok(take_over(catalog, online, (model, alias), named).await);
+    }
+    drop(tx);
     if let Some(version) = catalog.model_alias(model, alias).await?.and_then(|alias| alias.previous) {
         servable(catalog, model, version).await?;
     }
@@ -70,6 +79,7 @@ pub async fn rollback(catalog: &Catalog, online: &Online, model: &str, alias: &s
 /// [`Error::UnknownAlias`], or Postgres can't be reached.
 pub async fn remove(catalog: &Catalog, online: &Online, model: &str, alias: &str) -> Result<Moved, Error> {
     let mut tx = catalog.store().begin().await?;
+    catalog.end_rollout(&mut tx, (model, alias), RolloutState::RolledBack, "the alias was removed").await?;
     if catalog.remove_alias(&mut tx, model, alias, false).await?.is_none() {
         return Err(Error::UnknownAlias { model: model.to_owned(), alias: alias.to_owned() });
     }
@@ -78,7 +88,7 @@ pub async fn remove(catalog: &Catalog, online: &Online, model: &str, alias: &str
 }
 
 /// Fails if there is no such version, or serving could not answer with it.
-async fn servable(catalog: &Catalog, model: &str, version: i32) -> Result<(), Error> {
+pub(crate) async fn servable(catalog: &Catalog, model: &str, version: i32) -> Result<(), Error> {
     let Some(registered) = catalog.model_version(model, version).await? else {
         return Err(Error::UnknownVersion { model: model.to_owned(), version });
     };
@@ -149,6 +159,7 @@ impl Job for PromoteJob {
         if cx.checkpoint().is_none() {
             servable(catalog, &args.model, version).await?;
             let mut tx = cx.begin().await?;
+            end_by_promotion(catalog, &mut tx, (&args.model, &args.alias), version).await?;
             catalog.promote_model(&mut tx, &args.model, version, &args.alias).await.map_err(Error::from)?;
             cx.commit_checkpoint(tx, true).await?;
         }

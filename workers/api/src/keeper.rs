@@ -1,5 +1,5 @@
 //! What somebody must look after: jobs of dead workers, due schedules, a Redis that came back empty or never got the live
-//! set, live models that don't answer, prediction logs on their way, and the lake's files. Safe to run in several processes: each part is idempotent.
+//! set, live models that don't answer, rollouts, prediction logs on their way, and the lake's files. Safe to run in several processes: each part is idempotent.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -15,6 +15,8 @@ use crate::{Api, error::ApiError, ticks::Ticks};
 const LOOK_AT_REDIS: Duration = Duration::from_secs(2);
 /// How often serving processes are asked whether the live models answer.
 const LOOK_AT_MODELS: Duration = Duration::from_secs(2);
+/// How often rollouts are judged.
+const LOOK_AT_ROLLOUTS: Duration = Duration::from_secs(1);
 /// How often the lake is searched for tables with many small files.
 const LOOK_AT_LAKE: Duration = Duration::from_secs(60);
 /// How often segments of prediction logs are looked for.
@@ -28,7 +30,8 @@ const COLLECT_GARBAGE: Duration = Duration::from_hours(6);
 pub(crate) async fn keep(api: Api, shutdown: CancellationToken) {
     let ticks = Arc::new(Ticks::new(&api.stores));
     let maintenance = Maintenance::new(api.stores.store.clone(), MaintenanceOptions::default(), ticks);
-    let stores = async { tokio::join!(keep_stores(&api), keep_live(&api), keep_models(&api)) };
+    let stores =
+        async { tokio::join!(keep_stores(&api), keep_live(&api), keep_models(&api), keep_rollouts(&api)) };
     tokio::join!(maintenance.run(shutdown.clone()), shutdown.run_until_cancelled(stores));
 }
 
@@ -62,6 +65,23 @@ async fn keep_models(api: &Api) -> Infallible {
             Err(error) => tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "whether the live models answer could not be looked after; trying again"
+            ),
+        }
+    }
+}
+
+/// Judges the rollouts that go on, for ever.
+async fn keep_rollouts(api: &Api) -> Infallible {
+    let mut looks = interval(LOOK_AT_ROLLOUTS);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        looks.tick().await;
+        match tidemill_monitor::judge_rollouts(&api.stores.catalog, &api.stores.online, api.wall()).await {
+            Ok(false) => {}
+            Ok(true) => api.stores.store.wake().await,
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "rollouts could not be judged; trying again"
             ),
         }
     }

@@ -14,6 +14,7 @@ mod monitors;
 mod plan;
 mod predictions;
 mod removal;
+mod rollouts;
 mod runs;
 mod schedules;
 mod sources;
@@ -86,6 +87,7 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/v1/models/{model}/request", get(models::request))
         .route("/v1/files", post(files::put))
         .route("/v1/models/{model}/register", post(files::register))
+        .route("/v1/models/{model}/canary", post(rollouts::canary))
         .route("/v1/models/{model}/promote", post(models::promote))
         .route("/v1/models/{model}/rollback", post(models::rollback))
         .route("/v1/predictions", get(predictions::list))

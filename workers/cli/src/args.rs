@@ -12,8 +12,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use generate::{FlightsArgs, Generate, TargetArgs, UsersArgs};
 pub(crate) use nouns::{
-    Alerts, Clock, Datasets, Entities, Features, Models, Monitors, Queue, RegisterArgs, Removal, Runs,
-    Schedules, Sources, Workers,
+    Alerts, CanaryArgs, Clock, Datasets, Entities, Features, Models, Monitors, Queue, RegisterArgs, Removal,
+    Runs, Schedules, Sources, Workers,
 };
 
 use crate::output::Format;

@@ -399,6 +399,7 @@ mod tests {
             outputs: [("late".to_owned(), Type::Float.into())].into(),
             fail_on_missing: false,
             processes: 1,
+            processes_max: None,
         }
     }
 
@@ -409,7 +410,13 @@ mod tests {
         row.extend((0..COLUMNS).map(|column| (format!("feature_number_{column}"), Value::Float(0.5))));
         let hydrated = Hydrated { row, views: Vec::new(), defaulted: Vec::new(), unreadable: None };
         let outputs = [("late".to_owned(), Output::Scalar(Value::Float(0.25)))].into();
-        Prediction { id: PredictionId::generate(), outputs: Ok(outputs), hydrated, features: None }
+        Prediction {
+            id: PredictionId::generate(),
+            version: 1,
+            outputs: Ok(outputs),
+            hydrated,
+            features: None,
+        }
     }
 
     fn ask() -> Ask {

@@ -2,5 +2,5 @@
 -- id $1.
 INSERT INTO catalog.incident (id, model, state, summary)
 VALUES ($1, $2, 'open', $3)
-ON CONFLICT (model) WHERE state = 'open' DO UPDATE SET summary = excluded.summary
+ON CONFLICT (model) WHERE state = 'open' AND rollout IS NULL DO UPDATE SET summary = excluded.summary
 RETURNING id

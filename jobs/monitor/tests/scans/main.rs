@@ -1,6 +1,7 @@
 //! Scans, incidents, webhooks and reports on real servers: a shop whose visits are watched.
 
 mod models;
+mod rollouts;
 mod silent;
 mod tables;
 mod webhook;

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// How long Redis is waited for.
-const REPLICAS_MAX: Duration = Duration::from_secs(2);
+pub(super) const REPLICAS_MAX: Duration = Duration::from_secs(2);
 
 /// What cures a value of another type than its column's.
 const ACCEPTED: &str = "`tidemill explain TM0833` lists what is accepted";
@@ -81,7 +81,7 @@ pub(super) async fn show(State(api): State<Api>, Path(name): Path<String>) -> An
         "entity": model.map(|model| &model.entity), "owner": model.map(|model| &model.meta.owner),
         "description": model.map(|model| &model.meta.description), "inputs": model.map(|model| &model.inputs),
         "outputs": model.map(|model| &model.outputs).or(newest.map(|version| &version.outputs)),
-        "version_list": versions,
+        "version_list": versions, "rollouts": super::rollouts::of(&api, &name).await?,
         "serving": serving(&api).await["versions"].as_array().into_iter().flatten()
             .filter(|row| row["model"] == name).collect::<Vec<_>>(),
     }))
@@ -264,6 +264,6 @@ pub(super) fn entity_of<'o>(objects: &'o Objects, name: &str) -> Result<&'o Enti
     objects.entities.get(&model.entity).ok_or_else(missing)
 }
 
-fn known<'o>(objects: &'o Objects, name: &str) -> Result<&'o Model, ApiError> {
+pub(super) fn known<'o>(objects: &'o Objects, name: &str) -> Result<&'o Model, ApiError> {
     objects.models.get(name).ok_or_else(|| ApiError::unknown(801, "model", name, objects.models.keys()))
 }

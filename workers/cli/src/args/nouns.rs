@@ -309,7 +309,9 @@ pub(crate) enum Models {
     },
     /// Register a model file as a version: a pickle, ONNX, a booster, or a folder that MLflow saved
     Register(RegisterArgs),
-    /// Point an alias, e.g. champion, at a version
+    /// Let a version answer a growing share of an alias's entities; it is promoted, or rolled back if it does worse
+    Canary(CanaryArgs),
+    /// Point an alias, e.g. champion, at a version; a rollout of the version ends
     Promote {
         /// The name of the model
         model: String,
@@ -321,7 +323,7 @@ pub(crate) enum Models {
         #[command(flatten)]
         write: Write,
     },
-    /// Point an alias back at its previous version; an alias without one is removed
+    /// End the rollout of an alias; without one, point the alias back at its previous version, or remove it if it has none
     Rollback {
         /// The name of the model
         model: String,
@@ -334,6 +336,35 @@ pub(crate) enum Models {
         #[command(flatten)]
         write: Write,
     },
+}
+
+/// What `models canary` takes.
+#[derive(Debug, Args)]
+pub(crate) struct CanaryArgs {
+    /// The name of the model
+    pub(crate) model: String,
+    /// The number of the version
+    pub(crate) version: u32,
+    /// The alias that is on its way
+    #[arg(long, default_value = "champion")]
+    pub(crate) alias: String,
+    /// Shares of the entities in percent, one after the other
+    #[arg(long, value_delimiter = ',', default_value = "10,50")]
+    pub(crate) steps: Vec<u32>,
+    /// How long each share lasts at least
+    #[arg(long, default_value = "15m")]
+    pub(crate) every: String,
+    /// How many entities must have asked the version before a share ends
+    #[arg(long, value_name = "COUNT", default_value_t = 500)]
+    pub(crate) min_entities: u64,
+    /// Roll back when more of its requests fail, e.g. 0.01
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) max_error_rate: Option<f64>,
+    /// Roll back when its p95 is above, in milliseconds
+    #[arg(long, value_name = "MS")]
+    pub(crate) max_p95_ms: Option<f64>,
+    #[command(flatten)]
+    pub(crate) write: Write,
 }
 
 /// What `models register` takes.

@@ -1,5 +1,6 @@
 //! Models: versions, metrics, latencies, aliases.
 
+mod canary;
 mod register;
 
 use serde_json::{Value, json};
@@ -34,6 +35,7 @@ pub(crate) async fn models(session: &Session, command: Models) -> Done {
             Ok(output::object(session.format, &page, "/name", show)?)
         }
         Models::Register(args) => register::register(session, args).await,
+        Models::Canary(args) => canary::canary(session, args).await,
         Models::Promote { model, version, alias, write } => {
             let path = format!("/v1/models/{}/promote", segment(&model));
             let body = json!({ "version": version, "alias": alias });
@@ -142,6 +144,7 @@ fn show(page: &Value) -> String {
         + &output::section("versions", &page["version_list"], &versions)
         + &output::section("figures", &figures(&page["version_list"]), &metrics)
         + &output::section("latencies", &windows(&page["version_list"]), &latencies)
+        + &canary::section(page)
         + &output::section("serving", &page["serving"], &serving)
 }
 
