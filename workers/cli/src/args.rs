@@ -12,8 +12,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use generate::{FlightsArgs, Generate, TargetArgs, UsersArgs};
 pub(crate) use nouns::{
-    Alerts, CanaryArgs, Clock, Datasets, Entities, Features, Models, Monitors, Queue, RegisterArgs, Removal,
-    Runs, Schedules, Sources, Workers,
+    Alerts, CanaryArgs, Clock, Datasets, Entities, Features, Models, Monitors, Predictions, Queue,
+    RegisterArgs, Removal, Runs, Schedules, Sources, Workers,
 };
 
 use crate::output::Format;
@@ -48,6 +48,8 @@ Options are read from the environment:
   TIDEMILL_SERVE__LISTEN    gRPC, host:port (default 127.0.0.1:7435)
   TIDEMILL_SERVE__HTTP      REST and metrics, host:port (default 127.0.0.1:7436)
   TIDEMILL_SERVE__HOSTS     host names that REST accepts besides localhost
+  TIDEMILL_SERVE__LOG       the folder where logged predictions wait to be shipped (default below ~/.cache)
+  TIDEMILL_SERVE__LOG_MIB   how many MiB of them may (default 512)
   TIDEMILL_PYTHON           the interpreter that runs models (default python3)";
 
 /// Machine learning in production: features, models, monitors and pipelines as durable jobs.
@@ -167,6 +169,9 @@ pub(crate) enum Command {
     /// List models and versions; promote and roll back
     #[command(subcommand)]
     Models(Models),
+    /// Find logged predictions, and predict them again
+    #[command(subcommand)]
+    Predictions(Predictions),
     /// List and run monitors; compare two files
     #[command(subcommand)]
     Monitors(Monitors),
@@ -240,7 +245,7 @@ pub(crate) struct PlanArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct SqlArgs {
-    /// The query, in DuckDB's SQL; tables are source.NAME, view.NAME, dead.NAME, predictions.MODEL
+    /// The query, in DuckDB's SQL; tables are source.NAME, view.NAME, dead.NAME, predictions.MODEL, prediction_log.MODEL
     pub(crate) query: String,
     /// The moment it is asked as of, e.g. 2013-06-01T12:00:00Z; default: the data clock
     #[arg(long, value_name = "TIME")]

@@ -13,6 +13,7 @@ mod models;
 mod monitors;
 mod plan;
 mod predict;
+mod predictions;
 mod project;
 mod queue;
 mod removal;
@@ -130,6 +131,7 @@ pub(crate) async fn run(cli: Cli) -> Done {
         Command::Features(command) => features::features(&Session::open(global)?, command).await,
         Command::Datasets(command) => datasets::datasets(&Session::open(global)?, command).await,
         Command::Models(command) => models::models(&Session::open(global)?, command).await,
+        Command::Predictions(command) => predictions::predictions(&Session::open(global)?, command).await,
         Command::Monitors(command) => monitors::monitors(global, command).await,
         Command::Alerts(command) => monitors::alerts(&Session::open(global)?, command).await,
         Command::Lineage(args) => lineage::lineage(&Session::open(global)?, args).await,

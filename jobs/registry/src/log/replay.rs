@@ -13,7 +13,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
 use tidemill_catalog::ModelVersion;
-use tidemill_core::{JobError, Kind, PredictionId};
+use tidemill_core::{JobError, Kind, PredictionId, Time};
 use tidemill_offline::{KnownAt, PitRequest, View};
 use tidemill_rows::{
     CREATED_AT, Row, VALID_AT, arrow_type,
@@ -96,8 +96,8 @@ impl Job for ReplayJob {
     type Checkpoint = ();
     const KIND: Kind = PREDICTIONS_REPLAY;
 
-    async fn run(&self, args: &PredictionsReplay, _: &mut Context<()>) -> Result<Outcome, JobError> {
-        let replay = replay(&self.deps, args.id).await?;
+    async fn run(&self, args: &PredictionsReplay, cx: &mut Context<()>) -> Result<Outcome, JobError> {
+        let replay = replay(&self.deps, args.id, cx.now_data().await?).await?;
         Ok(Outcome::Completed(serde_json::to_value(&replay).map_err(JobError::discard)?))
     }
 }
@@ -110,11 +110,11 @@ pub fn replay_new(id: PredictionId) -> NewJob {
     }
 }
 
-/// Predicts again what was logged.
+/// Predicts again what was logged. `now`: what the data clock shows.
 ///
 /// # Errors
 /// The prediction is not in the log or has no answer, its version can't be loaded, or a server can't be reached.
-pub async fn replay(deps: &Deps, id: PredictionId) -> Result<Replay, Error> {
+pub async fn replay(deps: &Deps, id: PredictionId, now: Time) -> Result<Replay, Error> {
     let known = models(&deps.lake).await?;
     let Found { model, row: batch } =
         find(&deps.lake, &known, id).await?.ok_or(Error::NotLogged { prediction: id.to_string() })?;
@@ -125,6 +125,11 @@ pub async fn replay(deps: &Deps, id: PredictionId) -> Result<Replay, Error> {
     let batch = typed(&batch, &columns.row)?;
 
     let mut notes = Vec::new();
+    if row.get(VALID_AT) == Some(&Value::Timestamp(now)) {
+        notes.push(
+            "the data clock stands still: rows that were accepted since at that moment count, too".to_owned(),
+        );
+    }
     let lake = match known_then(deps, &version, &batch, &mut notes).await {
         Ok(lake) => Some(lake),
         Err(Error::UnknownView { view }) => {

@@ -389,6 +389,43 @@ pub(crate) struct RegisterArgs {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum Predictions {
+    /// List logged predictions, newest first
+    List {
+        /// The name of the model
+        #[arg(long)]
+        model: String,
+        /// Only of this entity: KEY=VALUE once for each key, or all values in declared order
+        #[arg(long = "entity", value_name = "ENTITY")]
+        entity: Vec<String>,
+        /// Only those answered since: an age, e.g. 24h, or an instant; real time
+        #[arg(long, value_name = "TIME")]
+        since: Option<String>,
+        /// Only those of this version
+        #[arg(long)]
+        version: Option<u32>,
+        /// Only those that failed
+        #[arg(long)]
+        errors: bool,
+        /// The maximum number of predictions
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+    },
+    /// Show what a prediction was asked, what the model saw and what it said
+    Show {
+        /// The id of the prediction
+        prediction: String,
+    },
+    /// Predict again what was logged, and compare the features with what the lake knew then
+    Replay {
+        /// The id of the prediction
+        prediction: String,
+        #[command(flatten)]
+        write: Write,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum Monitors {
     /// List monitors with their last scans
     List,
