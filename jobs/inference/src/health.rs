@@ -103,7 +103,7 @@ impl Health {
     /// Why none answers; `None` while one does, or would as soon as it is asked.
     pub(crate) fn down(&self) -> Option<String> {
         self.with(|state| {
-            let asleep = state.asleep && state.not_started.is_none();
+            let asleep = state.asleep && (state.not_started.is_none() || state.processes.wanted == 0);
             let how = state.not_started.as_ref().or(state.last_end.as_ref());
             let how = how.map_or_else(String::new, |how| format!(": {how}"));
             (state.processes.answering == 0 && !asleep)
@@ -113,7 +113,7 @@ impl Health {
 
     /// As [`down`](Self::down), once a try to start one has failed: waiting isn't worth it.
     pub(crate) fn lasting(&self) -> Option<String> {
-        let failed = self.with(|state| state.not_started.is_some());
+        let failed = self.with(|state| state.not_started.is_some() && state.processes.wanted > 0);
         self.down().filter(|_| failed)
     }
 

@@ -4,7 +4,10 @@
 //! Python processes. What is small is computed where it is asked; what is large on a thread that may block, a part at a time,
 //! so that it ends with its caller's patience.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{Arc, LazyLock},
+};
 
 use arrow::array::RecordBatch;
 use serde::Deserialize;
@@ -23,12 +26,14 @@ const WALKS_AT_ONCE: usize = 50_000;
 /// Walks between two looks at the caller's deadline.
 const WALKS_A_PART: usize = 2_000_000;
 
+/// For large requests of all models: one for each core.
+static CORES: LazyLock<Arc<Semaphore>> =
+    LazyLock::new(|| Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from))));
+
 /// A loaded tree model.
 #[derive(Debug)]
 pub(crate) struct InProcess {
     model: Arc<Model>,
-    /// For large requests: one for each core.
-    cores: Arc<Semaphore>,
     /// Large requests that may be there at a time.
     places: Semaphore,
     places_max: usize,
@@ -64,14 +69,8 @@ impl InProcess {
         let model = Model { trees, columns, shares };
         let outputs = model.predict(golden.inputs()).map_err(|error| error.to_string())?;
         golden.check_exactly(&outputs).map_err(|error| error.to_string())?;
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let places_max = requests_max.max(1);
-        Ok(Self {
-            model: Arc::new(model),
-            cores: Arc::new(Semaphore::new(cores)),
-            places: Semaphore::new(places_max),
-            places_max,
-        })
+        Ok(Self { model: Arc::new(model), places: Semaphore::new(places_max), places_max })
     }
 
     /// The outputs of a table.
@@ -92,7 +91,7 @@ impl InProcess {
         }
         let place = self.places.try_acquire();
         let _place = place.map_err(|_| Error::Overloaded { waiting: self.places_max })?;
-        let core = timeout_at(deadline, Arc::clone(&self.cores).acquire_owned()).await;
+        let core = timeout_at(deadline, Arc::clone(&CORES).acquire_owned()).await;
         let core = core.map_err(|_| Error::Deadline)?.map_err(|_| Error::Closed)?;
         let (waits, gone) = tokio::sync::oneshot::channel::<()>();
         let model = Arc::clone(&self.model);
@@ -102,7 +101,10 @@ impl InProcess {
         });
         let columns = timeout_at(deadline, parts).await.map_err(|_| Error::Deadline)?;
         drop(gone);
-        columns.map_err(|_| Error::Closed)?
+        columns.map_err(|error| {
+            tracing::error!(%error, "a prediction in process has panicked");
+            Error::Closed
+        })?
     }
 }
 

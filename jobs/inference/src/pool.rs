@@ -88,11 +88,12 @@ impl ModelPool {
         }
         let (folder, requests_max) = (options.folder.clone(), options.queue);
         // Large files take seconds.
-        let loading = spawn_blocking(move || {
-            let loaded = InProcess::load(&folder, &signature, &golden, requests_max);
-            (loaded, signature, golden)
-        });
-        let (loaded, signature, golden) = loading.await.map_err(|_| Error::Closed)?;
+        let shared = Arc::new((signature, golden));
+        let known = Arc::clone(&shared);
+        let loading = spawn_blocking(move || InProcess::load(&folder, &known.0, &known.1, requests_max));
+        // A panic is a bug of ours, which the library must not share.
+        let loaded = loading.await.unwrap_or_else(|error| Err(format!("reading it failed: {error}")));
+        let (signature, golden) = Arc::into_inner(shared).ok_or(Error::Closed)?;
         match loaded {
             Ok(loaded) => {
                 tracing::info!(model = options.name, "the model is computed in process");
@@ -133,6 +134,13 @@ impl ModelPool {
         match &self.shared.runner {
             Runner::InProcess(_) => Processes::default(),
             Runner::Processes { pool, .. } => pool.processes(),
+        }
+    }
+
+    /// Keeps as many processes as are declared now.
+    pub fn rescale(&self, scale: Scale) {
+        if let Runner::Processes { pool, .. } = &self.shared.runner {
+            pool.rescale(scale);
         }
     }
 

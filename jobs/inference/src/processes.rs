@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use arrow::array::RecordBatch;
 use tokio::{
-    sync::{Notify, mpsc, oneshot},
+    sync::{Notify, mpsc, oneshot, watch},
     time::{Instant, sleep_until, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -32,6 +32,7 @@ pub(crate) struct ProcessPool {
     health: Arc<Health>,
     /// Asked while no process runs.
     woken: Arc<Notify>,
+    scale: watch::Sender<Scale>,
 }
 
 impl ProcessPool {
@@ -41,8 +42,14 @@ impl ProcessPool {
         let health = Arc::new(Health::new(options.name.clone()));
         let woken = Arc::new(Notify::new());
         // From here on dropping it, this call included, ends the places.
-        let pool = Self { queue: Arc::clone(&queue), health: Arc::clone(&health), woken: Arc::clone(&woken) };
         let (scale, calm) = (options.scale, options.calm);
+        let (declared, scales) = watch::channel(scale);
+        let pool = Self {
+            queue: Arc::clone(&queue),
+            health: Arc::clone(&health),
+            woken: Arc::clone(&woken),
+            scale: declared,
+        };
         let (started, mut starts) = mpsc::channel(scale.first());
         let place = Arc::new(Place::new(options, golden, Arc::clone(&queue), Arc::clone(&health)));
         let mut places = Places { place, health, running: Vec::new() };
@@ -52,7 +59,7 @@ impl ProcessPool {
         while let Some(start) = starts.recv().await {
             match start {
                 Ok(()) => {
-                    tokio::spawn(places.follow(scale, calm, queue, woken));
+                    tokio::spawn(places.follow(scales, calm, queue, woken));
                     return Ok(pool);
                 }
                 Err(error) => failed = Some(error),
@@ -67,6 +74,10 @@ impl ProcessPool {
 
     pub(crate) fn processes(&self) -> Processes {
         self.health.processes()
+    }
+
+    pub(crate) fn rescale(&self, scale: Scale) {
+        self.scale.send_replace(scale);
     }
 
     /// The outputs of rows that join the queue.
@@ -116,9 +127,15 @@ impl Places {
     }
 
     /// Keeps as many as load needs until the queue closes.
-    async fn follow(mut self, scale: Scale, calm: Duration, queue: Arc<Queue>, woken: Arc<Notify>) {
+    async fn follow(
+        mut self,
+        scales: watch::Receiver<Scale>,
+        calm: Duration,
+        queue: Arc<Queue>,
+        woken: Arc<Notify>,
+    ) {
         let mut looked = Instant::now();
-        let mut scaler = Scaler::new(scale, calm, looked);
+        let mut scaler = Scaler::new(*scales.borrow(), calm, looked);
         loop {
             tokio::select! {
                 () = queue.closed() => return,
@@ -126,8 +143,11 @@ impl Places {
                 () = woken.notified() => {}
             }
             let (busy, now) = (self.health.look(looked.elapsed()), Instant::now());
+            scaler.scale = *scales.borrow();
             let wanted = scaler.wanted(Load { busy, asked: busy > 0.0 || queue.waits() }, now);
-            if wanted != self.running.len() {
+            // Of fewer, those that are starting again must not be what is left.
+            let steady = self.health.processes().answering >= self.running.len();
+            if wanted > self.running.len() || (wanted < self.running.len() && steady) {
                 tracing::info!(
                     model = self.health.name(),
                     busy,

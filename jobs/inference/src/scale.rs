@@ -46,7 +46,7 @@ pub(crate) struct Load {
 /// Decides from look to look. More processes start at once; one ends only after a time of calm in which fewer were enough.
 #[derive(Debug)]
 pub(crate) struct Scaler {
-    scale: Scale,
+    pub(crate) scale: Scale,
     /// For how long fewer processes must have been enough before one ends.
     calm: Duration,
     /// What each look of that time needed.

@@ -28,6 +28,8 @@ pub struct Declared {
     pub views: Vec<ViewVersion>,
     /// How far each version of a view is.
     pub positions: Vec<Position>,
+    /// How many processes each declared model has, at least and at most.
+    pub scales: IndexMap<String, (u32, Option<u32>)>,
     /// What is logged of the predictions of each declared model.
     pub logs: IndexMap<String, PredictionLog>,
 }
@@ -83,6 +85,9 @@ pub(crate) fn document(declared: &Declared, kept: &[ViewVersion], version: Model
         }
         views.insert(read.view.clone(), view);
     }
+    // How much is asked is no property of a version.
+    let scale = declared.scales.get(&version.model).copied();
+    let (processes, processes_max) = scale.unwrap_or((version.processes, version.processes_max));
     Ok(Arc::new(LiveModelVersion {
         artifact: version.artifact,
         code: version.code_hash.map(|hash| LiveCode { path: code::place(&hash), hash }),
@@ -94,8 +99,8 @@ pub(crate) fn document(declared: &Declared, kept: &[ViewVersion], version: Model
         nullable: version.nullable,
         outputs: version.outputs,
         fail_on_missing: version.fail_on_missing,
-        processes: version.processes,
-        processes_max: version.processes_max,
+        processes,
+        processes_max,
     }))
 }
 
@@ -219,11 +224,16 @@ pub(crate) mod tests {
                 rollouts: vec![rollout(2, 3)],
                 views: Vec::new(),
                 positions: Vec::new(),
+                scales: [("late".to_owned(), (1, Some(4)))].into(),
+                logs: IndexMap::new(),
             })
         };
         let split = of(2).models["late"].splits["champion"].clone();
         assert_eq!((split.step, split.candidate, split.percent), (1, 3, 50));
         assert!(of(3).models["late"].splits.is_empty());
+        // As many processes as are declared now, whatever was when the version was registered.
+        let version = of(2).models["late"].versions[&3].clone().unwrap();
+        assert_eq!((version.processes, version.processes_max), (1, Some(4)));
     }
 
     pub(crate) fn view(name: &str, version: i32, state: ViewState) -> ViewVersion {

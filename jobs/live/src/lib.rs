@@ -13,6 +13,7 @@ mod replicas;
 
 use tidemill_catalog::{Catalog, ModelVersion};
 use tidemill_online::{LiveSet, Online};
+use tidemill_spec::Model;
 
 pub use assemble::{Declared, assemble, live_view_of};
 pub use error::Error;
@@ -41,7 +42,9 @@ pub async fn servable(catalog: &Catalog, version: ModelVersion) -> Result<Result
 
 async fn declared(catalog: &Catalog) -> Result<Declared, Error> {
     let models = catalog.objects().await?.models;
+    let scale = |model: &Model| (model.name.clone(), (model.processes, model.processes_max));
     Ok(Declared {
+        scales: models.values().map(scale).collect(),
         logs: models.into_iter().map(|(name, model)| (name, model.log)).collect(),
         clock: catalog.store().data_clock().await?,
         models: catalog.model_versions(None).await?.into_iter().map(|row| row.version).collect(),

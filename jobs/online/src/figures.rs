@@ -171,8 +171,9 @@ pub struct Quantiles {
     pub p99_ms: f64,
 }
 
-/// What one arm did in one step of a rollout. The first four count every request; the others count each entity once, at its
-/// first request of the step, so that an entity that asks a thousand times is not a thousand witnesses.
+/// What one arm did in one step of a rollout. `requests`, `errors` and `latency` count every request; the others but `fell_back` count
+/// each entity once, at its first request of the step, so that an entity that asks a thousand times is not a thousand
+/// witnesses; of a request that failed as a whole they count one entity.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Tally {
@@ -180,7 +181,7 @@ pub struct Tally {
     pub requests: u64,
     /// Those that failed by its doing.
     pub errors: u64,
-    /// Those that the control answered in its place.
+    /// Entities that the control answered in its place.
     pub fell_back: u64,
     /// How long each took, in seconds.
     pub latency: Histogram,
@@ -190,7 +191,7 @@ pub struct Tally {
     pub failed: u64,
     /// Those for whom a feature had no value.
     pub defaulted: u64,
-    /// How long the first request of each took, in seconds.
+    /// How long the requests of these took, each once, in seconds.
     pub took: Histogram,
     /// The first output of each, where it is a number.
     pub numbers: Histogram,

@@ -94,9 +94,9 @@ impl Evidence {
             let before = self.seen.insert(key, now.clone()).unwrap_or_default();
             all.add(&now, &before);
         }
-        self.failed.add(all.failed, all.entities, &ODDS, f64::INFINITY);
-        self.defaulted.add(all.defaulted, all.entities, &ODDS, f64::INFINITY);
         let most = needed() / LOOKS_MIN;
+        self.failed.add(all.failed, all.entities, &ODDS, most);
+        self.defaulted.add(all.defaulted, all.entities, &ODDS, most);
         self.slow.add(all.slow, all.timed, &MATERIAL, most);
         for (process, events) in self.shifted.iter_mut().zip(&all.cells) {
             process.add(*events, all.predicted, &MATERIAL, most);

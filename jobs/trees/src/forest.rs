@@ -17,6 +17,8 @@ const LANES: usize = 8;
 pub(crate) const BLOCK: usize = 32;
 /// Marks the slot of a categorical split.
 const SET: u32 = 1 << 31;
+/// Words of all sets of categories, 32 categories each: 256 MiB.
+const SETS_MAX: usize = 1 << 26;
 /// The largest category that XGBoost knows, and one: whole numbers above it are no longer told apart (common/categorical.h).
 const XGBOOST_CATEGORIES: f64 = 16_777_216.0;
 
@@ -255,6 +257,9 @@ impl<K: Key> Forest<K> {
     }
 
     fn set(&mut self, words: &[u32]) -> Result<K, Error> {
+        if self.sets.len() + words.len() > SETS_MAX {
+            return Err(Error::unsupported("sets of so many categories"));
+        }
         let start = u32_of(self.sets.len())?;
         self.sets.push(u32_of(words.len())?);
         self.sets.extend(words);

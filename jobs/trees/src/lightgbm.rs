@@ -127,7 +127,8 @@ fn tree(block: &str, features: usize, place: &str) -> Result<Vec<Grown<u64>>, Er
     let decisions: Vec<u8> = list(&fields, "decision_type", splits, place)?;
     let left: Vec<i64> = list(&fields, "left_child", splits, place)?;
     let right: Vec<i64> = list(&fields, "right_child", splits, place)?;
-    let sets = sets(&fields, place)?;
+    // Each split has a set of its own.
+    let mut sets: Vec<Option<Vec<u32>>> = sets(&fields, place)?.into_iter().map(Some).collect();
     let child = |child: i64| {
         let place_of = |number: i64| usize::try_from(number).ok();
         let child = if child < 0 {
@@ -142,7 +143,7 @@ fn tree(block: &str, features: usize, place: &str) -> Result<Vec<Grown<u64>>, Er
         if of[split] >= features {
             return Err(Error::malformed(place, format!("it splits on column {} of {features}", of[split])));
         }
-        let test = test(decisions[split], thresholds[split], &sets, place)?;
+        let test = test(decisions[split], thresholds[split], &mut sets, place)?;
         nodes.push(Grown::Split {
             feature: of[split],
             test,
@@ -155,7 +156,12 @@ fn tree(block: &str, features: usize, place: &str) -> Result<Vec<Grown<u64>>, Er
 }
 
 /// Bit 0: a set of categories; bit 1: what is missing goes left; bits 2 and 3: what counts as missing.
-fn test(decision: u8, threshold: f64, sets: &[Vec<u32>], place: &str) -> Result<Test<u64>, Error> {
+fn test(
+    decision: u8,
+    threshold: f64,
+    sets: &mut [Option<Vec<u32>>],
+    place: &str,
+) -> Result<Test<u64>, Error> {
     if threshold.is_nan() {
         return Err(Error::malformed(place, "a threshold is NaN"));
     }
@@ -165,10 +171,10 @@ fn test(decision: u8, threshold: f64, sets: &[Vec<u32>], place: &str) -> Result<
             clippy::cast_sign_loss,
             reason = "a place that was written as a float"
         )]
-        let set = sets.get(threshold as usize);
+        let set = sets.get_mut(threshold as usize).and_then(Option::take);
         let set =
             set.ok_or_else(|| Error::malformed(place, format!("there is no set {threshold} of categories")))?;
-        return Ok(Test::In(set.clone(), Seen::LightgbmCategory));
+        return Ok(Test::In(set, Seen::LightgbmCategory));
     }
     let left = decision & 2 != 0;
     let seen = match decision >> 2 & 3 {

@@ -3,7 +3,7 @@
 //! Whatever the candidate can't answer, the control does: a version on trial costs callers time, not answers. It may take
 //! half of the time that is left. Requests that name a version don't come here.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tidemill_core::RequestId;
 use tidemill_online::{LiveSet, LiveSplit};
@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use crate::{
     Error,
-    measure::{Arm, Trial},
-    predict::{Absent, Answer, Ask, Prediction, Predictor, rows},
+    measure::{Arm, Observed, Stages, Trial},
+    predict::{Absent, Answer, Ask, Prediction, Predictor, requests, rows},
     warm::{DEFAULT_ALIAS, Loaded, Which},
 };
 
@@ -28,7 +28,7 @@ pub(crate) struct Arms {
 
 impl Arms {
     /// How a request is split between the version that it names, `control`, and a candidate; `None` where nothing is on
-    /// trial. A request whose keys can't be read is the control's to refuse.
+    /// trial. A request that can't be read is the control's to refuse.
     pub(crate) fn of(live: &LiveSet, ask: &Ask, control: &Loaded) -> Option<Self> {
         let alias = match &ask.which {
             Which::Champion => DEFAULT_ALIAS,
@@ -37,6 +37,7 @@ impl Arms {
         };
         let split = live.models.get(&ask.model)?.splits.get(alias)?.clone();
         let keys = rows(&ask.entities, &control.live.keys, &ask.model, |_| Absent::Refused).ok()?;
+        requests(ask, &control.live).ok()?;
         let takes = keys.iter().map(|keys| split.takes(&ask.model, keys.values()));
         let takes: Vec<bool> = takes.collect();
         let hashes = keys.iter().map(|keys| split.hash(&ask.model, keys.values())).collect();
@@ -44,9 +45,9 @@ impl Arms {
         Some(Self { split, hashes, candidate, control })
     }
 
-    fn trial(&self, arm: Arm, entities: &[usize]) -> Trial {
+    fn trial(&self, arm: Arm, entities: &[usize], limit: Duration) -> Trial {
         let entities = entities.iter().map(|entity| self.hashes[*entity]).collect();
-        Trial { split: self.split.clone(), arm, entities }
+        Trial { split: self.split.clone(), arm, entities, limit }
     }
 }
 
@@ -63,10 +64,20 @@ impl Predictor {
         let candidate = self.candidate(&ask.model, &arms.split);
         let mut slots: Vec<Option<Prediction>> = (0..ask.entities.len()).map(|_| None).collect();
         let now = Instant::now();
-        let half = now + deadline.saturating_duration_since(now) / 2;
+        let limit = deadline.saturating_duration_since(now) / 2;
+        let half = now + limit;
         let theirs = async {
-            let candidate = candidate.filter(|_| !arms.candidate.is_empty())?;
-            let trial = arms.trial(Arm::Candidate, &arms.candidate);
+            if arms.candidate.is_empty() {
+                return None;
+            }
+            let trial = arms.trial(Arm::Candidate, &arms.candidate, limit);
+            let candidate = match candidate {
+                Ok(candidate) => candidate?,
+                Err(down) => {
+                    self.not_asked(&ask.model, &down, &trial);
+                    return None;
+                }
+            };
             self.predict_with(&ask.part(&arms.candidate), live, &candidate, (half, request), Some(&trial))
                 .await
                 .ok()
@@ -75,7 +86,7 @@ impl Predictor {
             if arms.control.is_empty() {
                 return Ok(None);
             }
-            let trial = arms.trial(Arm::Control, &arms.control);
+            let trial = arms.trial(Arm::Control, &arms.control, limit);
             self.predict_with(&ask.part(&arms.control), live, control, (deadline, request), Some(&trial))
                 .await
                 .map(Some)
@@ -113,11 +124,28 @@ impl Predictor {
         })
     }
 
-    /// The version on trial, if it answers here.
-    fn candidate(&self, model: &str, split: &LiveSplit) -> Option<Arc<Loaded>> {
-        let state = self.warm.state();
-        let loaded = state.loaded.get(&(model.to_owned(), split.candidate))?;
-        loaded.pool.down().is_none().then(|| Arc::clone(loaded))
+    /// The version on trial; none while it is loaded for the first time, and why it doesn't answer if it fails.
+    fn candidate(&self, model: &str, split: &LiveSplit) -> Result<Option<Arc<Loaded>>, Error> {
+        let (state, name) = (self.warm.state(), (model.to_owned(), split.candidate));
+        let (loaded, failed) = (state.loaded.get(&name), state.failures.get(&name).cloned());
+        let down = match loaded {
+            Some(loaded) => loaded.pool.down(),
+            None => failed,
+        };
+        match down {
+            Some(reason) => {
+                Err(Error::NotLoaded { model: name.0, version: split.candidate, reason: Some(reason) })
+            }
+            None => Ok(loaded.cloned()),
+        }
+    }
+
+    /// Counts what the candidate could not be asked as failed by it: one that is down is no good candidate.
+    fn not_asked(&self, model: &str, down: &Error, trial: &Trial) {
+        let version = trial.split.candidate;
+        let (took, stages) = (Duration::ZERO, Stages::default());
+        let observed = Observed { model, version, took, stages, answer: Err(down) };
+        self.measure.observe(&*self.clock, &observed, Some(trial));
     }
 }
 

@@ -159,6 +159,7 @@ fn settle(warm: &Warm, live: &LiveSet, order: i64, metrics: &Metrics) -> Vec<(Na
             match state.loaded.get_mut(&name) {
                 Some(loaded) if same_model(&loaded.live, version) => {
                     if loaded.live != *version {
+                        loaded.pool.rescale(Scale::declared(version.processes, version.processes_max));
                         *loaded = Arc::new(Loaded { live: Arc::clone(version), ..Loaded::clone(loaded) });
                     }
                 }

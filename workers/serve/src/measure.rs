@@ -49,6 +49,8 @@ pub(crate) struct Trial {
     pub(crate) arm: Arm,
     /// One for each entity of the request.
     pub(crate) entities: Vec<u64>,
+    /// How long the candidate may take. The control may take longer, but is judged by the same time.
+    pub(crate) limit: Duration,
 }
 
 /// What came of a request, or of the part of it that one version was asked.
@@ -224,20 +226,25 @@ impl Step {
             Arm::Control => &mut self.arms.control,
             Arm::Candidate => &mut self.arms.candidate,
         };
-        let seconds = observed.took.as_secs_f64();
+        let seconds = observed.took.min(trial.limit).as_secs_f64();
+        let answer = observed.answer.ok().filter(|_| observed.took < trial.limit);
         let failed = |one: &Prediction| one.outputs.as_ref().is_err_and(of_version);
         tally.requests += 1;
-        tally.errors += u64::from(observed.answer.map_or(true, |all| all.iter().any(failed)));
+        tally.errors += u64::from(answer.is_none_or(|all| all.iter().any(failed)));
         tally.latency.observe(seconds);
+        let mut first = true;
         for (entity, hash) in trial.entities.iter().enumerate() {
             if self.witnesses.len() >= WITNESSES_MAX || !self.witnesses.insert(*hash) {
                 continue;
             }
             tally.entities += 1;
-            tally.took.observe(seconds);
-            let Some(one) = observed.answer.ok().and_then(|all| all.get(entity)) else {
+            // What a request has as a whole is no more for having many entities.
+            if std::mem::take(&mut first) {
+                tally.took.observe(seconds);
+            }
+            let Some(one) = answer.and_then(|all| all.get(entity)) else {
                 tally.failed += 1;
-                continue;
+                return;
             };
             tally.failed += u64::from(failed(one));
             tally.defaulted += u64::from(!one.hydrated.defaulted.is_empty());
@@ -271,9 +278,10 @@ pub(crate) fn of_version(error: &Error) -> bool {
         | Error::Missing { .. }
         | Error::NotLoaded { .. }
         | Error::OnDemand(_)
-        | Error::Inference(_)
         | Error::Failed { .. }
         | Error::Unusable { .. } => true,
+        // Values that the model can't take are the caller's.
+        Error::Inference(error) => !matches!(error, Inference::Rows { .. }),
         Error::UnknownModel { .. }
         | Error::UnknownVersion { .. }
         | Error::UnknownAlias { .. }

@@ -157,7 +157,14 @@ impl Metrics {
 
     /// Says whether a version is warm.
     pub(crate) fn loaded(&self, model: &str, version: u32, warm: bool) {
-        self.loaded.get_or_create(&VersionLabels { model: model.to_owned(), version }).set(i64::from(warm));
+        let labels = VersionLabels { model: model.to_owned(), version };
+        self.loaded.get_or_create(&labels).set(i64::from(warm));
+        if !warm {
+            self.processes.remove(&labels);
+            self.processes_wanted.remove(&labels);
+            self.processes_busy.remove(&labels);
+            self.processes_ended.remove(&labels);
+        }
     }
 
     /// How many processes a version has, and how busy they are.

@@ -302,7 +302,7 @@ pub(crate) enum Absent {
 }
 
 /// What only the caller knows: what may be null, may be left out.
-fn requests(ask: &Ask, live: &LiveModelVersion) -> Result<Vec<Row>, Error> {
+pub(crate) fn requests(ask: &Ask, live: &LiveModelVersion) -> Result<Vec<Row>, Error> {
     if ask.request.is_empty() && live.request.is_empty() {
         return Ok(vec![Row::new(); ask.entities.len()]);
     }
