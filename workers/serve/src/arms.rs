@@ -1,7 +1,8 @@
-//! A request while a rollout is under way: each entity is answered by the version that its hash chooses.
+//! One request: answered by the version that it names, or, while a rollout is under way, each entity by the one that its hash
+//! chooses.
 //!
 //! Whatever the candidate can't answer, the control does: a version on trial costs callers time, not answers. It may take
-//! half of the time that is left. Requests that name a version don't come here.
+//! half of the time that is left. Requests that name a version are not split.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,8 +12,9 @@ use tokio::time::Instant;
 
 use crate::{
     Error,
+    ask::{Absent, Answer, Ask, Prediction, requests, rows, some_answered},
     measure::{Arm, Observed, Stages, Trial},
-    predict::{Absent, Answer, Ask, Prediction, Predictor, requests, rows},
+    predict::Predictor,
     warm::{DEFAULT_ALIAS, Loaded, Which},
 };
 
@@ -52,6 +54,22 @@ impl Arms {
 }
 
 impl Predictor {
+    /// Answers one request: by the version that it names, or each entity by its arm of a rollout.
+    pub(crate) async fn predict(&self, ask: Ask) -> Result<Answer, Error> {
+        let (started, request) = (Instant::now(), RequestId::generate());
+        let resolved = self.resolve(&ask.model, &ask.which);
+        let (live, loaded) =
+            resolved.inspect_err(|error| self.unresolved(&ask, error, request, started.elapsed()))?;
+        let own = started + self.deadline;
+        let deadline = ask.deadline.map_or(own, |callers| callers.min(own));
+        let arms = self.check_size(&ask).ok().and_then(|()| Arms::of(&live, &ask, &loaded));
+        let answer = match arms {
+            Some(arms) => self.predict_in_arms(&ask, &live, &loaded, arms, (deadline, request)).await?,
+            None => self.predict_with(&ask, &live, &loaded, (deadline, request), None).await?,
+        };
+        some_answered(answer)
+    }
+
     /// Answers each entity by its arm.
     pub(crate) async fn predict_in_arms(
         &self,

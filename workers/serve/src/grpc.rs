@@ -23,8 +23,9 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     Error,
+    ask::{Ask, Prediction},
     features::FeaturesAsk,
-    predict::{Ask, Prediction, Predictor},
+    predict::Predictor,
     warm::Which,
 };
 

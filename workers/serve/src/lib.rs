@@ -1,9 +1,9 @@
 //! The serving tier: `Predict` by entity id, and latest features, over gRPC and REST, from Redis and the artifact store
 //! alone.
 //!
-//! Reading order: [`Options`], [`run`], then `predict` (one request: resolve, hydrate, vectorise, infer, reply),
-//! `hydrate` (Redis), `features` (latest values as they are), `warm` (which model versions are loaded, and which one an alias means), `follow` (loads them),
-//! `arms` (two versions, while a rollout is under way), `measure` (how versions fare), `prediction_log` (what was answered, on
+//! Reading order: [`Options`], [`run`], then `ask` (what is asked and answered), `arms` (who answers: one version,
+//! or two while a rollout is under way), `predict` (one version answers: hydrate, vectorise, infer, reply), `hydrate` (Redis), `features` (latest values as they are), `warm` (which model versions are loaded, and which one an alias means), `follow` (loads them),
+//! `measure` (how versions fare), `prediction_log` (what was answered, on
 //! its way to the lake), `readiness` (whether requests can be answered, and why not), the doors `grpc` and `rest`, which only
 //! convert, and beside them `oip`, the Open Inference Protocol, over both.
 //!
@@ -13,6 +13,8 @@
 //! nothing.
 
 mod arms;
+mod ask;
+mod door;
 mod error;
 mod failure;
 mod features;

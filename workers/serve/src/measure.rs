@@ -13,15 +13,11 @@ use tidemill_core::{Clock, Fault};
 use tidemill_inference::{Error as Inference, Output, Outputs};
 use tidemill_online::{
     Arms, Figures, LiveSet, LiveSplit, Measured, Online, Tally,
-    measured::{BUCKET_SECONDS, KEPT_SECONDS, VersionStats, bucket_of},
+    measured::{BUCKET_SECONDS, KEPT_SECONDS, bucket_of},
 };
 use tidemill_spec::Value;
-use tokio::time::timeout;
 
-use crate::{
-    Error,
-    predict::{Prediction, Predictor},
-};
+use crate::{Error, ask::Prediction};
 
 /// Entities of one step of a rollout that are told apart; those beyond are not counted as witnesses.
 const WITNESSES_MAX: usize = 1_000_000;
@@ -298,19 +294,5 @@ pub(crate) fn of_version(error: &Error) -> bool {
         | Error::Online(_)
         | Error::Values(_)
         | Error::Unreadable { .. } => false,
-    }
-}
-
-impl Predictor {
-    /// Writes how versions fare to Redis, as the serving process `id`.
-    pub(crate) async fn write_figures(&self, id: &str) {
-        let live = self.seen.borrow().live().cloned();
-        self.measure.write(&self.online, id, live.as_deref(), &*self.clock).await;
-    }
-
-    /// How each version fares, over all serving processes.
-    pub(crate) async fn stats(&self) -> Result<Vec<VersionStats>, Error> {
-        let stats = self.online.stats(self.clock.now().timestamp());
-        timeout(self.deadline, stats).await.map_err(|_| Inference::Deadline)?.map_err(Error::from)
     }
 }

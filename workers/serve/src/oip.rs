@@ -26,7 +26,8 @@ pub(crate) use rest::router;
 
 use crate::{
     Error,
-    predict::{Answer, Ask, Predictor},
+    ask::{Answer, Ask},
+    predict::Predictor,
     warm::{Loaded, Which},
 };
 use tensor::{Elements, Given, Told};

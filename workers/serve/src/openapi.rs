@@ -6,7 +6,7 @@ use serde_json::{Map, Value as Json, json};
 use tidemill_online::{LiveModelVersion, LiveSet};
 use tidemill_spec::{OutputType, Type};
 
-use crate::{rest::Door, warm::DEFAULT_ALIAS};
+use crate::{door::Door, warm::DEFAULT_ALIAS};
 
 /// `GET /openapi.json`
 pub(crate) async fn openapi(State(door): State<Door>) -> Body<Json> {

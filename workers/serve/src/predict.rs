@@ -1,23 +1,22 @@
-//! One request: which version, which entities, their features, the model, the reply. The doors only convert.
+//! One version answers: which entities, their features, the model, the reply. Who is asked is chosen in `arms`; the doors only
+//! convert.
 
 use std::{sync::Arc, time::Duration};
 
-use indexmap::IndexMap;
-use serde_json::{Map, Value as Json};
-use tidemill_core::{Clock, PredictionId, RequestId, Time};
+use tidemill_core::{Clock, PredictionId, RequestId};
 use tidemill_expressions::{Evaluator, batch};
-use tidemill_inference::{Outputs, unusable};
-use tidemill_online::{LiveModelVersion, LiveSet, Online, Seen};
+use tidemill_inference::{Error as Inference, Outputs, unusable};
+use tidemill_online::{LiveModelVersion, LiveSet, Online, Seen, measured::VersionStats};
 use tidemill_rows::{Row, value_at};
-use tidemill_spec::{OnDemand, Type, Value};
+use tidemill_spec::{OnDemand, Value};
 use tokio::{
     sync::watch,
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 
 use crate::{
     Error,
-    arms::Arms,
+    ask::{Absent, Answer, Ask, Prediction, nullable, requests, rows},
     failure::{log, told},
     hydrate::{Hydrated, hydrate},
     measure::{Measure, Observed, Stages, Trial},
@@ -26,60 +25,6 @@ use crate::{
     readiness::{AliasState, Readiness, alias_state, readiness},
     warm::{DEFAULT_ALIAS, Loaded, Warm, Which},
 };
-
-/// What to predict.
-#[derive(Debug)]
-pub(crate) struct Ask {
-    pub(crate) model: String,
-    pub(crate) which: Which,
-    /// Key columns of each entity.
-    pub(crate) entities: Vec<Map<String, Json>>,
-    /// Columns that only the caller knows, for each entity; or empty.
-    pub(crate) request: Vec<Map<String, Json>>,
-    pub(crate) want_features: bool,
-    /// The caller's own deadline, where it set one.
-    pub(crate) deadline: Option<Instant>,
-}
-
-/// The answer.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) model: String,
-    /// The version that answered; where a rollout had two answer, the one that the alias names.
-    pub(crate) version: u32,
-    pub(crate) predictions: Vec<Prediction>,
-    /// What the data clock showed.
-    pub(crate) now: Time,
-}
-
-/// The answer for one entity.
-#[derive(Debug)]
-pub(crate) struct Prediction {
-    pub(crate) id: PredictionId,
-    /// The version that answered.
-    pub(crate) version: u32,
-    /// What the model says, or why it wasn't asked: then the other entities have their answers all the same.
-    pub(crate) outputs: Result<Outputs, Error>,
-    pub(crate) hydrated: Hydrated,
-    /// The vector by column, if asked for.
-    pub(crate) features: Option<Row>,
-}
-
-impl Answer {
-    /// Why no entity has an answer; `None` if one has.
-    fn failed(&self) -> Option<&Error> {
-        let answered = self.predictions.iter().any(|one| one.outputs.is_ok());
-        self.predictions.first().filter(|_| !answered).and_then(|first| first.outputs.as_ref().err())
-    }
-}
-
-/// A request of which no entity has an answer fails as its first entity does.
-fn some_answered(mut answer: Answer) -> Result<Answer, Error> {
-    match answer.failed() {
-        None => Ok(answer),
-        Some(_) => Err(answer.predictions.swap_remove(0).outputs.err().unwrap_or(Error::NoLiveSet)),
-    }
-}
 
 /// What every request needs.
 #[derive(Debug)]
@@ -97,22 +42,6 @@ pub(crate) struct Predictor {
 }
 
 impl Predictor {
-    /// Answers one request: by the version that it names, or each entity by its arm of a rollout.
-    pub(crate) async fn predict(&self, ask: Ask) -> Result<Answer, Error> {
-        let (started, request) = (Instant::now(), RequestId::generate());
-        let resolved = self.resolve(&ask.model, &ask.which);
-        let (live, loaded) =
-            resolved.inspect_err(|error| self.unresolved(&ask, error, request, started.elapsed()))?;
-        let own = started + self.deadline;
-        let deadline = ask.deadline.map_or(own, |callers| callers.min(own));
-        let arms = self.check_size(&ask).ok().and_then(|()| Arms::of(&live, &ask, &loaded));
-        let answer = match arms {
-            Some(arms) => self.predict_in_arms(&ask, &live, &loaded, arms, (deadline, request)).await?,
-            None => self.predict_with(&ask, &live, &loaded, (deadline, request), None).await?,
-        };
-        some_answered(answer)
-    }
-
     /// Answers by one version, and counts it under that; `trial`: the arm of a rollout that it is asked as.
     pub(crate) async fn predict_with(
         &self,
@@ -173,7 +102,7 @@ impl Predictor {
     }
 
     /// That nothing answers a request is counted and logged.
-    fn unresolved(&self, ask: &Ask, error: &Error, request: RequestId, took: Duration) {
+    pub(crate) fn unresolved(&self, ask: &Ask, error: &Error, request: RequestId, took: Duration) {
         self.metrics.unresolved(&code_of(error));
         if let Some(live) = self.seen.borrow().live() {
             self.log.unresolved(Asked { ask, live, request, took }, error);
@@ -258,7 +187,7 @@ impl Predictor {
         Ok(())
     }
 
-    fn check_size(&self, ask: &Ask) -> Result<(), Error> {
+    pub(crate) fn check_size(&self, ask: &Ask) -> Result<(), Error> {
         self.check_entities(ask.entities.len())?;
         match (ask.entities.len(), ask.request.len()) {
             (entities, request) if request != 0 && request != entities => {
@@ -287,78 +216,23 @@ impl Predictor {
             self.metrics.view(&view.view, view.status.as_str());
         }
     }
+
+    /// Writes how versions fare to Redis, as the serving process `id`.
+    pub(crate) async fn write_figures(&self, id: &str) {
+        let live = self.seen.borrow().live().cloned();
+        self.measure.write(&self.online, id, live.as_deref(), &*self.clock).await;
+    }
+
+    /// How each version fares, over all serving processes.
+    pub(crate) async fn stats(&self) -> Result<Vec<VersionStats>, Error> {
+        let stats = self.online.stats(self.clock.now().timestamp());
+        timeout(self.deadline, stats).await.map_err(|_| Inference::Deadline)?.map_err(Error::from)
+    }
 }
 
 /// What metrics call an error: its code.
 pub(crate) fn code_of(error: &Error) -> String {
     error.fault().code.map_or_else(|| "error".to_owned(), |code| code.to_string())
-}
-
-/// What a column that is left out, or null, comes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Absent {
-    Refused,
-    Null,
-}
-
-/// What only the caller knows: what may be null, may be left out.
-pub(crate) fn requests(ask: &Ask, live: &LiveModelVersion) -> Result<Vec<Row>, Error> {
-    if ask.request.is_empty() && live.request.is_empty() {
-        return Ok(vec![Row::new(); ask.entities.len()]);
-    }
-    let empty = vec![Map::new(); ask.entities.len()];
-    let given = if ask.request.is_empty() { &empty } else { &ask.request };
-    let absent = |name: &str| if nullable(live, name) { Absent::Null } else { Absent::Refused };
-    rows(given, &live.request, &ask.model, absent)
-}
-
-/// Whether a column of a request may be null.
-fn nullable(live: &LiveModelVersion, name: &str) -> bool {
-    match &live.nullable {
-        Some(nullable) => nullable.iter().any(|column| column == name),
-        None => !live.fail_on_missing,
-    }
-}
-
-/// JSON objects as typed rows: none unknown, none of another type.
-pub(crate) fn rows(
-    given: &[Map<String, Json>],
-    columns: &IndexMap<String, Type>,
-    model: &str,
-    absent: impl Fn(&str) -> Absent,
-) -> Result<Vec<Row>, Error> {
-    given.iter().enumerate().map(|(entity, given)| row(entity, given, columns, model, &absent)).collect()
-}
-
-fn row(
-    entity: usize,
-    given: &Map<String, Json>,
-    columns: &IndexMap<String, Type>,
-    model: &str,
-    absent: impl Fn(&str) -> Absent,
-) -> Result<Row, Error> {
-    let wrong = |problem: String| {
-        let takes: Vec<String> = columns.iter().map(|(name, ty)| format!("{name}: {ty}")).collect();
-        Error::Columns { entity, problem, model: model.to_owned(), takes: takes.join(", ") }
-    };
-    if let Some(unknown) = given.keys().find(|name| !columns.contains_key(*name)) {
-        return Err(wrong(format!("unknown column `{unknown}`")));
-    }
-    let typed = |(name, ty): (&String, &Type)| {
-        let Some(json) = given.get(name).filter(|json| !json.is_null()) else {
-            return match absent(name) {
-                Absent::Null => Ok((name.clone(), Value::Null)),
-                Absent::Refused => Err(wrong(format!("`{name}` is missing"))),
-            };
-        };
-        let value = Value::from_json(json, *ty).map_err(|error| Error::WrongType {
-            entity,
-            column: name.clone(),
-            problem: error.to_string(),
-        })?;
-        Ok((name.clone(), value))
-    };
-    columns.iter().map(typed).collect()
 }
 
 /// The model's columns of a row, in order.
@@ -412,55 +286,4 @@ pub(crate) fn complete(entity: usize, vector: &Row, live: &LiveModelVersion) -> 
     let nulls = vector.iter().filter(|(name, value)| value.is_null() && !given(name));
     let columns: Vec<String> = nulls.map(|(name, _)| name.clone()).collect();
     if columns.is_empty() { Ok(()) } else { Err(Error::Missing { entity, columns }) }
-}
-
-#[cfg(test)]
-mod doors;
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn check(given: &Json, expected: &str) {
-        check_with(given, Absent::Refused, expected);
-    }
-
-    #[track_caller]
-    fn check_with(given: &Json, absent: Absent, expected: &str) {
-        let columns = [("carrier".to_owned(), Type::String), ("flight".to_owned(), Type::Int)].into();
-        let given = given.as_object().unwrap().clone();
-        let told = match rows(&[given], &columns, "late", |_| absent) {
-            Ok(rows) => format!("{:?}", rows[0]),
-            Err(error) => error.fault().to_string(),
-        };
-        assert_eq!(told, expected);
-    }
-
-    #[test]
-    fn keys_are_named_and_typed() {
-        let takes = "`late` takes carrier: string, flight: int";
-        check(&json!({"carrier": "UA", "flight": 1}), r#"{"carrier": String("UA"), "flight": Int(1)}"#);
-        check(&json!({"carrier": "UA"}), &format!("[TM0832] entity 0: `flight` is missing; {takes}"));
-        check(
-            &json!({"carrier": "UA", "flight": null}),
-            &format!("[TM0832] entity 0: `flight` is missing; {takes}"),
-        );
-        check(
-            &json!({"carrier": "UA", "flight": 1, "day": 2}),
-            &format!("[TM0832] entity 0: unknown column `day`; {takes}"),
-        );
-        check(
-            &json!({"carrier": "UA", "flight": "x"}),
-            "[TM0833] entity 0: `flight`: expected int, got \"x\"",
-        );
-    }
-
-    #[test]
-    fn what_may_be_null_may_be_left_out() {
-        for given in [json!({"carrier": "UA"}), json!({"carrier": "UA", "flight": null})] {
-            check_with(&given, Absent::Null, r#"{"carrier": String("UA"), "flight": Null}"#);
-        }
-    }
 }

@@ -35,8 +35,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Error,
+    ask::{Answer, Ask},
     metrics::Metrics,
-    predict::{Answer, Ask},
     warm::Loaded,
 };
 use record::{Entry, Record, asked_as, sampled};
@@ -381,7 +381,7 @@ mod tests {
     use tidemill_telemetry::Registry;
 
     use super::*;
-    use crate::{hydrate::Hydrated, predict::Prediction, warm::Which};
+    use crate::{ask::Prediction, hydrate::Hydrated, warm::Which};
 
     const COLUMNS: usize = 16;
 

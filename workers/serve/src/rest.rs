@@ -1,6 +1,6 @@
 //! The HTTP door: the REST twin of `Predict`, probes, metrics and statistics.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use axum::{
     Json, Router,
@@ -18,28 +18,18 @@ use tidemill_inference::Outputs;
 use tidemill_online::ViewFeatures;
 use tidemill_proto::{Hosts, Reason};
 use tidemill_rows::Row;
-use tidemill_telemetry::Registry;
 use tokio::time::Instant;
 
 use crate::{
     Error,
+    ask::{Answer, Ask, Prediction},
+    door::{BODY_BYTES_MAX, Door, too_large},
     features::{FeaturesAnswer, FeaturesAsk},
     oip,
     openapi::openapi,
-    predict::{Answer, Ask, Prediction, Predictor},
     readiness::Readiness,
     warm::Which,
 };
-
-/// Largest body that is read.
-const BODY_BYTES_MAX: usize = 2 << 20;
-
-/// What the doors below share.
-#[derive(Clone, Debug)]
-pub(crate) struct Door {
-    pub(crate) predictor: Arc<Predictor>,
-    pub(crate) registry: Registry,
-}
 
 /// `POST /v1/models/{model}:predict`, `POST /v1/features/online`, `GET /v1/stats`, `/healthz`, `/readyz`, `/metrics`, `/openapi.json`, `/v2/…`.
 pub(crate) fn router(door: Door) -> Router {
@@ -151,12 +141,6 @@ fn read<T: DeserializeOwned>(
     tidemill_spec::json::keys_once(&body).map_err(malformed)?;
     let body = serde_json::from_slice(&body).map_err(|error| malformed(error.to_string()))?;
     Ok((body, deadline))
-}
-
-/// A body of more bytes than are read; none for one that can't be read otherwise.
-pub(crate) fn too_large(error: &BytesRejection) -> Option<Error> {
-    let large = error.status() == StatusCode::PAYLOAD_TOO_LARGE;
-    large.then_some(Error::TooLarge { limit_bytes: BODY_BYTES_MAX })
 }
 
 fn ask(model: &str, uri: &Uri, body: Result<Bytes, BytesRejection>) -> Result<Ask, Error> {

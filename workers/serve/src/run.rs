@@ -24,6 +24,7 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
     LogOptions, Options,
+    door::Door,
     follow::{Loader, follow},
     grpc,
     measure::Measure,
@@ -140,7 +141,7 @@ impl Server {
                 TcpIncoming::from(grpc).with_nodelay(Some(true)),
                 shutdown.clone().cancelled_owned(),
             );
-        let router = rest::router(rest::Door { predictor: Arc::clone(&predictor), registry })
+        let router = rest::router(Door { predictor: Arc::clone(&predictor), registry })
             .layer(middleware::from_fn_with_state(hosts, rest::guard));
         let http = http.tap_io(|stream| {
             // Without it replies are later, not wrong.

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     Error,
-    rest::{Door, too_large},
+    door::{Door, too_large},
 };
 
 /// How many bytes of a body are JSON; the others are tensors.

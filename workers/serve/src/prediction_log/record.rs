@@ -11,7 +11,7 @@ use tidemill_spec::{PredictionLog, Value};
 
 use crate::{
     Error,
-    predict::{Ask, Prediction},
+    ask::{Ask, Prediction},
     warm::{DEFAULT_ALIAS, Which},
 };
 
