@@ -1,6 +1,7 @@
 """Model files as people have them: each becomes a folder that answers as the model does, or is refused."""
 
 import importlib.util
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import joblib
 import lightgbm
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
@@ -94,6 +96,12 @@ def test_joblib_writes_pickles_too(tmp_path: Path, rows: pd.DataFrame, encoded: 
     assert np.array_equal(got, encoded.predict_proba(rows)[:, 1])
 
 
+@pytest.mark.parametrize("name", ["churn.pkl", "churn.JOBLIB"])
+def test_what_joblib_wrote_may_have_any_ending(tmp_path: Path, rows: pd.DataFrame, encoded: Any, name: str) -> None:
+    got = wrapped(tmp_path, lambda given: joblib.dump(encoded, given / name, compress=3), rows, "sklearn")
+    assert np.array_equal(got, encoded.predict_proba(rows)[:, 1])
+
+
 def test_a_pickled_booster_keeps_its_categories(tmp_path: Path, rows: pd.DataFrame, words: Any, boosted: Any) -> None:
     # The sample's first rows know no WN: the model does.
     few = rows.sort_values("carrier", ignore_index=True)
@@ -153,12 +161,17 @@ def test_a_sample_has_the_declared_columns_and_types(tmp_path: Path) -> None:
         ("rows.csv", "carrier,hour\nAA,1\n", "rows.csv lacks delay; it has carrier, hour"),
         ("rows.csv", "carrier,hour,delay\nAA,one,1.5\n", "rows.csv: .*one"),
         ("rows.csv", "carrier,hour,delay\n", "has no rows"),
+        ("rows.csv", "carrier,hour,delay,hour\nAA,1,1.5,2\n", "rows.csv has hour more than once"),
+        ("rows.parquet", "carrier", "rows.parquet can't be read as Parquet"),
         ("rows.xlsx", "", "rows.xlsx is no sample"),
     ]
     for name, text, told in cases:
         (tmp_path / name).write_text(text)
         with pytest.raises(models.ModelError, match=told):
             file.read_sample(tmp_path / name, INPUTS, tmp_path / "kept.parquet")
+    (tmp_path / "rows.csv").write_text("carrier,hour,delay\nNA,1,\n,2,nan\n")
+    kept = pq.read_table(file.read_sample(tmp_path / "rows.csv", INPUTS, tmp_path / "kept.parquet"))
+    assert kept.column("carrier").to_pylist() == ["NA", None]
     frame = pd.DataFrame({"carrier": ["AA"], "hour": [1.5], "delay": [0.0]})
     frame.to_parquet(tmp_path / "rows.parquet")
     with pytest.raises(models.ModelError, match="column `hour`, which is declared as int"):
@@ -209,3 +222,71 @@ def test_folders_that_mlflow_saved_answer_unchanged(
         assert np.array_equal(got, np.asarray(expected, dtype=float)), (flavor, runtime)
         kept = sorted(path.name for path in (at / "given").iterdir())
         assert set(kept) <= {path.name for path in (at / "out").iterdir()}
+
+
+def by_hand(given: Path, flavor: str, key: str, model: Any, name: str = "model.pkl") -> None:
+    """A folder as MLflow lays it out."""
+    (given / name).write_bytes(cloudpickle.dumps(model))
+    told = {"flavors": {flavor: {key: name}, "python_function": {key: name}}}
+    (given / "MLmodel").write_text(json.dumps(told))  # JSON is YAML
+
+
+def test_what_a_folder_of_mlflow_lacks_is_told(tmp_path: Path, rows: pd.DataFrame, label: Any, encoded: Any) -> None:
+    numbers = {"hour": "int", "delay": "float"}
+    array = make_pipeline(SimpleImputer(), LogisticRegression()).fit(rows[["hour", "delay"]].to_numpy(), label)
+    cases: list[tuple[Make, dict[str, str], str]] = [
+        (
+            lambda given: by_hand(given, "sklearn", "pickled_model", encoded, "model.skops"),
+            INPUTS,
+            'save it with serialization_format="cloudpickle"',
+        ),
+        (
+            lambda given: by_hand(given, "sklearn", "pickled_model", array),
+            numbers,
+            r"has no signature, .*; pass signature=infer_signature\(rows\) to save_model",
+        ),
+    ]
+    for place, (make, inputs, told) in enumerate(cases):
+        (tmp_path / str(place)).mkdir()
+        with pytest.raises(models.ModelError, match=told):
+            wrapped(tmp_path / str(place), make, rows, "sklearn", inputs)
+
+
+def with_classes(tmp_path: Path, make: Make, rows: pd.DataFrame, flavor: str, classes: list[str]) -> Any:
+    """What a folder says of the first of the declared classes."""
+    given, out = tmp_path / "given", tmp_path / "out"
+    given.mkdir(parents=True)
+    out.mkdir()
+    make(given)
+    numbers = {"hour": "int", "delay": "float"}
+    sample = tmp_path / "sample.parquet"
+    rows[list(numbers)].to_parquet(sample)
+    outputs = {"late": {"type": "class", "classes": classes}}
+    file.wrap_file(given, out, flavor, Dataset([sample], numbers, None, outputs))
+    told = predictors.load(out).predict(folder.typed(rows, folder.Signature.read(out))).column("late")
+    return np.array(told.to_pylist())[:, 0]
+
+
+IN_ANOTHER_ORDER = "learnt its classes in the order no, yes: declare them in this order"
+
+
+def test_classes_in_another_order_than_a_pickled_booster_learnt_are_refused(
+    tmp_path: Path, rows: pd.DataFrame, label: Any
+) -> None:
+    numbers = rows[["hour", "delay"]]
+    boosted = lightgbm.LGBMClassifier(n_estimators=5, verbose=-1).fit(numbers, np.where(label, "yes", "no"))
+    make = lambda given: by_hand(given, "lightgbm", "data", boosted)  # noqa: E731
+    with pytest.raises(models.ModelError, match=IN_ANOTHER_ORDER):
+        with_classes(tmp_path / "swapped", make, rows, "lightgbm", ["yes", "no"])
+
+
+@mlflow_saves
+def test_classes_in_another_order_than_mlflow_gives_are_refused(tmp_path: Path, rows: pd.DataFrame, label: Any) -> None:
+    numbers = rows[["hour", "delay"]].astype({"hour": "float"})
+    model = make_pipeline(SimpleImputer(), LogisticRegression()).fit(numbers, np.where(label, "yes", "no"))
+    how = {"serialization_format": "cloudpickle", "pyfunc_predict_fn": "predict_proba"}
+    make = of_mlflow("sklearn", model, rows[["hour", "delay"]], **how)
+    got = with_classes(tmp_path / "learnt", make, rows, "python", ["no", "yes"])
+    assert np.array_equal(got, model.predict_proba(numbers)[:, 0])
+    with pytest.raises(models.ModelError, match=IN_ANOTHER_ORDER):
+        with_classes(tmp_path / "swapped", make, rows, "python", ["yes", "no"])

@@ -7,6 +7,7 @@ author would; which column is which must be proven by the names that the file ha
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ import pyarrow as pa
 from tidemill import types
 from tidemill.models.authors import Author, author_of
 from tidemill.models.folder import MLFLOW_FILES, SIGNATURE, Column, Signature, complete
-from tidemill.models.outputs import ModelError
+from tidemill.models.outputs import ModelError, OutputType
 from tidemill.models.own import categorical, categories_of, check_proven, in_own_order, names_of
-from tidemill.models.predictors import check_numbers, onnx_names, opened, write
+from tidemill.models.predictors import check_learnt, check_numbers, check_order, onnx_names, opened, write
 from tidemill.models.proof import spread
 from tidemill.step import Dataset
 
@@ -34,7 +35,8 @@ def wrap(out: Path, dataset: Dataset, runtime: str | None = None) -> None:
     if (out / SIGNATURE).exists():
         return
     told = _mlflow(out) if (out / "MLmodel").is_file() else {}
-    found = _mlflow_model(out, told, runtime) if told else bare_model(out)
+    outputs = dataset.outputs or {"prediction": "float"}
+    found = _mlflow_model(out, told, runtime, outputs) if told else bare_model(out)
     if found is None:
         return
     flavor, file = found
@@ -42,12 +44,18 @@ def wrap(out: Path, dataset: Dataset, runtime: str | None = None) -> None:
     inputs = {name: dataset.inputs[name] for name in declared}
     text = [name for name, ty in inputs.items() if ty == "string"]
     names, model = _names(flavor, out / file)
+    if file == "MLmodel":
+        _check_asked(model, outputs)
     categories = categories_of(flavor, model, in_own_order(names, declared), text)
-    outputs = dataset.outputs or {"prediction": "float"}
     columns = [Column(name, ty, categories.get(name)) for name, ty in inputs.items()]
     signature = Signature(flavor, file, columns, outputs)
     if flavor not in ("sklearn", "python"):
         check_numbers(signature)
+    if told and names is None and len(declared) > 1 and not _signed_names(told):
+        raise ModelError(
+            "the MLflow folder has no signature, so the order of its columns can't be proven; pass "
+            "signature=infer_signature(rows) to save_model"
+        )
     check_proven(names or _signed(told, declared), declared, file)
     table = dataset.to_arrow(columns=declared)
     frame = types.to_pandas(table.take(pa.array(spread(len(table), _PROVEN_ROWS), pa.int64())))
@@ -75,24 +83,42 @@ def _mlflow(out: Path) -> dict[str, Any]:
     return dict(yaml.safe_load((out / "MLmodel").read_text()))
 
 
-def _mlflow_model(out: Path, told: dict[str, Any], runtime: str | None) -> tuple[str, str]:
+def _mlflow_model(
+    out: Path, told: dict[str, Any], runtime: str | None, outputs: Mapping[str, OutputType]
+) -> tuple[str, str]:
     flavors = told.get("flavors") or {}
     if runtime == "python" and "python_function" in flavors:
         return "python", "MLmodel"  # MLflow itself loads it, whatever it is
     for flavor, key in MLFLOW_FILES.items():
         if flavor in flavors:
-            return flavor, _own_file(out, flavor, str(flavors[flavor].get(key) or flavors["python_function"][key]))
+            file = str(flavors[flavor].get(key) or flavors["python_function"][key])
+            if file.endswith(".skops"):  # the format is named of a booster's own file, too
+                raise ModelError(
+                    f"the folder's {flavor} model is saved as skops, MLflow's default, which is not read; save it with "
+                    'serialization_format="cloudpickle"'
+                )
+            return flavor, _own_file(out, flavor, file, outputs)
     raise ModelError(
         f"MLmodel has the flavors {', '.join(flavors)}; supported are {', '.join(MLFLOW_FILES)}, and with "
         "`runtime: python` every one that MLflow loads as python_function"
     )
 
 
-def _own_file(out: Path, flavor: str, file: str) -> str:
+def _own_file(out: Path, flavor: str, file: str, outputs: Mapping[str, OutputType]) -> str:
     """The library's own file: MLflow pickles what has scikit-learn's form."""
     if flavor not in ("lightgbm", "xgboost") or not file.endswith(".pkl"):
         return file
-    return write(flavor, opened("sklearn", out / file), out)
+    model = opened("sklearn", out / file)
+    check_order(flavor, model, outputs)
+    return write(flavor, model, out)
+
+
+def _check_asked(model: Any, outputs: Mapping[str, OutputType]) -> None:
+    """MLflow gives probabilities as the model in it does: in the order that it learnt its classes in."""
+    try:
+        check_learnt(model.get_raw_model(), outputs)
+    except NotImplementedError:
+        return  # not every flavor has one
 
 
 def _in_signed_order(told: dict[str, Any], declared: list[str]) -> list[str]:

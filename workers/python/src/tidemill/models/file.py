@@ -6,6 +6,7 @@ answers as the model does. Which column is which must be proven by the model its
 
 from __future__ import annotations
 
+import importlib.util
 import pickle
 import shutil
 from pathlib import Path
@@ -40,13 +41,16 @@ def read_sample(file: Path, inputs: dict[str, str], kept: Path) -> Path:
             f"{file.name} lacks {', '.join(lacking)}; it has {', '.join(table.column_names)}. Give rows with every "
             "column that the model declares, by its name"
         )
+    twice = [name for name in inputs if table.column_names.count(name) > 1]
+    if twice:
+        raise ModelError(f"{file.name} has {', '.join(twice)} more than once; each column must have its own name")
     if len(table) == 0:
         raise ModelError(f"{file.name} has no rows; give some that the model was trained on, a few hundred are best")
     columns = {}
     for name, ty in inputs.items():
         try:
             columns[name] = types.fit(table.column(name), ty)
-        except (types.UnfitError, pa.ArrowInvalid) as error:
+        except (types.UnfitError, pa.ArrowException) as error:
             raise ModelError(f"{file.name}, column `{name}`, which is declared as {ty}: {error}") from None
     pq.write_table(pa.table(columns), kept)
     return kept
@@ -55,13 +59,16 @@ def read_sample(file: Path, inputs: dict[str, str], kept: Path) -> Path:
 def _read(file: Path, inputs: dict[str, str]) -> pa.Table:
     ending = file.suffix.lower()
     if ending == ".parquet":
-        return pq.read_table(file)
+        try:
+            return pq.read_table(file)
+        except pa.ArrowException as error:
+            raise ModelError(f"{file.name} can't be read as Parquet: {error}") from None
     if ending == ".csv":
         scalars = {name: types.arrow(ty) for name, ty in inputs.items() if types.element(ty) is None}
-        how = pa_csv.ConvertOptions(column_types=scalars, strings_can_be_null=True)
+        how = pa_csv.ConvertOptions(column_types=scalars, strings_can_be_null=True, null_values=[""])
         try:
             return pa_csv.read_csv(file, convert_options=how)
-        except pa.ArrowInvalid as error:
+        except pa.ArrowException as error:
             raise ModelError(f"{file.name}: {error}; columns must be of the declared types, or give Parquet") from None
     raise ModelError(f"{file.name} is no sample: give a .csv or a .parquet file")
 
@@ -104,7 +111,8 @@ def _known() -> str:
 def _unpickled(file: Path) -> Any:
     """The object in a pickle. Reading one runs what it says, so it is read here and nowhere else."""
     try:
-        if file.suffix == ".joblib":
+        # What joblib wrote may have any ending, and it reads plain pickles, too.
+        if importlib.util.find_spec("joblib") or file.suffix.lower() == ".joblib":
             import joblib
 
             return joblib.load(file)

@@ -83,8 +83,14 @@ def flavor_of(model: Any) -> str:
 
 def check_order(flavor: str, model: Any, outputs: Mapping[str, OutputType]) -> None:
     """A booster's file forgets the names of its classes: they must be declared in the order that it learnt them in."""
+    if flavor in ("lightgbm", "xgboost"):
+        check_learnt(model, outputs)
+
+
+def check_learnt(model: Any, outputs: Mapping[str, OutputType]) -> None:
+    """Refuses classes that are declared in another order than the model learnt them in, where it knows them."""
     known = getattr(model, "classes_", None)
-    if flavor in ("lightgbm", "xgboost") and known is not None:
+    if known is not None:
         places = np.arange(len(known)).reshape(1, -1)
         if not np.array_equal(in_declared_order(places, known, outputs), places):
             names = ", ".join(str(name) for name in known)
