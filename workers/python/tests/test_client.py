@@ -7,16 +7,19 @@ import io
 import json
 import threading
 from collections.abc import Iterator
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from tidemill import AsyncClient, Client, TidemillError
+from tidemill.client import calls
 
 pytest.importorskip("httpx")
 
@@ -24,6 +27,7 @@ RUN: dict[str, Any] = {"id": "run_1", "pipeline": "train", "state": "running", "
 FAULT = {"code": "TM0701", "message": "MemoryError at models/late.py:41", "hint": "train on fewer rows"}
 PREDICTION = {
     "prediction_id": "prd_1",
+    "version": 4,
     "views": [{"view": "v", "version": 1, "status": "stale", "valid_at": "2013-06-01T00:00:00Z", "age_seconds": 60.0}],
     "defaulted": [],
     "outputs": {"p": 0.25},
@@ -31,7 +35,10 @@ PREDICTION = {
 
 
 class Server(ThreadingHTTPServer):
-    """Answers what is laid out for each path, the last one again and again; keeps what was asked."""
+    """Answers what is laid out for each path, the last one again and again, and nothing where that is none.
+
+    Keeps what was asked.
+    """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -58,6 +65,9 @@ class Handler(BaseHTTPRequestHandler):
             status, answer = 404, {"error": {"code": "TM0117", "message": f"there is nothing at {path}"}}
         else:
             status, answer = waiting.pop(0) if len(waiting) > 1 else waiting[0]
+        if answer is None:
+            self.close_connection = True
+            return
         content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("content-length", str(len(content)))
@@ -96,6 +106,7 @@ def test_a_prediction_is_typed_and_its_keys_are_written_as_json(server: Server, 
         {"p": 0.25},
     )
     assert (told.items[0].views[0].status, told.items[0].error, told.items[0].features) == ("stale", None, None)
+    assert told.items[0].version == 4, "of its own arm of a rollout"
     path, _, body = server.asked[-1]
     assert path.endswith(":predict?timeout=500ms")
     assert json.loads(body) == {
@@ -114,10 +125,48 @@ def test_what_fails_is_raised_with_its_code_and_what_to_do(server: Server, clien
     server.lay("/v1/models/x:predict", b"<html>", status=502)
     with pytest.raises(TidemillError, match="the server answered 502: <html>"):
         client.predict("x", {"a": 1})
-    with pytest.raises(TypeError, match="has no form in JSON"):
-        client.predict("x", {"a": object()})
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        client.predict("x", {"a": float("nan")})
+    circle: list[Any] = []
+    circle.append(circle)
+    for given, said in [
+        (object(), "object has no form in JSON"),
+        (float("inf"), "not JSON compliant"),
+        (np.longdouble(1), "longdouble has no form in JSON"),
+        (circle, "recursion"),
+    ]:
+        with pytest.raises(TidemillError, match=f"what is given can't be sent: .*{said}"):
+            client.predict("x", {"a": given})
+    for key in ("schlüssel", "a\nb"):
+        with pytest.raises(TidemillError, match=r"can't be sent\nhint: give one of printable ASCII"):
+            client.push("arrivals", [], key=key)
+
+
+def test_what_numpy_and_pandas_hold_is_written_as_what_it_is(server: Server, client: Client) -> None:
+    server.lay("/v1/models/m:predict", {"model": "m", "version": 1, "predictions": [PREDICTION]})
+    at = np.datetime64("2013-06-01T04:00:00.000001", "ns")
+    given: dict[str, tuple[Any, Any]] = {
+        "floats": (np.array([1.5, np.nan]), [1.5, None]),
+        "one": (np.array([7]), [7]),
+        "grid": (np.zeros((2, 1), dtype="int8"), [[0], [0]]),
+        "truth": (np.bool_(True), True),
+        "single": (np.float32(0.5), 0.5),
+        "text": (np.array(["a"]), ["a"]),
+        "instant": (at, "2013-06-01T04:00:00.000001+00:00"),
+        "instants": (np.array([at, "NaT"], dtype="datetime64[ns]"), ["2013-06-01T04:00:00.000001+00:00", None]),
+        "midnight": (np.datetime64("2013-06-01", "ns"), "2013-06-01T00:00:00+00:00"),
+        "day": (np.datetime64("2013-06-01"), "2013-06-01"),
+        "days": (np.array(["2013-06-01"], dtype="datetime64[D]"), ["2013-06-01"]),
+        "series": (pd.Series([pd.Timestamp("2013-06-01", tz="UTC"), None]), ["2013-06-01T00:00:00+00:00", None]),
+        "nat": (pd.NaT, None),
+        "na": (pd.NA, None),
+        "none": (None, None),
+        "nan": (float("nan"), None),
+        "nothing": (np.float64("nan"), None),
+        "digits": (Decimal("1.50"), "1.50"),
+        "nested": ({"a": [(np.int64(1), pd.NA)]}, {"a": [[1, None]]}),
+    }
+    client.predict("m", {name: value for name, (value, _) in given.items()})
+    sent = json.loads(server.asked[-1][2])["entities"][0]
+    assert sent == {name: expected for name, (_, expected) in given.items()}
 
 
 def test_one_entity_s_error_is_its_own(server: Server, client: Client) -> None:
@@ -187,6 +236,29 @@ def test_a_run_is_started_waited_for_and_its_failure_raised(server: Server, clie
         "/v1/runs/run_1/logs", {"items": [{"step": "train", "attempt": 1, "line_no": 0, "at": "t", "line": "a"}]}
     )
     assert [line.line for line in client.logs("run_1", step="train")] == ["a"]
+
+
+def test_a_server_that_is_silent_for_a_while_is_waited_for(server: Server) -> None:
+    completed = {**RUN, "state": "completed"}
+    with Client(server.url) as client:
+        server.lay("/v1/runs/run_1", None, RUN, None, completed)
+        assert client.wait("run_1").state == "completed"
+        server.lay("/v1/runs/run_1", None)
+        with pytest.raises(TidemillError, match="run_1 has not ended within 0 s"):
+            client.wait("run_1", timeout=0)
+        with pytest.raises(TidemillError, match="there is nothing at /v1/runs/run_2"):
+            client.wait("run_2")
+
+    async def wait() -> None:
+        async with AsyncClient(server.url) as client:
+            server.lay("/v1/runs/run_1", None, RUN, None, completed)
+            assert (await client.wait("run_1")).state == "completed"
+
+    asyncio.run(wait())
+    silent = TidemillError("no server answers", code="TM0102")
+    assert calls.bearable(silent, 59.0)
+    assert not calls.bearable(silent, 60.0)
+    assert not calls.bearable(TidemillError("told by a server", code="TM0103", status=504), 0.0)
 
 
 def test_what_is_awaited_does_the_same(server: Server) -> None:

@@ -61,6 +61,8 @@ class Prediction:
     """The answer for one entity."""
 
     id: str
+    version: int
+    """The version that answered; during a rollout it may be another one than the reply's."""
     outputs: dict[str, Any]
     """By name: a class as `{"class": …, "probabilities": {…}}`, a vector as a list. None if there is `error`."""
     error: TidemillError | None
@@ -77,6 +79,7 @@ class Prediction:
         error = told.get("error")
         return Prediction(
             id=told["prediction_id"],
+            version=told["version"],
             outputs=told.get("outputs") or {},
             error=TidemillError.of(error) if error else None,
             views=[View.of(view) for view in told.get("views") or []],

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tidemill.client import calls, places
-from tidemill.client.answers import EntityFeatures, LogLine, Predictions, Pushed, Run, TrainingSet
+from tidemill.client.answers import EntityFeatures, LogLine, Predictions, Pushed, Run, TidemillError, TrainingSet
 from tidemill.client.calls import Call, Keys
 from tidemill.client.sync import unreached
 
@@ -103,14 +103,24 @@ class AsyncClient:
         return await self._ask(calls.run(run_id))
 
     async def wait(self, run: Run | str, *, timeout: float | None = None) -> Run:
-        """Waits until a run has ended; raises `TidemillError` with its cause where it failed."""
-        started = time.monotonic()
+        """Waits until a run has ended; raises `TidemillError` with its cause where it failed.
+
+        A server that is silent for up to a minute is waited for.
+        """
+        run_id = run if isinstance(run, str) else run.id
+        started = heard_at = time.monotonic()
         while True:
-            now = await self.run(run if isinstance(run, str) else run.id)
-            if calls.ended(now):
-                return calls.completed(now)
+            try:
+                now = await self.run(run_id)
+            except TidemillError as error:
+                if not calls.bearable(error, time.monotonic() - heard_at):
+                    raise
+            else:
+                heard_at = time.monotonic()
+                if calls.ended(now):
+                    return calls.completed(now)
             if timeout is not None and time.monotonic() - started > timeout:
-                raise calls.in_time(now, timeout)
+                raise calls.in_time(run_id, timeout)
             await asyncio.sleep(_LOOK_EVERY_SECONDS)
 
     async def retry(self, run: Run | str, *, code: str = "current") -> Run:
@@ -141,7 +151,7 @@ class AsyncClient:
                 headers=call.headers(),
                 **limit,
             )
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise unreached(base, error) from error
         return call.answer(response)
 

@@ -33,6 +33,8 @@ Keys = Mapping[str, Any]
 
 ENDED = ("completed", "failed", "cancelled")
 """States that a run stays in."""
+PATIENCE_SECONDS = 60.0
+"""How long a server may be silent while a run is waited for."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,10 @@ class Call(Generic[T]):
 
     def headers(self) -> dict[str, str]:
         """Of the request."""
+        if self.key and not (self.key.isascii() and self.key.isprintable()):
+            raise TidemillError(
+                f"the key {self.key!r:.100} can't be sent", hint="give one of printable ASCII characters"
+            )
         headers = {"content-type": self.content_type} if self.content is not None else {}
         return headers | ({"idempotency-key": self.key} if self.key else {})
 
@@ -202,12 +208,17 @@ def completed(run: Run) -> Run:
     raise TidemillError(message, code=error.code, hint=error.hint, detail=error.detail)
 
 
-def in_time(run: Run, timeout: float) -> TidemillError:
+def bearable(error: TidemillError, silent_seconds: float) -> bool:
+    """Whether a wait goes on though no server answered: the work goes on without it."""
+    return error.status is None and error.code in ("TM0102", "TM0103") and silent_seconds < PATIENCE_SECONDS
+
+
+def in_time(run_id: str, timeout: float) -> TidemillError:
     """A run that was waited for in vain."""
     return TidemillError(
-        f"{run.id} has not ended within {timeout:g} s",
+        f"{run_id} has not ended within {timeout:g} s",
         code="TM0103",
-        hint=f"it goes on; follow it with: tidemill runs show {run.id}",
+        hint=f"it goes on; follow it with: tidemill runs show {run_id}",
     )
 
 
@@ -224,19 +235,36 @@ def _segment(name: str) -> str:
 
 
 def _json(value: Any) -> bytes:
-    return json.dumps(value, default=_plain, allow_nan=False).encode()
+    try:
+        return json.dumps(_plain(value), allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise TidemillError(f"what is given can't be sent: {error}") from error
+
+
+_DAYS = ("Y", "M", "W", "D")
+"""NumPy's units that are days to Python."""
 
 
 def _plain(value: Any) -> Any:
-    """Days and instants as text, decimals as their digits, numbers of NumPy as numbers."""
+    """Days and instants as text, decimals as their digits, NumPy's as numbers and lists; what is missing is null."""
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, float):
+        return None if math.isnan(value) else value
+    if value is None or isinstance(value, str | int):
+        return value
+    if type(value).__name__ in ("NaTType", "NAType"):  # of pandas; the first is a datetime, too
+        return None
     if isinstance(value, dt.datetime):
         return (value if value.tzinfo else value.replace(tzinfo=dt.UTC)).isoformat()
     if isinstance(value, dt.date):
         return value.isoformat()
-    if hasattr(value, "item"):
-        return value.item()
-    if hasattr(value, "tolist"):
-        return value.tolist()
     if type(value).__name__ == "Decimal":
         return str(value)
+    if type(value).__module__ == "numpy" and value.dtype.kind == "M" and value.dtype.str[4:-1] not in _DAYS:
+        value = value.astype("datetime64[us]")  # of nanoseconds NumPy would make whole numbers
+    if hasattr(value, "tolist") and type(told := value.tolist()) is not type(value):
+        return _plain(told)
     raise TypeError(f"{type(value).__name__} has no form in JSON: {value!r:.100}")
