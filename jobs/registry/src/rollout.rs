@@ -54,6 +54,9 @@ pub async fn canary(
         let reason = format!("{alias} of `{model}` names version {candidate} already");
         return Err(Error::NoRollout { reason });
     }
+    if let Some(reason) = other_outputs(catalog, model, (named.version, candidate)).await? {
+        return Err(Error::NoRollout { reason });
+    }
     let id = RolloutId::generate();
     let mut tx = catalog.store().begin().await?;
     if !catalog.begin_rollout(&mut tx, id, (model, alias), (named.version, candidate), plan).await? {
@@ -63,6 +66,30 @@ pub async fn canary(
     tx.commit().await?;
     tidemill_live::publish_or_later(catalog, online).await;
     Ok(id)
+}
+
+/// How the outputs of two versions differ: one reply may have rows of both. Their order counts, as in a tensor or a table.
+async fn other_outputs(
+    catalog: &Catalog,
+    model: &str,
+    (control, candidate): (i32, i32),
+) -> Result<Option<String>, Error> {
+    let of = async |version| {
+        let registered = catalog.model_version(model, version).await?;
+        let registered =
+            registered.ok_or_else(|| Error::UnknownVersion { model: model.to_owned(), version })?;
+        Ok::<_, Error>(registered.outputs)
+    };
+    let (present, new) = (of(control).await?, of(candidate).await?);
+    if present.iter().eq(&new) {
+        return Ok(None);
+    }
+    let told = |outputs| serde_json::to_string(outputs).unwrap_or_default();
+    Ok(Some(format!(
+        "version {candidate} of `{model}` gives {}, but version {control} gives {}",
+        told(&new),
+        told(&present)
+    )))
 }
 
 /// Ends the rollout of an alias because its candidate is promoted by hand. Nothing to end is fine.
