@@ -47,6 +47,25 @@ pub(super) struct Register {
     uploaded_sample: Option<String>,
 }
 
+/// Callers name no paths of the workers' machines, as steps of pipelines do: what was not put is in a bucket.
+fn check(asked: &Register) -> Result<(), Fault> {
+    let Register { file, uploaded, sample, uploaded_sample } = asked;
+    if sample.is_none() && uploaded_sample.is_some() {
+        let fault = Fault::coded(807, "`uploaded_sample` has no name");
+        return Err(fault.hint("give `sample`, too: what the file is called, as in rows.csv"));
+    }
+    let named = [(Some(file), uploaded.is_some()), (sample.as_ref(), uploaded_sample.is_some())];
+    for (name, put) in named {
+        if let Some(name) = name.filter(|name| !put && !name.starts_with("s3://")) {
+            let fault = Fault::coded(807, format!("`{name}` was not put, and is not of a bucket"));
+            return Err(fault.hint(
+                "put its bytes first, POST /v1/files, and name them in `uploaded` or `uploaded_sample`; or give s3://BUCKET/KEY",
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// `POST /v1/models/{model}/register`: starts the registration of a file.
 pub(super) async fn register(
     State(api): State<Api>,
@@ -57,6 +76,7 @@ pub(super) async fn register(
     if !objects.models.contains_key(&name) {
         return Err(ApiError::unknown(801, "model", &name, objects.models.keys()));
     }
+    check(&body).map_err(ApiError::invalid)?;
     let Register { file, uploaded, sample, uploaded_sample } = body;
     let named: Vec<&String> =
         uploaded.iter().flat_map(|files| files.values()).chain(&uploaded_sample).collect();
@@ -81,4 +101,25 @@ pub(super) async fn register(
     tx.commit().await?;
     store.wake().await;
     one(json!({ "run_id": enqueued.run }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_put_is_in_a_bucket() {
+        let told = |body: serde_json::Value| {
+            check(&serde_json::from_value(body).unwrap()).map_err(|fault| fault.message)
+        };
+        let put = json!({"churn.pkl": "0"});
+        assert_eq!(told(json!({"file": "churn.pkl", "uploaded": put, "sample": "s3://b/rows.csv"})), Ok(()));
+        assert_eq!(told(json!({"file": "s3://b/churn.pkl"})), Ok(()));
+        let path = told(json!({"file": "/etc/churn.pkl"}));
+        assert_eq!(path, Err("`/etc/churn.pkl` was not put, and is not of a bucket".to_owned()));
+        let sample = told(json!({"file": "churn.pkl", "uploaded": put, "sample": "/etc/rows.csv"}));
+        assert_eq!(sample, Err("`/etc/rows.csv` was not put, and is not of a bucket".to_owned()));
+        let nameless = told(json!({"file": "churn.pkl", "uploaded": put, "uploaded_sample": "0"}));
+        assert_eq!(nameless, Err("`uploaded_sample` has no name".to_owned()));
+    }
 }
