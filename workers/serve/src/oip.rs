@@ -15,6 +15,7 @@ mod tensor;
 
 use std::time::Duration;
 
+use indexmap::IndexMap;
 use serde_json::{Map, Value as Json};
 use tidemill_inference::{Output, Outputs};
 use tidemill_rows::Row;
@@ -27,10 +28,10 @@ pub(crate) use rest::router;
 use crate::{
     Error,
     ask::{Answer, Ask},
-    predict::Predictor,
+    predict::{Predictor, code_of},
     warm::{Loaded, Which},
 };
-use tensor::{Elements, Given, Told};
+use tensor::{Elements, Given, Told, shortened};
 
 /// What a class's probabilities are called: the output's name and this.
 const PROBABILITIES: &str = "_probabilities";
@@ -92,12 +93,31 @@ impl Settings {
                 let known =
                     "`alias` (text), `hydrate` (bool), `timeout` (microseconds), `binary_data_output` (bool)";
                 Error::Tensors(format!(
-                    "parameter `{name}` with {value} is not understood; there are {known}"
+                    "parameter `{name}` with {} is not understood; there are {known}",
+                    shortened(value)
                 ))
             })?;
         }
         Ok(settings)
     }
+}
+
+/// Whether a wanted output shall be bytes after the JSON; `otherwise` where its `parameters` don't say. Over gRPC it has no
+/// meaning: there the answer is raw if the request is.
+fn binary(output: &str, parameters: &Map<String, Json>, otherwise: bool) -> Result<bool, Error> {
+    let mut binary = otherwise;
+    for (name, value) in parameters {
+        match (name.as_str(), value.as_bool()) {
+            ("binary_data", Some(wanted)) => binary = wanted,
+            ("content_type", _) => {}
+            _ => {
+                let value = shortened(value);
+                let problem = format!("output `{output}`: parameter `{name}` with {value} is not understood");
+                return Err(Error::Tensors(format!("{problem}; there is `binary_data` (bool)")));
+            }
+        }
+    }
+    Ok(binary)
 }
 
 /// Longer than any prediction may take.
@@ -123,7 +143,8 @@ async fn infer(predictor: &Predictor, infer: Infer) -> Result<Inferred, Error> {
     let own = settings.timeout.map(|timeout| Instant::now() + timeout);
     let deadline = [deadline, own].into_iter().flatten().min();
     let which = which(&version, settings.alias.as_ref())?;
-    let (_, loaded) = predictor.resolve(&model, &which)?;
+    let resolved = predictor.resolve(&model, &which);
+    let (_, loaded) = resolved.inspect_err(|error| predictor.metrics.unresolved(&code_of(error)))?;
     let rows = row_count(&inputs)?;
     predictor.check_entities(rows)?;
     let columns = declared_inputs(&inputs, &loaded, settings.hydrate)?;
@@ -142,7 +163,7 @@ async fn infer(predictor: &Predictor, infer: Infer) -> Result<Inferred, Error> {
             (loaded.version, predictor.predict_vectors(&loaded, &vectors, deadline).await?, None)
         }
     };
-    let mut told = tensors(&outputs, &loaded)?;
+    let mut told = tensors(&outputs, &loaded.live.outputs, &loaded.model)?;
     if let Some(ids) = ids {
         let id = Told { name: PREDICTION_ID.to_owned(), width: None, elements: Elements::Text(ids) };
         told.extend(wanted.iter().any(|name| *name == id.name).then_some(id));
@@ -208,7 +229,7 @@ type Objects = Vec<Map<String, Json>>;
 
 /// The keys of each row, and what only the caller knows of it.
 fn split(inputs: &[Given], rows: usize, loaded: &Loaded) -> Result<(Objects, Objects), Error> {
-    let of = |columns: &indexmap::IndexMap<String, Type>| {
+    let of = |columns: &IndexMap<String, Type>| {
         let mut objects = vec![Map::new(); rows];
         for input in inputs {
             let Some(ty) = columns.get(&input.name) else { continue };
@@ -226,11 +247,9 @@ fn split(inputs: &[Given], rows: usize, loaded: &Loaded) -> Result<(Objects, Obj
 fn vectors(inputs: &[Given], rows: usize, loaded: &Loaded) -> Result<Vec<Row>, Error> {
     let mut vectors = vec![Row::new(); rows];
     for column in &loaded.pool.signature().columns {
-        let input = inputs.iter().find(|input| input.name == column.name);
-        for (entity, value) in
-            input.map(|input| values(input, column.ty)).into_iter().flatten().flatten().enumerate()
-        {
-            let value = Value::from_json(&value, column.ty).map_err(|error| Error::WrongType {
+        let Some(input) = inputs.iter().find(|input| input.name == column.name) else { continue };
+        for (entity, value) in values(input, column.ty)?.iter().enumerate() {
+            let value = Value::from_json(value, column.ty).map_err(|error| Error::WrongType {
                 entity,
                 column: column.name.clone(),
                 problem: error.to_string(),
@@ -249,22 +268,32 @@ fn values(input: &Given, ty: Type) -> Result<Vec<Json>, Error> {
     }
 }
 
-/// All outputs as tensors, in declared order.
-fn tensors(rows: &[Outputs], loaded: &Loaded) -> Result<Vec<Told>, Error> {
+/// All outputs as tensors, in declared order. Where a rollout has two versions answer, rows of both are in one tensor.
+fn tensors(
+    rows: &[Outputs],
+    declared: &IndexMap<String, OutputType>,
+    model: &str,
+) -> Result<Vec<Told>, Error> {
     let mut tensors = Vec::new();
-    for (name, ty) in &loaded.live.outputs {
-        let values: Vec<&Output> = rows.iter().filter_map(|row| row.get(name)).collect();
+    for (name, ty) in declared {
+        let values = rows.iter().map(|row| row.get(name).filter(|value| fits(value, ty)));
+        let values: Vec<&Output> = values.collect::<Option<_>>().ok_or_else(|| {
+            Error::Tensors(format!(
+                "a row of `{model}` has no `{name}` as it is declared: another version answered it; name one, as in /v2/models/{model}/versions/N/infer"
+            ))
+        })?;
         let told = |name: String, width, elements| Told { name, width, elements };
         match ty {
             OutputType::Scalar(ty) => {
-                tensors.push(told(name.clone(), None, scalars(name, *ty, &values, loaded)?))
+                tensors.push(told(name.clone(), None, scalars(name, *ty, &values, model)?))
             }
             OutputType::Class(classes) => {
                 let (mut labels, mut shares) = (Vec::new(), Vec::new());
                 for value in values {
-                    let Output::Class { label, probabilities } = value else { continue };
-                    labels.push(label.clone());
-                    shares.extend(probabilities.values());
+                    if let Output::Class { label, probabilities } = value {
+                        labels.push(label.clone());
+                        shares.extend(probabilities.values());
+                    }
                 }
                 tensors.push(told(name.clone(), None, Elements::Text(labels)));
                 let shares = Elements::Float(shares);
@@ -283,8 +312,29 @@ fn tensors(rows: &[Outputs], loaded: &Loaded) -> Result<Vec<Told>, Error> {
     Ok(tensors)
 }
 
+/// Whether an output is of its declared type; null is of every scalar one.
+fn fits(output: &Output, ty: &OutputType) -> bool {
+    match (output, ty) {
+        (Output::Scalar(value), OutputType::Scalar(ty)) => matches!(
+            (value, ty),
+            (Value::Null, _)
+                | (Value::String(_), Type::String)
+                | (Value::Int(_), Type::Int)
+                | (Value::Float(_), Type::Float)
+                | (Value::Bool(_), Type::Bool)
+                | (Value::Date(_), Type::Date)
+                | (Value::Timestamp(_), Type::Timestamp)
+                | (Value::Decimal(_), Type::Decimal(_))
+                | (Value::List(_), Type::List { .. })
+        ),
+        (Output::Class { probabilities, .. }, OutputType::Class(classes)) => probabilities.keys().eq(classes),
+        (Output::Vector(floats), OutputType::Vector(size)) => floats.len() == *size as usize,
+        _ => false,
+    }
+}
+
 /// Values of one type; a float that is missing is NaN, and nothing else may be missing: tensors have no nulls.
-fn scalars(name: &str, ty: Type, values: &[&Output], loaded: &Loaded) -> Result<Elements, Error> {
+fn scalars(name: &str, ty: Type, values: &[&Output], model: &str) -> Result<Elements, Error> {
     let scalar = |value: &&Output| match value {
         Output::Scalar(value) => value.clone(),
         _ => Value::Null,
@@ -307,7 +357,6 @@ fn scalars(name: &str, ty: Type, values: &[&Output], loaded: &Loaded) -> Result<
             .collect::<Option<_>>()
             .map(Elements::Text),
     };
-    let model = &loaded.model;
     elements.ok_or_else(|| {
         Error::Tensors(format!(
             "`{model}` gave null for `{name}`, which a tensor of {ty} can't hold; ask with POST /v1/models/{model}:predict"
@@ -358,7 +407,37 @@ mod tests {
         check(&all, Ok(settings));
         check(&json!({"timeout": 0}), Ok(Settings::default()));
         check(&json!({"sequence_id": 7}), Err("parameter `sequence_id` with 7 is not understood"));
+        let long = json!({"hydrate": "n".repeat(2_000_000)});
+        let error = Settings::read(long.as_object().unwrap()).unwrap_err().to_string();
+        assert!(error.contains("nnn… is not understood") && error.len() < 300, "{error}");
         check(&json!({"hydrate": "no"}), Err("parameter `hydrate` with \"no\" is not understood"));
+    }
+
+    #[test]
+    fn rows_of_versions_that_say_different_things_are_no_tensor() {
+        let classes = |names: [&str; 2]| OutputType::Class(names.map(str::to_owned).into());
+        let class = |names: [&str; 2]| Output::Class {
+            label: names[0].to_owned(),
+            probabilities: names.into_iter().map(str::to_owned).zip([0.75, 0.25]).collect(),
+        };
+        let row = |name: &str, output| Outputs::from([(name.to_owned(), output)]);
+        let told = |ty, rows: &[Outputs]| tensors(rows, &[("late".to_owned(), ty)].into(), "flights");
+        let (number, vector) = (|number| Output::Scalar(Value::Float(number)), Output::Vector);
+
+        let both = [row("late", class(["no", "yes"])), row("late", class(["no", "yes"]))];
+        let both = told(classes(["no", "yes"]), &both).unwrap();
+        assert_eq!((both[0].shape(), both[1].shape()), (vec![2], vec![2, 2]));
+        let cases = [
+            (OutputType::Scalar(Type::Float), number(0.5), row("delay", number(0.5))),
+            (OutputType::Scalar(Type::Float), number(0.5), row("late", Output::Scalar(Value::Int(1)))),
+            (classes(["no", "yes"]), class(["no", "yes"]), row("late", class(["yes", "no"]))),
+            (OutputType::Vector(2), vector(vec![0.5; 2]), row("late", vector(vec![0.5; 3]))),
+            (OutputType::Vector(2), vector(vec![0.5; 2]), row("late", number(0.5))),
+        ];
+        for (ty, first, other) in cases {
+            let error = told(ty, &[row("late", first), other]).unwrap_err().to_string();
+            assert!(error.starts_with("a row of `flights` has no `late` as it is declared"), "{error}");
+        }
     }
 
     #[test]

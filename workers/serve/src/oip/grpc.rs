@@ -17,7 +17,7 @@ use tidemill_proto::{
 use tonic::{Request, Response, Status};
 
 use super::{
-    Infer, Settings, infer,
+    Infer, Settings, binary, infer,
     metadata::{EXTENSIONS, Metadata, SERVER, Tensor, VERSION, metadata, readiness},
     tensor::{Datatype, Elements, Given, Head, Told, number, text},
 };
@@ -109,12 +109,17 @@ fn asked(request: ModelInferRequest) -> Result<Infer, Error> {
     let mut raws = raw_input_contents.into_iter();
     let inputs = inputs.into_iter().map(|input| given(input, raws.next()).map_err(Error::Tensors));
     let inputs = inputs.collect::<Result<_, _>>()?;
+    let outputs = outputs.into_iter().map(|output| {
+        binary(&output.name, &told_parameters(output.parameters), raw)?;
+        Ok(output.name)
+    });
+    let outputs = outputs.collect::<Result<_, Error>>()?;
     Ok(Infer {
         model: model_name,
         version: model_version,
         settings: Settings::read(&told_parameters(parameters))?,
         inputs,
-        outputs: outputs.into_iter().map(|output| output.name).collect(),
+        outputs,
         deadline: None,
     })
 }

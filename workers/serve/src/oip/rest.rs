@@ -18,7 +18,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 
 use super::{
-    Infer, Inferred, Settings, infer,
+    Infer, Inferred, Settings, binary, infer,
     metadata::{EXTENSIONS, SERVER, Tensor, VERSION, metadata, readiness},
     tensor::{Given, Head},
 };
@@ -172,11 +172,14 @@ fn asked(
     let request: Request = serde_json::from_slice(json).map_err(|error| Error::Tensors(error.to_string()))?;
     let settings = Settings::read(&request.parameters)?;
     let inputs = tensors(request.inputs, bytes).map_err(Error::Tensors)?;
-    let binary = settings.binary_data_output;
-    let named = request.outputs.iter().map(|output| Ok((output.name.clone(), output.binary(binary)?)));
+    let otherwise = settings.binary_data_output;
+    let named = request.outputs.into_iter().map(|Output { name, parameters }| {
+        let binary = binary(&name, &parameters, otherwise)?;
+        Ok((name, binary))
+    });
     let named = named.collect::<Result<Vec<_>, Error>>()?;
     let outputs = named.iter().map(|(name, _)| name.clone()).collect();
-    let reply = Reply { id: request.id, binary, named };
+    let reply = Reply { id: request.id, binary: otherwise, named };
     Ok((Infer { model, version, settings, inputs, outputs, deadline: None }, reply))
 }
 
@@ -216,25 +219,6 @@ fn tensors(inputs: Vec<Input>, mut bytes: &[u8]) -> Result<Vec<Given>, String> {
     match bytes.len() {
         0 => Ok(given),
         more => Err(format!("{more} bytes behind the JSON are of no input")),
-    }
-}
-
-impl Output {
-    fn binary(&self, otherwise: bool) -> Result<bool, Error> {
-        let mut binary = otherwise;
-        for (name, value) in &self.parameters {
-            match (name.as_str(), value.as_bool()) {
-                ("binary_data", Some(wanted)) => binary = wanted,
-                ("content_type", _) => {}
-                _ => {
-                    let output = &self.name;
-                    let problem =
-                        format!("output `{output}`: parameter `{name}` with {value} is not understood");
-                    return Err(Error::Tensors(format!("{problem}; there is `binary_data` (bool)")));
-                }
-            }
-        }
-        Ok(binary)
     }
 }
 

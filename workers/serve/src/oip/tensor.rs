@@ -114,7 +114,10 @@ impl Head {
     /// With elements as JSON: one list, or lists in lists.
     pub(super) fn json(self, data: Json) -> Result<Given, String> {
         let mut flat = Vec::new();
-        flatten(data, &mut flat);
+        if flatten(data, &mut flat).is_none() {
+            let name = &self.name;
+            return Err(format!("input `{name}`: the lists in `data` are not of one length and depth"));
+        }
         self.with(flat)
     }
 
@@ -128,7 +131,8 @@ impl Head {
             ));
         }
         if let Some((place, value)) = values.iter().enumerate().find(|(_, value)| !datatype.holds(value)) {
-            return Err(format!("input `{name}`, element {place}: {value:.40} is no {}", datatype.name()));
+            let (value, datatype) = (shortened(value), datatype.name());
+            return Err(format!("input `{name}`, element {place}: {value} is no {datatype}"));
         }
         Ok(Given { name, shape, values })
     }
@@ -206,12 +210,35 @@ fn half(bits: u16) -> f64 {
     if bits >> 15 == 0 { size } else { -size }
 }
 
-fn flatten(data: Json, flat: &mut Vec<Json>) {
-    match data {
-        Json::Array(items) => items.into_iter().for_each(|item| flatten(item, flat)),
-        value => flat.push(value),
+/// Puts the elements behind `flat`. The shape that the lists have; none if they are ragged.
+fn flatten(data: Json, flat: &mut Vec<Json>) -> Option<Vec<usize>> {
+    let Json::Array(items) = data else {
+        flat.push(data);
+        return Some(Vec::new());
+    };
+    let mut shape = vec![items.len()];
+    let mut inner: Option<Vec<usize>> = None;
+    for item in items {
+        let own = flatten(item, flat)?;
+        if *inner.get_or_insert_with(|| own.clone()) != own {
+            return None;
+        }
+    }
+    shape.extend(inner.unwrap_or_default());
+    Some(shape)
+}
+
+/// A value for a message.
+pub(super) fn shortened(value: &Json) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(SHOWN_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
     }
 }
+
+/// Characters of a value that a message shows.
+const SHOWN_MAX: usize = 40;
 
 /// A tensor that was given.
 #[derive(Debug)]
@@ -382,6 +409,12 @@ mod tests {
             given.scalars().unwrap_err(),
             "input `x` has shape [2, 2]; a column of one value a row is [2] or [2, 1]"
         );
+        for ragged in [json!([[1, 2], [3]]), json!([1, [2, 3]]), json!([[], [1, 2, 3]])] {
+            let told = read("INT64", &[3], ragged).unwrap_err();
+            assert_eq!(told, "input `x`: the lists in `data` are not of one length and depth");
+        }
+        let told = read("INT64", &[1], json!("é".repeat(100))).unwrap_err();
+        assert_eq!(told, format!("input `x`, element 0: \"{}… is no INT64", "é".repeat(39)));
         let given = read("BYTES", &[2, 1], json!(["UA", null])).unwrap();
         assert_eq!(given.scalars(), Ok(vec![json!("UA"), Json::Null]));
         for (datatype, value) in

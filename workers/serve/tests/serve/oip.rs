@@ -259,6 +259,15 @@ async fn each_mistake_in_tensors_is_told() {
             "input `flight` has neither `data` nor `binary_data_size`".to_owned(),
         ),
         (
+            json!({"inputs": [
+                carrier(),
+                tensor("hour", "INT64", json!([1, 2]), json!([[9, 10]])),
+                tensor("distance", "FP64", json!([1]), json!([250.0])),
+            ]}),
+            "TM0839",
+            "input `hour` has shape [1, 2]; a column of one value a row is [1] or [1, 1]".to_owned(),
+        ),
+        (
             json!({"inputs": [carrier(), flight()], "outputs": [{"name": "score"}]}),
             "TM0839",
             "there is no output `score`; there are late_probability".to_owned(),
@@ -283,8 +292,14 @@ async fn each_mistake_in_tensors_is_told() {
     }
     let parameter = InferParameter { parameter_choice: Some(ParameterChoice::BoolParam(true)) };
     let mut request = asked(united());
-    request.parameters = HashMap::from([("sequence_start".to_owned(), parameter)]);
+    request.parameters = HashMap::from([("sequence_start".to_owned(), parameter.clone())]);
     let error = client(&world).await.model_infer(request).await.unwrap_err();
+    assert_eq!((error.code(), Reason::of(&error).unwrap().code.as_str()), (Code::InvalidArgument, "TM0839"));
+    let mut request = asked(united());
+    let parameters = HashMap::from([("classification".to_owned(), parameter)]);
+    request.outputs = vec![InferRequestedOutputTensor { name: "late_probability".to_owned(), parameters }];
+    let error = client(&world).await.model_infer(request).await.unwrap_err();
+    assert!(error.message().contains("parameter `classification` with true is not understood"), "{error}");
     assert_eq!((error.code(), Reason::of(&error).unwrap().code.as_str()), (Code::InvalidArgument, "TM0839"));
     world.stop().await;
 }
