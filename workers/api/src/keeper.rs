@@ -119,6 +119,7 @@ async fn look_every<L: Future<Output = Result<Vec<NewJob>, ApiError>>>(
     look: impl Fn() -> L,
 ) -> Infallible {
     let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         let asked = match look().await {

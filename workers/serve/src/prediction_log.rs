@@ -18,7 +18,7 @@ use std::{
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
     time::{Duration, Instant},
 };
@@ -29,7 +29,7 @@ use tidemill_online::{LiveModelVersion, LiveSet};
 use tidemill_spec::PredictionLog;
 use tokio::{
     sync::Notify,
-    time::{interval, timeout},
+    time::{MissedTickBehavior, interval, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -156,6 +156,13 @@ pub(crate) fn start(
     Ok((logger, Shipper { folder, root: options.folder, left: Vec::new(), blobs, shared, metrics, writer }))
 }
 
+impl Shared {
+    /// Why rows are dropped from now on; none: they are not.
+    fn say_dropping(&self, reason: Option<String>) {
+        *self.dropping.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+    }
+}
+
 impl PredictionLogger {
     /// Keeps what a loaded version answered, or why it didn't. Takes the rows that the answer came of.
     pub(crate) fn answered(&self, asked: Asked<'_>, loaded: &Loaded, answer: &mut Result<Answer, Error>) {
@@ -232,12 +239,17 @@ impl PredictionLogger {
             entries,
         };
         let waiting = self.shared.waiting.fetch_add(rows, Ordering::Relaxed);
-        let taken = waiting + rows <= WAITING_ROWS_MAX
-            && self.records.try_send(Message::Record(Box::new(record))).is_ok();
-        if !taken {
-            self.shared.waiting.fetch_sub(rows, Ordering::Relaxed);
-            self.metrics.log_dropped("memory", rows);
+        if waiting + rows <= WAITING_ROWS_MAX {
+            match self.records.try_send(Message::Record(Box::new(record))) {
+                Ok(()) => return,
+                Err(TrySendError::Full(_)) => {}
+                Err(TrySendError::Disconnected(_)) => {
+                    self.shared.say_dropping(Some("the writer has ended".to_owned()));
+                }
+            }
         }
+        self.shared.waiting.fetch_sub(rows, Ordering::Relaxed);
+        self.metrics.log_dropped("memory", rows);
     }
 }
 
@@ -253,13 +265,15 @@ fn write(records: &Receiver<Message>, mut spool: Spool, shared: &Shared, metrics
     while open {
         let mut gathered = Vec::new();
         open = gather(records, &mut gathered);
+        let idle = gathered.is_empty();
+        let mut dropping = None;
         for group in rows::by_version(gathered) {
             let count: usize = group.iter().map(|record| record.entries.len()).sum();
             shared.waiting.fetch_sub(count, Ordering::Relaxed);
             let owner = Owner { model: group[0].model.clone(), version: group[0].version };
             let frame = rows::rows(&group, seq).and_then(|rows| encode(&Frame { owner, rows }));
             seq += i64::try_from(count).unwrap_or(0);
-            let dropped = match frame.map(|frame| spool.append(&frame)) {
+            let reason = match frame.map(|frame| spool.append(&frame)) {
                 Ok(Ok(cut)) => {
                     metrics.log_written(count);
                     if cut {
@@ -268,8 +282,8 @@ fn write(records: &Receiver<Message>, mut spool: Spool, shared: &Shared, metrics
                     None
                 }
                 Ok(Err(refusal)) => {
-                    let reason = if matches!(refusal, Refusal::Full { .. }) { "budget" } else { "disk" };
-                    metrics.log_dropped(reason, count);
+                    let full = matches!(refusal, Refusal::Full { .. });
+                    metrics.log_dropped(if full { "budget" } else { "disk" }, count);
                     Some(refusal.to_string())
                 }
                 Err(error) => {
@@ -278,10 +292,15 @@ fn write(records: &Receiver<Message>, mut spool: Spool, shared: &Shared, metrics
                     Some(format!("{error:#}"))
                 }
             };
-            *shared.dropping.lock().unwrap_or_else(PoisonError::into_inner) = dropped;
+            // Of one model's rows, whatever became of the others'.
+            dropping = dropping.or(reason);
         }
         if spool.tend() {
             shared.cut.notify_one();
+        }
+        // While nothing comes, what was said last holds until there is room again.
+        if !idle || spool.has_room() {
+            shared.say_dropping(dropping);
         }
     }
     spool.cut();
@@ -311,6 +330,7 @@ impl Shipper {
     /// Ships segments until `shutdown`.
     pub(crate) async fn run(&mut self, shutdown: CancellationToken) {
         let mut ticks = interval(SHIP_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -456,6 +476,47 @@ mod tests {
             flights.iter().map(|row| row["flight"].clone()).collect::<Vec<_>>(),
             (0..10).map(Value::Int).collect::<Vec<_>>()
         );
+    }
+
+    #[tokio::test]
+    async fn what_can_not_be_read_takes_no_budget() {
+        let root = tempfile::tempdir().unwrap();
+        let (_logger, mut shipper) = logger(root.path());
+        let left = shipper.root.join("wrk_dead");
+        std::fs::create_dir(&left).unwrap();
+        std::fs::write(left.join(format!("0.{}", ship::BROKEN)), "of before").unwrap();
+        // A whole frame, but not of ours.
+        let content: &[u8] = b"of another release";
+        let head = [u32::try_from(content.len()).unwrap(), crc32fast::hash(content)];
+        let frame = [head.map(u32::to_le_bytes).as_flattened(), content].concat();
+        std::fs::write(left.join(format!("1.{}", spool::SEGMENT)), frame).unwrap();
+        for _ in 0..2 {
+            shipper.ship().await;
+            assert_eq!(shipper.shared.used.load(Ordering::Relaxed), 0);
+        }
+        assert!(left.join(format!("1.{}", ship::BROKEN)).exists());
+        assert_eq!(*shipper.shared.stuck.lock().unwrap(), None);
+    }
+
+    #[test]
+    fn rows_are_dropped_while_there_is_no_room_and_once_the_writer_has_ended() {
+        let root = tempfile::tempdir().unwrap();
+        let (logger, shipper) = logger(root.path());
+        let used = Arc::clone(&logger.shared.used);
+        used.store(SpoolLimits::default().budget_bytes, Ordering::Relaxed);
+        let (live, version) = (LiveSet::default(), Arc::new(version()));
+        let asked = Asked { ask: &ask(), live: &live, request: RequestId::generate(), took: Duration::ZERO };
+        let take = || {
+            let of = ("late".to_owned(), Some(1));
+            let with = (Arc::clone(&version), Arc::default());
+            logger.take(asked, None, of, with, vec![Entry::answered(&mut prediction(1))]);
+        };
+        take();
+        logger.close();
+        shipper.writer.join().unwrap();
+        assert!(logger.problems()[0].contains("all that may"), "{:?}", logger.problems());
+        take();
+        assert!(logger.problems()[0].contains("the writer has ended"), "{:?}", logger.problems());
     }
 
     /// What the log costs a request, by hand: `cargo test -p tidemill-serve measure_log -- --ignored --nocapture`.

@@ -85,6 +85,7 @@ impl Server {
         // What a process of another installation left on this machine is not ours to ship.
         let ours = format!("{} {}", options.blobs.url, options.online.prefix);
         let ours = BlobRef::of(ours.as_bytes()).to_string();
+        private_folder(&options.log.folder).context("TIDEMILL_SERVE__LOG")?;
         let log = LogOptions { folder: options.log.folder.join(ours), ..options.log };
         let (log, shipper) = prediction_log::start(log, blobs.clone(), Arc::clone(&clock), metrics.clone())
             .context("TIDEMILL_SERVE__LOG")?;

@@ -4,11 +4,7 @@
 //! the same rows. The segment is deleted once they are there; whoever dies in between ships it again, and the lake takes it
 //! once.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    sync::atomic::Ordering,
-};
+use std::{fs, path::Path, sync::atomic::Ordering};
 
 use anyhow::Context as _;
 use arrow::{array::RecordBatch, compute::concat_batches};
@@ -23,7 +19,7 @@ use super::{
 };
 
 /// The ending of a segment that can't be read.
-const BROKEN: &str = "broken";
+pub(super) const BROKEN: &str = "broken";
 
 /// What goes to the object store.
 #[derive(Debug)]
@@ -38,19 +34,19 @@ struct Object {
 /// The object store or the disk refuses: what isn't shipped stays.
 pub(super) async fn ship(folder: &Folder, blobs: &Blobs, shared: &Shared) -> anyhow::Result<()> {
     for path in folder.segments()? {
-        let name = name_of(&path);
+        // A disk that can't be read just now says nothing of what is on it: tried again later.
+        let bytes = tokio::fs::read(&path).await.with_context(|| path.display().to_string())?;
+        let size = bytes.len() as u64;
         let read = {
             let path = path.clone();
-            tokio::task::spawn_blocking(move || objects(&path, &name)).await?
+            tokio::task::spawn_blocking(move || objects(&bytes, &path)).await?
         };
         match read {
             Ok(objects) => {
                 for object in objects {
                     blobs.put_at(&object.path, object.content).await?;
                 }
-                let size = fs::metadata(&path)?.len();
                 fs::remove_file(&path)?;
-                free(shared, size);
             }
             Err(error) => {
                 tracing::error!(
@@ -61,6 +57,7 @@ pub(super) async fn ship(folder: &Folder, blobs: &Blobs, shared: &Shared) -> any
                 fs::rename(&path, path.with_extension(BROKEN))?;
             }
         }
+        free(shared, size);
     }
     Ok(())
 }
@@ -79,9 +76,9 @@ fn name_of(path: &Path) -> String {
 }
 
 /// The objects of a segment. The same file gives the same ones.
-fn objects(path: &PathBuf, name: &str) -> anyhow::Result<Vec<Object>> {
-    let bytes = fs::read(path).with_context(|| path.display().to_string())?;
-    let Frames { frames, torn_bytes } = decode(&bytes)?;
+fn objects(bytes: &[u8], path: &Path) -> anyhow::Result<Vec<Object>> {
+    let name = name_of(path);
+    let Frames { frames, torn_bytes } = decode(bytes)?;
     if torn_bytes > 0 {
         tracing::warn!(path = %path.display(), torn_bytes, "the end of a segment was cut off: whoever wrote it was killed");
     }

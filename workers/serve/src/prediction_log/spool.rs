@@ -77,6 +77,8 @@ pub(super) struct Spool {
     used: Arc<AtomicU64>,
     open: Option<Segment>,
     next: u64,
+    /// The size of the last frame that the budget had no room for.
+    refused_bytes: u64,
 }
 
 /// A segment that is appended to.
@@ -155,9 +157,9 @@ impl Folder {
         Ok(files)
     }
 
-    /// The size of all of it.
+    /// The size of what is ready. What else lies there is never shipped, and takes no budget.
     pub(super) fn bytes(&self) -> io::Result<u64> {
-        fs::read_dir(&self.path)?.map(|entry| Ok(entry?.metadata()?.len())).sum()
+        self.segments()?.iter().map(|path| Ok(fs::metadata(path)?.len())).sum()
     }
 
     /// Removes it if nothing is left in it but the lock.
@@ -173,13 +175,14 @@ impl Folder {
 impl Spool {
     /// Appends to files in `folder`.
     pub(super) fn new(folder: Arc<Folder>, limits: SpoolLimits, used: Arc<AtomicU64>) -> Self {
-        Self { folder, limits, used, open: None, next: 0 }
+        Self { folder, limits, used, open: None, next: 0, refused_bytes: 0 }
     }
 
     /// Appends a frame, whole or not at all; true if a segment was cut by it.
     pub(super) fn append(&mut self, frame: &[u8]) -> Result<bool, Refusal> {
         let budget_bytes = self.limits.budget_bytes;
         if self.used.load(Ordering::Relaxed) + frame.len() as u64 > budget_bytes {
+            self.refused_bytes = frame.len() as u64;
             return Err(Refusal::Full { budget_bytes });
         }
         if self.open.is_none() {
@@ -200,6 +203,11 @@ impl Spool {
             self.cut();
         }
         Ok(full)
+    }
+
+    /// Whether a frame like the last that was refused would be taken now.
+    pub(super) fn has_room(&self) -> bool {
+        self.used.load(Ordering::Relaxed) + self.refused_bytes <= self.limits.budget_bytes
     }
 
     /// Syncs and cuts what is due; true if a segment was cut.
@@ -340,6 +348,9 @@ mod tests {
         }
         let refused = spool.append(&encode(&some("late", &[3])).unwrap()).unwrap_err();
         assert!(matches!(refused, Refusal::Full { .. }), "{refused}");
+        assert!(!spool.has_room());
+        spool.used.fetch_sub(frame.len() as u64, Ordering::Relaxed);
+        assert!(spool.has_room());
         spool.cut();
         assert_eq!(rows(&spool.folder), [1, 2]);
     }
