@@ -214,7 +214,8 @@ impl Online {
             .into_iter()
             .map(|(name, aliases)| {
                 let splits = splits.swap_remove(&name).unwrap_or_default();
-                let log = logs.swap_remove(&name).unwrap_or_default();
+                // Who doesn't say what is masked asked for no log.
+                let log = logs.swap_remove(&name).unwrap_or_else(|| Arc::new(PredictionLog::off()));
                 (name, LiveModel { aliases, splits, versions: IndexMap::new(), log })
             })
             .collect();
@@ -236,7 +237,7 @@ impl Online {
 
     /// The field names its form: a release that writes another one has a key of its own.
     pub(crate) fn live_key(&self) -> String {
-        format!("{}:live:2", self.prefix)
+        format!("{}:live:3", self.prefix)
     }
 }
 

@@ -372,7 +372,7 @@ async fn a_version_that_can_t_be_read_costs_no_other() {
     let online = Online::connect(&OnlineOptions::new(&world.url, &world.prefix)).unwrap();
     online.publish(1, &live_model(true)).await.unwrap();
     let mut connection = connection(&world.url).await.unwrap();
-    let key = format!("{}:live:2", world.prefix);
+    let key = format!("{}:live:3", world.prefix);
     let spoil =
         redis::cmd("HSET").arg(key).arg("version/late/2").arg(r#"{"Ok": {"of": "tomorrow"}}"#).to_owned();
     spoil.query_async::<()>(&mut connection).await.unwrap();

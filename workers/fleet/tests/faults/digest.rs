@@ -44,7 +44,7 @@ pub(crate) async fn digest(world: &World) -> anyhow::Result<String> {
         }
     }
     // Publications are numbered by a sequence.
-    let numbered = |line: &String| line.starts_with(":live:2 order ");
+    let numbered = |line: &String| line.starts_with(":live:3 order ");
     lines.extend(
         world
             .redis
