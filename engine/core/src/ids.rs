@@ -5,6 +5,8 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use uuid::Uuid;
 
+use crate::Time;
+
 /// The text is not an id of the expected kind.
 #[derive(Debug, thiserror::Error)]
 #[error("`{text}` is not an id of the form `{prefix}_…`")]
@@ -28,6 +30,12 @@ macro_rules! id {
             /// A fresh id; later ids sort after earlier ones.
             pub fn generate() -> Self {
                 Self(Uuid::now_v7())
+            }
+
+            /// When it was generated, to the millisecond; none of what was not generated here.
+            pub fn made_at(self) -> Option<Time> {
+                let (seconds, nanos) = self.0.get_timestamp()?.to_unix();
+                Time::from_timestamp(i64::try_from(seconds).ok()?, nanos)
             }
 
             /// The bare UUID, as Postgres stores it.
@@ -111,6 +119,14 @@ mod tests {
         let id = RunId::generate();
         assert_eq!(id.to_string().parse::<RunId>().unwrap(), id);
         assert!(id.to_string().parse::<JobId>().is_err());
+    }
+
+    #[test]
+    fn an_id_says_when_it_was_made() {
+        let id: PredictionId = "prd_019ad5c2f0b47c0e9f6f1c1f5b1f2a3c".parse().unwrap();
+        assert_eq!(id.made_at().unwrap().timestamp_millis(), 0x019a_d5c2_f0b4);
+        let random: PredictionId = "prd_6f1c1f5b1f2a4c0e9f6f019ad5c2f0b4".parse().unwrap();
+        assert_eq!(random.made_at(), None);
     }
 
     #[test]

@@ -136,6 +136,18 @@ impl Lake {
         commits: CommitRange,
         wanted: impl Fn(Option<(Time, Time)>) -> bool + Send + Sync,
     ) -> Result<Scan, Error> {
+        let wanted = |file: &LakeFile| wanted(file.valid_at_of(source));
+        self.scan_files(table, source, commits, wanted).await
+    }
+
+    /// The same of the files that are wanted.
+    pub(crate) async fn scan_files(
+        &self,
+        table: &Table,
+        source: Option<&Source>,
+        commits: CommitRange,
+        wanted: impl Fn(&LakeFile) -> bool + Send + Sync,
+    ) -> Result<Scan, Error> {
         match self.scan_listed(table, source, commits, &wanted).await {
             // Between its listing and its fetching a file may be replaced by one that stands for it at this version.
             Err(Error::Files(tidemill_blobs::Error::Missing { .. })) => {
@@ -150,10 +162,10 @@ impl Lake {
         table: &Table,
         source: Option<&Source>,
         commits: CommitRange,
-        wanted: &(impl Fn(Option<(Time, Time)>) -> bool + Send + Sync),
+        wanted: &(impl Fn(&LakeFile) -> bool + Send + Sync),
     ) -> Result<Scan, Error> {
         let mut files = manifest::files(&self.pool, table, commits).await?;
-        files.retain(|file| wanted(file.valid_at_of(source)));
+        files.retain(|file| wanted(file));
         let (mut scan, shapes) = (Scan::of(commits, source), self.shapes.clone());
         let local = self.fetched(files, commits).await?;
         let scan = tokio::task::spawn_blocking(move || {

@@ -46,7 +46,7 @@ pub use leak::SeenEarly;
 pub use otherwise::{StoredColumn, StoredOtherwise};
 pub use part::Partings;
 pub use pit::{KnownAt, PitRead, PitRequest};
-pub use read::{Filter, Queried, Read};
+pub use read::{Filter, Order, Queried, Read};
 pub use table::{Commit, CommitKind, LakeFile, Staged, Table, Version};
 pub use view::{CommitRange, Input, View};
 pub use window::TileRange;

@@ -14,7 +14,7 @@ use tidemill_rows::{CREATED_AT, SEQ, VALID_AT, field, parquet};
 use tidemill_spec::{Source, Type, Value};
 
 use crate::{
-    CommitRange, Error, Lake, LakeOptions, PitRequest, Table, Version, View,
+    CommitRange, Error, Lake, LakeFile, LakeOptions, PitRequest, Table, Version, View,
     duck::{Duck, Failure, Session},
     foreign, label, manifest,
     span::Span,
@@ -36,6 +36,8 @@ pub struct Read {
     pub filter: Filter,
     /// Which columns, in this order; `None` for all of the table's.
     pub columns: Option<Vec<String>>,
+    /// The columns that the rows are read in; `None`: whatever the files have, each as the newest of them has it.
+    pub schema: Option<SchemaRef>,
 }
 
 /// Conditions, all of which hold.
@@ -47,15 +49,27 @@ pub struct Filter {
     pub equal: Vec<(String, Value)>,
     /// Columns that are not null.
     pub present: Vec<String>,
-    /// The last rows in the total order, at most.
+    /// The last rows in an order, at most.
     pub last: Option<u32>,
+    /// In which order.
+    pub order: Order,
+}
+
+/// An order of rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// The total one: `(valid_at, created_at, seq)`.
+    #[default]
+    Known,
+    /// As they were accepted: `(created_at, seq)`.
+    Accepted,
 }
 
 impl Read {
     /// All rows as of a version.
     pub fn all(table: Table, version: Version) -> Self {
         let commits = CommitRange::upto(version);
-        Self { table, source: None, commits, filter: Filter::default(), columns: None }
+        Self { table, source: None, commits, filter: Filter::default(), columns: None, schema: None }
     }
 
     /// All rows of a source as of a version.
@@ -65,12 +79,16 @@ impl Read {
 }
 
 impl Lake {
-    /// Rows of a table in the order `(keys it is sorted by, valid_at, created_at, seq)`; of tables without these
-    /// columns, in the files' order. One batch; without columns if nothing was ever published.
+    /// Rows of a table in the order of the keys it is sorted by, then the filter's; of tables without the columns of that
+    /// order, in the files' order. One batch; without columns if nothing was ever published.
     pub async fn read(&self, read: &Read) -> Result<RecordBatch, Error> {
         let Some(statement) = self.statement(read).await? else { return Ok(nothing()) };
+        let schema = read.schema.clone().filter(|_| read.columns.is_none());
         self.duck
-            .run(format!("reading {}", read.table), move |session| session.query(&statement(session)?))
+            .run(format!("reading {}", read.table), move |session| match schema {
+                Some(schema) => session.query_as(&statement(session)?, &schema),
+                None => session.query(&statement(session)?),
+            })
             .await
     }
 
@@ -108,20 +126,34 @@ impl Lake {
     /// The least `valid_at` among the rows of a read, if it has any.
     pub async fn first_valid_at(&self, read: &Read) -> Result<Option<Time>, Error> {
         let Some(rows) = self.relation(read).await? else { return Ok(None) };
-        let first =
-            format!("SELECT min({VALID_AT}) AS {VALID_AT} FROM {rows} WHERE {}", condition(&read.filter));
         let doing = format!("reading {}", read.table);
         let schema = Arc::new(Schema::new(vec![field(VALID_AT, Type::Timestamp)]));
-        let first = self.duck.run(doing, move |session| session.query_as(&first, &schema)).await?;
+        let filter = read.filter.clone();
+        let first = move |session: &Session| {
+            let held = condition(&filter, &session.columns(&rows)?);
+            let first = format!("SELECT min({VALID_AT}) AS {VALID_AT} FROM {rows} WHERE {held}");
+            session.query_as(&first, &schema)
+        };
+        let first = self.duck.run(doing, first).await?;
         Ok(parquet::time_range(&first, VALID_AT)?.map(|(first, _)| first))
     }
 
     /// The rows of a read's table that may be of it, as a subquery; none if nothing was ever published.
     async fn relation(&self, read: &Read) -> Result<Option<String>, Error> {
-        let within = read.filter.between.as_ref().filter(|(column, ..)| column == VALID_AT);
-        let span = within.map_or(Span::ALL, |(_, from, to)| Span { from: Some(*from), upto: Some(*to) });
-        let scan = self.scan_within(&read.table, read.source.as_ref(), read.commits, span).await?;
-        Ok(scan.any_rows())
+        let within = |name: &str| {
+            let between = read.filter.between.as_ref().filter(|(column, ..)| column == name);
+            between.map_or(Span::ALL, |(_, from, to)| Span { from: Some(*from), upto: Some(*to) })
+        };
+        let (valid, created) = (within(VALID_AT), within(CREATED_AT));
+        let source = read.source.as_ref();
+        let wanted = |file: &LakeFile| {
+            // A source may make a row's `created_at` from a column of its own.
+            let created_at = file.created_at.filter(|_| source.is_none());
+            valid.meets(file.valid_at_of(source)) && created.meets(created_at)
+        };
+        let scan = self.scan_files(&read.table, source, read.commits, wanted).await?;
+        let declared = read.schema.as_ref().filter(|_| scan.paths().next().is_some());
+        Ok(declared.map(|schema| scan.rows(schema, "true")).or_else(|| scan.any_rows()))
     }
 
     /// What makes the statement of a read; none if nothing was ever published.
@@ -194,22 +226,23 @@ fn nothing() -> RecordBatch {
 
 fn statement(read: &Read, rows: &str, keys: &[String], columns: &[String]) -> String {
     let known = |name: &&str| columns.iter().any(|column| column == name);
-    let order: Vec<&str> = [VALID_AT, CREATED_AT, SEQ].into_iter().filter(known).collect();
+    let order: &[&str] = match read.filter.order {
+        Order::Known => &[VALID_AT, CREATED_AT, SEQ],
+        Order::Accepted => &[CREATED_AT, SEQ],
+    };
+    let order: Vec<&str> = order.iter().copied().filter(known).collect();
+    let held = condition(&read.filter, columns);
     let directed = |direction: &str| {
         let order: Vec<String> = order.iter().map(|name| format!("{}{direction}", quoted(name))).collect();
         order.join(", ")
     };
     let selected = read.columns.as_ref().map_or("*".to_owned(), sql::list);
-    let mut statement = format!("SELECT {selected} FROM {rows} WHERE {}", condition(&read.filter));
+    let mut statement = format!("SELECT {selected} FROM {rows} WHERE {held}");
     if let Some(last) = read.filter.last
         && !order.is_empty()
     {
         // Which rows are the last is decided before they are put in order.
-        let newest = format!(
-            "FROM {rows} WHERE {} ORDER BY {} LIMIT {last}",
-            condition(&read.filter),
-            directed(" DESC")
-        );
+        let newest = format!("FROM {rows} WHERE {held} ORDER BY {} LIMIT {last}", directed(" DESC"));
         statement = format!("SELECT {selected} FROM (SELECT * {newest})");
     }
     let sorted: Vec<String> = keys.iter().map(|key| quoted(key)).filter(|_| !order.is_empty()).collect();
@@ -217,7 +250,12 @@ fn statement(read: &Read, rows: &str, keys: &[String], columns: &[String]) -> St
     if sorted.is_empty() { statement } else { format!("{statement} ORDER BY {}", sorted.join(", ")) }
 }
 
-fn condition(filter: &Filter) -> String {
+/// What holds of the wanted rows among those with some columns. No row has a value in a column that no file has.
+fn condition(filter: &Filter, columns: &[String]) -> String {
+    let mut named = filter.equal.iter().map(|(name, _)| name).chain(&filter.present);
+    if named.any(|name| !columns.contains(name)) {
+        return "false".to_owned();
+    }
     let mut conditions = vec!["true".to_owned()];
     if let Some((column, from, to)) = &filter.between {
         let column = quoted(column);

@@ -202,10 +202,17 @@ async fn reads_filter_and_a_column_that_came_later_is_null_before() {
     let world = World::new().await;
     let version =
         world.append(&events(), "one", &[event("a", 1, 1), event("b", 2, 2), event("a", 3, 3)]).await;
-    let filter = Filter { equal: vec![("k".to_owned(), text("a"))], last: Some(1), between: None };
+    let filter = Filter { equal: vec![("k".to_owned(), text("a"))], last: Some(1), ..Filter::default() };
     let read =
         Read { filter, columns: Some(vec!["n".to_owned()]), ..Read::all(Table::source("events"), version) };
     assert_eq!(rows_of(&world.lake.read(&read).await.unwrap()).unwrap(), [row([("n", Value::Int(3))])]);
+    let unknown = |filter| Read { filter, ..Read::all(Table::source("events"), version) };
+    for filter in [
+        Filter { equal: vec![("not_there".to_owned(), text("a"))], ..Filter::default() },
+        Filter { present: vec!["not_there".to_owned()], ..Filter::default() },
+    ] {
+        assert_eq!(world.lake.read(&unknown(filter)).await.unwrap().num_rows(), 0);
+    }
     let filter = Filter { between: Some(("happened_at".to_owned(), at(2), at(3))), ..Filter::default() };
     let read = Read { filter, ..Read::all(Table::source("events"), version) };
     assert_eq!(rows_of(&world.lake.read(&read).await.unwrap()).unwrap()[0]["n"], Value::Int(2));
