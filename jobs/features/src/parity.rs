@@ -1,8 +1,7 @@
 //! Whether Redis says what the lake says: entity by entity, for one view.
 //!
 //! Online values come from the same function that serving calls; offline ones from the point-in-time join that
-//! training sets are made of. Everything is equal bit for bit, but for sums, whose rows may have been added in
-//! tiles: they agree within 1e-12 of their size.
+//! training sets are made of. What agrees is [`Rule::agrees`](tidemill_spec::Rule::agrees)'s.
 
 use std::{
     collections::BTreeSet,
@@ -16,7 +15,7 @@ use tidemill_core::{Clock as _, Fault, SystemClock, Time};
 use tidemill_offline::{KnownAt, Read, View};
 use tidemill_online::ViewFeatures;
 use tidemill_rows::value_at;
-use tidemill_spec::{Aggregate, Rule, Value};
+use tidemill_spec::Value;
 
 use crate::{
     Deps, Error,
@@ -28,7 +27,6 @@ use crate::{
 /// Differences that are shown; all are counted.
 const DIFFERENCES_MAX: usize = 20;
 const PATIENCE: Duration = Duration::from_secs(60);
-const SUM_TOLERANCE: f64 = 1e-12;
 /// Entities that are compared at once.
 const ENTITIES_AT_ONCE: usize = 1_000;
 
@@ -109,7 +107,7 @@ impl Parity {
     ) {
         let features = &subject.view.definition.features;
         let differs = |(name, online): &(&String, &Value)| {
-            !equal(&features[name.as_str()].rule, online, &offline.values[name.as_str()])
+            !features[name.as_str()].rule.agrees(online, &offline.values[name.as_str()])
         };
         let differing: Vec<(&String, &Value)> = online.values.iter().filter(differs).collect();
         self.equal += usize::from(differing.is_empty());
@@ -151,22 +149,4 @@ async fn entities_of(deps: &Deps, view: &View, head: i64) -> Result<Vec<Vec<Valu
     };
     deps.lake.read_each(&read, take).await?;
     Ok(std::mem::take(&mut *entities.lock().unwrap_or_else(PoisonError::into_inner)))
-}
-
-fn equal(rule: &Rule, online: &Value, offline: &Value) -> bool {
-    match (rule, online, offline) {
-        (
-            Rule::Window { aggregate: Aggregate::Sum | Aggregate::Mean | Aggregate::Stddev, .. },
-            Value::Float(online),
-            Value::Float(offline),
-        ) => {
-            online == offline
-                || (online.is_nan() && offline.is_nan())
-                || (online - offline).abs() <= SUM_TOLERANCE * online.abs().max(offline.abs())
-        }
-        (_, Value::Float(online), Value::Float(offline)) => {
-            online.to_bits() == offline.to_bits() || (online.is_nan() && offline.is_nan())
-        }
-        _ => online == offline,
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tidemill_catalog::{Catalog, ModelVersion};
+use tidemill_catalog::{Catalog, ModelVersion, ViewState};
 use tidemill_offline::View;
 
 use crate::Error;
@@ -21,6 +21,8 @@ pub async fn pinned_views(
             Some(number) => catalog.view_version(&read.view, *number).await?,
             None => catalog.current_view(&read.view).await?,
         };
+        // Of one that is dropped the rows are gone.
+        let found = found.filter(|found| found.state != ViewState::Dropped);
         let found = found.ok_or_else(|| Error::UnknownView { view: read.view.clone() })?;
         views.insert(read.view.clone(), View::of(&found.plan, found.version));
     }

@@ -44,6 +44,14 @@ pub struct WrongType {
 }
 
 impl Value {
+    /// Whether two are the same to the last bit; any NaN is like another.
+    pub fn same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Float(a), Self::Float(b)) => a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan()),
+            _ => self == other,
+        }
+    }
+
     /// Whether it is missing.
     pub fn is_null(&self) -> bool {
         matches!(self, Self::Null)

@@ -1,13 +1,13 @@
 //! Who was told what: rows of the log, newest first, and one of them by its id.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use arrow::array::RecordBatch;
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 use tidemill_catalog::{Catalog, ModelVersion};
 use tidemill_core::{PredictionId, Time};
-use tidemill_offline::{Filter, Lake, Read, Table};
+use tidemill_offline::{Filter, Lake, Order, Read, Table};
 use tidemill_rows::{
     CREATED_AT, Row, VALID_AT,
     prediction_log::{ASKED_AS, CODE, Columns, DEFAULTED, ID, LATENCY_US, MASKED, REQUEST, VERSION, VIEWS},
@@ -16,6 +16,11 @@ use tidemill_rows::{
 use tidemill_spec::Value;
 
 use crate::Error;
+
+/// How long before its id was made, by another look at the clock, a prediction may have been answered.
+const BEFORE_ID: Duration = Duration::from_mins(1);
+/// How long after: no request takes so long.
+const AFTER_ID: Duration = Duration::from_hours(1);
 
 /// Which predictions of a model.
 #[derive(Clone, Debug, Default)]
@@ -137,7 +142,7 @@ fn logged(model: &str, row: &Row, version: Option<&ModelVersion>) -> Logged {
     }
 }
 
-/// Rows of a model's log, oldest first; a batch without columns where nothing was ever logged.
+/// Rows of a model's log in the order in which they were answered; a batch without columns where nothing was ever logged.
 ///
 /// # Errors
 /// The lake can't be read.
@@ -146,8 +151,8 @@ pub async fn list(lake: &Lake, model: &str, wanted: &Wanted) -> Result<RecordBat
     equal.extend(wanted.version.map(|version| (VERSION.to_owned(), Value::Int(version.into()))));
     let between = wanted.since.map(|since| (CREATED_AT.to_owned(), since, Time::MAX_UTC));
     let present = if wanted.errors { vec![CODE.to_owned()] } else { Vec::new() };
-    let filter = Filter { between, equal, present, last: Some(wanted.limit) };
-    rows(lake, model, filter).await
+    let filter = Filter { between, equal, present, last: Some(wanted.limit), order: Order::Accepted };
+    rows(lake, model, filter, None).await
 }
 
 /// A prediction in the logs of some models.
@@ -156,8 +161,7 @@ pub async fn list(lake: &Lake, model: &str, wanted: &Wanted) -> Result<RecordBat
 /// The lake can't be read.
 pub async fn find(lake: &Lake, models: &[String], id: PredictionId) -> Result<Option<Found>, Error> {
     for model in models {
-        let equal = vec![(ID.to_owned(), Value::String(id.to_string()))];
-        let row = rows(lake, model, Filter { equal, ..Filter::default() }).await?;
+        let row = one(lake, model, id, None).await?;
         if row.num_rows() > 0 {
             return Ok(Some(Found { model: model.clone(), row: row.slice(0, 1) }));
         }
@@ -175,7 +179,25 @@ pub async fn models(lake: &Lake) -> Result<Vec<String>, Error> {
     Ok(tables.iter().filter_map(model).collect())
 }
 
-async fn rows(lake: &Lake, model: &str, filter: Filter) -> Result<RecordBatch, Error> {
+/// The row of a prediction, in the columns of `schema` if there is one; without rows where the log doesn't have it.
+pub(super) async fn one(
+    lake: &Lake,
+    model: &str,
+    id: PredictionId,
+    schema: Option<SchemaRef>,
+) -> Result<RecordBatch, Error> {
+    let equal = vec![(ID.to_owned(), Value::String(id.to_string()))];
+    // An id says when it was made: only files of that time are read.
+    let between = id.made_at().map(|made| (CREATED_AT.to_owned(), made - BEFORE_ID, made + AFTER_ID));
+    rows(lake, model, Filter { between, equal, ..Filter::default() }, schema).await
+}
+
+async fn rows(
+    lake: &Lake,
+    model: &str,
+    filter: Filter,
+    schema: Option<SchemaRef>,
+) -> Result<RecordBatch, Error> {
     let read = Read::all(Table::prediction_log(model), lake.head().await?);
-    Ok(lake.read(&Read { filter, ..read }).await?)
+    Ok(lake.read(&Read { filter, schema, ..read }).await?)
 }

@@ -5,11 +5,12 @@
 //! workers changed. Against the lake the features may differ: rows that were accepted by that moment but had not reached
 //! Redis, rows that were taken away since, or values of Redis that were wrong. Changes nothing.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use arrow::{
     array::{ArrayRef, RecordBatch},
     compute::cast,
 };
-use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
 use tidemill_catalog::ModelVersion;
@@ -21,16 +22,16 @@ use tidemill_rows::{
     rows_of,
 };
 use tidemill_runtime::{Context, Job, Outcome, job_new};
-use tidemill_spec::{Type, Value, ViewKind};
+use tidemill_spec::{Rule, Type, Value, ViewKind};
 use tidemill_store::NewJob;
 
-use super::read::{Found, find, models};
+use super::read::{Found, find, models, one};
 use crate::{Deps, Error, Warm, pinned_views};
 
 /// Kind of [`ReplayJob`].
 const PREDICTIONS_REPLAY: Kind = Kind::new("predictions.replay");
 /// The column of the moment that the lake is asked for.
-const MOMENT: &str = "label_ts";
+const MOMENT: &str = "_moment";
 
 /// Which prediction. Stored in the queue: fields are only ever added, with a default.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,10 +52,10 @@ pub struct Replay {
     pub at: Json,
     /// When it was answered, real time.
     pub answered_at: Json,
-    /// The version says of the logged features what it said then, to the last bit.
-    pub same_outputs: bool,
-    /// The lake says that the features were what was served.
-    pub same_features: bool,
+    /// The version says of the logged features what it said then, to the last bit; null where no output could be compared.
+    pub same_outputs: Option<bool>,
+    /// The lake says that the features were what was served; null where no feature could be compared.
+    pub same_features: Option<bool>,
     /// Each output as a column of tables.
     pub outputs: Vec<Compared>,
     /// Each feature.
@@ -116,13 +117,17 @@ pub fn replay_new(id: PredictionId) -> NewJob {
 /// The prediction is not in the log or has no answer, its version can't be loaded, or a server can't be reached.
 pub async fn replay(deps: &Deps, id: PredictionId, now: Time) -> Result<Replay, Error> {
     let known = models(&deps.lake).await?;
-    let Found { model, row: batch } =
-        find(&deps.lake, &known, id).await?.ok_or(Error::NotLogged { prediction: id.to_string() })?;
-    let row = first(&batch)?;
-    let version = answered_by(deps, id, &model, &row).await?;
+    let missing = || Error::NotLogged { prediction: id.to_string() };
+    let Found { model, row } = find(&deps.lake, &known, id).await?.ok_or_else(missing)?;
+    let version = answered_by(deps, id, &model, &first(&row)?).await?;
     let columns = Columns::of_version(&version.keys, &version.hydration, &version.request, &version.outputs);
+    // In the version's own types: those of another one's columns may be others.
+    let batch = one(&deps.lake, &model, id, Some(columns.schema())).await?;
+    if batch.num_rows() == 0 {
+        return Err(missing());
+    }
+    let row = first(&batch)?;
     let masked = names(row.get(MASKED));
-    let batch = typed(&batch, &columns.row)?;
 
     let mut notes = Vec::new();
     if row.get(VALID_AT) == Some(&Value::Timestamp(now)) {
@@ -130,34 +135,22 @@ pub async fn replay(deps: &Deps, id: PredictionId, now: Time) -> Result<Replay, 
             "the data clock stands still: rows that were accepted since at that moment count, too".to_owned(),
         );
     }
-    let lake = match known_then(deps, &version, &batch, &mut notes).await {
-        Ok(lake) => Some(lake),
-        Err(Error::UnknownView { view }) => {
-            notes.push(format!("view `{view}` is not there any more: what the lake knew can't be said"));
-            None
-        }
-        Err(error) => return Err(error),
-    };
-    let filled = filled(&batch, &masked, lake.as_ref())?;
-    let said = Warm::load_version(deps, &version).await?.predict(&filled).await?;
-
-    let outputs = compared(
-        columns.outputs.iter().map(|(own, (name, _))| (own, name)),
-        &row,
-        Some(&first(&said)?),
-        &masked,
-    );
+    let lake = lake_then(deps, &version, &batch, &masked, &mut notes).await?;
+    let said = said_now(deps, &version, &batch, &masked, lake.as_ref(), &mut notes).await?;
+    let said = said.as_ref().map(first).transpose()?;
+    let outputs = columns.outputs.iter().map(|(own, (name, _))| (own, name));
+    let outputs = compared(outputs, &row, said.as_ref(), &masked, &BTreeMap::new());
     let lake = lake.as_ref().map(first).transpose()?;
     let features = columns.row.keys().filter(|name| version.hydration.columns.contains_key(*name));
-    let features = compared(features.map(|name| (name, name)), &row, lake.as_ref(), &masked);
-    let all = |compared: &[Compared]| compared.iter().all(|one| one.same != Some(false));
+    let features = features.map(|name| (name, name));
+    let features = compared(features, &row, lake.as_ref(), &masked, &rules(deps, &version).await?);
     Ok(Replay {
         id,
         version: version.version,
         at: json_of(&row, VALID_AT),
         answered_at: json_of(&row, CREATED_AT),
-        same_outputs: all(&outputs),
-        same_features: all(&features),
+        same_outputs: all_same(&outputs),
+        same_features: all_same(&features),
         outputs,
         features,
         masked,
@@ -177,6 +170,70 @@ async fn answered_by(deps: &Deps, id: PredictionId, model: &str, row: &Row) -> R
     };
     let unknown = || Error::UnknownVersion { model: model.to_owned(), version: number };
     deps.catalog.model_version(model, number).await?.ok_or_else(unknown)
+}
+
+/// The features as the lake knew them, where it can be asked.
+async fn lake_then(
+    deps: &Deps,
+    version: &ModelVersion,
+    batch: &RecordBatch,
+    masked: &[String],
+    notes: &mut Vec<String>,
+) -> Result<Option<RecordBatch>, Error> {
+    let asked = |name: &&String| version.keys.contains_key(*name) || version.request.contains_key(*name);
+    let hidden: Vec<&str> = masked.iter().filter(asked).map(String::as_str).collect();
+    if !hidden.is_empty() {
+        notes.push(format!("the lake can't be asked: the log masks {}", hidden.join(", ")));
+        return Ok(None);
+    }
+    match known_then(deps, version, batch, notes).await {
+        Ok(lake) => Ok(Some(lake)),
+        Err(Error::UnknownView { view }) => {
+            notes.push(format!("view `{view}` is not there any more: what the lake knew can't be said"));
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// What the version says of the logged row, if all that it takes is known.
+async fn said_now(
+    deps: &Deps,
+    version: &ModelVersion,
+    batch: &RecordBatch,
+    masked: &[String],
+    lake: Option<&RecordBatch>,
+    notes: &mut Vec<String>,
+) -> Result<Option<RecordBatch>, Error> {
+    let taken = version.hydration.columns.keys().chain(version.request.keys());
+    let lost = taken.filter(|name| {
+        let hidden = masked.contains(name) && lake.is_none_or(|lake| lake.column_by_name(name).is_none());
+        hidden || batch.column_by_name(name).is_none()
+    });
+    let lost: BTreeSet<&str> = lost.map(String::as_str).collect();
+    if !lost.is_empty() {
+        let lost = lost.into_iter().collect::<Vec<_>>().join(", ");
+        notes.push(format!("the model can't be asked: neither the log nor the lake has {lost}"));
+        return Ok(None);
+    }
+    let filled = filled(batch, masked, lake)?;
+    Ok(Some(Warm::load_version(deps, version).await?.predict(&filled).await?))
+}
+
+/// How the features are computed that a version reads, by what they are called there; without those of views that are gone.
+async fn rules(deps: &Deps, version: &ModelVersion) -> Result<BTreeMap<String, Rule>, Error> {
+    let views = match pinned_views(&deps.catalog, version).await {
+        Err(Error::UnknownView { .. }) => BTreeMap::new(),
+        views => views?,
+    };
+    let mut rules = BTreeMap::new();
+    for read in version.hydration.rounds.iter().flatten() {
+        let Some(view) = views.get(&read.view) else { continue };
+        for (name, feature) in &view.definition.features {
+            rules.insert(read.column(name), feature.rule.clone());
+        }
+    }
+    Ok(rules)
 }
 
 /// The features as the lake knew them at that moment: only rows that were accepted by then count.
@@ -236,52 +293,33 @@ fn filled(batch: &RecordBatch, masked: &[String], lake: Option<&RecordBatch>) ->
     Ok(RecordBatch::try_from_iter_with_nullable(columns)?)
 }
 
-/// The row's columns in the types that the version has them in: another version's may be stored beside it.
-fn typed(batch: &RecordBatch, types: &IndexMap<String, Type>) -> Result<RecordBatch, Error> {
-    let schema = batch.schema();
-    let columns = schema.fields().iter().zip(batch.columns()).map(|(field, values)| {
-        let values = match types.get(field.name()) {
-            Some(ty) => cast(values, &arrow_type(*ty))?,
-            None => values.clone(),
-        };
-        Ok((field.name().clone(), values, true))
-    });
-    let columns = columns.collect::<Result<Vec<_>, arrow::error::ArrowError>>()?;
-    Ok(RecordBatch::try_from_iter_with_nullable(columns)?)
-}
-
 /// Columns then and now: what each is called now, and in the log.
 fn compared<'a>(
     columns: impl Iterator<Item = (&'a String, &'a String)>,
     logged: &Row,
     now: Option<&Row>,
     masked: &[String],
+    rules: &BTreeMap<String, Rule>,
 ) -> Vec<Compared> {
     let null = Value::Null;
     let compare = |(own, name): (&String, &String)| {
         let then = logged.get(name).unwrap_or(&null);
         let current = now.and_then(|now| now.get(own));
         let sayable = !masked.contains(own);
-        let same = current.filter(|_| sayable).map(|current| equal(then, current));
+        let agree = |current: &Value| match rules.get(own) {
+            Some(rule) => rule.agrees(then, current),
+            None => then.same(current),
+        };
+        let same = current.filter(|_| sayable).map(agree);
         let current = current.unwrap_or(&null);
         Compared { column: own.clone(), logged: then.to_json(), now: current.to_json(), same }
     };
     columns.map(compare).collect()
 }
 
-/// To the last bit; a whole number is the float of its value, as a type may have changed.
-fn equal(a: &Value, b: &Value) -> bool {
-    match (a, b) {
-        (Value::Float(a), Value::Float(b)) => a.to_bits() == b.to_bits() || a == b,
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "a whole number that is served as a float is that float"
-        )]
-        (Value::Int(int), Value::Float(float)) | (Value::Float(float), Value::Int(int)) => {
-            *int as f64 == *float
-        }
-        _ => a == b,
-    }
+/// Whether all that could be compared are the same; none where nothing could.
+fn all_same(compared: &[Compared]) -> Option<bool> {
+    compared.iter().filter_map(|one| one.same).reduce(|all, same| all && same)
 }
 
 fn first(batch: &RecordBatch) -> Result<Row, Error> {

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::Meta;
 use crate::{Type, Value, yaml::fields::valid_name};
 
+/// How far sums may be apart, of their size.
+const SUM_TOLERANCE: f64 = 1e-12;
+
 /// Features of one entity.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FeatureView {
@@ -178,6 +181,21 @@ pub enum Rule {
     },
     /// One of the values that the view's Python function returns.
     Python,
+}
+
+impl Rule {
+    /// Whether two computations of a feature agree: bit for bit, but for sums, whose rows may have been added in another
+    /// order, or in tiles: within 1e-12 of their size.
+    pub fn agrees(&self, one: &Value, other: &Value) -> bool {
+        match (self, one, other) {
+            (
+                Self::Window { aggregate: Aggregate::Sum | Aggregate::Mean | Aggregate::Stddev, .. },
+                Value::Float(a),
+                Value::Float(b),
+            ) => a == b || (a - b).abs() <= SUM_TOLERANCE * a.abs().max(b.abs()) || one.same(other),
+            _ => one.same(other),
+        }
+    }
 }
 
 /// What of a row is aggregated. As text a plain name is a column, whatever word it is; anything else is SQL.

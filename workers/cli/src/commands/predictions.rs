@@ -107,11 +107,13 @@ fn replayed(replay: &Value) -> String {
     let version = format!("{} v{}", plain(&replay["model"]), plain(&replay["version"]));
     let model = match replay["same_outputs"].as_bool() {
         Some(true) => format!("✓ {version} says the same of the logged features"),
-        _ => format!("✗ {version} says something else of the logged features"),
+        None => format!("! whether {version} says the same can't be said"),
+        Some(false) => format!("✗ {version} says something else of the logged features"),
     };
     let features = match replay["same_features"].as_bool() {
         Some(true) => "✓ the lake knew the same features at that moment".to_owned(),
-        _ => "✗ the lake knew other features at that moment".to_owned(),
+        None => "! no feature could be compared with the lake".to_owned(),
+        Some(false) => "✗ the lake knew other features at that moment".to_owned(),
     };
     let masked = plain(&replay["masked"]);
     let masked = (!masked.is_empty())
@@ -163,5 +165,9 @@ mod tests {
         replay["features"][0] = json!({ "column": "hour", "logged": 9, "now": 10, "same": false });
         replay["masked"] = json!(["distance"]);
         insta::assert_snapshot!("a_replay_that_differs", replayed(&replay));
+        replay["same_outputs"] = Value::Null;
+        replay["same_features"] = Value::Null;
+        let said = replayed(&replay);
+        assert!(said.contains("can't be said") && said.contains("no feature could be compared"), "{said}");
     }
 }
