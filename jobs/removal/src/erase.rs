@@ -16,10 +16,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
 use tidemill_blobs::BlobEntry;
 use tidemill_catalog::{Upload, ViewState, ViewVersion};
-use tidemill_core::{DatasetId, Fault, JobError, Kind, RunId, RunState, Time};
+use tidemill_core::{DatasetId, Fault, JobError, Kind, RunId, RunState};
 use tidemill_features::{computed_from, forget_new, reset, tables_of};
 use tidemill_offline::{Sought, Table, upload::StreamPlace};
-use tidemill_rows::prediction_log::SEGMENTS;
+use tidemill_rows::prediction_log::{REFUSED, SEGMENTS};
 use tidemill_runtime::{Context, Job, Outcome, job_new};
 use tidemill_spec::{
     Entity, Value,
@@ -48,9 +48,9 @@ pub struct EntityErase {
 pub struct Progress {
     /// Uploads up to this place came before; what comes later is new.
     uploads_upto: i64,
-    /// What serving had logged by then came before, real time; none in checkpoints of before.
+    /// Segments of prediction logs that were there at first: they came before.
     #[serde(default)]
-    began_at: Option<Time>,
+    awaited: Vec<String>,
     /// Tables of which no file holds a row of the entity any more.
     tables: BTreeSet<Table>,
     /// Rows that went, by table.
@@ -129,8 +129,9 @@ impl Job for EraseJob {
     async fn run(&self, args: &EntityErase, cx: &mut Context<Progress>) -> Result<Outcome, JobError> {
         if cx.checkpoint().is_none() {
             let uploads_upto = self.deps.catalog.newest_upload().await.map_err(Error::from)?;
-            let began_at = Some(cx.clock().now());
-            cx.save_checkpoint(Progress { uploads_upto, began_at, ..Progress::default() }).await?;
+            let segments = self.deps.blobs.list(SEGMENTS).await.map_err(Error::from)?;
+            let awaited = segments.into_iter().map(|segment| segment.path).collect();
+            cx.save_checkpoint(Progress { uploads_upto, awaited, ..Progress::default() }).await?;
         }
         self.wait_for_uploads(cx).await?;
         self.wait_for_logs(cx).await?;
@@ -179,11 +180,15 @@ impl EraseJob {
 
     /// Predictions that serving had shipped before are in the lake, where they are found.
     async fn wait_for_logs(&self, cx: &mut Context<Progress>) -> Result<(), JobError> {
-        let Some(began_at) = cx.checkpoint().and_then(|progress| progress.began_at) else { return Ok(()) };
-        let mut waiting = self.deps.blobs.list(SEGMENTS).await.map_err(Error::from)?;
-        waiting.retain(|segment| segment.modified_at <= began_at);
-        if waiting.is_empty() {
+        let mut progress = cx.checkpoint().cloned().unwrap_or_default();
+        if progress.awaited.is_empty() {
             return Ok(());
+        }
+        let mut waiting = self.deps.blobs.list(SEGMENTS).await.map_err(Error::from)?;
+        waiting.retain(|segment| progress.awaited.contains(&segment.path));
+        progress.awaited = waiting.iter().map(|segment| segment.path.clone()).collect();
+        if waiting.is_empty() {
+            return cx.save_checkpoint(progress).await;
         }
         let model =
             |segment: &BlobEntry| Some(segment.path.strip_prefix(SEGMENTS)?.split('/').nth(1)?.to_owned());
@@ -191,7 +196,6 @@ impl EraseJob {
         let ingests: Vec<NewJob> = models.into_iter().map(ingest_new).collect();
         let mut tx = cx.begin().await?;
         cx.enqueue(&mut tx, &ingests).await?;
-        let progress = cx.checkpoint().cloned().unwrap_or_default();
         cx.commit_checkpoint(tx, progress).await?;
         let reason = format!("waits for {} segments of prediction logs", waiting.len());
         Err(JobError::Snooze { until: cx.clock().now() + SNOOZE, reason })
@@ -254,6 +258,10 @@ impl EraseJob {
         let upto = cx.checkpoint().map_or(0, |progress| progress.uploads_upto);
         for upload in search.uploads.iter().filter(|upload| upload.ordinal <= upto) {
             self.deps.blobs.delete_at(&tidemill_ingest::kept_at(upload)).await.map_err(Error::from)?;
+        }
+        // What the lake could not take may hold it, too.
+        for segment in self.deps.blobs.list(REFUSED).await.map_err(Error::from)? {
+            self.deps.blobs.delete_at(&segment.path).await.map_err(Error::from)?;
         }
         let sources: BTreeSet<&str> = search.uploads.iter().map(|upload| upload.source.as_str()).collect();
         for source in sources {

@@ -34,6 +34,8 @@ pub const LATENCY_US: &str = "_latency_us";
 
 /// Where serving puts segments that wait to be taken into the lake, in a folder for each model.
 pub const SEGMENTS: &str = "prediction-log";
+/// Where segments go whose rows can't be taken, in folders of the same names.
+pub const REFUSED: &str = "prediction-log-refused";
 /// Before an output that is called like a column of the row.
 const OUTPUT: &str = "output_";
 
@@ -77,9 +79,12 @@ impl Columns {
         Self::new(row, outputs)
     }
 
-    /// Of a version that has these rows and outputs.
-    pub fn new(row: IndexMap<String, Type>, outputs: &IndexMap<String, OutputType>) -> Self {
-        let flat = outputs.iter().flat_map(|(name, ty)| ty.columns(name));
+    /// Of a version that has these rows and outputs. A version of before may call a column as every table has one: the
+    /// log leaves it out.
+    pub fn new(mut row: IndexMap<String, Type>, outputs: &IndexMap<String, OutputType>) -> Self {
+        let free = |name: &String| system_fields().iter().all(|field| field.name() != name);
+        row.retain(|name, _| free(name));
+        let flat = outputs.iter().flat_map(|(name, ty)| ty.columns(name)).filter(|(name, _)| free(name));
         let called = |(name, ty): (String, Type)| {
             let taken = row.contains_key(&name);
             let column = if taken { format!("{OUTPUT}{name}") } else { name.clone() };
@@ -102,6 +107,17 @@ impl Columns {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_every_table_has_is_no_column_of_a_version() {
+        let row = [("seq", Type::Int), ("late", Type::Float)].map(|(name, ty)| (name.to_owned(), ty));
+        let columns = Columns::new(row.into(), &[("created_at".to_owned(), Type::Float.into())].into());
+        assert_eq!(columns.row.keys().collect::<Vec<_>>(), ["late"]);
+        assert!(columns.outputs.is_empty());
+        let schema = columns.schema();
+        let names: std::collections::BTreeSet<_> = schema.fields().iter().map(|field| field.name()).collect();
+        assert_eq!(names.len(), schema.fields().len());
+    }
 
     #[test]
     fn an_output_gives_way_to_a_column_of_the_row() {

@@ -1,15 +1,19 @@
 //! `predictions.ingest`: segments that serving left on the object store become rows of the model's log.
 //!
 //! A segment's name is the key of its commit: whoever ships or takes it a second time changes nothing. It is deleted once
-//! its rows are there.
+//! its rows are there. One whose rows can never be taken is set aside, so that it keeps no other one waiting.
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
 use serde_json::Value;
 use tidemill_blobs::{BlobEntry, Blobs};
 use tidemill_core::{JobError, Kind};
-use tidemill_offline::Table;
-use tidemill_rows::{parquet, prediction_log::SEGMENTS};
+use tidemill_offline::{Lake, Staged, Table};
+use tidemill_rows::{
+    parquet,
+    prediction_log::{REFUSED, SEGMENTS},
+};
 use tidemill_runtime::{Context, Job, Outcome, job_new};
 use tidemill_spec::args::{PREDICTIONS_INGEST, PredictionsIngest};
 use tidemill_store::NewJob;
@@ -33,11 +37,16 @@ impl IngestJob {
         let key = name_of(segment);
         if lake.commit_of(table, key).await.map_err(Error::from)?.is_none() {
             let bytes = blobs.get_at(&segment.path).await.map_err(Error::from)?;
-            let rows = tokio::task::spawn_blocking(move || parquet::read(bytes)).await;
-            let rows = rows.map_err(JobError::retry)?.map_err(Error::from)?;
-            let (schema, count) = (rows.schema(), rows.num_rows());
-            let staged = lake.stage(table, key, 0, &[], &schema, vec![rows]).await.map_err(Error::from)?;
-            let staged: Vec<_> = staged.into_iter().collect();
+            let (count, staged) = match stage(lake, table, key, bytes.clone()).await {
+                Ok(staged) => staged,
+                Err(JobError::Discard(fault)) => {
+                    let place = segment.path.replacen(SEGMENTS, REFUSED, 1);
+                    blobs.put_at(&place, bytes).await.map_err(Error::from)?;
+                    cx.log(format!("{table}: segment {key} can't be taken and is kept at {place}: {fault}"));
+                    return Ok(blobs.delete_at(&segment.path).await.map_err(Error::from)?);
+                }
+                Err(error) => return Err(error),
+            };
             let mut tx = cx.begin().await?;
             lake.publish(tx.conn(), table, key, &staged).await.map_err(Error::from)?;
             cx.commit_checkpoint(tx, ()).await?;
@@ -45,6 +54,25 @@ impl IngestJob {
         }
         Ok(blobs.delete_at(&segment.path).await.map_err(Error::from)?)
     }
+}
+
+/// Writes the rows of a segment where nobody sees them yet; how many there are.
+async fn stage(
+    lake: &Lake,
+    table: &Table,
+    key: &str,
+    bytes: Bytes,
+) -> Result<(usize, Vec<Staged>), JobError> {
+    let rows = tokio::task::spawn_blocking(move || parquet::read(bytes)).await;
+    let rows = rows.map_err(JobError::retry)?.map_err(unreadable)?;
+    let (schema, count) = (rows.schema(), rows.num_rows());
+    let staged = lake.stage(table, key, 0, &[], &schema, vec![rows]).await.map_err(Error::from)?;
+    Ok((count, staged.into_iter().collect()))
+}
+
+/// What was read whole, and is no Parquet, never will be.
+fn unreadable(error: tidemill_rows::Error) -> JobError {
+    JobError::Discard(Error::from(error).fault())
 }
 
 impl Job for IngestJob {
