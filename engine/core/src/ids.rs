@@ -103,7 +103,7 @@ id!(/// One request to predict, as logs and failures name it.
     RequestId, "req");
 id!(/// One incident.
     IncidentId, "inc");
-id!(/// One rollout of a model version.
+id!(/// One rollout.
     RolloutId, "rol");
 
 /// The fence of a claim: drawn from a sequence, named by every write under the lease, never reused.

@@ -20,6 +20,7 @@ mod promote;
 mod register;
 mod rollout;
 pub mod score;
+mod servable;
 mod views;
 mod warm;
 

@@ -11,7 +11,7 @@ use tidemill_online::Online;
 use tidemill_runtime::{Context, Job, Outcome};
 use tidemill_spec::steps::{MODEL_PROMOTE, ModelPromote};
 
-use crate::{Deps, Error, rollout::end_by_promotion};
+use crate::{Deps, Error, rollout::end_by_promotion, servable::servable};
 
 /// How long serving processes are waited for, real time.
 const TAKE_OVER_MAX: Duration = Duration::from_secs(30);
@@ -85,17 +85,6 @@ pub async fn remove(catalog: &Catalog, online: &Online, model: &str, alias: &str
     }
     tx.commit().await?;
     Ok(take_over(catalog, online, (model, alias), None).await)
-}
-
-/// Fails if there is no such version, or serving could not answer with it.
-pub(crate) async fn servable(catalog: &Catalog, model: &str, version: i32) -> Result<(), Error> {
-    let Some(registered) = catalog.model_version(model, version).await? else {
-        return Err(Error::UnknownVersion { model: model.to_owned(), version });
-    };
-    if let Err(reason) = tidemill_live::servable(catalog, registered).await? {
-        return Err(Error::NotServable { model: model.to_owned(), version, reason });
-    }
-    Ok(())
 }
 
 async fn take_over(

@@ -12,7 +12,7 @@ use tidemill_store::Tx;
 use crate::{
     Error,
     evidence::{Evidence, disaster},
-    promote::servable,
+    servable::servable,
 };
 
 /// Requests of the candidate before a limit of its error rate or p95 says anything.
