@@ -166,7 +166,7 @@ async fn infer(predictor: &Predictor, infer: Infer) -> Result<Inferred, Error> {
     let mut told = tensors(&outputs, &loaded.live.outputs, &loaded.model)?;
     if let Some(ids) = ids {
         let id = Told { name: PREDICTION_ID.to_owned(), width: None, elements: Elements::Text(ids) };
-        told.extend(wanted.iter().any(|name| *name == id.name).then_some(id));
+        told.extend(wanted.contains(&id.name).then_some(id));
     }
     Ok(Inferred { model, version, outputs: picked(told, &wanted)? })
 }
@@ -285,7 +285,7 @@ fn tensors(
         let told = |name: String, width, elements| Told { name, width, elements };
         match ty {
             OutputType::Scalar(ty) => {
-                tensors.push(told(name.clone(), None, scalars(name, *ty, &values, model)?))
+                tensors.push(told(name.clone(), None, scalars(name, *ty, &values, model)?));
             }
             OutputType::Class(classes) => {
                 let (mut labels, mut shares) = (Vec::new(), Vec::new());

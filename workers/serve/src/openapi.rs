@@ -14,7 +14,7 @@ pub(crate) async fn openapi(State(door): State<Door>) -> Body<Json> {
     Body(document(live.as_deref()))
 }
 
-/// The document, as OpenAPI 3.1 has it.
+/// The document, in the form of version 3.1.
 fn document(live: Option<&LiveSet>) -> Json {
     let mut document: Json = serde_json::from_str(include_str!("openapi.json")).unwrap_or_default();
     let models = live.into_iter().flat_map(|live| &live.models);

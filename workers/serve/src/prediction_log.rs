@@ -352,7 +352,7 @@ impl Shipper {
         match timeout(LAST_SHIPMENT_MAX, last).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::warn!(error = %format!("{error:#}"), "the rest of the prediction log is not shipped")
+                tracing::warn!(error = %format!("{error:#}"), "the rest of the prediction log is not shipped");
             }
             Err(_) => tracing::warn!("the rest of the prediction log is not shipped: it took too long"),
         }

@@ -48,7 +48,7 @@ const FIGURES_MAX: Duration = Duration::from_secs(2);
 /// # Errors
 /// A port or a URL that can't be used. Redis or the artifact store being away is no error.
 pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Result<()> {
-    Server::bind(options).await?.run(shutdown).await
+    Box::pin(Server::bind(options).await?.run(shutdown)).await
 }
 
 /// Bound, not serving yet.
