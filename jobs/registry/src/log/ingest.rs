@@ -42,7 +42,8 @@ impl IngestJob {
                 Err(JobError::Discard(fault)) => {
                     let place = segment.path.replacen(SEGMENTS, REFUSED, 1);
                     blobs.put_at(&place, bytes).await.map_err(Error::from)?;
-                    cx.log(format!("{table}: segment {key} can't be taken and is kept at {place}: {fault}"));
+                    let size = segment.size_bytes;
+                    cx.log(format!("{table}: segment {key} of {size} bytes can't be taken and is kept at {place}: {fault}"));
                     return Ok(blobs.delete_at(&segment.path).await.map_err(Error::from)?);
                 }
                 Err(error) => return Err(error),

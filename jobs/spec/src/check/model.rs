@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 
-use super::{World, expression, view::mapped_keys};
+use super::{World, expression, names, view::mapped_keys};
 use crate::{
     Element, Input, InputView, KeyOrigin, Model, ObjectKind, ObjectRef, Rule, Type,
     objects::{Unresolved, hydrate, row_of_model},
@@ -41,7 +41,14 @@ pub(super) fn model(world: &World<'_>, name: &str, at: &At<'_>) {
         }
     }
     for column in model.request.keys() {
-        once(&at.find(&["request", column]), column.clone());
+        let at = at.find(&["request", column]);
+        names::of_model(&at, "column", column);
+        once(&at, column.clone());
+    }
+    for (name, ty) in &model.outputs {
+        for (column, _) in ty.columns(name) {
+            names::of_model(&at.find(&["outputs", name]), "output", &column);
+        }
     }
     on_demand(world, model, at, &mut once);
     taken(world, model, at);
@@ -124,6 +131,7 @@ fn on_demand(world: &World<'_>, model: &Model, at: &At<'_>, once: &mut impl FnMu
     let row = expression::Row { lacks, columns: &columns, whole };
     for (name, feature) in &model.on_demand {
         let at = at.find(&["on_demand", name]);
+        names::of_model(&at, "feature", name);
         once(&at, name.clone());
         if world.objects.entities.get(&model.entity).is_some_and(|entity| entity.keys.contains_key(name)) {
             at.key_error(316, format!("`{name}` is a key of entity `{}`", model.entity), "")
@@ -158,6 +166,9 @@ fn view_input(
     for (index, feature) in features.iter().enumerate() {
         let at = listed.find(&[&index.to_string()]);
         world.column(&at, &of, &columns, feature);
+        if read.role.is_some() {
+            names::of_model(&at, "feature", &read.column(feature));
+        }
         once(&at, read.column(feature));
     }
 }

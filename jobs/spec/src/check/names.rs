@@ -22,6 +22,14 @@ pub(super) fn feature(at: &At<'_>, view: &str, name: &str, feature: &Feature) {
         .help(help);
 }
 
+/// A model's log has its row and its answers beside the columns of every table. Keys and features under names of their own
+/// were said where they are declared.
+pub(super) fn of_model(at: &At<'_>, what: &str, name: &str) {
+    let Some(whose) = taken(name) else { return };
+    at.key_error(209, format!("{what} `{name}` would clash: {whose} has a column of that name"), "")
+        .help("rename it");
+}
+
 /// A label's answer stands beside its entity's keys, its times, and the features.
 pub(super) fn label(world: &World<'_>, at: &At<'_>, label: &Label) {
     let keys = world.objects.entities.get(&label.entity).map(|entity| &entity.keys);
