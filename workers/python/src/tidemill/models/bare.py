@@ -116,9 +116,10 @@ def _own_file(out: Path, flavor: str, file: str, outputs: Mapping[str, OutputTyp
 def _check_asked(model: Any, outputs: Mapping[str, OutputType]) -> None:
     """MLflow gives probabilities as the model in it does: in the order that it learnt its classes in."""
     try:
-        check_learnt(model.get_raw_model(), outputs)
-    except NotImplementedError:
-        return  # not every flavor has one
+        raw = model.get_raw_model()
+    except (AttributeError, NotImplementedError):  # an older MLflow, or a flavor that has none
+        return
+    check_learnt(raw, outputs)
 
 
 def _in_signed_order(told: dict[str, Any], declared: list[str]) -> list[str]:
