@@ -3,7 +3,7 @@
 use futures::future::{BoxFuture, FutureExt as _};
 use serde_json::{Value as Json, json};
 use tidemill_catalog::ModelVersion;
-use tidemill_core::{Kind, PredictionId, RunId};
+use tidemill_core::{Kind, PredictionId, RunId, Time};
 use tidemill_features::{
     Recomputed, backfill_new, drop_new, forget_new, rebuild_new, recompute_new, update_new,
 };
@@ -18,6 +18,8 @@ use tidemill_rows::{
 use tidemill_runtime::job_new;
 use tidemill_spec::{Value, args::NOTIFY};
 use tidemill_upkeep::{collection, compaction};
+
+use uuid::{NoContext, Timestamp, Uuid};
 
 use crate::world::{NOW, World, visits};
 
@@ -238,8 +240,10 @@ async fn second_version(world: &World) -> anyhow::Result<()> {
 async fn logged(world: &World, segment: &str, answered_at: &str) -> anyhow::Result<PredictionId> {
     let ModelVersion { keys, hydration, request, outputs, .. } = champion(world).await?;
     let columns = Columns::of_version(&keys, &hydration, &request, &outputs);
-    let id = PredictionId::generate();
-    let (now, answered_at) = (NOW.parse()?, answered_at.parse()?);
+    let (now, answered_at): (Time, Time) = (NOW.parse()?, answered_at.parse()?);
+    // An id tells when it was made, by which it is found.
+    let seconds = u64::try_from(answered_at.timestamp())?;
+    let id = PredictionId::from(Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, 0)));
     let values = [
         (ID, Value::String(id.to_string())),
         (VERSION, Value::Int(1)),
