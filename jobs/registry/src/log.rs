@@ -1,7 +1,7 @@
 //! The prediction log in the lake: what serving answered, a table for each model.
 //!
 //! Reading order: [`ingest`] (segments that serving left on the object store become rows), [`expire`] (rows go after their
-//! time), [`read`](mod@read) (who was told what), [`replay`] (one prediction again). What a row says is `rows::prediction_log`'s.
+//! time), [`read`](mod@read) (who was told what), [`replay`](mod@replay) (one prediction again). What a row says is `rows::prediction_log`'s.
 
 pub mod expire;
 pub mod ingest;
