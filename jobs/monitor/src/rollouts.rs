@@ -48,10 +48,7 @@ async fn judge(
     }
     let mut evidence: Evidence = serde_json::from_value(evidence).unwrap_or_default();
     evidence.look(held.step, said);
-    let mut arms = Arms::default();
-    for of_process in said.values() {
-        arms.merge(of_process);
-    }
+    let arms = Arms::over(said.values());
     let decision = decide(&held, &arms, &evidence, now);
     let (model, alias) = (held.model.as_str(), held.alias.as_str());
     let kept = serde_json::to_value(&evidence)

@@ -245,6 +245,15 @@ pub struct Arms {
 }
 
 impl Arms {
+    /// What both arms did over some serving processes.
+    pub fn over<'a>(processes: impl IntoIterator<Item = &'a Self>) -> Self {
+        let mut all = Self::default();
+        for arms in processes {
+            all.merge(arms);
+        }
+        all
+    }
+
     /// Adds those of another process.
     pub fn merge(&mut self, other: &Self) {
         self.control.merge(&other.control);

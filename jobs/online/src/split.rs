@@ -21,12 +21,12 @@ pub struct LiveSplit {
 }
 
 impl LiveSplit {
-    /// Whether the candidate answers an entity with these keys, in declared order.
-    pub fn takes<'v>(&self, model: &str, keys: impl IntoIterator<Item = &'v Value>) -> bool {
-        place(self.hash(model, keys)) < u64::from(self.percent) * 100
+    /// Whether the candidate answers the entity that a [`hash`](Self::hash) stands for.
+    pub fn takes(&self, hash: u64) -> bool {
+        place(hash) < u64::from(self.percent) * 100
     }
 
-    /// What stands for an entity in this rollout.
+    /// What stands for an entity in this rollout, by its keys in declared order.
     pub fn hash<'v>(&self, model: &str, keys: impl IntoIterator<Item = &'v Value>) -> u64 {
         let mut hash = OFFSET;
         for part in [model, &self.rollout] {
@@ -53,8 +53,8 @@ fn add(hash: u64, part: &[u8]) -> u64 {
     length.iter().chain(part).fold(hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(PRIME))
 }
 
-/// The finalizer of splitmix64: keys that differ in a digit get places that have nothing in common.
-fn mixed(mut hash: u64) -> u64 {
+/// The finalizer of splitmix64: bits that differ in one become bits that have nothing in common.
+pub fn mixed(mut hash: u64) -> u64 {
     hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     hash ^ (hash >> 31)
@@ -70,6 +70,10 @@ mod tests {
         LiveSplit { rollout: rollout.to_owned(), step: 0, candidate: 2, percent }
     }
 
+    fn takes(split: &LiveSplit, keys: &[Value]) -> bool {
+        split.takes(split.hash("late", keys))
+    }
+
     proptest! {
         #[test]
         fn an_entity_stays_with_the_candidate_while_the_share_grows(
@@ -79,16 +83,16 @@ mod tests {
             let mut shares = shares;
             shares.sort_unstable();
             let taken: Vec<bool> =
-                shares.iter().map(|percent| split("rol_1", *percent).takes("late", &keys)).collect();
+                shares.iter().map(|percent| takes(&split("rol_1", *percent), &keys)).collect();
             prop_assert!(taken.is_sorted(), "{shares:?} {taken:?}");
-            prop_assert!(!split("rol_1", 0).takes("late", &keys) && split("rol_1", 100).takes("late", &keys));
+            prop_assert!(!takes(&split("rol_1", 0), &keys) && takes(&split("rol_1", 100), &keys));
         }
     }
 
     #[test]
     fn shares_are_what_they_are_called_and_rollouts_choose_anew() {
         let taken = |rollout: &str, percent| -> Vec<bool> {
-            (0..20_000).map(|n| split(rollout, percent).takes("late", &[Value::Int(n)])).collect()
+            (0..20_000).map(|n| takes(&split(rollout, percent), &[Value::Int(n)])).collect()
         };
         for percent in [1, 10, 50, 90] {
             let share = taken("rol_1", percent).iter().filter(|taken| **taken).count();

@@ -139,10 +139,7 @@ impl Evidence {
     /// Fixes what is slow and what is elsewhere, once enough is known of the control. What came until then decides it, so it
     /// doesn't count.
     fn fix(&mut self, step: u32, processes: &BTreeMap<String, Arms>) {
-        let mut control = Tally::default();
-        for arms in processes.values() {
-            control.merge(&arms.control);
-        }
+        let Arms { control, .. } = Arms::over(processes.values());
         let (slow, cells) = (self.slow_beyond, self.cells.clone());
         if slow.is_none() && control.took.total() >= CONTROL_MIN {
             self.slow_beyond = control.took.quantile_bucket(0.95);

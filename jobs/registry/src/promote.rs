@@ -28,7 +28,8 @@ pub struct Moved {
 }
 
 /// Points an alias at a version, publishes it, and waits up to half a minute until serving has taken it over. Safe to
-/// repeat. A rollout of the version ends with it. A Redis that is away fails nothing: what is waited for is said, and the server publishes later.
+/// repeat. A rollout of the version ends with it. A Redis that is away fails nothing: what is waited for is said, and the server
+/// publishes later.
 ///
 /// # Errors
 /// [`Error::UnknownVersion`], [`Error::NotServable`], [`Error::RolloutUnderWay`] of another version, or Postgres can't be reached;

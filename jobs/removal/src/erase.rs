@@ -14,12 +14,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
-use tidemill_blobs::BlobEntry;
 use tidemill_catalog::{Upload, ViewState, ViewVersion};
 use tidemill_core::{DatasetId, Fault, JobError, Kind, RunId, RunState};
 use tidemill_features::{computed_from, forget_new, reset, tables_of};
 use tidemill_offline::{Sought, Table, upload::StreamPlace};
-use tidemill_rows::prediction_log::{REFUSED, SEGMENTS};
+use tidemill_rows::prediction_log::{REFUSED, SEGMENTS, model_of};
 use tidemill_runtime::{Context, Job, Outcome, job_new};
 use tidemill_spec::{
     Entity, Value,
@@ -190,10 +189,8 @@ impl EraseJob {
         if waiting.is_empty() {
             return cx.save_checkpoint(progress).await;
         }
-        let model =
-            |segment: &BlobEntry| Some(segment.path.strip_prefix(SEGMENTS)?.split('/').nth(1)?.to_owned());
-        let models: BTreeSet<String> = waiting.iter().filter_map(model).collect();
-        let ingests: Vec<NewJob> = models.into_iter().map(ingest_new).collect();
+        let models: BTreeSet<&str> = waiting.iter().filter_map(|segment| model_of(&segment.path)).collect();
+        let ingests: Vec<NewJob> = models.into_iter().map(|model| ingest_new(model.to_owned())).collect();
         let mut tx = cx.begin().await?;
         cx.enqueue(&mut tx, &ingests).await?;
         cx.commit_checkpoint(tx, progress).await?;

@@ -36,6 +36,12 @@ pub const LATENCY_US: &str = "_latency_us";
 pub const SEGMENTS: &str = "prediction-log";
 /// Where segments go whose rows can't be taken, in folders of the same names.
 pub const REFUSED: &str = "prediction-log-refused";
+
+/// The model whose segment is at a path below [`SEGMENTS`].
+pub fn model_of(path: &str) -> Option<&str> {
+    path.strip_prefix(SEGMENTS)?.split('/').nth(1)
+}
+
 /// Before an output that is called like a column of the row.
 const OUTPUT: &str = "output_";
 

@@ -40,10 +40,8 @@ impl Arms {
         let split = live.models.get(&ask.model)?.splits.get(alias)?.clone();
         let keys = rows(&ask.entities, &control.live.keys, &ask.model, |_| Absent::Refused).ok()?;
         requests(ask, &control.live).ok()?;
-        let takes = keys.iter().map(|keys| split.takes(&ask.model, keys.values()));
-        let takes: Vec<bool> = takes.collect();
-        let hashes = keys.iter().map(|keys| split.hash(&ask.model, keys.values())).collect();
-        let (candidate, control) = (0..keys.len()).partition(|entity| takes[*entity]);
+        let hashes: Vec<u64> = keys.iter().map(|keys| split.hash(&ask.model, keys.values())).collect();
+        let (candidate, control) = (0..keys.len()).partition(|entity| split.takes(hashes[*entity]));
         Some(Self { split, hashes, candidate, control })
     }
 

@@ -59,8 +59,7 @@ fn release(seed: u64, share: f64, candidate: Version, entities: u64) -> Option<(
         if entity % LOOK_EVERY == 0 {
             let now = processes.iter().map(|(id, arms)| ((*id).to_owned(), arms.clone())).collect();
             evidence.look(0, &now);
-            let mut all = Arms::default();
-            now.values().for_each(|arms| all.merge(arms));
+            let all = Arms::over(now.values());
             if let Some(reason) = disaster(&all).or_else(|| evidence.against()) {
                 return Some((entity, reason));
             }

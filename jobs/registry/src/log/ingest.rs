@@ -12,7 +12,7 @@ use tidemill_core::{JobError, Kind};
 use tidemill_offline::{Lake, Staged, Table};
 use tidemill_rows::{
     parquet,
-    prediction_log::{REFUSED, SEGMENTS},
+    prediction_log::{REFUSED, SEGMENTS, model_of},
 };
 use tidemill_runtime::{Context, Job, Outcome, job_new};
 use tidemill_spec::args::{PREDICTIONS_INGEST, PredictionsIngest};
@@ -98,10 +98,8 @@ impl Job for IngestJob {
 /// The object store can't be reached.
 pub async fn ingests(blobs: &Blobs) -> Result<Vec<NewJob>, Error> {
     let waiting = blobs.list(SEGMENTS).await?;
-    let model =
-        |segment: &BlobEntry| Some(segment.path.strip_prefix(SEGMENTS)?.split('/').nth(1)?.to_owned());
-    let models: BTreeSet<String> = waiting.iter().filter_map(model).collect();
-    Ok(models.into_iter().map(ingest_new).collect())
+    let models: BTreeSet<&str> = waiting.iter().filter_map(|segment| model_of(&segment.path)).collect();
+    Ok(models.into_iter().map(|model| ingest_new(model.to_owned())).collect())
 }
 
 /// The job for a model; asking again while one waits changes nothing.

@@ -88,11 +88,7 @@ pub(super) async fn of(api: &Api, model: &str) -> Result<Value, ApiError> {
 async fn arms(api: &Api, rollout: &Rollout) -> Arms {
     let id = rollout.id.to_string();
     let said = timeout(models::REPLICAS_MAX, api.stores.online.arms(&id, rollout.step)).await;
-    let mut arms = Arms::default();
-    for of_process in said.map(Result::unwrap_or_default).unwrap_or_default().values() {
-        arms.merge(of_process);
-    }
-    arms
+    Arms::over(said.map(Result::unwrap_or_default).unwrap_or_default().values())
 }
 
 fn tally(tally: &Tally) -> Value {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use serde_json::{Map, Value as Json};
 use tidemill_core::{Code, PredictionId, RequestId, Time};
 use tidemill_inference::Outputs;
-use tidemill_online::{LiveModelVersion, Status};
+use tidemill_online::{LiveModelVersion, Status, split::mixed};
 use tidemill_rows::Row;
 use tidemill_spec::{PredictionLog, Value};
 
@@ -102,12 +102,9 @@ pub(super) fn asked_as(ask: &Ask) -> String {
 
 /// Whether a prediction is in a sample: the same of the same id, and what is in a sample is in every larger one.
 pub(super) fn sampled(id: PredictionId, share: f64) -> bool {
-    // The bits of an id that are drawn at random, mixed as SplitMix64 does: some of them count up.
+    // The bits of an id that are drawn at random, mixed: some of them count up.
     let (high, low) = id.as_uuid().as_u64_pair();
-    let mut bits = high.rotate_left(32) ^ low;
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^= bits >> 31;
+    let bits = mixed(high.rotate_left(32) ^ low);
     #[expect(clippy::cast_precision_loss, reason = "53 bits are exact")]
     let place = (bits >> 11) as f64 / (1_u64 << 53) as f64;
     place < share
