@@ -57,11 +57,7 @@ async fn versions(world: &World, count: i64) -> Vec<i64> {
 
 /// What all processes wrote of a step.
 async fn arms(world: &World, step: u32) -> Arms {
-    let mut all = Arms::default();
-    for arms in world.online.arms(ROLLOUT, step).await.unwrap().values() {
-        all.merge(arms);
-    }
-    all
+    Arms::over(world.online.arms(ROLLOUT, step).await.unwrap().values())
 }
 
 #[tokio::test]
@@ -181,11 +177,11 @@ async fn figures_are_those_of_all_processes_and_come_back_after_redis_lost_them(
     let world = on_trial(&["constant", "0.9"], 50).await;
     let second = world.second().await;
     let url = format!("{}/v1/models/late:predict", second.http);
-    let ask = async |flight: i64| {
-        let body = json!({"entities": [{"carrier": "UA", "flight": flight}]});
-        world.client.post(&url).json(&body).send().await.unwrap().status().as_u16()
-    };
-    soon(async || ask(1).await == 200).await;
+    let send = async |body: Json| world.client.post(&url).json(&body).send().await.unwrap().status().as_u16();
+    let ask = async |flight: i64| send(json!({"entities": [{"carrier": "UA", "flight": flight}]})).await;
+    // While it still loads the candidate, the control answers in its place, and such an entity is no witness.
+    let loaded = async || send(json!({"entities": flights(1), "version": 2})).await == 200;
+    soon(async || ask(1).await == 200 && loaded().await).await;
     // Of an entity that asks often, one counts as a witness; as requests they all do.
     for flight in 1..=40 {
         assert_eq!(ask(flight).await, 200);
